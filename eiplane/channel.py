@@ -1,0 +1,196 @@
+"""A layer made discrete: what every engine works on.
+
+Inputs are independent and uniform on one range, binned at fixed width; the output's bins are
+intervals of the pre-activation ``z = W x + b``. Nothing here decides anything about estimation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .activation import Activation, preimage
+from .layer import Layer
+
+__all__ = ["MAX_BINS", "Binning", "Channel", "automatic_range", "discretize"]
+
+Array = NDArray[np.float64]
+
+#: The largest number of bins; the paper goes to 256.
+MAX_BINS = 1024
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How values are binned: what the user chose.
+
+    Parameters
+    ----------
+    in_bins, out_bins : int
+        Numbers of bins.
+    drop : bool
+        Whether values outside the range are left out, instead of put in the end bins.
+    baseline : float
+        Where the inputs that are not perturbed are held.
+    """
+
+    in_bins: int = 8
+    out_bins: int = 8
+    drop: bool = False
+    baseline: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """The discrete channel of a layer under ``do(L1 = Hmax)``.
+
+    Parameters
+    ----------
+    name : str
+        The layer's name.
+    weight : ndarray of float64, shape (n_out, n_in)
+        C-contiguous. For a grouped convolution a row's inputs are those of its own group.
+    bias : ndarray of float64, shape (n_out,)
+    in_lo, in_hi : float
+        Every input is uniform on this range.
+    in_bins, out_bins : int
+    thresholds : ndarray of float64, shape (m,)
+        Strictly increasing; ``z`` lies in interval j when j thresholds are ``<= z``.
+    labels : ndarray of int32, shape (m + 1,)
+        The output bin of every interval; -1 where the sample is dropped.
+    baseline : float
+        Where the inputs that are not perturbed are held, for the sensitivity.
+    groups : int
+        Independent blocks of inputs; see :class:`eiplane.Layer`.
+    """
+
+    name: str
+    weight: Array
+    bias: Array
+    in_lo: float
+    in_hi: float
+    in_bins: int
+    out_bins: int
+    thresholds: Array
+    labels: NDArray[np.int32]
+    baseline: float = 0.0
+    groups: int = 1
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return int(self.weight.shape[0])
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs that one output sees."""
+        return int(self.weight.shape[1])
+
+    @property
+    def drops(self) -> bool:
+        """Whether any interval is dropped."""
+        return bool((self.labels < 0).any())
+
+    def rows(self, start: int, stop: int) -> Channel:
+        """Return the channel of some of the outputs."""
+        return Channel(
+            self.name,
+            self.weight[start:stop],
+            self.bias[start:stop],
+            self.in_lo,
+            self.in_hi,
+            self.in_bins,
+            self.out_bins,
+            self.thresholds,
+            self.labels,
+            self.baseline,
+        )
+
+
+def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the output range that ``out_range="auto"`` means.
+
+    Parameters
+    ----------
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
+
+    Returns
+    -------
+    tuple of float
+        The activation's own range, where it has a bounded one. Otherwise the image under f of mean
+        +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
+        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
+        width 1 about its value.
+    """
+    natural = layer.activation.natural_range
+    if natural is not None:
+        return natural
+    lo, hi = in_range
+    weight = layer.matrix()
+    mean = layer.offsets() + 0.5 * (lo + hi) * weight.sum(axis=1)
+    reach = 0.5 * (hi - lo) * np.abs(weight).sum(axis=1)
+    deviation = (hi - lo) * np.sqrt((weight * weight).sum(axis=1) / 12.0)
+    half = np.minimum(4.0 * deviation, reach)
+    return joined_image(layer.activation, mean - half, mean + half)
+
+
+def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
+    """Return the smallest range that holds the activation's image of every interval.
+
+    Parameters
+    ----------
+    activation : Activation
+    low, high : ndarray of float64, shape (n,)
+        Ends of the intervals of pre-activations.
+
+    Returns
+    -------
+    tuple of float
+    """
+    turns = np.array([piece.start for piece in activation.pieces[1:]])
+    inside = [t for t in turns if ((low < t) & (t < high)).any()]
+    values = activation(np.concatenate([low, high, np.array(inside)]))
+    start, stop = float(values.min()), float(values.max())
+    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
+        return start - 0.5, stop + 0.5
+    return start, stop
+
+
+def discretize(
+    layer: Layer,
+    binning: Binning,
+    in_range: tuple[float, float],
+    out_range: tuple[float, float],
+) -> Channel:
+    """Return the channel of a layer.
+
+    Parameters
+    ----------
+    layer : Layer
+    binning : Binning
+    in_range, out_range : tuple of float
+        Checked by the caller: finite, low below high.
+
+    Returns
+    -------
+    Channel
+    """
+    edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
+    thresholds, labels = preimage(layer.activation, edges, binning.drop)
+    return Channel(
+        layer.name or "layer",
+        layer.matrix(),
+        layer.offsets(),
+        float(in_range[0]),
+        float(in_range[1]),
+        binning.in_bins,
+        binning.out_bins,
+        thresholds,
+        labels,
+        float(binning.baseline),
+        layer.groups,
+    )

@@ -1,0 +1,1 @@
+"""From what a user has (arrays, modules, files) to a :class:`eiplane.layer.Network`."""
