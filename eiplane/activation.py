@@ -399,7 +399,8 @@ def get_activation(activation: str | Activation | None) -> Activation:
         parameters = [float(p) for p in match[2].split(",")] if match[2] else []
         made = ACTIVATIONS[kind](*parameters)
     except (TypeError, ValueError):
-        raise ValueError(f"activation {activation!r}: parameters that {kind} does not take") from None
+        message = f"activation {activation!r}: parameters that {kind} does not take"
+        raise ValueError(message) from None
     if not all(map(math.isfinite, made.parameters)):
         raise ValueError(f"activation {activation!r}: its parameters must be finite")
     if kind in ("elu", "softplus") and made.parameters[0] <= 0:

@@ -6,7 +6,7 @@ intervals of the pre-activation ``z = W x + b``. Nothing here decides anything a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .activation import Activation, preimage
 from .layer import Layer
 
-__all__ = ["MAX_BINS", "Binning", "Channel", "automatic_range", "discretize"]
+__all__ = ["MAX_BINS", "Binning", "Channel", "Stage", "automatic_range", "discretize", "joined_image"]
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,30 @@ class Binning:
 
 
 @dataclass(frozen=True, eq=False)
+class Stage:
+    """A step before the last affine map of a channel: an affine map and its activation, or a maximum.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Numbers of values in and out.
+    weight : ndarray of float64, shape (n_out, n_in), or None
+        C-contiguous; None for a maximum.
+    bias : ndarray of float64, shape (n_out,), or None
+    activation : Activation or None
+    width : int
+        0 for an affine map; otherwise each output is the maximum of so many neighbouring inputs.
+    """
+
+    n_in: int
+    n_out: int
+    weight: Array | None = None
+    bias: Array | None = None
+    activation: Activation | None = None
+    width: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Channel:
     """The discrete channel of a layer under ``do(L1 = Hmax)``.
 
@@ -64,6 +88,13 @@ class Channel:
         Where the inputs that are not perturbed are held, for the sensitivity.
     groups : int
         Independent blocks of inputs; see :class:`eiplane.Layer`.
+    limits : ndarray of float64, shape (k,)
+        Thresholds between the ``z`` inside and outside the output's range, like ``thresholds``.
+    outside : ndarray of uint16, shape (k + 1,)
+        Whether each of those intervals lies outside.
+    stages : tuple of Stage
+        What comes before the last affine map; ``weight`` then has as many columns as the last
+        stage has outputs.
     """
 
     name: str
@@ -77,6 +108,9 @@ class Channel:
     labels: NDArray[np.int32]
     baseline: float = 0.0
     groups: int = 1
+    limits: Array = field(default_factory=lambda: np.empty(0))
+    outside: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(1, np.uint16))
+    stages: tuple[Stage, ...] = ()
 
     @property
     def n_out(self) -> int:
@@ -85,8 +119,8 @@ class Channel:
 
     @property
     def n_in(self) -> int:
-        """Number of inputs that one output sees."""
-        return int(self.weight.shape[1])
+        """Number of perturbed inputs that one output sees."""
+        return self.stages[0].n_in if self.stages else int(self.weight.shape[1])
 
     @property
     def drops(self) -> bool:
@@ -95,18 +129,7 @@ class Channel:
 
     def rows(self, start: int, stop: int) -> Channel:
         """Return the channel of some of the outputs."""
-        return Channel(
-            self.name,
-            self.weight[start:stop],
-            self.bias[start:stop],
-            self.in_lo,
-            self.in_hi,
-            self.in_bins,
-            self.out_bins,
-            self.thresholds,
-            self.labels,
-            self.baseline,
-        )
+        return replace(self, weight=self.weight[start:stop], bias=self.bias[start:stop])
 
 
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
@@ -181,6 +204,7 @@ def discretize(
     """
     edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
     thresholds, labels = preimage(layer.activation, edges, binning.drop)
+    limits, inside = preimage(layer.activation, edges[[0, -1]], True)
     return Channel(
         layer.name or "layer",
         layer.matrix(),
@@ -193,4 +217,6 @@ def discretize(
         labels,
         float(binning.baseline),
         layer.groups,
+        limits,
+        (inside < 0).astype(np.uint16),
     )

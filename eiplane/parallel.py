@@ -81,7 +81,11 @@ class Runner:
         self.progress = progress
 
     def map(
-        self, function: Callable[[Unit], Result], units: Sequence[Unit], what: str = "units"
+        self,
+        function: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        what: str = "units",
+        short: bool = False,
     ) -> list[Result]:
         """Return ``function(unit)`` of every unit, in their order.
 
@@ -93,13 +97,15 @@ class Runner:
             What to compute; picklable.
         what : str
             What the units belong to, for progress.
+        short : bool
+            Whether all of it takes milliseconds: then it runs right here, without a thread.
 
         Returns
         -------
         list
         """
         total = len(units)
-        if self.executor is None and (self.threads == 1 or total == 1):
+        if short and self.executor is None:
             results = []
             for done, unit in enumerate(units):
                 results.append(function(unit))

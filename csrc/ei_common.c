@@ -1,0 +1,23 @@
+#include "ei_common.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void *ei_alloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (ei_mul(count, size, &bytes) || bytes > SIZE_MAX - 64)
+        return NULL;
+    bytes = (bytes + 63) & ~(size_t)63;
+    return aligned_alloc(64, bytes ? bytes : 64);
+}
+
+void *ei_zalloc(size_t count, size_t size)
+{
+    void *pointer = ei_alloc(count, size);
+    if (pointer != NULL)
+        memset(pointer, 0, count * size);
+    return pointer;
+}
+
+void ei_free(void *pointer) { free(pointer); }

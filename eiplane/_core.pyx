@@ -1,0 +1,306 @@
+"""The bridge to the compiled core: arrays in, GIL released, status to exception.
+
+Nothing is checked here beyond what keeps memory safe; callers validate. Not public.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+import numpy as np
+
+from ._csrc cimport *
+
+FOLLOWED = EI_FOLLOWED
+UNIT = EI_UNIT
+
+ACTIVATIONS = {
+    "identity": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "softplus": 5, "gelu": 6,
+    "gelu_tanh": 7, "quick_gelu": 8, "silu": 9, "mish": 10, "elu": 11, "selu": 12, "hardtanh": 13,
+    "hardsigmoid": 14, "hardswish": 15, "softsign": 16,
+}
+
+
+cdef int check(int status) except -1:
+    if status == EI_OK:
+        return 0
+    if status == EI_ENOMEM:
+        raise MemoryError("not enough memory for this block; use fewer bins, samples or threads")
+    if status == EI_ECANCELLED:
+        raise KeyboardInterrupt
+    if status == EI_EOVERFLOW:
+        raise OverflowError("a size or a counter does not fit; use fewer samples")
+    if status == EI_ELIMIT:
+        raise MemoryError("the memory limit was reached")
+    raise ArithmeticError("the accuracy asked for could not be reached")
+
+
+def supported():
+    """Return the names of the instruction sets that this CPU runs, plainest first."""
+    cdef const char *names[8]
+    cdef int n = ei_supported(names)
+    return [names[i].decode() for i in range(n)]
+
+
+def active():
+    """Return the name of the instruction set in use."""
+    return ei_active().name.decode()
+
+
+def select(name):
+    """Use the kernels of an instruction set; None for the best. Returns the name."""
+    cdef bytes text = b"" if name is None else name.encode()
+    if ei_select(text):
+        raise ValueError(
+            f"EIPLANE_CPU: this CPU has no {name!r}; it has {', '.join(supported())}"
+        )
+    return active()
+
+
+cdef class CoreChannel:
+    """A channel as C sees it; keeps its arrays alive."""
+
+    cdef ei_channel c
+    cdef ei_stage *stages
+    cdef list kept
+
+    def __cinit__(self):
+        self.stages = NULL
+
+    def __init__(self, channel):
+        cdef double[:, ::1] weight = channel.weight
+        cdef double[::1] bias = channel.bias
+        cdef double[::1] thresholds = channel.thresholds
+        cdef int32_t[::1] labels = channel.labels
+        cdef double[::1] limits = channel.limits
+        cdef uint16_t[::1] outside = channel.outside
+        cdef double[:, ::1] w
+        cdef double[::1] b
+        cdef size_t i
+        self.kept = [weight, bias, thresholds, labels, limits, outside]
+        self.c.n_last = <size_t>weight.shape[1]
+        self.c.n_in = <size_t>channel.n_in
+        self.c.n_out = <size_t>weight.shape[0]
+        self.c.in_lo, self.c.in_hi = channel.in_lo, channel.in_hi
+        self.c.in_bins, self.c.out_bins = channel.in_bins, channel.out_bins
+        self.c.weight, self.c.bias = &weight[0, 0], &bias[0]
+        self.c.n_thresholds = <size_t>thresholds.shape[0]
+        self.c.thresholds = &thresholds[0] if thresholds.shape[0] else NULL
+        self.c.labels = &labels[0]
+        self.c.n_limits = <size_t>limits.shape[0]
+        self.c.limits = &limits[0] if limits.shape[0] else NULL
+        self.c.outside = &outside[0]
+        self.c.baseline = channel.baseline
+        self.c.n_stages = <size_t>len(channel.stages)
+        if self.c.n_stages:
+            self.stages = <ei_stage *>calloc(self.c.n_stages, sizeof(ei_stage))
+            if self.stages == NULL:
+                raise MemoryError
+            self.c.stages = self.stages
+            for i, stage in enumerate(channel.stages):
+                self.stages[i].n_in, self.stages[i].n_out = stage.n_in, stage.n_out
+                self.stages[i].width = stage.width
+                if stage.width:
+                    continue
+                w, b = stage.weight, stage.bias
+                self.kept += [w, b]
+                self.stages[i].weight, self.stages[i].bias = &w[0, 0], &b[0]
+                parameters = (*stage.activation.parameters, 0.0, 0.0)
+                self.stages[i].activation = ACTIVATIONS[stage.activation.kind]
+                self.stages[i].p0, self.stages[i].p1 = parameters[0], parameters[1]
+
+    def __dealloc__(self):
+        free(self.stages)
+
+
+cdef ei_job job_of(object job) except *:
+    cdef ei_job j
+    j.key = job.key
+    j.out_start, j.out_stop = job.out_start, job.out_stop
+    j.in_start, j.in_stop = job.in_start, job.in_stop
+    j.first, j.count = job.first, job.count
+    return j
+
+
+cdef class Edges:
+    """Numbers of every edge of a job, and of their sum."""
+
+    cdef readonly object information, excess, variance, second, spread, variances, dropped
+    cdef ei_pairs_out out
+
+    def __init__(self, job):
+        shape = (job.out_stop - job.out_start, job.in_stop - job.in_start)
+        self.information, self.excess = np.empty(shape), np.empty(shape)
+        self.variance, self.second = np.empty(shape), np.empty(shape)
+        self.spread, self.variances = np.empty(EI_FOLLOWED, np.int64), np.empty(shape[1])
+        self.dropped = np.empty(shape[0], np.uint64)
+        cdef double[:, ::1] a = self.information, b = self.excess, c = self.variance
+        cdef double[:, ::1] d = self.second
+        cdef int64_t[::1] e = self.spread
+        cdef uint64_t[::1] f = self.dropped
+        self.out.information, self.out.excess, self.out.variance = &a[0, 0], &b[0, 0], &c[0, 0]
+        self.out.second, self.out.spread, self.out.dropped = &d[0, 0], &e[0], &f[0]
+
+
+def pairs_masked(CoreChannel channel):
+    """Say whether this channel is counted with bit masks (by the kernels in use)."""
+    return ei_pairs_masked(&channel.c) != 0
+
+
+def pairs_size(CoreChannel channel, job):
+    """Return the number of 64-bit words that the counts of a job take."""
+    cdef ei_job j = job_of(job)
+    cdef size_t size = ei_pairs_size(&channel.c, &j)
+    if size == 0:
+        raise OverflowError("the counts of this block would not fit in memory")
+    return size
+
+
+def pairs_count(CoreChannel channel, job, int32_t[::1] cancel):
+    """Return the counts of a job: 64-bit words, additive over samples."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    counts = np.zeros(pairs_size(channel, job), np.uint64)
+    cdef uint64_t[::1] view = counts
+    with nogil:
+        status = ei_pairs_count(&channel.c, &j, &cancel[0], &view[0])
+    check(status)
+    return counts
+
+
+def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int32_t[::1] cancel):
+    """Return the Edges of a part of a job, from the job's complete counts."""
+    cdef ei_job j = job_of(job), k = job_of(part)
+    cdef int status
+    cdef Edges edges = Edges(part)
+    with nogil:
+        status = ei_pairs_reduce(&channel.c, &j, &k, &cancel[0], &counts[0], &edges.out)
+    check(status)
+    return edges
+
+
+def pairs_run(CoreChannel channel, job, int32_t[::1] cancel):
+    """Count and reduce a job; returns its Edges."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    cdef Edges edges = Edges(job)
+    with nogil:
+        status = ei_pairs_run(&channel.c, &j, &cancel[0], &edges.out)
+    check(status)
+    return edges
+
+
+def pairs_table(CoreChannel channel, job, const uint64_t[::1] counts, size_t output, size_t input):
+    """Return the table of one pair, (in_bins, out_bins + 1); the last column: dropped."""
+    cdef ei_job j = job_of(job)
+    table = np.zeros((channel.c.in_bins, channel.c.out_bins + 1), np.uint64)
+    cdef uint64_t[:, ::1] view = table
+    check(ei_pairs_table(&channel.c, &j, &counts[0], output, input, &view[0, 0]))
+    return table
+
+
+def single_run(CoreChannel channel, job, int32_t[::1] cancel):
+    """Measure a job with one input perturbed at a time; returns its Edges."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    cdef Edges edges = Edges(job)
+    cdef double[::1] variances = edges.variances
+    with nogil:
+        status = ei_single_run(&channel.c, &j, &cancel[0], &edges.out, &variances[0])
+    check(status)
+    return edges
+
+
+def single_table(CoreChannel channel, job):
+    """Return the table of one pair by interval, (in_bins, n_thresholds + 1)."""
+    cdef ei_job j = job_of(job)
+    table = np.zeros((channel.c.in_bins, channel.c.n_thresholds + 1), np.uint64)
+    cdef uint64_t[:, ::1] view = table
+    check(ei_single_table(&channel.c, &j, &view[0, 0]))
+    return table
+
+
+def evaluate(CoreChannel channel, uint64_t key, uint64_t first, size_t count):
+    """Return z of samples first .. first + count (multiples of 64), shape (n_out, count)."""
+    cdef ei_eval e
+    cdef size_t at, n, s, o
+    z = np.empty((channel.c.n_out, count))
+    cdef double[:, ::1] view = z
+    try:
+        check(ei_eval_open(&e, &channel.c, 0, channel.c.n_out))
+        at = 0
+        while at < count:
+            n = min(e.block, count - at)
+            ei_eval_draw(&e, key, 0, first + at, n)
+            ei_eval_forward(&e, n)
+            for o in range(e.n_out):
+                for s in range(n):
+                    view[o, at + s] = e.z[(s // 16 * e.n_out + o) * 16 + s % 16]
+            at += n
+    finally:
+        ei_eval_close(&e)
+    return z
+
+
+def draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first, size_t count):
+    """Return the draws first .. first + count (multiples of 64) of a stream, uint32."""
+    out = np.empty(count, np.uint32)
+    cdef uint32_t[::1] view = out
+    if count:
+        with nogil:
+            ei_active().draw(key, purpose, stream, first, count, &view[0])
+    return out
+
+
+def activate(name, parameters, values):
+    """Return an activation's values as the core computes them."""
+    cdef size_t n = <size_t>len(values)
+    padded = np.zeros((n + 15) // 16 * 16)
+    padded[:n] = values
+    cdef double[::1] view = padded
+    p = (*parameters, 0.0, 0.0)
+    ei_active().activate(ACTIVATIONS[name], p[0], p[1], &view[0], <size_t>len(padded))
+    return padded[:n]
+
+
+def log2(const double[::1] x):
+    """Return the core's base-2 logarithm; 0 where x is 0."""
+    out = np.empty(x.shape[0])
+    cdef double[::1] view = out
+    if x.shape[0]:
+        ei_active().log2(&x[0], <size_t>x.shape[0], &view[0])
+    return out
+
+
+def count_masks(const uint64_t[:, ::1] x, const uint64_t[:, ::1] y):
+    """Return the numbers of common bits, (len(x), len(y)); words a multiple of 8."""
+    counts = np.zeros((x.shape[0], y.shape[0]), np.uint64)
+    cdef uint64_t[:, ::1] view = counts
+    cdef size_t words = <size_t>x.shape[1]
+    with nogil:
+        ei_active().count_masks(&x[0, 0], words, <size_t>x.shape[0], &y[0, 0], words,
+                                <size_t>y.shape[0], words, &view[0, 0])
+    return counts
+
+
+def label(const double[::1] values, const double[::1] thresholds):
+    """Return the number of thresholds <= each value, uint16."""
+    cdef size_t n = <size_t>values.shape[0], m = <size_t>thresholds.shape[0]
+    out = np.empty(n, np.uint16)
+    identity = np.arange(m + 1, dtype=np.uint16)
+    cdef uint16_t[::1] view = out, map_ = identity
+    if n:
+        with nogil:
+            ei_active().label(&values[0], 16, n, &thresholds[0] if m else NULL, m, &map_[0], &view[0])
+    return out
+
+
+def information(const uint64_t[:, ::1] table):
+    """Return (plug-in mutual information, Miller-Madow excess, variance) of a table, bits."""
+    cdef size_t rows = <size_t>table.shape[0], columns = <size_t>table.shape[1]
+    scratch = np.empty(ei_measure_scratch(rows, columns))
+    cdef double[::1] view = scratch
+    cdef ei_information i
+    with nogil:
+        i = ei_measure(ei_active(), &table[0, 0], rows, columns, columns, &view[0], NULL)
+    return i.information, i.excess, i.variance

@@ -1,0 +1,92 @@
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "ei_common.h" nogil:
+    enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT, EI_ENOCONV
+    ctypedef const volatile int32_t *ei_cancel
+
+
+cdef extern from "ei_channel.h" nogil:
+    ctypedef struct ei_stage:
+        size_t n_in, n_out, width
+        const double *weight
+        const double *bias
+        int activation
+        double p0, p1
+
+    ctypedef struct ei_channel:
+        size_t n_in
+        double in_lo, in_hi
+        uint32_t in_bins, out_bins
+        size_t n_stages
+        const ei_stage *stages
+        size_t n_last, n_out
+        const double *weight
+        const double *bias
+        size_t n_thresholds
+        const double *thresholds
+        const int32_t *labels
+        size_t n_limits
+        const double *limits
+        const uint16_t *outside
+        double baseline
+
+
+cdef extern from "ei_kernels.h" nogil:
+    ctypedef struct ei_kernels:
+        const char *name
+        size_t mask_limit
+        void (*draw)(uint64_t, uint32_t, uint32_t, uint64_t, size_t, uint32_t *) noexcept nogil
+        void (*activate)(int, double, double, double *, size_t) noexcept nogil
+        void (*count_masks)(const uint64_t *, size_t, size_t, const uint64_t *, size_t, size_t, size_t, uint64_t *) noexcept nogil
+        void (*label)(const double *, size_t, size_t, const double *, size_t, const uint16_t *, uint16_t *) noexcept nogil
+        void (*log2)(const double *, size_t, double *) noexcept nogil
+
+    const ei_kernels *ei_active()
+    int ei_select(const char *)
+    int ei_supported(const char **)
+
+
+cdef extern from "ei_eval.h" nogil:
+    ctypedef struct ei_eval:
+        size_t n_out, block
+        double *z
+    int ei_eval_open(ei_eval *, const ei_channel *, size_t, size_t)
+    void ei_eval_close(ei_eval *)
+    void ei_eval_draw(ei_eval *, uint64_t, uint32_t, uint64_t, size_t)
+    void ei_eval_forward(ei_eval *, size_t)
+
+
+cdef extern from "ei_info.h" nogil:
+    ctypedef struct ei_information:
+        double information, excess, variance, second
+        uint64_t kept
+    size_t ei_measure_scratch(size_t, size_t)
+    ei_information ei_measure(const ei_kernels *, const uint64_t *, size_t, size_t, size_t, double *, double *)
+
+
+cdef extern from "ei_pairs.h" nogil:
+    ctypedef struct ei_job:
+        uint64_t key
+        size_t out_start, out_stop, in_start, in_stop
+        uint64_t first, count
+
+    ctypedef struct ei_pairs_out:
+        double *information
+        double *excess
+        double *variance
+        double *second
+        int64_t *spread
+        uint64_t *dropped
+
+    enum: EI_FOLLOWED
+    double EI_UNIT
+    int ei_pairs_masked(const ei_channel *)
+    size_t ei_pairs_size(const ei_channel *, const ei_job *)
+    int ei_pairs_count(const ei_channel *, const ei_job *, ei_cancel, uint64_t *)
+    int ei_pairs_reduce(const ei_channel *, const ei_job *, const ei_job *, ei_cancel, const uint64_t *, const ei_pairs_out *)
+    int ei_pairs_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *)
+    int ei_pairs_table(const ei_channel *, const ei_job *, const uint64_t *, size_t, size_t, uint64_t *)
+    int ei_single_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *, double *)
+    int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)

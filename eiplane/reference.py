@@ -1,0 +1,198 @@
+"""Slow, obvious twins of the compiled kernels, in NumPy. For tests and for readers.
+
+Nothing here imports the core. Integer results are the same to the last count; floating-point ones
+are the same wherever the core only adds and multiplies, in the order written here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .channel import Channel
+
+__all__ = [
+    "draws",
+    "evaluate",
+    "input_bins",
+    "inputs",
+    "joint_table",
+    "mutual_information",
+    "output_bins",
+    "pair_table",
+    "philox",
+    "single_table",
+]
+
+Array = NDArray[np.float64]
+Words = NDArray[np.uint64]
+
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(counter: Words, key: int) -> Words:
+    """Return Philox4x32-10 of every counter (Salmon et al., SC 2011, section 3.3).
+
+    Parameters
+    ----------
+    counter : ndarray of uint64, shape (4, n)
+        Four 32-bit words each.
+    key : int
+        64 bits.
+
+    Returns
+    -------
+    ndarray of uint64, shape (4, n)
+        Four 32-bit words each.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = np.uint64(key & 0xFFFFFFFF), np.uint64(key >> 32)
+    for _ in range(10):
+        p0 = np.uint64(0xD2511F53) * c0
+        p1 = np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & _LOW, (k1 + np.uint64(0xBB67AE85)) & _LOW
+    return np.stack([c0, c1, c2, c3])
+
+
+def draws(key: int, stream: int, first: int, count: int, purpose: int = 0) -> NDArray[np.uint32]:
+    """Return the draws ``first`` to ``first + count`` of a stream.
+
+    Parameters
+    ----------
+    key, stream, first, count, purpose : int
+        ``first`` is a multiple of 64.
+
+    Returns
+    -------
+    ndarray of uint32, shape (count,)
+    """
+    groups = -(-count // 64)
+    block = np.arange(first // 4, first // 4 + 16 * groups, dtype=np.uint64)
+    ones = np.ones_like(block)
+    words = philox(
+        np.stack([block & _LOW, block >> _HALF, np.uint64(stream) * ones, np.uint64(purpose) * ones]),
+        key,
+    )
+    # Of the 16 blocks of a group words 0 and 1 make 32 samples, words 2 and 3 the next 32.
+    halves = words.reshape(2, 2, groups, 16).transpose(2, 0, 3, 1)
+    return halves.reshape(-1)[:count].astype(np.uint32)
+
+
+def inputs(channel: Channel, draw: NDArray[np.uint32]) -> Array:
+    """Return the input values of draws."""
+    scale = (channel.in_hi - channel.in_lo) / 4294967296.0
+    return channel.in_lo + (draw + 0.5) * scale
+
+
+def input_bins(channel: Channel, draw: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return the input bins of draws."""
+    return ((draw.astype(np.uint64) * np.uint64(channel.in_bins)) >> _HALF).astype(np.int64)
+
+
+def _affine(weight: Array, bias: Array, x: Array) -> Array:
+    z = np.repeat(bias[:, None], x.shape[1], axis=1)
+    for k in range(weight.shape[1]):  # one input after the other, as the core adds them
+        z = z + weight[:, k, None] * x[k]
+    return z
+
+
+def _finish(channel: Channel, value: Array, first_stage: int = 0) -> Array:
+    for stage in channel.stages[first_stage:]:
+        if stage.width:
+            value = value.reshape(stage.n_out, stage.width, -1).max(axis=1)
+        else:
+            assert stage.weight is not None and stage.bias is not None
+            assert stage.activation is not None
+            value = stage.activation(_affine(stage.weight, stage.bias, value))
+    return _affine(channel.weight, channel.bias, value)
+
+
+def evaluate(channel: Channel, x: Array) -> Array:
+    """Return the pre-activations of inputs.
+
+    Parameters
+    ----------
+    channel : Channel
+    x : ndarray of float64, shape (n_in, samples)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_out, samples)
+    """
+    return _finish(channel, x)
+
+
+def output_bins(channel: Channel, z: Array) -> NDArray[np.int32]:
+    """Return the output bins of pre-activations; -1 where dropped."""
+    return channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+
+
+def joint_table(
+    x: NDArray[np.int64], y: NDArray[np.int32], in_bins: int, out_bins: int
+) -> NDArray[np.int64]:
+    """Return how often every pair of bins occurs; dropped samples (-1) in the last column.
+
+    Returns
+    -------
+    ndarray of int64, shape (in_bins, out_bins + 1)
+    """
+    y = np.where(y < 0, out_bins, y)
+    return np.bincount(x * (out_bins + 1) + y, minlength=in_bins * (out_bins + 1)).reshape(
+        in_bins, out_bins + 1
+    )
+
+
+def pair_table(
+    channel: Channel, key: int, first: int, count: int, output: int, input: int
+) -> NDArray[np.int64]:
+    """Return the joint table of one pair with every input perturbed, (in_bins, out_bins + 1)."""
+    r = np.stack([draws(key, k, first, count) for k in range(channel.n_in)])
+    z = evaluate(channel, inputs(channel, r))
+    return joint_table(
+        input_bins(channel, r[input]),
+        output_bins(channel, z[output]),
+        channel.in_bins,
+        channel.out_bins,
+    )
+
+
+def single_table(
+    channel: Channel, key: int, first: int, count: int, output: int, input: int
+) -> NDArray[np.int64]:
+    """Return the joint table of one pair with that input alone perturbed."""
+    r = draws(key, input, first, count)
+    x = inputs(channel, r)
+    stage = channel.stages[0] if channel.stages else None
+    if stage is not None and stage.width:
+        held = np.full((channel.n_in, count), channel.baseline)
+        held[input] = x
+        z = evaluate(channel, held)
+    else:
+        weight = channel.weight if stage is None else stage.weight
+        base = (channel.bias if stage is None else stage.bias)
+        assert weight is not None and base is not None
+        base = base.copy()
+        if channel.baseline != 0.0:
+            for k in range(channel.n_in):
+                base += weight[:, k] * channel.baseline
+            base -= weight[:, input] * channel.baseline
+        z = base[:, None] + weight[:, input, None] * x
+        if stage is not None:
+            assert stage.activation is not None
+            z = _finish(channel, stage.activation(z), 1)
+    return joint_table(
+        input_bins(channel, r), output_bins(channel, z[output]), channel.in_bins, channel.out_bins
+    )
+
+
+def mutual_information(table: NDArray[np.int64]) -> float:
+    """Return the plug-in mutual information of a table of counts, in bits."""
+    total = table.sum()
+    if total == 0:
+        return 0.0
+    p = table / total
+    expected = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    some = p > 0
+    return float((p[some] * np.log2(p[some] / expected[some])).sum())
