@@ -1,1 +1,108 @@
 """From what a user has (arrays, modules, files) to a :class:`eiplane.layer.Network`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..layer import Layer, LazyLayer, Network
+from ..result import Skipped
+from .arrays import from_mapping, from_sequence, is_lone_pair, is_matrix
+from .options import Extracted, ExtractOptions, matches, select
+
+__all__ = ["ExtractOptions", "Extracted", "to_network"]
+
+_NO_SEQUENCE = (bytes, bytearray, set, frozenset)
+
+
+def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted:
+    """Return the network that weights stand for.
+
+    Parameters
+    ----------
+    weights : object
+        One array; a list of arrays, of ``(W, b)`` pairs, of :class:`eiplane.Layer`; a mapping of
+        names to arrays, such as a state dict; a ``torch.nn.Module``; the path of a ``.npz``,
+        ``.safetensors``, ``.pt`` or ``.onnx`` file, or of a directory of ``.safetensors`` shards.
+    options : ExtractOptions, optional
+
+    Returns
+    -------
+    Extracted
+
+    Raises
+    ------
+    TypeError
+        For what holds no weights.
+    ValueError
+        For weights that make no network, a bad file, or an option that does not fit.
+
+    Warns
+    -----
+    UserWarning
+        Once, if parts were skipped; with ``strict`` it is a ValueError.
+    """
+    options = options or ExtractOptions()
+    network, skipped = _read(weights, options)
+    selected = select(network.layers, options.layers)
+    if options.layers is not None and not callable(options.layers):
+        skipped = tuple(s for s in skipped if matches(s.name, None, options.layers))
+    if skipped:
+        listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
+        more = f"; and {len(skipped) - 8} more" if len(skipped) > 8 else ""
+        count = "1 part was" if len(skipped) == 1 else f"{len(skipped)} parts were"
+        message = f"{count} not analysed: {listed}{more}"
+        if options.strict:
+            raise ValueError(f"strict: {message}")
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return Extracted(network, skipped, selected)
+
+
+def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
+    if _is_module(weights):
+        if options.activation is not None:
+            raise ValueError("a torch Module brings its own activations; leave activation out")
+        from .modules import from_module
+
+        return from_module(weights, options)
+    if options.input_size is not None or options.input_data is not None:
+        raise ValueError(
+            "input_size and input_data are for torch modules; leave them out for "
+            f"{type(weights).__name__}"
+        )
+    if isinstance(weights, str | os.PathLike):
+        from .tensors import from_path
+
+        return from_path(Path(weights), options)
+    activation = options.activation
+    if isinstance(weights, Network):
+        if activation is not None:
+            raise ValueError("an eiplane.Network brings its own activations; leave activation out")
+        return weights, ()
+    if isinstance(weights, Layer | LazyLayer):
+        return from_sequence([weights], activation), ()
+    if isinstance(weights, Mapping):
+        return from_mapping(weights, activation, "the mapping of weights")
+    if hasattr(weights, "__array__") or hasattr(weights, "detach"):
+        return from_sequence([weights], activation), ()
+    if isinstance(weights, list | tuple) and not is_matrix(weights):
+        items = [weights] if is_lone_pair(weights) else weights
+        return from_sequence(items, activation), ()
+    if isinstance(weights, list | tuple):
+        return from_sequence([weights], activation), ()
+    if hasattr(weights, "__iter__") and not isinstance(weights, _NO_SEQUENCE):
+        return from_sequence(list(weights), activation), ()
+    raise TypeError(
+        f"weights must be an array, a list of arrays, of (W, b) pairs or of eiplane.Layer, a state "
+        f"dict, a torch Module or the path of a file of weights, not {type(weights).__name__}"
+    )
+
+
+def _is_module(weights: Any) -> bool:
+    # A module can only exist where torch is imported already: never import it to find out.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(weights, torch.nn.Module)
