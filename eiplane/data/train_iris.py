@@ -2,8 +2,8 @@
 
 A 4-5-5-3 sigmoid network without biases, as in Mattsson, Michaud and Hoel, *Examining the causal
 structures of deep neural networks using information theory* (Entropy 22, 1429, 2020): stochastic
-gradient descent with learning rate 0.01 on batches of 10, summed squared error, 4,000 epochs, inputs
-divided by 8, 100 flowers to learn from and 50 to test on.
+gradient descent with learning rate 0.01 on batches of 10, summed squared error, 4,000 epochs,
+inputs divided by 8, 100 flowers to learn from and 50 to test on.
 
 ``python -m eiplane.data.train_iris`` writes ``iris.npz`` beside this file. It needs scikit-learn,
 for the flowers; the training is NumPy alone, so that the numbers do not depend on a framework.
@@ -11,6 +11,7 @@ for the flowers; the training is NumPy alone, so that the numbers do not depend 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def train() -> dict[str, NDArray[Any]]:
     target = np.eye(SIZES[-1], dtype=np.float32)[label]
     weights = [
         rng.uniform(-1, 1, (n_out, n_in)).astype(np.float32) / np.float32(np.sqrt(n_in))
-        for n_in, n_out in zip(SIZES, SIZES[1:], strict=False)
+        for n_in, n_out in pairwise(SIZES)
     ]
     keep = snapshot_epochs()
     kept: list[list[Array]] = []

@@ -1,0 +1,147 @@
+"""JSON lines that survive a kill: a record is appended whole, and a cut last line is mended."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Appender", "read_records"]
+
+Json = dict[str, Any]
+
+
+def read_records(path: str | Path) -> list[Json]:
+    """Return the records of a file, one a line.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    list of dict
+        Without a last line that was cut while it was being written.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If any other line is not a JSON object; it names the line.
+    """
+    return _parse(Path(path).read_bytes(), path)[0]
+
+
+class Appender:
+    """Appends records to a file of JSON lines.
+
+    Opening mends the file: what a kill left of a line is taken away, unless nothing but the line's
+    end is missing. A record reaches the operating system in one piece before :meth:`append`
+    returns, so that a killed process loses at most the one being written.
+
+    Parameters
+    ----------
+    path : path-like
+        Made if it is not there, with its folder.
+
+    Attributes
+    ----------
+    records : list of dict
+        What the file held when it was opened.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened for writing.
+    ValueError
+        If it holds lines that are not JSON objects: then it is left as it is.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content = self.path.read_bytes() if self.path.exists() else b""
+        self.records, whole, complete = _parse(content, path)
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        if whole < len(content):
+            os.ftruncate(self._file, whole)
+        if not complete:
+            os.write(self._file, b"\n")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Append one record.
+
+        Parameters
+        ----------
+        record : mapping
+            Numbers that are not finite are written as null: JSON has none.
+        """
+        text = json.dumps(_finite(record), allow_nan=False, separators=(",", ":"))
+        data = (text + "\n").encode()
+        size = os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError:  # a full disk, say: leave no half of a line
+            os.ftruncate(self._file, size)
+            raise
+
+    def close(self) -> None:
+        """Close the file; closing twice does no harm."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:
+            self.close()
+
+
+def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
+    """Return the records, how many bytes they take, and whether the last line is ended."""
+    records: list[Json] = []
+    start = 0
+    number = 0
+    while start < len(content):
+        number += 1
+        end = content.find(b"\n", start)
+        line = content[start:] if end < 0 else content[start:end]
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("it is not a JSON object")
+        except ValueError as error:
+            if end < 0:
+                return records, start, True
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        records.append(record)
+        if end < 0:
+            return records, len(content), False
+        start = end + 1
+    return records, start, True
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

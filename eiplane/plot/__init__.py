@@ -1,0 +1,24 @@
+"""Pictures, drawn with matplotlib (``pip install "eiplane[plot]"``).
+
+Every function takes the ``Axes`` to draw on, or makes one, and returns it; none shows anything. A
+layer's colour, marker and line differ together, so that pictures are readable for the colour-blind
+and in grey.
+"""
+
+from .curves import curve, history, phi
+from .graphs import edges, matrices, network
+from .movies import animate
+from .planes import causal_plane, compare, trajectory
+
+__all__ = [
+    "animate",
+    "causal_plane",
+    "compare",
+    "curve",
+    "edges",
+    "history",
+    "matrices",
+    "network",
+    "phi",
+    "trajectory",
+]

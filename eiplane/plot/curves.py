@@ -1,0 +1,215 @@
+"""Quantities over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extras import require
+from ..history import History, as_history
+from .style import INK, LABELS, QUIET, looks, make_axes, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["curve", "history", "phi"]
+
+Array = NDArray[np.float64]
+
+
+def curve(
+    source: Any, quantity: str, ax: Axes | None = None, *, log: bool = False, legend: bool = True
+) -> Axes:
+    """Draw one quantity of every layer over the steps.
+
+    Parameters
+    ----------
+    source : Tracker, History, path of a tracked run, or sequence of Decomposition
+    quantity : str
+        One of :data:`eiplane.history.QUANTITIES`.
+    ax : Axes, optional
+    log : bool
+        Whether the steps are on a logarithmic scale (linear below the second one).
+    legend : bool
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the quantity was not measured; it names those that were.
+    """
+    run = as_history(source)
+    if quantity not in run.quantities:
+        raise ValueError(
+            f"{quantity!r} was not measured; there are {', '.join(run.quantities) or 'none'}"
+        )
+    ax = make_axes(ax, (6.4, 4.0))
+    for name, look in zip(run.layers, looks(len(run.layers)), strict=True):
+        values = run.values(name, quantity)
+        _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
+        if quantity in ("phi", "ei"):
+            _band(ax, run, name, quantity, look.color)
+    if quantity == "phi":
+        ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
+    _dress(ax, run, LABELS[quantity], log)
+    if legend:
+        _key(ax, len(run.layers))
+    return ax
+
+
+def phi(source: Any, ax: Axes | None = None, *, log: bool = False) -> Axes:
+    """Draw the integrated information of every layer over the steps, with its bounds.
+
+    Parameters
+    ----------
+    source : Tracker, History, path of a tracked run, or sequence of Decomposition
+    ax : Axes, optional
+    log : bool
+        Whether the steps are on a logarithmic scale.
+
+    Returns
+    -------
+    Axes
+        Above zero the layer is synergistic, below redundant.
+    """
+    ax = curve(source, "phi", ax, log=log)
+    for text, y, va in (("synergy", 1, "top"), ("redundancy", 0, "bottom")):
+        if (ax.get_ylim()[1] > 0) if y else (ax.get_ylim()[0] < 0):
+            ax.annotate(text, (1, y), (-2, -2 if y else 2), xycoords="axes fraction", va=va,
+                        textcoords="offset points", ha="right", fontsize=8.5, color=INK,
+                        style="italic")  # fmt: skip
+    return ax
+
+
+def history(
+    source: Any,
+    ax: Sequence[Axes] | None = None,
+    *,
+    quantities: Sequence[str] | None = None,
+    log: bool = False,
+) -> Any:
+    """Draw every measured quantity, and the metrics, over the steps.
+
+    Parameters
+    ----------
+    source : Tracker, History, path of a tracked run, or sequence of Decomposition
+    ax : sequence of Axes, optional
+        One a panel; a new figure's if left out.
+    quantities : sequence of str, optional
+        Which to draw: everything that was measured.
+    log : bool
+        Whether the steps are on a logarithmic scale.
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+        The metrics first (losses, then shares such as accuracies), then the quantities.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer axes than panels.
+    """
+    run = as_history(source)
+    chosen = run.quantities if quantities is None else list(quantities)
+    if quantities is None and not any(run.values(n, "outlier_fraction").any() for n in run.layers):
+        chosen = [q for q in chosen if q != "outlier_fraction"]
+    groups = _metric_groups(run)
+    count = len(groups) + len(chosen)
+    if ax is None:
+        pyplot = require("matplotlib.pyplot", "plot")
+        columns = min(3 if count <= 9 else 4, count)
+        rows = -(-count // columns)
+        figure, grid = pyplot.subplots(
+            rows, columns, figsize=(3.9 * columns, 2.7 * rows + 0.3), sharex=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        axes = list(grid.flat)
+        for spare in axes[count:]:
+            spare.remove()
+        for above in axes[count - columns : len(axes) - columns]:  # nothing below: show the steps
+            above.xaxis.set_tick_params(labelbottom=True)
+        axes = axes[:count]
+    else:
+        figure = None
+        axes = list(np.ravel(np.asarray(ax, dtype=object)))
+        if len(axes) < count:
+            raise ValueError(f"history draws {count} panels but got {len(axes)} axes")
+    for names, panel in zip(groups, axes, strict=False):
+        _metrics(panel, run, names, log)
+    for quantity, panel in zip(chosen, axes[len(groups) :], strict=False):
+        curve(run, quantity, panel, log=log, legend=figure is None)
+    if figure is not None:
+        for panel in axes[:-columns]:
+            panel.set_xlabel("")
+        if chosen:
+            handles, names = axes[len(groups)].get_legend_handles_labels()
+            figure.legend(handles, names, loc="outside upper center", ncols=min(8, len(names)),
+                          frameon=False, fontsize=9, handlelength=3.4)  # fmt: skip
+    return np.array(axes, dtype=object)
+
+
+def _metric_groups(run: History) -> list[list[str]]:
+    """Return the metrics that share a panel: shares (of 0 to 1, not losses), and the others."""
+    shares: list[str] = []
+    others: list[str] = []
+    for name in run.metrics:
+        values = run.metric(name)
+        known = values[np.isfinite(values)]
+        share = "loss" not in name and len(known) > 0 and 0 <= known.min() <= known.max() <= 1
+        (shares if share else others).append(name)
+    return [group for group in (others, shares) if group]
+
+
+def _metrics(ax: Axes, run: History, names: Sequence[str], log: bool) -> None:
+    greys = ["#222222", "#7A7A7A", "#B03A2E", "#4D4D4D"]
+    for i, name in enumerate(names):
+        style = ["-", (0, (4, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.5, 1.5))][i % 4]
+        label = name.replace("_", " ")
+        _line(ax, run.steps, run.metric(name), label, color=greys[i % 4], ls=style, marker="")
+    words = {w for name in names for w in name.split("_")}
+    kind = next((w for w in ("loss", "accuracy") if w in words), "metric")
+    _dress(ax, run, kind, log)
+    if kind == "accuracy":
+        ax.set_ylim(top=1.02)
+    ax.legend(frameon=False, fontsize=8, handlelength=2.8)
+
+
+def _line(
+    ax: Axes, steps: NDArray[np.int64], values: Array, label: str, *, marker: str, **style: Any
+) -> None:
+    every = max(1, len(steps) // 8)
+    ax.plot(steps, values, lw=1.6, label=label, marker=marker, markevery=every, ms=4.5,
+            mec="white", mew=0.6, **style)  # fmt: skip
+
+
+def _band(ax: Axes, run: History, layer: str, quantity: str, color: str) -> None:
+    bounds = run.values(layer, f"{quantity}_bounds")
+    if bounds.ndim == 2:
+        ax.fill_between(run.steps, bounds[:, 0], bounds[:, 1], color=color, alpha=0.12, lw=0)
+
+
+def _dress(ax: Axes, run: History, name: str, log: bool) -> None:
+    ax.set_xlabel("step")
+    ax.set_ylabel(name)
+    ax.grid(axis="y", color=QUIET, lw=0.5)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8.5)
+    if log:
+        positive = run.steps[run.steps > 0]
+        ax.set_xscale("symlog", linthresh=float(positive.min()) if len(positive) else 1.0)
+        ax.set_xlim(run.steps[0], run.steps[-1])
+    tidy(ax)
+
+
+def _key(ax: Axes, count: int) -> None:
+    if count <= 12:
+        ax.legend(frameon=False, fontsize=8.5, handlelength=3.4)
+    else:
+        ax.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))

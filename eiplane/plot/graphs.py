@@ -1,0 +1,224 @@
+"""Edges: as heat maps, and drawn on the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extras import require
+from ..result import Decomposition, LayerResult
+from .style import INK, make_axes, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["edges", "matrices", "network"]
+
+Array = NDArray[np.float64]
+
+_NAMES = {
+    "ei_edges": r"$EI$ of the edge (bits)",
+    "sensitivity_edges": "sensitivity of the edge (bits)",
+    "degeneracy_edges": "degeneracy of the edge (bits)",
+}
+
+
+def edges(
+    layer: LayerResult,
+    ax: Axes | None = None,
+    *,
+    quantity: str = "ei_edges",
+    limits: tuple[float, float] | None = None,
+    colorbar: bool = True,
+) -> Axes:
+    """Draw a measure of every edge of a layer as a heat map.
+
+    Parameters
+    ----------
+    layer : LayerResult
+    ax : Axes, optional
+    quantity : str
+        ``"ei_edges"``, ``"sensitivity_edges"`` or ``"degeneracy_edges"``.
+    limits : tuple of float, optional
+        The values of the scale's ends: 0 and the greatest one if left out; round 0 where values are
+        negative.
+    colorbar : bool
+
+    Returns
+    -------
+    Axes
+        A row an output, a column an input; a convolution's kernels are laid out flat.
+
+    Raises
+    ------
+    ValueError
+        If the measure was not made.
+    """
+    values = _values(layer, quantity)
+    n_out, n_in = values.shape
+    ax = make_axes(ax, (min(1.6 + 0.42 * max(n_in, 4), 9.0), min(1.4 + 0.42 * max(n_out, 4), 7.0)))
+    low, high = _limits([values]) if limits is None else limits
+    image = ax.imshow(
+        values, cmap="viridis" if low >= 0 else "PuOr", vmin=low, vmax=high, aspect="equal",
+        interpolation="nearest",
+    )  # fmt: skip
+    if n_in <= 12 and n_out <= 12:
+        for (row, column), value in np.ndenumerate(values):
+            share = (value - low) / max(high - low, 1e-300)
+            light = share > 0.6 if low >= 0 else 0.2 < share < 0.8
+            ax.text(column, row, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center",
+                    fontsize=7.5, color="black" if light else "white")  # fmt: skip
+    ax.set_xlabel("input")
+    ax.set_ylabel("output")
+    ax.set_title(layer.name, fontsize=10)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(8, integer=True))
+    ax.tick_params(labelsize=8.5)
+    if colorbar:
+        bar = ax.figure.colorbar(image, ax=ax, shrink=0.9)
+        bar.set_label(_NAMES[quantity], fontsize=9)
+        bar.ax.tick_params(labelsize=8.5)
+        bar.outline.set_visible(False)
+    return ax
+
+
+def matrices(decomposition: Decomposition, *, quantity: str = "ei_edges") -> Any:
+    """Draw the heat maps of all layers, side by side on one scale.
+
+    Parameters
+    ----------
+    decomposition : Decomposition
+    quantity : str
+        As of :func:`edges`.
+
+    Returns
+    -------
+    ndarray of Axes, shape (layers,)
+    """
+    all_values = [_values(layer, quantity) for layer in decomposition]
+    limits = _limits(all_values)
+    pyplot = require("matplotlib.pyplot", "plot")
+    widths = [max(v.shape[1], 3) for v in all_values]
+    height = max(max(v.shape[0], 3) for v in all_values)
+    scale = min(0.5, 12.0 / (sum(widths) + 3 * len(widths)))
+    figure, grid = pyplot.subplots(
+        1, len(widths), squeeze=False, layout="constrained", width_ratios=widths,
+        figsize=(1.4 + scale * (sum(widths) + 2.2 * len(widths)), 1.7 + scale * height),
+    )  # fmt: skip
+    axes = grid[0]
+    for layer, ax in zip(decomposition, axes, strict=True):
+        edges(layer, ax, quantity=quantity, limits=limits, colorbar=False)
+    bar = figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
+    bar.set_label(_NAMES[quantity], fontsize=9)
+    bar.outline.set_visible(False)
+    return axes
+
+
+def network(
+    decomposition: Decomposition,
+    ax: Axes | None = None,
+    *,
+    quantity: str = "ei_edges",
+    max_nodes: int = 24,
+) -> Axes:
+    """Draw the network: nodes in columns, edges by their bits in width and colour.
+
+    Parameters
+    ----------
+    decomposition : Decomposition
+        Of dense layers that feed each other in their order.
+    ax : Axes, optional
+    quantity : str
+        As of :func:`edges`.
+    max_nodes : int
+        Of a wider layer only the nodes with the greatest sums are drawn, and how many are not is
+        written below.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the measure was not made or the layers do not feed each other.
+    """
+    layers = [_values(layer, quantity) for layer in decomposition]
+    for before, after, result in zip(layers, layers[1:], decomposition[1:], strict=False):
+        if after.shape[1] != before.shape[0]:
+            raise ValueError(
+                f"layer {result.name!r} takes {after.shape[1]} inputs but the one before has "
+                f"{before.shape[0]} outputs: only a chain of dense layers can be drawn"
+            )
+    kept = _kept(layers, max_nodes)
+    ax = make_axes(ax, (2.0 + 1.9 * len(layers), 4.4))
+    tallest = max(map(len, kept))
+    where = [np.linspace(1, -1, len(k)) * (len(k) - 1) / max(tallest - 1, 1) for k in kept]
+    low, high = _limits(layers)
+    peak = max(abs(low), abs(high)) or 1.0
+    colors = require("matplotlib.colors", "plot")
+    map_of = require("matplotlib", "plot").colormaps["YlGnBu" if low >= 0 else "PuOr"]
+    if low >= 0:  # the scale's lightest end would be lost on white
+        map_of = colors.LinearSegmentedColormap.from_list("", map_of(np.linspace(0.18, 1.0, 256)))
+    scale = require("matplotlib.cm", "plot").ScalarMappable(colors.Normalize(low, high), map_of)
+    segments, values = [], []
+    for i, matrix in enumerate(layers):
+        for b, y1 in zip(kept[i + 1], where[i + 1], strict=True):
+            for a, y0 in zip(kept[i], where[i], strict=True):
+                segments.append([(i, y0), (i + 1, y1)])
+                values.append(matrix[b, a])
+    order = np.argsort(np.abs(values))  # the strong ones on top
+    strength = np.array(values)[order]
+    ax.add_collection(
+        require("matplotlib.collections", "plot").LineCollection(
+            np.array(segments)[order], colors=scale.to_rgba(strength), zorder=1,
+            linewidths=0.25 + 4.5 * np.abs(strength) / peak, capstyle="round",
+        )
+    )  # fmt: skip
+    size = float(np.clip(320.0 / max(tallest - 2, 1), 18, 150))
+    for i, (nodes, ys) in enumerate(zip(kept, where, strict=True)):
+        ax.scatter(np.full(len(ys), i), ys, s=size, c="white", edgecolors=INK, lw=1.2, zorder=2)
+        total = layers[0].shape[1] if i == 0 else layers[i - 1].shape[0]
+        if len(nodes) < total:
+            ax.annotate(f"+ {total - len(nodes)} more", (i, ys[-1]), (0, -12), ha="center",
+                        va="top", textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
+    for i, layer in enumerate(decomposition):
+        ax.annotate(layer.name, (i + 0.5, 1.12), ha="center", fontsize=9, color=INK)
+    ax.set_xlim(-0.25, len(layers) + 0.25)
+    ax.set_ylim(-1.25, 1.25)
+    ax.axis("off")
+    bar = ax.figure.colorbar(scale, ax=ax, shrink=0.75, pad=0.01)
+    bar.set_label(_NAMES[quantity], fontsize=9)
+    bar.ax.tick_params(labelsize=8.5)
+    bar.outline.set_visible(False)
+    tidy(ax)
+    return ax
+
+
+def _values(layer: LayerResult, quantity: str) -> Array:
+    if quantity not in _NAMES:
+        raise ValueError(f"quantity must be one of {', '.join(_NAMES)}, not {quantity!r}")
+    values = getattr(layer, quantity)
+    if values is None:
+        raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")
+    return np.asarray(values).reshape(values.shape[0], -1)
+
+
+def _limits(matrices: list[Array]) -> tuple[float, float]:
+    high = max(float(m.max()) for m in matrices)
+    low = min(float(m.min()) for m in matrices)
+    if low < -0.02 * max(high, 1e-3):
+        extent = max(high, -low)
+        return -extent, extent
+    return 0.0, high or 1.0
+
+
+def _kept(layers: list[Array], most: int) -> list[NDArray[np.intp]]:
+    """Return which nodes of every column are drawn: those with the greatest sums of bits."""
+    sums = [np.abs(layers[0]).sum(axis=0)]
+    for i, matrix in enumerate(layers):
+        after = np.abs(layers[i + 1]).sum(axis=0) if i + 1 < len(layers) else 0.0
+        sums.append(np.abs(matrix).sum(axis=1) + after)
+    return [np.sort(np.argsort(-s, kind="stable")[:most]) for s in sums]

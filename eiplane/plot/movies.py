@@ -1,0 +1,222 @@
+"""The causal plane in motion."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extras import require
+from ..files import write_whole
+from ..history import History, as_history
+from .labels import Label, place
+from .planes import Path as Way
+from .planes import Plane, densified, frame, paths
+from .style import INK, QUIET, new_figure, shades, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["animate"]
+
+Array = NDArray[np.float64]
+
+
+def animate(
+    source: Any,
+    path: str | os.PathLike[str],
+    *,
+    fps: float = 12.0,
+    seconds: float = 1.5,
+    max_frames: int = 150,
+    size: tuple[float, float] = (6.4, 5.6),
+    dpi: float = 90.0,
+    rotated: bool = True,
+    ei: str = "parts",
+    title: str | None = None,
+) -> Path:
+    """Write a moving picture of the layers' ways through the causal plane.
+
+    Below the plane runs a metric, if there is any: an accuracy, or else the first.
+
+    Parameters
+    ----------
+    source : Tracker, History, path of a tracked run, or sequence of Decomposition
+    path : path-like
+        A ``.gif``, or an ``.mp4`` where the program ffmpeg is installed. Written whole or not at
+        all.
+    fps : float
+        Frames a second.
+    seconds : float
+        How long the last one stands.
+    max_frames : int
+        Of more records, that many are taken evenly.
+    size : tuple of float
+        Inches.
+    dpi : float
+    rotated, ei
+        As of :func:`causal_plane`.
+    title : str, optional
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    ValueError
+        For another kind of file, or a run without anything to draw.
+    OSError
+        For an mp4 without ffmpeg.
+    """
+    target = Path(path)
+    kind = target.suffix.lower()
+    if kind not in (".gif", ".mp4"):
+        raise ValueError(f"a moving picture is a .gif or an .mp4 file, not {target.name!r}")
+    run = as_history(source)
+    if len(run) > max_frames:
+        chosen = np.unique(np.linspace(0, len(run) - 1, max_frames).round().astype(int))
+        run = History([run[int(i)] for i in chosen], run.name)
+    film = _Film(run, Plane(rotated, ei), size, dpi, title)
+    still = max(1, round(seconds * fps))
+    if kind == ".gif":
+        _write_gif(film, target, fps, still)
+    else:
+        _write_mp4(film, target, fps, still)
+    return target
+
+
+class _Film:
+    """Draws the frames."""
+
+    def __init__(
+        self, run: History, plane: Plane, size: tuple[float, float], dpi: float, title: str | None
+    ) -> None:
+        self.run = run
+        self.ways = paths(run, plane)
+        self.figure = new_figure(size, dpi)
+        self.metric = _chosen_metric(run)
+        if self.metric is None:
+            self.ax = self.figure.subplots()
+        else:
+            self.ax, below = self.figure.subplots(2, height_ratios=[5, 1])
+            self._strip(below, self.metric)
+        if title:
+            self.figure.suptitle(title, fontsize=11)
+        everything = np.vstack([way.points for way in self.ways])
+        frame(self.ax, plane, everything)
+        self.clock = self.ax.text(
+            0.99, 0.02, "", transform=self.ax.transAxes, ha="right", fontsize=10, color=INK,
+            family="monospace", zorder=7, bbox={"fc": "white", "ec": "none", "pad": 1.5},
+        )  # fmt: skip
+        # Names go along with their marks, on the side that is free in the end: none jumps.
+        ends = [
+            Label(way.name, way.points[-1, 0], way.points[-1, 1], way.look.color)
+            for way in self.ways
+        ]
+        self.names = place(self.ax, ends, np.vstack([densified(w.points) for w in self.ways]))
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        self.trails = [self._trail(way) for way in self.ways]
+
+    def _strip(self, ax: Axes, metric: str) -> None:
+        ax.plot(self.run.steps, self.run.metric(metric), color="#222222", lw=1.3)
+        ax.set_xlabel("step", fontsize=9)
+        ax.set_ylabel(metric.replace("_", "\n"), fontsize=8.5)
+        ax.grid(axis="y", color=QUIET, lw=0.5)
+        ax.tick_params(labelsize=8)
+        ax.margins(x=0.01)
+        tidy(ax)
+        self.now = ax.axvline(self.run.steps[0], color="#D55E00", lw=1.5)
+
+    def _trail(self, way: Way) -> tuple[Any, Any]:
+        lines = require("matplotlib.collections", "plot").LineCollection(
+            [], linewidths=2.0, zorder=3, capstyle="round"
+        )
+        self.ax.add_collection(lines, autolim=False)
+        look = way.look
+        self.ax.plot(*way.points[0], look.marker, ms=6, mfc="white", mec=look.color, mew=1.3,
+                     zorder=4)  # fmt: skip
+        head = self.ax.plot([], [], look.marker, ms=9.5, mfc=look.color, mec="white", mew=1.0,
+                            zorder=5)[0]  # fmt: skip
+        return lines, head
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pictures as RGB arrays."""
+        for i, step in enumerate(self.run.steps):
+            for way, name, (lines, head) in zip(self.ways, self.names, self.trails, strict=True):
+                seen = way.points[way.steps <= step]
+                if len(seen) == 0:
+                    continue
+                head.set_data(seen[-1:, 0], seen[-1:, 1])
+                name.xy = tuple(seen[-1])
+                if len(seen) > 1:
+                    lines.set_segments(np.stack([seen[:-1], seen[1:]], axis=1))
+                    # The tail fades, but what is long past stays visible.
+                    lines.set_color(shades(way.look.color, np.linspace(0.05, 1.0, len(seen) - 1)))
+            self.clock.set_text(f"step {step:>6,}")
+            if self.metric is not None:
+                self.now.set_xdata([self.run.steps[i]] * 2)
+            self.figure.canvas.draw()
+            yield np.asarray(self.figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+
+
+def _chosen_metric(run: History) -> str | None:
+    names = run.metrics
+    for word in ("test_accuracy", "accuracy", "acc", "loss"):
+        for name in names:
+            if word in name:
+                return name
+    return names[0] if names else None
+
+
+def _write_gif(film: _Film, target: Path, fps: float, still: int) -> None:
+    image = require("PIL.Image", "plot")
+    pictures = list(film.frames())
+    # One palette for all frames, from the last, which shows every colour: no flicker.
+    palette = image.fromarray(pictures[-1]).quantize(96, dither=image.Dither.NONE)
+    _whiten(palette)
+    frames = [
+        image.fromarray(p).quantize(palette=palette, dither=image.Dither.NONE) for p in pictures
+    ]
+    pace = round(1000 / fps)
+    durations = [pace] * (len(frames) - 1) + [pace * still]
+    write_whole(
+        target,
+        lambda file: frames[0].save(
+            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0,
+            optimize=False,
+        ),
+    )  # fmt: skip
+
+
+def _whiten(palette: Any) -> None:
+    """Make a palette's lightest colours white, which averaging has dimmed."""
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    colours[colours.min(axis=1) > 244] = 255
+    palette.putpalette(colours.ravel().tolist())
+
+
+def _write_mp4(film: _Film, target: Path, fps: float, still: int) -> None:
+    animation = require("matplotlib.animation", "plot")
+    if not animation.FFMpegWriter.isAvailable():
+        raise OSError("an mp4 needs the program ffmpeg, which was not found; write a .gif instead")
+    writer = animation.FFMpegWriter(
+        fps=fps, extra_args=["-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]
+    )
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        part = Path(folder) / target.name
+        with writer.saving(film.figure, part, film.figure.dpi):
+            for _ in film.frames():
+                writer.grab_frame()
+            for _ in range(still - 1):
+                writer.grab_frame()
+        os.replace(part, target)

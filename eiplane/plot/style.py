@@ -1,0 +1,133 @@
+"""How a layer looks, in every picture the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..extras import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["INK", "LABELS", "QUIET", "Look", "looks", "make_axes", "new_figure", "shades"]
+
+# Okabe and Ito's colours, told apart with any colour vision, neighbours differing in lightness.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#4D4D4D")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "*")
+_LINES: tuple[Any, ...] = (
+    "-", (0, (6, 1.6)), (0, (1.6, 1.2)), (0, (6, 1.6, 1.6, 1.6)), (0, (9, 2.2)),
+    (0, (3, 1.2, 1, 1.2, 1, 1.2)),
+)  # fmt: skip
+
+#: Text and marks of second rank, and lines of the third.
+INK, QUIET = "#555555", "#C9C9C9"
+
+#: What axes call a quantity.
+LABELS = {
+    "sensitivity": "sensitivity (bits)",
+    "ei_parts": r"$EI_\mathrm{parts}$ (bits)",
+    "degeneracy": "degeneracy (bits)",
+    "ei": r"$EI$ (bits)",
+    "phi": r"$\varphi = EI - EI_\mathrm{parts}$ (bits)",
+    "degeneracy_joint": "joint degeneracy (bits)",
+    "output_entropy": r"output entropy $H(Y)$ (bits)",
+    "effectiveness": "effectiveness",
+    "outlier_fraction": "share out of range",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and line of a layer.
+
+    Parameters
+    ----------
+    color : str
+        As ``#rrggbb``.
+    marker : str
+    line : str or tuple
+        A matplotlib line style.
+    """
+
+    color: str
+    marker: str
+    line: Any
+
+
+def looks(count: int) -> list[Look]:
+    """Return the looks of that many layers.
+
+    Parameters
+    ----------
+    count : int
+
+    Returns
+    -------
+    list of Look
+        Of distinct colours up to seven layers; a deeper network gets a scale from dark to light.
+    """
+    if count <= len(_COLOURS):
+        colours: list[str] = list(_COLOURS[:count])
+    else:
+        colors = require("matplotlib.colors", "plot")
+        scale = require("matplotlib", "plot").colormaps["viridis"]
+        colours = [colors.to_hex(scale(x)) for x in np.linspace(0.0, 0.92, count)]
+    return [
+        Look(colour, _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
+        for i, colour in enumerate(colours)
+    ]
+
+
+def shades(color: str, share: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return tints of a colour, from light (0) to full (1).
+
+    Parameters
+    ----------
+    color : str
+    share : ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n, 4)
+        RGBA.
+    """
+    rgb = np.array(require("matplotlib.colors", "plot").to_rgb(color))
+    tint = 0.22 + 0.78 * np.clip(share, 0.0, 1.0)[:, None]
+    return np.hstack([1.0 - tint * (1.0 - rgb), np.ones((len(share), 1))])
+
+
+def make_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 5.0)) -> Axes:
+    """Return the axes given, or those of a new figure."""
+    if ax is not None:
+        return ax
+    pyplot = require("matplotlib.pyplot", "plot")
+    return pyplot.subplots(figsize=size, layout="constrained")[1]  # type: ignore[no-any-return]
+
+
+def new_figure(size: tuple[float, float], dpi: float = 100.0) -> Figure:
+    """Return a figure that pyplot knows nothing of, for files.
+
+    Parameters
+    ----------
+    size : tuple of float
+        Inches.
+    dpi : float
+
+    Returns
+    -------
+    Figure
+    """
+    figure = require("matplotlib.figure", "plot").Figure(
+        figsize=size, dpi=dpi, layout="constrained"
+    )
+    require("matplotlib.backends.backend_agg", "plot").FigureCanvasAgg(figure)
+    return figure  # type: ignore[no-any-return]
+
+
+def tidy(ax: Axes) -> None:
+    """Take the upper and the right frame away."""
+    ax.spines[["top", "right"]].set_visible(False)
