@@ -53,10 +53,13 @@ ei_information ei_measure(const ei_kernels *kernels, const uint64_t *table, size
         k_column += column[j] > 0.0;
     double mean = sum / total, freedom = occupied - k_row - k_column + 1.0;
     double spread = squares / total - mean * mean;
-    freedom = freedom > 0.0 ? freedom : 0.0;
     out.information = mean > 0.0 ? mean : 0.0;
     out.excess = freedom / (2.0 * total * ln2);
+    /* Of an edge without information 2 N ln 2 I is chi-squared: variance 2 K. Its pointwise values are
+     * noise then, which adds twice that to their spread. */
     out.second = freedom / (2.0 * total * total * ln2 * ln2);
-    out.variance = (spread > 0.0 ? spread : 0.0) / total + out.second;
+    spread /= total;
+    spread -= out.second > 0.0 ? 2.0 * out.second : 0.0;
+    out.variance = (spread > 0.0 ? spread : 0.0) + (out.second < 0.0 ? -out.second : out.second);
     return out;
 }

@@ -8,7 +8,7 @@ typedef struct {
     double information; /* plug-in estimate */
     double excess;      /* (K_xy - K_x - K_y + 1) / (2 N ln 2): Miller and Madow's bias */
     double variance;    /* of the estimate: delta method, and the chi-squared term of weak edges */
-    double second;      /* that term alone */
+    double second;      /* that term: excess / (N ln 2), negative with it */
     uint64_t kept;      /* N */
 } ei_information;
 

@@ -142,6 +142,13 @@ EI_FORCE double softplus(double z)
     return (z < 0.0 ? 0.0 : z) + ei_log(1.0 + e);
 }
 
+/* tanh(log(1 + e)) = n / (n + 2), n = e (e + 2). */
+EI_FORCE double mish(double z)
+{
+    double e = ei_exp(z < 30.0 ? z : 30.0), n = e * (e + 2.0);
+    return z * (n / (n + 2.0));
+}
+
 EI_FORCE double clamp(double z, double lo, double hi)
 {
     z = z < lo ? lo : z;
@@ -168,7 +175,7 @@ EI_FN void activate(int activation, double p0, double p1, double *z, size_t n)
         EI_EACH(v * sigmoid(1.5957691216057307118 * (v + 0.044715 * v * v * v)));
     case EI_QUICK_GELU: EI_EACH(v * sigmoid(1.702 * v));
     case EI_SILU: EI_EACH(v * sigmoid(v));
-    case EI_MISH: EI_EACH(v * tanh_of(softplus(v)));
+    case EI_MISH: EI_EACH(mish(v));
     case EI_ELU: EI_EACH(v > 0.0 ? v : p0 * (ei_exp(v > 0.0 ? 0.0 : v) - 1.0));
     case EI_SELU:
         EI_EACH(1.0507009873554804934 *

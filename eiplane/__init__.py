@@ -1,8 +1,20 @@
-"""The causal structure of neural networks, in bits."""
+"""The causal structure of neural networks, in bits.
 
+``eiplane.analyze(weights)`` gives effective information, its pairwise part, sensitivity, degeneracy
+and integrated information of every layer, and where it lies in the causal plane (Mattsson, Michaud
+and Hoel, Entropy 22(12) 1429, 2020).
+"""
+
+import os as _os
+
+from . import _core
 from .activation import Activation, get_activation
+from .analyze import analyze
+from .information import mutual_information
 from .layer import Layer, Network
 from .result import Decomposition, LayerResult, load
+
+_core.select(_os.environ.get("EIPLANE_CPU") or None)
 
 __all__ = [
     "Activation",
@@ -10,6 +22,8 @@ __all__ = [
     "Layer",
     "LayerResult",
     "Network",
+    "analyze",
     "get_activation",
     "load",
+    "mutual_information",
 ]

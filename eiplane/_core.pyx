@@ -289,9 +289,11 @@ def label(const double[::1] values, const double[::1] thresholds):
     out = np.empty(n, np.uint16)
     identity = np.arange(m + 1, dtype=np.uint16)
     cdef uint16_t[::1] view = out, map_ = identity
-    if n:
+    if n and m:
         with nogil:
-            ei_active().label(&values[0], 16, n, &thresholds[0] if m else NULL, m, &map_[0], &view[0])
+            ei_active().label(&values[0], 16, n, &thresholds[0], m, &map_[0], &view[0])
+    elif n:
+        out[:] = 0
     return out
 
 

@@ -410,9 +410,7 @@ def get_activation(activation: str | Activation | None) -> Activation:
     return made
 
 
-def preimage(
-    activation: Activation, edges: Array, drop: bool
-) -> tuple[Array, NDArray[np.int32]]:
+def preimage(activation: Activation, edges: Array, drop: bool) -> tuple[Array, NDArray[np.int32]]:
     """Return the thresholds of ``z`` that bin the activation's value, and the bin between them.
 
     Parameters

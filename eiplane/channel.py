@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from .activation import Activation, preimage
 from .layer import Layer
 
-__all__ = ["MAX_BINS", "Binning", "Channel", "Stage", "automatic_range", "discretize", "joined_image"]
+__all__ = [
+    "MAX_BINS",
+    "Binning",
+    "Channel",
+    "Stage",
+    "automatic_range",
+    "discretize",
+    "joined_image",
+]
 
 Array = NDArray[np.float64]
 

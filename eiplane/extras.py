@@ -32,6 +32,5 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        raise ModuleNotFoundError(
-            f'this needs {module.partition(".")[0]}: pip install "eiplane[{extra}]"', name=error.name
-        ) from None
+        message = f'this needs {error.name}: pip install "eiplane[{extra}]"'
+        raise ModuleNotFoundError(message, name=error.name) from None

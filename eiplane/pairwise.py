@@ -268,12 +268,14 @@ def _assemble(
         influence = spread[: min(job.count, _core.FOLLOWED)] * _core.UNIT
         first_order = float(influence.var(ddof=1)) / job.count if len(influence) > 1 else 0.0
         values = job.count * channel.n_out
+    # See ei_measure in csrc/ei_info.c: what noise adds to the spread, and what weak edges vary.
+    noise = 2.0 * float(np.maximum(second, 0.0).sum())
     return Pairwise(
-        edges,
+        edges - excess,
         "sample",
         samples=job.count,
-        stderr=math.sqrt(first_order + float(second.sum())),
+        stderr=math.sqrt(max(first_order - noise, 0.0) + float(np.abs(second).sum())),
         edges_stderr=np.sqrt(variance),
-        edges_corrected=edges - excess,
+        edges_plugin=edges,
         outlier_fraction=dropped / values,
     )

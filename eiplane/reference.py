@@ -72,7 +72,9 @@ def draws(key: int, stream: int, first: int, count: int, purpose: int = 0) -> ND
     block = np.arange(first // 4, first // 4 + 16 * groups, dtype=np.uint64)
     ones = np.ones_like(block)
     words = philox(
-        np.stack([block & _LOW, block >> _HALF, np.uint64(stream) * ones, np.uint64(purpose) * ones]),
+        np.stack(
+            [block & _LOW, block >> _HALF, np.uint64(stream) * ones, np.uint64(purpose) * ones]
+        ),
         key,
     )
     # Of the 16 blocks of a group words 0 and 1 make 32 samples, words 2 and 3 the next 32.
@@ -171,7 +173,7 @@ def single_table(
         z = evaluate(channel, held)
     else:
         weight = channel.weight if stage is None else stage.weight
-        base = (channel.bias if stage is None else stage.bias)
+        base = channel.bias if stage is None else stage.bias
         assert weight is not None and base is not None
         base = base.copy()
         if channel.baseline != 0.0:

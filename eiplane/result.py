@@ -34,7 +34,11 @@ class Pairwise:
     Parameters
     ----------
     edges : ndarray of float64, the shape of the weight
-        The mutual information of every edge. Where it was sampled, the plug-in estimate.
+        The mutual information of every edge. Where it was sampled, the estimate is corrected for
+        its bias as Miller and Madow have it (G. Miller, *Note on the bias of information estimates*,
+        1955): the plug-in value less ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the
+        numbers of occupied cells. An edge without information is then 0 on average, so it may come
+        out a little below.
     method : str
         ``"exact"`` or ``"sample"``.
     samples : int or None
@@ -43,10 +47,8 @@ class Pairwise:
         Standard error of the sum, covariances between edges included; None where exact.
     edges_stderr : ndarray or None
         Standard error of every edge; None where exact.
-    edges_corrected : ndarray or None
-        Bias-corrected estimates; None where exact. The correction is Miller and Madow's (G. Miller,
-        *Note on the bias of information estimates*, 1955): the plug-in value less
-        ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of occupied cells.
+    edges_plugin : ndarray or None
+        The uncorrected estimates, those of the paper; None where exact.
     error_bound : float or None
         Where exact: the greatest error of any edge, in bits.
     outlier_fraction : float
@@ -58,7 +60,7 @@ class Pairwise:
     samples: int | None = None
     stderr: float | None = None
     edges_stderr: Array | None = None
-    edges_corrected: Array | None = None
+    edges_plugin: Array | None = None
     error_bound: float | None = None
     outlier_fraction: float = 0.0
 
@@ -68,9 +70,9 @@ class Pairwise:
         return float(self.edges.sum())
 
     @property
-    def total_corrected(self) -> float:
-        """Sum of the bias-corrected edges, in bits; of the exact ones where nothing is biased."""
-        return float((self.edges if self.edges_corrected is None else self.edges_corrected).sum())
+    def total_plugin(self) -> float:
+        """Sum of the uncorrected edges, in bits; of the exact ones where nothing was sampled."""
+        return float((self.edges if self.edges_plugin is None else self.edges_plugin).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,31 +195,27 @@ class LayerResult:
     @property
     def sensitivity_edges_stderr(self) -> Array | None:
         """Standard error of every entry of ``sensitivity_edges``; None where exact."""
-        return (
-            None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.edges_stderr
-        )
+        return None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.edges_stderr
 
     @property
-    def ei_edges_corrected(self) -> Array | None:
-        """Bias-corrected ``ei_edges`` (Miller and Madow); None where exact."""
-        return None if self.pairwise_ei is None else self.pairwise_ei.edges_corrected
+    def ei_edges_plugin(self) -> Array | None:
+        """``ei_edges`` without correction for bias, as in the paper; None where exact."""
+        return None if self.pairwise_ei is None else self.pairwise_ei.edges_plugin
 
     @property
-    def sensitivity_edges_corrected(self) -> Array | None:
-        """Bias-corrected ``sensitivity_edges`` (Miller and Madow); None where exact."""
-        return (
-            None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.edges_corrected
-        )
+    def sensitivity_edges_plugin(self) -> Array | None:
+        """``sensitivity_edges`` without correction for bias; None where exact."""
+        return None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.edges_plugin
 
     @property
     def ei_parts(self) -> float | None:
-        """Sum of ``ei_edges``; the plug-in estimate where it was sampled."""
+        """Sum of ``ei_edges``."""
         return None if self.pairwise_ei is None else self.pairwise_ei.total
 
     @property
-    def ei_parts_corrected(self) -> float | None:
-        """``ei_parts`` less the estimate's bias (Miller and Madow); ``ei_parts`` where exact."""
-        return None if self.pairwise_ei is None else self.pairwise_ei.total_corrected
+    def ei_parts_plugin(self) -> float | None:
+        """``ei_parts`` without correction for bias, as in the paper; the same where exact."""
+        return None if self.pairwise_ei is None else self.pairwise_ei.total_plugin
 
     @property
     def ei_parts_stderr(self) -> float | None:
@@ -226,15 +224,13 @@ class LayerResult:
 
     @property
     def sensitivity(self) -> float | None:
-        """Sum of ``sensitivity_edges``; the plug-in estimate where it was sampled."""
+        """Sum of ``sensitivity_edges``."""
         return None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.total
 
     @property
-    def sensitivity_corrected(self) -> float | None:
-        """``sensitivity`` less the estimate's bias (Miller and Madow); the same where exact."""
-        return (
-            None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.total_corrected
-        )
+    def sensitivity_plugin(self) -> float | None:
+        """``sensitivity`` without correction for bias; the same where exact."""
+        return None if self.pairwise_sensitivity is None else self.pairwise_sensitivity.total_plugin
 
     @property
     def sensitivity_stderr(self) -> float | None:
@@ -292,14 +288,14 @@ class LayerResult:
     def phi(self) -> float | None:
         """Integrated information, ``ei - ei_parts``.
 
-        Like is taken from like: a plug-in ``ei`` less the plug-in ``ei_parts``, otherwise less the
-        bias-corrected one. The two agree where ``ei_parts`` is exact.
+        Like is taken from like: from a plug-in ``ei`` the plug-in ``ei_parts``, where that was
+        sampled.
         """
         if self.joint is None or self.pairwise_ei is None:
             return None
         if self.joint.estimator == "plugin":
-            return self.joint.ei - self.pairwise_ei.total
-        return self.joint.ei - self.pairwise_ei.total_corrected
+            return self.joint.ei - self.pairwise_ei.total_plugin
+        return self.joint.ei - self.pairwise_ei.total
 
     @property
     def phi_bounds(self) -> tuple[float, float] | None:
@@ -307,7 +303,7 @@ class LayerResult:
         if self.joint is None or self.pairwise_ei is None:
             return None
         low, high = self.joint.ei_bounds
-        parts = self.pairwise_ei.total_corrected
+        parts = self.pairwise_ei.total
         return low - parts, high - parts
 
     @property
@@ -381,8 +377,8 @@ _IDENTITY = (
     "outliers",
 )  # fmt: skip
 _SCALARS = (
-    "sensitivity", "sensitivity_stderr", "sensitivity_corrected",
-    "ei_parts", "ei_parts_stderr", "ei_parts_corrected", "degeneracy",
+    "sensitivity", "sensitivity_stderr", "sensitivity_plugin",
+    "ei_parts", "ei_parts_stderr", "ei_parts_plugin", "degeneracy",
     "ei", "ei_stderr", "ei_bounds", "phi", "phi_bounds", "degeneracy_joint", "output_entropy",
     "effectiveness", "coverage", "saturated",
     "method", "samples", "error_bound", "outlier_fraction",
@@ -469,7 +465,9 @@ class Decomposition(Sequence[LayerResult]):
             shape = f"{layer.n_in}→{layer.n_out}"
             cells = [layer.name, shape, layer.activation, layer.method or "-"]
             for _, value, error in columns:
-                cells.append(_number(getattr(layer, value), error and getattr(layer, error)))
+                cells.append(
+                    _number(getattr(layer, value), getattr(layer, error) if error else None)
+                )
             if layer.saturated:
                 cells[-1] += " saturated"
             rows.append(cells)
@@ -495,10 +493,11 @@ class Decomposition(Sequence[LayerResult]):
             "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>" for cells in rows
         )
         skipped = "".join(f"<li>{escape(s.name)}: {escape(s.reason)}</li>" for s in self.skipped)
-        return (
+        table = (
             f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>" + (f"<p>Skipped:</p><ul>{skipped}</ul>" * bool(skipped))
+            f"<tbody>{body}</tbody></table>"
         )
+        return table + (f"<p>Skipped:</p><ul>{skipped}</ul>" if skipped else "")
 
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python values, ready for JSON.
