@@ -48,9 +48,9 @@ def analyze(
 ) -> Decomposition:
     """Measure the causal structure of a network, layer by layer, in bits.
 
-    Every layer's inputs are set to maximum-entropy noise, ``do(L1 = Hmax)``: independent and uniform
-    on their range. Inputs and outputs are binned at fixed width, and the information between them
-    is measured (Mattsson, Michaud and Hoel, Entropy 22(12) 1429, 2020, section 2).
+    Every layer's inputs are set to maximum-entropy noise, ``do(L1 = Hmax)``: independent and
+    uniform on their range. Inputs and outputs are binned at fixed width, and the information
+    between them is measured (Mattsson, Michaud and Hoel, Entropy 22(12) 1429, 2020, section 2).
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Binning:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A step before the last affine map of a channel: an affine map and its activation, or a maximum.
+    """A step before a channel's last affine map: an affine map and its activation, or a maximum.
 
     Parameters
     ----------

@@ -39,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler: Handler = options.handler
     import warnings
 
-    def short(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
-    ) -> None:
+    def short(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"eiplane: warning: {message}", file=sys.stderr)
 
     try:

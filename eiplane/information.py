@@ -19,8 +19,8 @@ def mutual_information(
 ) -> float:
     """Return the plug-in mutual information of two samples, in bits.
 
-    Both are put in bins of fixed width: bin k of ``[lo, hi]`` holds ``lo + k w <= v < lo + (k+1) w``,
-    the last one ``hi`` too; values outside fall in the end bins.
+    Both are put in bins of fixed width: bin k of ``[lo, hi]`` holds
+    ``lo + k w <= v < lo + (k+1) w``, the last one ``hi`` too; values outside fall in the end bins.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ integers and every sample's random numbers follow from its index, so the cut nev
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -51,8 +52,8 @@ class Job:
 class Unit:
     """A job of one layer, with what it takes to run it anywhere.
 
-    ``counts``, those of the whole ``job``, come with units that reduce a ``part`` of it. ``offset`` is
-    the layer's output that the channel's first one is, where only some rows were sent along.
+    ``counts``, those of the whole ``job``, come with units that reduce a ``part`` of it. ``offset``
+    is the layer's output that the channel's first one is, where only some rows were sent along.
     """
 
     channel: Channel
@@ -131,7 +132,7 @@ def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
     steps = -(-total // step)
     parts = max(1, min(parts, steps))
     bounds = [min(total, step * (steps * i // parts)) for i in range(parts + 1)]
-    return [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
 
 
 def ei_parts(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:

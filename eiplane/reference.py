@@ -85,7 +85,7 @@ def draws(key: int, stream: int, first: int, count: int, purpose: int = 0) -> ND
 def inputs(channel: Channel, draw: NDArray[np.uint32]) -> Array:
     """Return the input values of draws."""
     scale = (channel.in_hi - channel.in_lo) / 4294967296.0
-    return channel.in_lo + (draw + 0.5) * scale
+    return np.asarray(channel.in_lo + (draw + 0.5) * scale, dtype=np.float64)
 
 
 def input_bins(channel: Channel, draw: NDArray[np.uint32]) -> NDArray[np.int64]:

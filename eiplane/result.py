@@ -35,9 +35,9 @@ class Pairwise:
     ----------
     edges : ndarray of float64, the shape of the weight
         The mutual information of every edge. Where it was sampled, the estimate is corrected for
-        its bias as Miller and Madow have it (G. Miller, *Note on the bias of information estimates*,
-        1955): the plug-in value less ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the
-        numbers of occupied cells. An edge without information is then 0 on average, so it may come
+        its bias as Miller and Madow have it (*Note on the bias of information estimates*, 1955): the
+        plug-in value less ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of
+        occupied cells. An edge without information is then 0 on average, so it may come
         out a little below.
     method : str
         ``"exact"`` or ``"sample"``.
@@ -572,7 +572,8 @@ class Decomposition(Sequence[LayerResult]):
         """Draw the layers in the causal plane; see :func:`eiplane.plot.causal_plane`."""
         from .plot import causal_plane
 
-        return causal_plane(self, ax=ax, **options)
+        axes: Axes = causal_plane(self, ax=ax, **options)
+        return axes
 
 
 def _number(value: float | None, error: float | None) -> str:

@@ -210,7 +210,8 @@ def checked_tol(tol: Any) -> float | None:
     """Return a tolerance in bits, or None; ValueError if it is not positive and finite."""
     if tol is None:
         return None
-    if isinstance(tol, bool) or not isinstance(tol, Real) or not (tol > 0 and math.isfinite(tol)):
+    good = isinstance(tol, Real) and not isinstance(tol, bool) and math.isfinite(tol)
+    if not good or float(tol) <= 0:
         raise ValueError(f"tol must be a positive number of bits, got {tol!r}")
     return float(tol)
 
