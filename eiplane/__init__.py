@@ -5,16 +5,12 @@ and integrated information of every layer, and where it lies in the causal plane
 and Hoel, Entropy 22(12) 1429, 2020).
 """
 
-import os as _os
-
-from . import _core
+from ._version import __version__
 from .activation import Activation, get_activation
 from .analyze import analyze
 from .information import mutual_information
 from .layer import Layer, Network
 from .result import Decomposition, LayerResult, load
-
-_core.select(_os.environ.get("EIPLANE_CPU") or None)
 
 __all__ = [
     "Activation",
@@ -22,6 +18,7 @@ __all__ = [
     "Layer",
     "LayerResult",
     "Network",
+    "__version__",
     "analyze",
     "get_activation",
     "load",

@@ -68,14 +68,14 @@ cdef class CoreChannel:
         self.stages = NULL
 
     def __init__(self, channel):
-        cdef double[:, ::1] weight = channel.weight
-        cdef double[::1] bias = channel.bias
-        cdef double[::1] thresholds = channel.thresholds
-        cdef int32_t[::1] labels = channel.labels
-        cdef double[::1] limits = channel.limits
-        cdef uint16_t[::1] outside = channel.outside
-        cdef double[:, ::1] w
-        cdef double[::1] b
+        cdef const double[:, ::1] weight = channel.weight
+        cdef const double[::1] bias = channel.bias
+        cdef const double[::1] thresholds = channel.thresholds
+        cdef const int32_t[::1] labels = channel.labels
+        cdef const double[::1] limits = channel.limits
+        cdef const uint16_t[::1] outside = channel.outside
+        cdef const double[:, ::1] w
+        cdef const double[::1] b
         cdef size_t i
         self.kept = [weight, bias, thresholds, labels, limits, outside]
         self.c.n_last = <size_t>weight.shape[1]

@@ -7,8 +7,9 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any, NoReturn
+
+from ._version import __version__
 
 __all__ = ["main"]
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="eiplane", description="The causal structure of neural networks, in bits."
     )
-    parser.add_argument("--version", action="version", version=f"eiplane {version('eiplane')}")
+    parser.add_argument("--version", action="version", version=f"eiplane {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_analyze(commands)
     _add_info(commands)
@@ -183,8 +184,10 @@ def _info(options: argparse.Namespace) -> None:
 
     from . import _core
     from .parallel import default_threads
+    from .settings import check_environment
 
-    print(f"eiplane   {version('eiplane')}")
+    check_environment()
+    print(f"eiplane   {__version__}")
     print(f"python    {platform.python_version()} on {platform.system()} {platform.machine()}")
     print(f"numpy     {numpy.__version__}")
     print(f"cpu has   {', '.join(_core.supported())}")

@@ -25,7 +25,7 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            write(file)  # type: ignore[arg-type]
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)

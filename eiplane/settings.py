@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import _core
 from .channel import MAX_BINS, Binning
 
 __all__ = [
     "MEASURES",
     "Range",
     "Settings",
+    "check_environment",
     "check_settings",
     "checked_bins",
     "checked_range",
@@ -94,6 +97,7 @@ def check_settings(
     estimator: str,
 ) -> Settings:
     """Return the options of :func:`eiplane.analyze`, checked; see there."""
+    check_environment()
     names = [measures] if isinstance(measures, str) else list(measures)
     if not names:
         raise ValueError(f"measures: nothing to compute; choose from {', '.join(MEASURES)}")
@@ -103,7 +107,7 @@ def check_settings(
     _one_of("outliers", outliers, ("clip", "drop"))
     _one_of("method", method, ("auto", "exact", "sample"))
     _one_of("estimator", estimator, ("conditional", "plugin"))
-    if isinstance(baseline, bool) or not isinstance(baseline, Real) or not math.isfinite(baseline):
+    if not _is_finite_number(baseline):
         raise ValueError(f"baseline must be a finite number, got {baseline!r}")
     in_bins, out_bins = checked_bins(bins)
     return Settings(
@@ -116,6 +120,21 @@ def check_settings(
         checked_tol(tol),
         estimator,
     )
+
+
+def check_environment() -> None:
+    """Check ``EIPLANE_CPU``, which names the instruction set to use.
+
+    Raises
+    ------
+    ValueError
+        If this CPU does not have it, with those that it has.
+    """
+    name = os.environ.get("EIPLANE_CPU")
+    if name and name not in _core.supported():
+        raise ValueError(
+            f"EIPLANE_CPU: this CPU has no {name!r}; it has {', '.join(_core.supported())}"
+        )
 
 
 def checked_bins(bins: Any) -> tuple[int, int]:
@@ -210,8 +229,7 @@ def checked_tol(tol: Any) -> float | None:
     """Return a tolerance in bits, or None; ValueError if it is not positive and finite."""
     if tol is None:
         return None
-    good = isinstance(tol, Real) and not isinstance(tol, bool) and math.isfinite(tol)
-    if not good or float(tol) <= 0:
+    if not _is_finite_number(tol) or tol <= 0:
         raise ValueError(f"tol must be a positive number of bits, got {tol!r}")
     return float(tol)
 
@@ -229,6 +247,10 @@ def checked_threads(threads: Any, executor: Executor | None) -> int | None:
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     return int(threads)
+
+
+def _is_finite_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(float(value))
 
 
 def _one_of(what: str, value: Any, choices: tuple[str, ...]) -> Any:
