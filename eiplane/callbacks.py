@@ -1,0 +1,170 @@
+"""Callbacks that let a :class:`eiplane.Tracker` record from within training frameworks.
+
+Each function makes the framework's own kind of callback; the framework is imported by it, and by
+nothing else. They record at the start and then at every step that is a multiple of the tracker's
+``every``, with the metrics that the framework has at hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from .layer import Layer
+from .track import Tracker
+
+__all__ = ["hugging_face", "keras", "keras_layers", "lightning"]
+
+
+def lightning(tracker: Tracker) -> Any:
+    """Return a callback for PyTorch Lightning's ``Trainer(callbacks=[...])``.
+
+    Parameters
+    ----------
+    tracker : Tracker
+        Of the Lightning module, or of the part of it that is to be measured.
+
+    Returns
+    -------
+    lightning.pytorch.Callback
+
+    Raises
+    ------
+    ImportError
+        If neither ``lightning`` nor ``pytorch_lightning`` is installed.
+    """
+    base = _first_module("lightning.pytorch", "pytorch_lightning").Callback
+
+    class TrackerCallback(base):  # type: ignore[misc, valid-type]
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            _record(tracker, trainer.global_step, trainer.callback_metrics)
+
+        def on_train_batch_end(
+            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            _record(tracker, trainer.global_step, trainer.callback_metrics)
+
+    return TrackerCallback()
+
+
+def hugging_face(tracker: Tracker) -> Any:
+    """Return a callback for Hugging Face's ``Trainer(callbacks=[...])``.
+
+    Parameters
+    ----------
+    tracker : Tracker
+        Of the model that is trained, or of a part of it.
+
+    Returns
+    -------
+    transformers.TrainerCallback
+
+    Raises
+    ------
+    ImportError
+        If ``transformers`` is not installed.
+    """
+    base = _first_module("transformers").TrainerCallback
+
+    class TrackerCallback(base):  # type: ignore[misc, valid-type]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            self._take(state)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            self._take(state)
+
+        def _take(self, state: Any) -> None:
+            if state.is_world_process_zero:
+                last = state.log_history[-1] if state.log_history else {}
+                known = {k: v for k, v in last.items() if k not in ("step", "epoch")}
+                _record(tracker, state.global_step, known)
+
+    return TrackerCallback()
+
+
+def keras(tracker: Tracker) -> Any:
+    """Return a callback for Keras 3's ``model.fit(callbacks=[...])``.
+
+    Parameters
+    ----------
+    tracker : Tracker
+        Of ``lambda: keras_layers(model)``.
+
+    Returns
+    -------
+    keras.callbacks.Callback
+        Its steps are batches, counted through all epochs.
+
+    Raises
+    ------
+    ImportError
+        If ``keras`` is not installed.
+    """
+    base = _first_module("keras").callbacks.Callback
+
+    class TrackerCallback(base):  # type: ignore[misc, valid-type]
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.step = 0
+            _record(tracker, 0, {})
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.step += 1
+            _record(tracker, self.step, logs or {})
+
+    return TrackerCallback()
+
+
+def keras_layers(model: Any) -> list[Layer]:
+    """Return the dense layers of a Keras model.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A chain of ``Dense`` layers; layers without weights (``Input``, ``Dropout``) are passed over.
+
+    Returns
+    -------
+    list of Layer
+
+    Raises
+    ------
+    TypeError
+        For any other layer with weights, or an activation that eiplane does not know.
+    """
+    found = []
+    for layer in model.layers:
+        if type(layer).__name__ != "Dense":
+            if layer.weights or type(layer).__name__ in ("Activation", "ReLU", "LeakyReLU"):
+                raise TypeError(
+                    f"layer {layer.name!r} is a {type(layer).__name__}; only Dense layers, with "
+                    "their activations, can be read from a Keras model"
+                )
+            continue
+        kernel, *bias = layer.get_weights()
+        name = {"linear": "identity"}.get(layer.activation.__name__, layer.activation.__name__)
+        found.append(Layer(kernel.T, bias[0] if bias else None, name, layer.name))
+    return found
+
+
+def _record(tracker: Tracker, step: int, metrics: Mapping[str, Any]) -> None:
+    if tracker.due(step) and step not in tracker.steps:
+        tracker.record(step, **{k: v for k, v in metrics.items() if _is_number(v)})
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _first_module(*names: str) -> Any:
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
+                raise
+    raise ModuleNotFoundError(f"this needs {' or '.join(names)}, which is not installed")
