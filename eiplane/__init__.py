@@ -5,12 +5,14 @@ and integrated information of every layer, and where it lies in the causal plane
 and Hoel, Entropy 22(12) 1429, 2020).
 """
 
+from . import plot
 from ._version import __version__
 from .activation import Activation, get_activation
 from .analyze import analyze
 from .information import mutual_information
 from .layer import Layer, Network
 from .result import Decomposition, LayerResult, load
+from .track import Tracker
 
 __all__ = [
     "Activation",
@@ -18,9 +20,11 @@ __all__ = [
     "Layer",
     "LayerResult",
     "Network",
+    "Tracker",
     "__version__",
     "analyze",
     "get_activation",
     "load",
     "mutual_information",
+    "plot",
 ]

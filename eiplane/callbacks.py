@@ -121,7 +121,8 @@ def keras_layers(model: Any) -> list[Layer]:
     Parameters
     ----------
     model : keras.Model
-        A chain of ``Dense`` layers; layers without weights (``Input``, ``Dropout``) are passed over.
+        A chain of ``Dense`` layers; layers without weights (``Input``, ``Dropout``) are
+        passed over.
 
     Returns
     -------

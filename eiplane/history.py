@@ -238,9 +238,9 @@ class History(Sequence[Record]):
         Raises
         ------
         ImportError
-            If xarray is missing (``pip install "eiplane[pandas]"``).
+            If xarray is missing (``pip install "eiplane[xarray]"``).
         """
-        xr = require("xarray", "pandas")
+        xr = require("xarray", "xarray")
         quantities, layers = self.quantities, self.layers
         data = np.full((len(self), len(layers), len(quantities)), np.nan)
         for i, layer in enumerate(layers):

@@ -39,10 +39,10 @@ _MANNER = ("threads", "executor", "progress")
 class Tracker:
     """Measures a network while it learns, and keeps what it measured.
 
-    Every record is a line of JSON, appended and flushed whole: a killed run loses at most the record
-    that was being written, and a resumed one continues the file. The model's mode, gradients and
-    random numbers stay as they are. Where several processes train together only rank zero measures
-    and writes.
+    Every record is a line of JSON, appended and flushed whole: a killed run loses at most the
+    record that was being written, and a resumed one continues the file. The model's mode, gradients
+    and random numbers stay as they are. Where several processes train together only rank zero
+    measures and writes.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Tracker:
         """
         tracker = cls(None)
         tracker.path = Path(path)
-        tracker._take(read_records(path))
+        tracker._take(read_records(tracker.path))
         return tracker
 
     @property
@@ -294,7 +294,8 @@ class Tracker:
         if expected is not None and head.get("options") != expected["options"]:
             raise ValueError(
                 f"{self.path} was measured with the options {json.dumps(head.get('options'))}, not "
-                f"{json.dumps(expected['options'])}; give another path, or resume=False to start anew"
+                f"{json.dumps(expected['options'])}; give another path, or resume=False to start "
+                "anew"
             )
         for line in lines[1:]:
             try:

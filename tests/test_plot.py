@@ -304,3 +304,58 @@ def test_a_run_without_steps_between_is_a_point():
     ax = pictures.trajectory(History([Record.of(7, decomposition((1.0, 2.0)))]))
     assert len(marks(ax)) == 1
     assert not ax.collections
+
+
+def test_a_picture_is_written_whole_and_forgotten(tmp_path):
+    ax = pictures.phi(run())
+    assert pictures.save_figure(ax, tmp_path / "phi.png").read_bytes()[1:4] == b"PNG"
+    assert plt.get_fignums() == []
+    with pytest.raises(ValueError, match=r"'phi.txt': .*png"):
+        pictures.save_figure(pictures.phi(run()), tmp_path / "phi.txt")
+    with pytest.raises(OSError, match="nowhere"):
+        pictures.save_figure(pictures.phi(run()), tmp_path / "nowhere" / "phi.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["phi.png"]
+
+
+def test_the_same_picture_is_the_same_file(tmp_path):
+    for kind in ("png", "pdf"):
+        files = [
+            pictures.save_figure(pictures.phi(run()), tmp_path / f"{i}.{kind}") for i in (1, 2)
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_demo_prints_the_table_and_draws(tmp_path, monkeypatch, capsys):
+    from eiplane.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"layer {i}" in out for i in (1, 2, 3))
+    assert "4→5" in out
+    with Image.open(tmp_path / "causal_plane.png") as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 10
+
+
+def test_plot_command(tmp_path, capsys):
+    from eiplane.cli import main
+    from eiplane.jsonl import Appender
+
+    path = tmp_path / "run.jsonl"
+    with Appender(path) as file:
+        file.append({"eiplane": 1, "options": {}})
+        for record in run():
+            file.append(record.to_json())
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(path.read_bytes())
+    for extra in ([], ["--kind", "history"], ["--kind", "phi"], ["--plain", "--ei", "joint"]):
+        out = tmp_path / "out.png"
+        assert main(["plot", str(path), str(out), *extra]) == 0
+        assert out.stat().st_size > 10_000
+        out.unlink()
+    assert main(["plot", str(path), str(other), str(tmp_path / "two.pdf")]) == 0
+    assert main(["plot", str(path), str(other), str(tmp_path / "two.gif")]) == 1
+    assert "several runs" in capsys.readouterr().err
+    assert main(["plot", str(tmp_path / "none.jsonl"), str(tmp_path / "x.png")]) == 1
+    assert "none.jsonl" in capsys.readouterr().err
+    assert plt.get_fignums() == []

@@ -9,6 +9,7 @@ from .curves import curve, history, phi
 from .graphs import edges, matrices, network
 from .movies import animate
 from .planes import causal_plane, compare, trajectory
+from .style import save_figure
 
 __all__ = [
     "animate",
@@ -20,5 +21,6 @@ __all__ = [
     "matrices",
     "network",
     "phi",
+    "save_figure",
     "trajectory",
 ]

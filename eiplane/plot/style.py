@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..extras import require
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "LABELS", "QUIET", "Look", "looks", "make_axes", "new_figure", "shades"]
+__all__ = [
+    "INK",
+    "LABELS",
+    "QUIET",
+    "Look",
+    "looks",
+    "make_axes",
+    "new_figure",
+    "save_figure",
+    "shades",
+    "tidy",
+]
 
 # Okabe and Ito's colours, told apart with any colour vision, neighbours differing in lightness.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#4D4D4D")
@@ -126,6 +140,43 @@ def new_figure(size: tuple[float, float], dpi: float = 100.0) -> Figure:
     )
     require("matplotlib.backends.backend_agg", "plot").FigureCanvasAgg(figure)
     return figure  # type: ignore[no-any-return]
+
+
+def save_figure(drawn: Any, path: str | os.PathLike[str], dpi: float = 160.0) -> Path:
+    """Write the figure of some axes to a file.
+
+    Parameters
+    ----------
+    drawn : Axes or array of Axes
+        Of one figure. What pyplot knows of it, pyplot forgets.
+    path : path-like
+        Its ending says the format: ``.png``, ``.pdf``, ``.svg``, ... Written whole or not at all.
+    dpi : float
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        For an ending that is no known format; it names them.
+    OSError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    figure = np.ravel(np.asarray(drawn, dtype=object))[0].figure
+    kinds = figure.canvas.get_supported_filetypes()
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in kinds:
+        raise ValueError(
+            f"{target.name!r}: a picture's name ends in one of {', '.join(sorted(kinds))}"
+        )
+    # A PDF's date would make every run's file another.
+    extra = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
+    write_whole(target, lambda file: figure.savefig(file, format=kind, dpi=dpi, **extra))
+    require("matplotlib.pyplot", "plot").close(figure)
+    return target
 
 
 def tidy(ax: Axes) -> None:
