@@ -32,6 +32,10 @@ ORDER = [
     "joint",
     "extract",
     "analyze",
+    "jsonl",
+    "history",
+    "track",
+    "callbacks",
     "convergence",
 ]
 
