@@ -1,0 +1,1631 @@
+/* The exact pairwise engine.
+ *
+ * Setting. Write x_k = mid + range v_k with v_k uniform on [-1/2, 1/2]; then z = mean + S with
+ * S = sum a_k v_k. Signs do not matter: v_k and the bins are symmetric, so a_k = |w_k| range >= 0.
+ * With D = 1 / in_bins and m_i the centre of bin i,
+ *
+ *     P(S <= s | x_A in bin i) = F_A(s - a_A m_i),                                             (1)
+ *
+ * F_A the distribution function of the sum of independent uniforms of widths {a_k, k != A} and
+ * a_A D. So all that is needed is the distribution function of a sum of uniforms ("widths"), at
+ * many points, and differences of it over the thresholds that lie inside the support.
+ *
+ * 1. Series. With phi the characteristic function, phi(w) = prod sinc(w a_k / 2), and
+ *    w_q = (q + 1/2) h,
+ *        F(s) = 1/2 + sum_q phi(w_q) sin(w_q s) / (pi (q + 1/2)),                              (2)
+ *    up to P(|S - s| > 2 pi / h ... half a period, where the square wave behind (2) turns over. We take
+ *    half a period = max |s| + R with P(|S| > R) below the tolerance: uniforms are strictly
+ *    sub-Gaussian, P(S > R) <= exp(-R^2 / (2 var S)), and |S| <= sum a_k / 2 (Hoeffding 1963;
+ *    Arbel, Marchal, Nguyen 2020). Given a bin of x_A, probabilities are at most in_bins times as
+ *    large. The rest after T terms: |sinc x| <= E(x) = exp(-x^2 / 6) for x^2 <= 3 (from the product
+ *    of sinc over its zeros), and <= exp(-1/2) sqrt(3) / x beyond. -d log E / d log x is
+ *    min(x^2 / 3, 1), which never falls; so if W = w_T, p = sum min(x_k^2 / 3, 1) there and
+ *    B = prod E(x_k), then |phi(w)| <= B (W / w)^p beyond, and the rest is at most
+ *        B / pi (1 / (T + 1/2) + 1 / p).                                                       (3)
+ *    All edges of a row share the sines of the thresholds; an edge's own coefficients are products
+ *    of all factors but one, by prefix and suffix products, or by division where a factor is
+ *    certainly not small.
+ * 2. Expansion. Averaging over v_A is what turns F_rest, with x_A held, into F_all. Its inverse on
+ *    exp(i w s) is the generating function of the Bernoulli polynomials:
+ *        F_rest(s - a v) = sum_k (-a)^k B_k(v + 1/2) / k! F_all^(k)(s),                        (4)
+ *    exactly so for every wave of (2) with w a < 2 pi. Averaged over the bins, the polynomials are
+ *    one table for the whole layer, the derivatives of F_all one for the row, and an edge costs a
+ *    small matrix product. |B_k(v + 1/2)| / k! <= 3.3 / (2 pi)^k bounds the rest (Lehmer 1940).
+ * 3. Closed form over the dominant few. If a few widths tower over the others, (2) converges
+ *    slowly. Order widths upwards, let G_d^(k) be the k-fold integral of the distribution function of
+ *    the smooth rest plus the d least of the dominant ones, G_d^(k)(s) = E (s - S_d)_+^k / k!. Then
+ *        G_d^(k)(s) = (G_{d-1}^(k+1)(s + a_d / 2) - G_{d-1}^(k+1)(s - a_d / 2)) / a_d,          (5)
+ *    which is a polynomial (moments of S_d) right of the support, 0 left of it, and at d = 0 the
+ *    integrated series. Whoever stands outside the support stops the recursion, so well separated
+ *    widths cost next to nothing, and as a_d is of the size of the support of S_{d-1} or greater,
+ *    little cancels. With no smooth rest, (5) is inclusion and exclusion with the order of sums that
+ *    loses least.
+ * Each route carries a bound of its truncation and rounding (the latter to first order in the unit
+ * roundoff); a row or edge takes the cheapest route whose bound is small enough, or else the best,
+ * and reports it.
+ *
+ * From probabilities to bits. If every probability of a distribution over m cells is off by at most
+ * e, its entropy is off by at most m eta(e), eta(e) = -e log2 e (eta's modulus of continuity for
+ * e < 1/e). I = H(Y) - mean_i H(Y | i), so the information is off by at most 2 m eta(2 e), e the bound
+ * of F. Given that a sample is kept, which has probability kappa,
+ *     I = (1/kappa) [mean_i sum_c s_c p_ic log2 p_ic - sum_c s_c p_c log2 p_c]                  (6)
+ * where c runs over the kept cells (s = 1) and their union (s = -1); bounded alike.
+ */
+#include "ei_exact.h"
+
+#include "ei_math.h"
+
+#include <float.h>
+#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PI 3.14159265358979323846
+#define EPS DBL_EPSILON /* twice the unit roundoff */
+
+enum {
+    DOMINANT = 20,           /* most dominant widths of (5) */
+    ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
+    MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
+    MAX_TABLE = 1 << 20      /* entries of a table of sines, and of prefix products */
+};
+
+/* Bits that an edge may be off by before a row is done again. */
+static const double TARGET = 5e-10;
+
+/* ---- double-double -------------------------------------------------------------------------- */
+
+typedef struct {
+    double hi, lo;
+} dd;
+
+static dd two_sum(double a, double b)
+{
+    double s = a + b, t = s - a;
+    return (dd){s, (a - (s - t)) + (b - t)};
+}
+
+static dd two_product(double a, double b)
+{
+    double p = a * b, ca = a * 134217729.0, cb = b * 134217729.0;
+    double a1 = ca - (ca - a), b1 = cb - (cb - b), a2 = a - a1, b2 = b - b1;
+    return (dd){p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2};
+}
+
+static dd dd_add(dd a, dd b)
+{
+    dd s = two_sum(a.hi, b.hi);
+    return two_sum(s.hi, s.lo + (a.lo + b.lo));
+}
+
+static dd dd_sub(dd a, dd b) { return dd_add(a, (dd){-b.hi, -b.lo}); }
+
+static dd dd_mul(dd a, dd b)
+{
+    dd p = two_product(a.hi, b.hi);
+    return two_sum(p.hi, p.lo + (a.hi * b.lo + a.lo * b.hi));
+}
+
+/* ---- the engine ----------------------------------------------------------------------------- */
+
+/* The distribution function of one set of widths, ready to be evaluated. */
+typedef struct {
+    int dominant;                    /* K */
+    double width[DOMINANT + 1];      /* width[d], d = 1 .. K, upwards */
+    double reach[DOMINANT + 1];      /* half the support of S_d, less its negligible tails */
+    double moment[DOMINANT + 1][DOMINANT + 1]; /* E S_d^l / l! */
+    size_t n_waves;                  /* 0: no smooth rest */
+    double half_step, half_period;
+    double *phi;                     /* n_waves, padded with zeros */
+    double *coefficient;             /* of the K-fold integral */
+    double *scratch;                 /* 2 n_waves */
+    double side[DOMINANT + 2];       /* polynomial beside the series: see base_polynomial */
+    double error;                    /* of the distribution function */
+} sum_plan;
+
+struct ei_exact {
+    size_t n_in;
+    double lo, hi, baseline;
+    uint32_t in_bins, out_bins;
+    const ei_exact_kernels *k;
+
+    /* Intervals of z, neighbours with one label merged, infinite thresholds gone. */
+    size_t n_thresholds;
+    double *thresholds;
+    int32_t *labels; /* n_thresholds + 1 */
+    int one_label;   /* all intervals have the same one: nothing to learn */
+    int drops;
+
+    double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
+    size_t n_pairs;
+    double tolerance;  /* of a probability */
+    double tail;       /* standard deviations beyond which probability is negligible */
+    double negligible; /* so are widths below this, beside 1 */
+
+    /* Sensitivity. */
+    int simple; /* all labels differ and the kept ones are a run */
+    size_t n_pieces;
+    int32_t *from, *to;
+    double *piece_sign;
+    int32_t kept_from, kept_to;
+    double *t_hi, *t_lo, *y;
+
+    /* Scratch of a row. */
+    double *a;       /* widths, as the weights are ordered */
+    double *sorted;  /* the positive ones downwards */
+    uint32_t *order; /* their inputs */
+    double *suffix;  /* suffix[i] = sum of squares of sorted[i ..] */
+    double *list, *list_suffix; /* another set of widths */
+    double *packed;             /* widths gathered for a kernel */
+    double *s;                  /* thresholds inside the support, less the mean */
+    int32_t *left, *right;      /* cell on either side of each; -1 none */
+    uint8_t *left_kept, *right_kept;
+    int32_t last; /* cell right of the last threshold inside */
+    int32_t *cell_of, *label_of;
+    double *base, *sign, *p, *mean;
+    uint32_t *direct; /* positions of wide inputs */
+    double *term;
+    double *point;
+    double *waves, *prefix;     /* growing buffers */
+    size_t waves_size, prefix_size;
+    double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
+    double *scratch;                                     /* twice that */
+    sum_plan plan, row_plan;
+};
+
+static size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
+
+static double eta(double x) { return x > 0.0 ? -x * ei_log2(x) : 0.0; }
+
+/* Bits that errors e of the distribution function can cost; see the top. */
+/* `turns`: thresholds between a kept and a dropped interval. */
+static double bits_bound(const ei_exact *x, size_t cells, size_t turns, double e, double kept)
+{
+    double two = 2.0 * e, most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    if (!(two < 0.01) || !(kept > 0.0))
+        return most;
+    double bound = 2.0 * (double)cells * eta(two);
+    if (turns > 0) {
+        double edges = (double)turns * e; /* error of kappa */
+        if (!(edges < 0.1 * kept))
+            return most;
+        bound = (bound + 2.0 * eta(edges) + edges * (most + 1.0)) / (kept - edges);
+    }
+    bound += 64.0 * EPS;
+    return bound < most ? bound : most;
+}
+
+static double factorial(int n)
+{
+    double f = 1.0;
+    for (int i = 2; i <= n; i++)
+        f *= i;
+    return f;
+}
+
+/* beta(i, k) for i counted from the middle: (2 pi)^k (-1)^k times the mean of B_k(v + 1/2) / k! over
+ * bin i. B_k(v + 1/2) = sum_l C(k, l) B_{k-l}(1/2) v^l. */
+static void bernoulli_table(ei_exact *x)
+{
+    const int K = EI_EXACT_TERMS;
+    /* half[n] = (2 pi)^n B_n(1/2) / n!, from z/2 / sinh(z/2) = sum B_n(1/2) z^n / n!. */
+    double half[EI_EXACT_TERMS + 1], series[EI_EXACT_TERMS + 1];
+    for (int n = 0; n <= K; n++)
+        series[n] = n % 2 ? 0.0 : 1.0 / factorial(n + 1);
+    for (int n = 0; n <= K; n++)
+        for (int j = 0; j < n; j++)
+            series[n] *= PI; /* (2 pi)^n / 2^n */
+    for (int n = 0; n <= K; n++) {
+        half[n] = n == 0 ? 1.0 : 0.0;
+        for (int j = 1; j <= n; j++)
+            half[n] -= series[j] * half[n - j];
+    }
+    const double D = 1.0 / x->in_bins;
+    const int odd = x->in_bins % 2;
+    for (size_t i = 0; i < x->n_pairs + (size_t)odd; i++) {
+        double centre = odd ? (double)(i + 1) : (double)i + 0.5;
+        if (i == x->n_pairs)
+            centre = 0.0; /* the middle bin comes last */
+        /* mean[l] = (2 pi)^l mean(v^l) / l!, by powers of centre and half a bin, all positive. */
+        double mean[EI_EXACT_TERMS + 1], c[EI_EXACT_TERMS + 1], r[EI_EXACT_TERMS + 1];
+        c[0] = r[0] = 1.0;
+        for (int l = 1; l <= K; l++) {
+            c[l] = c[l - 1] * (2.0 * PI * centre * D) / l;
+            r[l] = r[l - 1] * (PI * D) / (l + 1);
+        }
+        for (int l = 0; l <= K; l++) {
+            mean[l] = 0.0;
+            for (int j = 0; j <= l; j += 2)
+                mean[l] += c[l - j] * r[j];
+        }
+        for (int k = 1; k <= K; k++) {
+            double b = 0.0;
+            for (int l = k; l >= 0; l--)
+                b += half[k - l] * mean[l];
+            x->beta[i * EI_EXACT_TERMS + (size_t)(k - 1)] = k % 2 ? -b : b;
+        }
+    }
+}
+
+/* Merge neighbours, drop infinite thresholds, see whether the fast loop of the sensitivity applies. */
+static void prepare_intervals(ei_exact *x, const ei_exact_channel *c)
+{
+    size_t n = 0;
+    x->labels[0] = c->labels[0];
+    for (size_t j = 0; j < c->n_thresholds; j++) {
+        double t = c->thresholds[j];
+        int32_t label = c->labels[j + 1];
+        if (t == -INFINITY) {
+            x->labels[n = 0] = label;
+        } else if (t < INFINITY && label != x->labels[n]) {
+            x->thresholds[n++] = t;
+            x->labels[n] = label;
+        }
+    }
+    x->n_thresholds = n;
+    x->drops = 0;
+    int32_t found = -1, many = 0;
+    for (size_t j = 0; j <= n; j++) {
+        if (x->labels[j] < 0)
+            x->drops = 1;
+        else if (found >= 0 && x->labels[j] != found)
+            many = 1;
+        else
+            found = x->labels[j];
+    }
+    x->one_label = !many;
+    memset(x->cell_of, 0, x->out_bins * sizeof *x->cell_of);
+    int runs = 0;
+    x->simple = 1;
+    x->kept_from = -1;
+    x->kept_to = (int32_t)n;
+    x->n_pieces = 0;
+    for (size_t j = 0; j <= n; j++) {
+        int kept = x->labels[j] >= 0;
+        if (kept && (j == 0 || x->labels[j - 1] < 0)) {
+            runs++;
+            x->kept_from = (int32_t)j - 1;
+            x->kept_to = (int32_t)n;
+        }
+        if (!kept) {
+            if (j > 0 && x->labels[j - 1] >= 0)
+                x->kept_to = (int32_t)j - 1;
+            continue;
+        }
+        if (x->cell_of[x->labels[j]]++)
+            x->simple = 0;
+        x->from[x->n_pieces] = (int32_t)j - 1;
+        x->to[x->n_pieces] = (int32_t)j;
+        x->piece_sign[x->n_pieces++] = 1.0;
+    }
+    if (runs != 1)
+        x->simple = 0;
+    if (x->drops) {
+        x->from[x->n_pieces] = x->kept_from;
+        x->to[x->n_pieces] = x->kept_to;
+        x->piece_sign[x->n_pieces++] = -1.0;
+    }
+}
+
+void ei_exact_free(ei_exact *x)
+{
+    if (x == NULL)
+        return;
+    void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign, x->t_hi, x->t_lo,
+                   x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
+                   x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
+                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->waves, x->phi_row,
+                   x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        ei_free(all[i]);
+    ei_free(x);
+}
+
+/* Tolerance of a probability, and how far out probability matters beside it (1 at the top). */
+static void set_tolerance(ei_exact *x, double tolerance)
+{
+    x->tolerance = tolerance;
+    x->tail = sqrt(2.0 * ei_log(16.0 * x->in_bins / tolerance));
+}
+
+int ei_exact_new(const ei_exact_channel *c, const ei_exact_kernels *kernels, ei_exact **engine)
+{
+    ei_exact *x = ei_zalloc(1, sizeof *x);
+    *engine = x;
+    if (x == NULL)
+        return EI_ENOMEM;
+    x->n_in = c->n_in;
+    x->lo = c->in_lo;
+    x->hi = c->in_hi;
+    x->baseline = c->baseline;
+    x->in_bins = c->in_bins;
+    x->out_bins = c->out_bins;
+    x->k = kernels;
+    x->n_pairs = c->in_bins / 2;
+    const size_t m = c->n_thresholds, m_intervals = m + 1, n = c->n_in + 9, cells = padded((size_t)c->out_bins + 1);
+    int fine = 1;
+#define NEW(field, count) fine = (x->field = ei_zalloc((count), sizeof *x->field)) != NULL && fine
+    /* sizes by the channel's own numbers: merging only makes them smaller */
+    NEW(thresholds, m + 1);
+    NEW(labels, m + 1);
+    NEW(beta, (x->n_pairs + 1) * EI_EXACT_TERMS);
+    NEW(from, m + 2);
+    NEW(to, m + 2);
+    NEW(piece_sign, m + 2);
+    NEW(t_hi, m + 1);
+    NEW(t_lo, m + 1);
+    NEW(y, (m + 1) * EI_EXACT_LANES);
+    NEW(a, n);
+    NEW(sorted, n);
+    NEW(order, n);
+    NEW(suffix, n + 1);
+    NEW(list, n);
+    NEW(list_suffix, n + 1);
+    NEW(packed, n + 8);
+    NEW(s, m + 1);
+    NEW(left, m + 1);
+    NEW(right, m + 1);
+    NEW(left_kept, m + 1);
+    NEW(right_kept, m + 1);
+    NEW(cell_of, c->out_bins);
+    NEW(label_of, cells);
+    NEW(base, cells);
+    NEW(sign, cells);
+    NEW(p, cells);
+    NEW(mean, cells);
+    NEW(direct, n);
+    NEW(term, cells * EI_EXACT_TERMS);
+    NEW(point, m + 1);
+    NEW(phi_row, MAX_WAVES + 8);
+    NEW(phi_edge, MAX_WAVES + 8);
+    NEW(phi_plan, MAX_WAVES + 8);
+    NEW(coefficient, MAX_WAVES + 8);
+    NEW(scratch, 2 * (MAX_WAVES + 8));
+#undef NEW
+    if (!fine) {
+        ei_exact_free(x);
+        *engine = NULL;
+        return EI_ENOMEM;
+    }
+    prepare_intervals(x, c);
+    bernoulli_table(x);
+    for (uint32_t i = 0; i < c->out_bins; i++)
+        x->cell_of[i] = -1;
+    /* 2 m eta(2 e) = 1.5e-10, but not below what double precision can hold. */
+    const double cells_most = (double)(c->out_bins < m_intervals ? c->out_bins : m_intervals);
+    set_tolerance(x, fmax(1.5e-10 / (4.0 * cells_most * (43.0 + ei_log2(cells_most))), 1.5e-15));
+    x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
+    return EI_OK;
+}
+
+static double *grow(ei_exact *x, size_t size)
+{
+    if (size > x->waves_size) {
+        ei_free(x->waves);
+        x->waves = ei_alloc(size, sizeof(double));
+        x->waves_size = x->waves == NULL ? 0 : size;
+    }
+    return x->waves;
+}
+
+/* ---- bounds --------------------------------------------------------------------------------- */
+
+/* Widths downwards with suffix sums of squares, some of them set aside. */
+typedef struct {
+    const double *width, *suffix;
+    size_t n, first; /* those before `first` are dominant */
+    size_t without;  /* index left out, or n */
+    double extra;    /* one more width, or 0 */
+} width_set;
+
+/* log of B of (3) at frequency w, and the slope p. */
+static double log_envelope(const width_set *set, double w, double *slope)
+{
+    const double turn = 2.0 * 1.7320508075688772 / w; /* x = sqrt 3 */
+    double product = 1.0, log_b = 0.0, p = 0.0;
+    size_t i = set->first;
+    for (; i < set->n && set->width[i] > turn; i++) {
+        if (i == set->without)
+            continue;
+        product *= 1.0505350 / (0.5 * w * set->width[i]); /* exp(-1/2) sqrt 3 = 1.05053... */
+        p += 1.0;
+        if (product < 1e-200) {
+            log_b -= 200.0 * 2.302585092994046;
+            product *= 1e200;
+        }
+    }
+    double squares = set->suffix[i];
+    if (set->without >= i && set->without < set->n)
+        squares -= set->width[set->without] * set->width[set->without];
+    if (squares < 0.0)
+        squares = 0.0;
+    if (set->extra > turn) {
+        product *= 1.0505350 / (0.5 * w * set->extra);
+        p += 1.0;
+    } else {
+        squares += set->extra * set->extra;
+    }
+    *slope = p + w * w * squares / 12.0;
+    return log_b + ei_log(product) - w * w * squares / 24.0;
+}
+
+/* Bound of the terms of (2) from T on, each divided by w^order. */
+static double series_rest(const width_set *set, double h, double T, int order, double gain)
+{
+    double p, w = (T + 0.5) * h;
+    double b = log_envelope(set, w, &p) - order * ei_log(w) + gain;
+    return ei_exp(b) / PI * (1.0 / (T + 0.5) + 1.0 / (p + order + 1e-300));
+}
+
+/* Fewest waves (a multiple of 8) with a rest below the tolerance; 0 if more than `most`. */
+static size_t waves_needed(const width_set *set, double h, int order, double gain, double tolerance,
+                           size_t most)
+{
+    size_t high = 8;
+    while (series_rest(set, h, (double)high, order, gain) > tolerance) {
+        high *= 2;
+        if (high > most)
+            return 0;
+    }
+    size_t low = high / 2;
+    while (high - low > 8 && high - low > low / 16) {
+        size_t middle = padded((low + high) / 2);
+        if (middle >= high)
+            break;
+        if (series_rest(set, h, (double)middle, order, gain) > tolerance)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+/* phi(q) of the given widths. Those with arguments up to 1 by the series of log sinc,
+ * log sinc x = -sum zeta(2 m) / (m pi^(2 m)) x^(2 m): the error is then that of a sum of small
+ * numbers, whatever their count. `widths` is overwritten. Returns how many were multiplied. */
+static size_t characteristic(ei_exact *x, double *widths, size_t n, double half_step, size_t n_waves,
+                             double *phi)
+{
+    static const double zeta[EI_EXACT_POWERS] = {
+        0.16666666666666666,    0.005555555555555556,   0.0003527336860670194,
+        2.6455026455026456e-05, 2.1377799155576935e-06, 1.803670234005331e-07,
+        1.5661391322766983e-08, 1.3884130493737299e-09, 1.2504359176004997e-10,
+        1.1402575602296091e-11, 1.0502923908637557e-12, 9.754877841593701e-14,
+        9.123468230859098e-15,  8.5837197618956095e-16};
+    const double limit = 1.0 / ((2.0 * (double)n_waves - 1.0) * half_step);
+    size_t large = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (widths[i] > limit) {
+            double t = widths[large];
+            widths[large++] = widths[i];
+            widths[i] = t;
+        }
+    }
+    x->k->sinc_product(widths, large, half_step, n_waves, phi);
+    size_t small = n - large;
+    if (small == 0)
+        return large;
+    /* In units of the greatest argument, which is 1 at most. */
+    double *scaled = widths + large;
+    for (size_t i = 0; i < small; i++)
+        scaled[i] /= limit;
+    for (size_t i = small; i < padded(small); i++)
+        scaled[i] = 0.0;
+    double sums[EI_EXACT_POWERS];
+    x->k->power_sums(scaled, padded(small), sums);
+    for (size_t q = 0; q < n_waves; q++) {
+        double u = (2.0 * (double)q + 1.0) / (2.0 * (double)n_waves - 1.0);
+        double square = u * u, sum = 0.0;
+        for (int m = EI_EXACT_POWERS; m-- > 0;)
+            sum = sum * square + zeta[m] * sums[m];
+        phi[q] *= ei_exp(-sum * square);
+    }
+    return large;
+}
+
+/* ---- route 3: recursion over the dominant widths ---------------------------------------------- */
+
+static double power_polynomial(const double *moment, int k, double s)
+{
+    /* E (s - S)^k / k! = sum over even l of moment[l] s^(k - l) / (k - l)! */
+    double square = s * s, sum = 0.0;
+    for (int l = 0; l <= k; l += 2)
+        sum = sum * square + moment[l] / factorial(k - l);
+    return k % 2 ? sum * s : sum;
+}
+
+/* The k-fold integral of (2), |s| within the reach: half E (s - S)^k / k!, plus the mean of Q_k(s - S),
+ * plus the waves, where Q_k is the polynomial by which the k-fold integral of the square wave with
+ * mean zero differs from half sgn(x) x^k / k!. side[l], l odd: Q_k(x) = sum side[l] x^(k-l) / (k-l)!. */
+static double base_polynomial(const sum_plan *plan, int k, double s)
+{
+    double value = 0.5 * power_polynomial(plan->moment[0], k, s);
+    for (int l = 1; l <= k; l += 2)
+        value += plan->side[l] * power_polynomial(plan->moment[0], k - l, s);
+    return value;
+}
+
+static void prepare_side(sum_plan *plan, int most)
+{
+    /* Zero mean over half a period P: P^k / (2 (k + 1)!) = sum_l side[l] P^(k-l) / (k - l + 1)!. */
+    const double P = plan->half_period;
+    double power[DOMINANT + 2];
+    power[0] = 1.0;
+    for (int i = 1; i <= most; i++)
+        power[i] = power[i - 1] * P;
+    for (int k = 1; k <= most; k += 2) {
+        double c = 0.5 * power[k] / factorial(k + 1);
+        for (int l = 1; l < k; l += 2)
+            c -= plan->side[l] * power[k - l] / factorial(k - l + 1);
+        plan->side[k] = c;
+    }
+}
+
+static double integral(const ei_exact *x, const sum_plan *plan, int d, int k, double s)
+{
+    if (s >= plan->reach[d])
+        return power_polynomial(plan->moment[d], k, s);
+    if (s <= -plan->reach[d])
+        return 0.0;
+    if (d == 0) {
+        /* sin, -cos, -sin, cos: the sign is in the coefficients */
+        double wave = x->k->wave_sum(plan->coefficient, plan->n_waves, plan->half_step * s, k % 2);
+        return base_polynomial(plan, k, s) + wave;
+    }
+    const double half = 0.5 * plan->width[d];
+    return (integral(x, plan, d - 1, k + 1, s + half) - integral(x, plan, d - 1, k + 1, s - half)) /
+           plan->width[d];
+}
+
+static double distribution(const ei_exact *x, const sum_plan *plan, double s)
+{
+    double f = integral(x, plan, plan->dominant, 0, s);
+    return f < 0.0 ? 0.0 : f > 1.0 ? 1.0 : f;
+}
+
+/* Orders -most .. K - d (as in (5); negative ones are derivatives) of G_d at s, lengths measured in
+ * `unit` to stay in range: out[most + k] = G_d^(k)(s) / unit^k. */
+static void derivatives(const ei_exact *x, const sum_plan *plan, double unit, int d, int most,
+                        double s, double *out)
+{
+    const int top = plan->dominant - d;
+    double scale = 1.0;
+    if (s >= plan->reach[d] || s <= -plan->reach[d]) {
+        for (int k = -most; k < 0; k++)
+            out[most + k] = 0.0;
+        for (int k = 0; k <= top; k++, scale /= unit)
+            out[most + k] = s < 0.0 ? 0.0 : power_polynomial(plan->moment[d], k, s) * scale;
+    } else if (d == 0) {
+        double *sine = plan->scratch, *cosine = plan->scratch + plan->n_waves;
+        x->k->waves(plan->half_step * s, plan->n_waves, sine, cosine);
+        for (int k = -most; k <= top; k++)
+            out[most + k] = 0.0;
+        for (size_t q = plan->n_waves; q-- > 0;) {
+            const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step * unit;
+            const double c = plan->phi[q] / (0.5 * PI * odd);
+            /* Derivative j of sin(w s): w^j times sin, cos, -sin, -cos. */
+            const double wave[4] = {c * sine[q], c * cosine[q], -c * sine[q], -c * cosine[q]};
+            double power = 1.0;
+            for (int j = 0; j <= most; j++, power *= w)
+                out[most - j] += power * wave[j & 3];
+            power = 1.0 / w;
+            for (int k = 1; k <= top; k++, power /= w)
+                out[most + k] += power * wave[-k & 3];
+        }
+        for (int k = 0; k <= top; k++, scale /= unit)
+            out[most + k] += base_polynomial(plan, k, s) * scale;
+    } else {
+        double above[ORDERS], below[ORDERS];
+        const double half = 0.5 * plan->width[d];
+        derivatives(x, plan, unit, d - 1, most, s + half, above);
+        derivatives(x, plan, unit, d - 1, most, s - half, below);
+        for (int k = -most; k <= top; k++)
+            out[most + k] = (above[most + k + 1] - below[most + k + 1]) * (unit / plan->width[d]);
+    }
+}
+
+/* Error of (5) with K dominant widths above a rest that is off by `base` in its K-fold integral, and
+ * the number of points at which that is evaluated, on average. */
+static double recursion_error(const double *width, const double *reach, int K, double base,
+                              double *leaves)
+{
+    double e = base;
+    *leaves = 1.0;
+    for (int d = 1; d <= K; d++) {
+        const int k = K - d + 1;
+        const double far = reach[d] + 0.5 * width[d] + reach[d - 1];
+        double beside = EPS * (k + 6);
+        for (int i = 1; i <= k; i++)
+            beside *= far / i;
+        e = 2.0 * (e > beside ? e : beside) / width[d];
+        double inner = EPS;
+        for (int i = 1; i < k; i++)
+            inner *= 2.0 * reach[d] / i;
+        e += inner;
+        double share = 2.0 * reach[d - 1] / reach[d];
+        *leaves *= share < 0.2 ? 0.2 : share;
+    }
+    return e;
+}
+
+typedef struct {
+    double reach, half_period; /* of the smooth rest */
+    double gain;               /* log of prod 2 / a_d */
+    double error, leaves;
+    size_t n_waves;
+} split;
+
+/* What K dominant widths cost and how exact they are. n_waves is 0 with error infinite if the series
+ * would need too many. */
+static split consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated)
+{
+    width_set set = *all;
+    set.first = (size_t)K;
+    split r = {.reach = reach0, .leaves = 1.0};
+    r.half_period = reach0 + (K || evaluated > reach0 ? reach0 : evaluated);
+    double width[DOMINANT + 1] = {0}, reach[DOMINANT + 1];
+    reach[0] = reach0;
+    for (int d = 1; d <= K; d++) {
+        width[d] = all->width[K - d];
+        reach[d] = reach[d - 1] + 0.5 * width[d];
+        r.gain += ei_log(2.0 / width[d]);
+    }
+    double base = 0.0;
+    if (reach0 > 0.0) {
+        const double h = 2.0 * PI / r.half_period;
+        r.n_waves = waves_needed(&set, h, K, r.gain, 0.5 * x->tolerance, MAX_WAVES);
+        if (r.n_waves == 0) {
+            r.error = INFINITY;
+            return r;
+        }
+        base = K == 0 ? 30.0 * EPS : 8.0 * EPS;
+        double beside = 4.0 * EPS;
+        for (int k = 1; k <= K; k++) {
+            base *= 2.0 * r.half_period / PI;
+            beside *= r.half_period / k;
+        }
+        base += beside;
+    }
+    r.error = recursion_error(width, reach, K, base, &r.leaves);
+    return r;
+}
+
+/* Half the support of the widths from `first` on, less tails that may be neglected. */
+static double smooth_reach(const ei_exact *x, const width_set *set, size_t first)
+{
+    double half = 0.0;
+    const double tail = x->tail * sqrt(set->suffix[first] / 12.0);
+    for (size_t i = first; i < set->n && half < tail; i++)
+        half += 0.5 * set->width[i];
+    return half < tail ? half : tail;
+}
+
+/* Fill a plan for the widths, K of them dominant. phi and coefficient have room for n_waves. */
+static void make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, const split *r)
+{
+    const size_t n = set->n;
+    plan->dominant = K;
+    plan->n_waves = r->n_waves;
+    plan->half_period = r->half_period;
+    plan->half_step = r->n_waves ? PI / r->half_period : 0.0;
+    plan->reach[0] = r->reach;
+    /* Moments of the smooth rest, E S^l / l!, one width after the other. */
+    double *moment = plan->moment[0];
+    memset(moment, 0, sizeof plan->moment[0]);
+    moment[0] = 1.0;
+    for (size_t i = (size_t)K; i < n && K > 1; i++) {
+        const double square = 0.25 * set->width[i] * set->width[i];
+        for (int l = K - K % 2; l >= 2; l -= 2) {
+            double term = 1.0;
+            for (int j = 2; j <= l; j += 2) {
+                term *= square / (j * (j + 1));
+                moment[l] += moment[l - j] * term;
+            }
+        }
+    }
+    for (int d = 1; d <= K; d++) {
+        const double width = set->width[K - d], square = 0.25 * width * width;
+        plan->width[d] = width;
+        plan->reach[d] = plan->reach[d - 1] + 0.5 * width;
+        memcpy(plan->moment[d], plan->moment[d - 1], sizeof plan->moment[0]);
+        for (int l = K - K % 2; l >= 2; l -= 2) {
+            double term = 1.0;
+            for (int j = 2; j <= l; j += 2) {
+                term *= square / (j * (j + 1));
+                plan->moment[d][l] += plan->moment[d][l - j] * term;
+            }
+        }
+    }
+    plan->error = r->error + x->tolerance;
+    if (r->n_waves == 0)
+        return;
+    prepare_side(plan, K);
+    memcpy(x->packed, set->width + K, (n - (size_t)K) * sizeof(double));
+    size_t multiplied = characteristic(x, x->packed, n - (size_t)K, 0.5 * plan->half_step, r->n_waves,
+                                       plan->phi);
+    double rounding = 0.0;
+    for (size_t q = 0; q < r->n_waves; q++) {
+        const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;
+        double c = plan->phi[q] / (0.5 * PI * odd);
+        rounding += fabs(c) * (K ? 0.0 : 16.0 + 2.0 * (double)q) + fabs(c) * 3.0 * (double)multiplied;
+        for (int k = 0; k < K; k++)
+            c /= w;
+        /* sin, -cos, -sin, cos, ... */
+        plan->coefficient[q] = (K & 3) == 1 || (K & 3) == 2 ? -c : c;
+    }
+    /* Waves of a wrong height are averaged by the dominant widths, never amplified. */
+    plan->error += 0.5 * EPS * rounding;
+}
+
+/* The best plan for the distribution function of a set of widths (nothing left out, no extra). */
+static void choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double evaluated,
+                        double n_points)
+{
+    split best = {.error = INFINITY};
+    int best_k = -1;
+    double best_cost = INFINITY;
+    for (int K = 0; K <= DOMINANT && (size_t)K <= set->n; K++) {
+        split r = consider(x, set, K, smooth_reach(x, set, (size_t)K), evaluated);
+        double cost = n_points * (r.leaves * (0.7 * (double)r.n_waves + 20.0) + 15.0 * K) +
+                      0.6 * (double)(r.n_waves * (set->n - (size_t)K));
+        int good = r.error <= x->tolerance, was_good = best.error <= x->tolerance;
+        if (best_k < 0 || (good && !was_good) || (good && cost < best_cost) ||
+            (!good && !was_good && r.error < best.error)) {
+            best = r;
+            best_k = K;
+            best_cost = cost;
+        }
+        if (good && r.n_waves <= 32)
+            break;
+    }
+    if (best.error == INFINITY) { /* nothing at all converges: say so */
+        best.n_waves = 8;
+        best.half_period = best.reach = smooth_reach(x, set, 0);
+        best.half_period += evaluated;
+        best_k = 0;
+    }
+    if(getenv("EXDBG")) {fprintf(stderr,"plan K %d of %zu T %zu err %g reach %g leaves %g:",best_k,set->n,best.n_waves,best.error,best.reach,best.leaves); for(size_t i=0;i<set->n&&i<10;i++)fprintf(stderr," %g",set->width[i]);fprintf(stderr,"\n");}
+    make_plan(x, plan, set, best_k, &best);
+}
+
+/* ---- one row -------------------------------------------------------------------------------- */
+
+/* What is inside the support of one row. */
+typedef struct {
+    size_t n_widths;    /* positive */
+    double reach;       /* |S| beyond this is negligible */
+    size_t n_s;         /* thresholds inside */
+    size_t first;       /* index of the first of them */
+    size_t n_labels;    /* kept labels that occur */
+    size_t n_cells;     /* padded, with the union of the kept cells if some are dropped */
+    int drops;
+    size_t turns;       /* thresholds between a kept and a dropped interval */
+    double evaluated;   /* greatest |s| */
+} row_view;
+
+/* Exponent of the greatest weight, so that scaling by its power of two loses nothing. */
+static int row_exponent(const double *w, size_t n, double *greatest)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double v = fabs(w[i]);
+        most = v > most ? v : most;
+    }
+    *greatest = most;
+    int e = 0;
+    if (most > 0.0)
+        frexp(most, &e);
+    return e;
+}
+
+/* (threshold - bias - centre sum w) / scale, all scaled by 2^-e and as if exactly. */
+static dd sum_weights(const double *w, size_t n, int e)
+{
+    dd lanes[4] = {{0.0, 0.0}};
+    const double scale = ldexp(1.0, e < -1000 ? 1000 : -e), more = e < -1000 ? ldexp(1.0, -e - 1000) : 1.0;
+    for (size_t i = 0; i < n; i++) {
+        dd s = two_sum(lanes[i & 3].hi, w[i] * scale * more);
+        lanes[i & 3] = (dd){s.hi, lanes[i & 3].lo + s.lo};
+    }
+    return dd_add(dd_add(lanes[0], lanes[1]), dd_add(lanes[2], lanes[3]));
+}
+
+/* One threshold less `offset`, both scaled. Overflow on the way means: far away. */
+static dd threshold_distance(double t, double bias, dd offset, int e)
+{
+    const double ts = ldexp(t, -e), bs = ldexp(bias, -e);
+    if (!(fabs(ts) < 1e290) || !(fabs(bs) < 1e290))
+        return (dd){t > bias ? INFINITY : -INFINITY, 0.0};
+    return dd_sub(dd_sub((dd){ts, 0.0}, (dd){bs, 0.0}), offset);
+}
+
+static void view_row(ei_exact *x, const double *w, double bias, row_view *v)
+{
+    memset(v, 0, sizeof *v);
+    const size_t n = x->n_in;
+    double greatest;
+    const int e = row_exponent(w, n, &greatest);
+    const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
+    const dd offset = dd_mul(centre, sum_weights(w, n, e));
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double a = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
+        a = a < x->negligible ? 0.0 : a;
+        x->a[i] = a;
+        sum += a;
+        squares += a * a;
+        v->n_widths += a > 0.0;
+    }
+    const double tail = x->tail * sqrt(squares / 12.0);
+    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
+    v->first = x->n_thresholds;
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        dd d = threshold_distance(x->thresholds[j], bias, offset, e);
+        /* Without any spread, z >= t decides. */
+        double s = greatest > 0.0 ? d.hi / unit : d.hi > 0.0 ? INFINITY : -INFINITY;
+        if (s >= v->reach)  {
+            v->first = v->n_s ? v->first : j;
+            break;
+        }
+        if (s > -v->reach) {
+            if (v->n_s == 0)
+                v->first = j;
+            x->s[v->n_s++] = s;
+            v->evaluated = fabs(s) > v->evaluated ? fabs(s) : v->evaluated;
+        }
+    }
+    /* Cells: the kept labels on either side of the thresholds inside. */
+    for (size_t b = 0; b <= v->n_s; b++) {
+        const int32_t label = x->labels[v->first + b];
+        int32_t cell = -1;
+        if (label < 0) {
+            v->drops = 1;
+        } else {
+            cell = x->cell_of[label];
+            if (cell < 0) {
+                cell = x->cell_of[label] = (int32_t)v->n_labels;
+                x->label_of[v->n_labels++] = label;
+            }
+        }
+        if (b > 0) {
+            x->right[b - 1] = cell;
+            v->turns += (cell < 0) != (x->left[b - 1] < 0);
+        }
+        if (b < v->n_s)
+            x->left[b] = cell;
+        x->last = cell;
+    }
+    for (size_t c = 0; c < v->n_labels; c++)
+        x->cell_of[x->label_of[c]] = -1;
+    v->n_cells = padded(v->n_labels + (size_t)v->drops);
+    for (size_t c = 0; c < v->n_cells; c++)
+        x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
+}
+
+/* cells[c * stride] += sum over thresholds of value, right of one minus left of it; the union of the
+ * kept cells too. */
+static void to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells)
+{
+    const int32_t l = x->left[b], r = x->right[b];
+    if (l >= 0)
+        cells[l] += value;
+    if (r >= 0)
+        cells[r] -= value;
+    if (v->drops && (l < 0) != (r < 0))
+        cells[v->n_labels] += l >= 0 ? value : -value;
+}
+
+/* Probabilities of the cells from the distribution function at the thresholds. */
+static void cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells)
+{
+    memset(cells, 0, v->n_cells * sizeof(double));
+    if (x->last >= 0) {
+        cells[x->last] = 1.0;
+        if (v->drops)
+            cells[v->n_labels] = 1.0;
+    }
+    for (size_t b = 0; b < v->n_s; b++)
+        to_cells(x, v, b, f[b], cells);
+}
+
+static double row_entropy(const ei_exact *x, const row_view *v, const double *p)
+{
+    return x->k->entropy(p, x->sign, v->n_cells);
+}
+
+typedef struct {
+    double kept, entropy; /* of (6) */
+    double error;         /* of F, whole row */
+    ei_cancel cancel;
+} row_state;
+
+static double information_of(const ei_exact *x, const row_state *state, double sum)
+{
+    const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    double value = (sum / (double)x->in_bins - state->entropy) / state->kept;
+    return !(value > 0.0) ? 0.0 : value > most ? most : value;
+}
+
+static void note_error(row_state *state, double e)
+{
+    state->error = e > state->error ? e : state->error;
+}
+
+/* Downwards; ties in the order of the inputs. */
+static void sort_widths(double *key, uint32_t *order, size_t n)
+{
+    /* Heap sort: no worst case, no memory. */
+    for (size_t start = n / 2, end = n; end > 1;) {
+        if (start > 0) {
+            start--;
+        } else {
+            end--;
+            double t = key[0];
+            key[0] = key[end];
+            key[end] = t;
+            uint32_t o = order[0];
+            order[0] = order[end];
+            order[end] = o;
+        }
+        size_t root = start;
+        for (;;) {
+            size_t child = 2 * root + 1;
+            if (child >= end)
+                break;
+            if (child + 1 < end && (key[child + 1] < key[child] ||
+                                    (key[child + 1] == key[child] && order[child + 1] > order[child])))
+                child++;
+            if (!(key[child] < key[root] || (key[child] == key[root] && order[child] > order[root])))
+                break;
+            double t = key[root];
+            key[root] = key[child];
+            key[child] = t;
+            uint32_t o = order[root];
+            order[root] = order[child];
+            order[child] = o;
+            root = child;
+        }
+    }
+}
+
+static void sort_row(ei_exact *x, const row_view *v)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        if (x->a[i] > 0.0) {
+            x->sorted[n] = x->a[i];
+            x->order[n++] = (uint32_t)i;
+        }
+    }
+    sort_widths(x->sorted, x->order, n);
+    x->suffix[n] = 0.0;
+    for (size_t i = n; i-- > 0;)
+        x->suffix[i] = x->suffix[i + 1] + x->sorted[i] * x->sorted[i];
+    (void)v;
+}
+
+/* An edge on its own: F_A of (1) at every bin's centre and threshold. */
+static int single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, double *sum)
+{
+    /* Widths without A, and A's bin put in its place. */
+    const double a = x->sorted[at], bin = a / (double)x->in_bins;
+    size_t n = 0;
+    int placed = 0;
+    for (size_t i = 0; i < v->n_widths; i++) {
+        if (!placed && x->sorted[i] <= bin) {
+            x->list[n++] = bin;
+            placed = 1;
+        }
+        if (i != at)
+            x->list[n++] = x->sorted[i];
+    }
+    if (!placed)
+        x->list[n++] = bin;
+    /* Leave out what moves F by less than 1e-17: F' <= 1 / widths[0]. */
+    double dropped = 0.0;
+    while (n > 1 && dropped + x->list[n - 1] < 1e-17 * x->list[0])
+        dropped += x->list[--n];
+    x->list_suffix[n] = 0.0;
+    for (size_t i = n; i-- > 0;)
+        x->list_suffix[i] = x->list_suffix[i + 1] + x->list[i] * x->list[i];
+    const width_set set = {x->list, x->list_suffix, n, 0, n, 0.0};
+    sum_plan *plan = &x->plan;
+    plan->phi = x->phi_plan;
+    plan->coefficient = x->coefficient;
+    plan->scratch = x->scratch;
+    choose_plan(x, plan, &set, v->evaluated + 0.5 * a, (double)x->in_bins * (double)v->n_s);
+    note_error(state, plan->error);
+    double total = 0.0;
+    for (uint32_t i = 0; i < x->in_bins; i++) {
+        const double shift = a * (((double)i + 0.5) / (double)x->in_bins - 0.5);
+        for (size_t b = 0; b < v->n_s; b++) {
+            x->point[b] = distribution(x, plan, x->s[b] - shift);
+            if ((b & 63) == 0 && ei_cancelled(state->cancel))
+                return EI_ECANCELLED;
+        }
+        cells_of(x, v, x->point, x->p);
+        total += row_entropy(x, v, x->p);
+    }
+    *sum = total;
+    return EI_OK;
+}
+
+/* ---- the row's routes --------------------------------------------------------------------------- */
+
+static const double BULK = 0.6;   /* greatest w a / (2 pi) for the expansion */
+static const double SAFE = 1.9;   /* sinc is at least 0.49 up to here: dividing by it is harmless */
+
+/* Widest input for every (even) number of terms, beside `reference`; see 2 at the top. moments[k]:
+ * sum over q of |phi_q / (pi (q + 1/2))| (w_q reference / (2 pi))^k, or a bound of it. */
+static void expansion_limits(const ei_exact *x, const double *moments, double highest,
+                             double limits[EI_EXACT_TERMS / 2])
+{
+    const double cap = BULK / highest;
+    double before = 0.0;
+    for (int n = 2; n <= EI_EXACT_TERMS; n += 2) {
+        /* 3.3 ratio^(n + 1) moments[n + 1] / (1 - BULK) <= tolerance / 4 */
+        double most = cap, m = moments[n + 1];
+        if (m > 0.0) {
+            double e = ei_log(x->tolerance * 0.25 * (1.0 - BULK) / 3.3) - ei_log(m);
+            e = e / (n + 1);
+            most = e > 50.0 ? cap : ei_exp(e);
+            most = most < cap ? most : cap;
+        }
+        before = limits[n / 2 - 1] = most > before ? most : before;
+    }
+}
+
+/* Edges whose width is within the limits, by the row's derivatives. information[A] is set for those. */
+static int expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
+                        const row_state *state, double *information)
+{
+    const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
+                                    (int)(x->in_bins % 2), x->beta};
+    const double widest = limits[EI_EXACT_TERMS / 2 - 1];
+    const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
+    size_t since = 0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double ratio = x->a[i] / reference;
+        if (!(ratio > 0.0) || ratio > widest)
+            continue;
+        size_t terms = 2;
+        while (ratio > limits[terms / 2 - 1])
+            terms += 2;
+        double powers[EI_EXACT_TERMS];
+        powers[0] = ratio;
+        for (size_t k = 1; k < terms; k++)
+            powers[k] = powers[k - 1] * ratio;
+        information[i] = information_of(x, state, x->k->expansion(&row, powers, terms));
+        if (++since >= often) {
+            since = 0;
+            if (ei_cancelled(state->cancel))
+                return EI_ECANCELLED;
+        }
+    }
+    return EI_OK;
+}
+
+/* Put a value of term k (1-based) at cell c. */
+static size_t term_at(size_t c, size_t k)
+{
+    return (c / 8 * EI_EXACT_TERMS + (k - 1)) * 8 + c % 8;
+}
+
+/* Terms needed for the widest edge that the expansion takes. */
+static size_t terms_needed(const ei_exact *x, const double *limits, double reference)
+{
+    double widest = 0.0;
+    for (size_t i = 0; i < x->n_in; i++)
+        if (x->a[i] <= limits[EI_EXACT_TERMS / 2 - 1] * reference && x->a[i] > widest)
+            widest = x->a[i];
+    size_t terms = 2;
+    while (terms < EI_EXACT_TERMS && widest > limits[terms / 2 - 1] * reference)
+        terms += 2;
+    return terms;
+}
+
+/* Greatest width not above `limit`. */
+static double widest_below(const ei_exact *x, double limit)
+{
+    double widest = 0.0;
+    for (size_t i = 0; i < x->n_in; i++)
+        if (x->a[i] <= limit && x->a[i] > widest)
+            widest = x->a[i];
+    return widest;
+}
+
+/* Finish what every route needs: the row's entropy and kept mass from x->mean. */
+static void settle(const ei_exact *x, const row_view *v, row_state *state, double *marginal)
+{
+    for (size_t c = 0; c < v->n_labels; c++) {
+        double p = x->mean[c];
+        p = p < 0.0 ? 0.0 : p > 1.0 ? 1.0 : p;
+        if (marginal != NULL)
+            marginal[x->label_of[c]] = p;
+    }
+    double kept = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
+    state->kept = kept > 0.0 ? kept : 0.0;
+    state->entropy = row_entropy(x, v, x->mean);
+}
+
+/* Routes 1 and 2 without dominant widths. */
+static int series_row(ei_exact *x, const row_view *v, size_t T, double half_period, row_state *state,
+                      double *information, double *marginal)
+{
+    const size_t cells = v->n_cells;
+    const double half_step = PI / half_period;
+    const double top = (2.0 * (double)T - 1.0) * half_step; /* greatest frequency */
+    double *tables = grow(x, 2 * cells * T + 2 * EI_EXACT_PANEL * T + 2 * T);
+    if (tables == NULL)
+        return EI_ENOMEM;
+    double *sine = tables, *cosine = sine + cells * T, *u = cosine + cells * T,
+           *w = u + EI_EXACT_PANEL * T, *s = w + EI_EXACT_PANEL * T, *c = s + T;
+    memset(tables, 0, 2 * cells * T * sizeof(double));
+    memset(x->base, 0, cells * sizeof(double));
+    for (size_t b = 0; b < v->n_s; b++) {
+        x->point[b] = 0.5;
+        x->k->waves(half_step * x->s[b], T, s, c);
+        /* The cells that the threshold touches: +1 left, -1 right. */
+        int32_t touched[3] = {x->left[b], x->right[b], -1};
+        double with[3] = {1.0, -1.0, 0.0};
+        if (v->drops && (touched[0] < 0) != (touched[1] < 0)) {
+            touched[2] = (int32_t)v->n_labels;
+            with[2] = touched[0] >= 0 ? 1.0 : -1.0;
+        }
+        for (int i = 0; i < 3; i++) {
+            if (touched[i] < 0)
+                continue;
+            const size_t at = (size_t)touched[i] / 8 * 8 * T + (size_t)touched[i] % 8;
+            for (size_t q = 0; q < T; q++) {
+                const double f = with[i] / (PI * ((double)q + 0.5));
+                sine[at + q * 8] += f * s[q];
+                cosine[at + q * 8] += f * c[q];
+            }
+        }
+    }
+    cells_of(x, v, x->point, x->base);
+
+    /* All factors: narrow ones at once; `wide` ones, by which one cannot divide, apart. */
+    size_t n_wide = 0, n = 0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        if (x->a[i] * top * 0.5 > SAFE)
+            x->direct[n_wide++] = (uint32_t)i;
+        else if (x->a[i] > 0.0)
+            x->packed[n++] = x->a[i];
+    }
+    double *phi = x->phi_row, *edge = x->phi_edge, *factor = x->phi_plan;
+    size_t multiplied = characteristic(x, x->packed, n, 0.5 * half_step, T, phi) + n_wide;
+    double *prefix = NULL;
+    if (n_wide > 0) {
+        /* prefix[k] = phi of the narrow ones times the factors before k; then backwards. */
+        prefix = x->prefix;
+        if (n_wide * T > x->prefix_size) {
+            ei_free(x->prefix);
+            prefix = x->prefix = ei_alloc(n_wide * T, sizeof(double));
+            x->prefix_size = prefix == NULL ? 0 : n_wide * T;
+            if (prefix == NULL)
+                return EI_ENOMEM;
+        }
+        for (size_t k = 0; k < n_wide; k++) {
+            memcpy(prefix + k * T, phi, T * sizeof(double));
+            x->k->sinc(0.5 * half_step * x->a[x->direct[k]], T, factor);
+            for (size_t q = 0; q < T; q++)
+                phi[q] *= factor[q];
+        }
+    }
+
+    /* The row itself: probabilities, and derivatives in units of reference / (2 pi). */
+    double rounding = 0.0;
+    memcpy(x->mean, x->base, cells * sizeof(double));
+    for (size_t q = T; q-- > 0;) {
+        rounding += fabs(phi[q]) / (PI * ((double)q + 0.5)) *
+                    (24.0 + 3.0 * (double)q + 3.0 * (double)multiplied);
+        for (size_t k = 0; k < cells; k++)
+            x->mean[k] += phi[q] * sine[k / 8 * 8 * T + q * 8 + k % 8];
+    }
+    note_error(state, x->tolerance + 0.5 * EPS * rounding);
+    settle(x, v, state, marginal);
+    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
+        return EI_OK;
+
+    const double reference = widest_below(x, BULK * 2.0 * PI / top);
+    double widest = 0.0;
+    if (reference > 0.0) {
+        double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
+        const double unit = reference / (2.0 * PI);
+        for (size_t q = 0; q < T; q++) {
+            const double step = (2.0 * (double)q + 1.0) * half_step * unit;
+            double term = fabs(phi[q]) / (PI * ((double)q + 0.5));
+            for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step)
+                moments[k] += term;
+        }
+        expansion_limits(x, moments, top * unit, limits);
+        widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
+        const size_t terms = terms_needed(x, limits, reference);
+        for (size_t at = 0; at < cells; at += 8) {
+            double *term = x->term + at * EI_EXACT_TERMS;
+            memset(term, 0, terms * 8 * sizeof(double));
+            for (size_t q = T; q-- > 0;) {
+                const double step = (2.0 * (double)q + 1.0) * half_step * unit;
+                const double *sq = sine + (at * T + q * 8), *cq = cosine + (at * T + q * 8);
+                double f = phi[q];
+                for (size_t k = 1; k <= terms; k++) {
+                    f *= k % 2 ? step : -step; /* derivatives of sin: cos, -sin, -cos, sin */
+                    const double *wave = k % 2 ? cq : sq;
+                    for (int l = 0; l < 8; l++)
+                        term[(k - 1) * 8 + (size_t)l] += f * wave[l];
+                }
+            }
+        }
+        int status = expand_edges(x, v, limits, reference, state, information);
+        if (status != EI_OK)
+            return status;
+    }
+
+    /* The wider ones, each with its own coefficients. */
+    const ei_exact_series row = {cells, x->base, x->sign, T, sine, cosine, half_step, x->in_bins, u, w};
+    const double per_bin = 0.5 * half_step / (double)x->in_bins;
+    double *after = x->scratch; /* product of the wide factors behind */
+    for (size_t q = 0; q < T; q++)
+        after[q] = 1.0;
+    for (size_t k = n_wide; k-- > 0;) {
+        const double a = x->a[x->direct[k]];
+        x->k->sinc(per_bin * a, T, edge);
+        for (size_t q = 0; q < T; q++)
+            edge[q] *= prefix[k * T + q] * after[q];
+        information[x->direct[k]] = information_of(x, state, x->k->series(&row, edge, a));
+        x->k->sinc(0.5 * half_step * a, T, factor);
+        for (size_t q = 0; q < T; q++)
+            after[q] *= factor[q];
+        if (ei_cancelled(state->cancel))
+            return EI_ECANCELLED;
+    }
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double a = x->a[i];
+        if (!(a > widest) || a * top * 0.5 > SAFE)
+            continue;
+        x->k->sinc(per_bin * a, T, edge);
+        x->k->sinc(0.5 * half_step * a, T, factor);
+        for (size_t q = 0; q < T; q++)
+            edge[q] *= phi[q] / factor[q];
+        information[i] = information_of(x, state, x->k->series(&row, edge, a));
+        if (ei_cancelled(state->cancel))
+            return EI_ECANCELLED;
+    }
+    return EI_OK;
+}
+
+/* Route 3, with the expansion for the narrow inputs and single_edge for the others. */
+static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, row_state *state,
+                         double *information, double *marginal)
+{
+    const width_set set = {x->sorted, x->suffix, v->n_widths, 0, v->n_widths, 0.0};
+    sum_plan *plan = &x->row_plan;
+    plan->phi = x->phi_row;
+    plan->coefficient = x->coefficient;
+    plan->scratch = x->scratch;
+    if (r != NULL)
+        make_plan(x, plan, &set, K, r);
+    else
+        choose_plan(x, plan, &set, v->evaluated, (double)v->n_s);
+    note_error(state, plan->error);
+    for (size_t b = 0; b < v->n_s; b++)
+        x->point[b] = distribution(x, plan, x->s[b]);
+    cells_of(x, v, x->point, x->mean);
+    settle(x, v, state, marginal);
+    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
+        return EI_OK;
+
+    double widest = 0.0;
+    if (r != NULL && plan->n_waves > 0) {
+        const double top = (2.0 * (double)plan->n_waves - 1.0) * plan->half_step;
+        double below = BULK * 2.0 * PI / top;
+        if ((size_t)K < v->n_widths && below > x->sorted[K])
+            below = x->sorted[K];
+        const double reference = widest_below(x, below);
+        if (reference > 0.0) {
+            const double unit = reference / (2.0 * PI);
+            double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
+            double gain = 1.0;
+            for (int d = 1; d <= K; d++)
+                gain *= 2.0 * unit / plan->width[d];
+            for (size_t q = 0; q < plan->n_waves; q++) {
+                const double step = (2.0 * (double)q + 1.0) * plan->half_step * unit;
+                double term = fabs(plan->phi[q]) / (PI * ((double)q + 0.5)), integrated = term * gain;
+                for (int k = 0; k < K; k++)
+                    integrated /= step;
+                for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step, integrated *= step)
+                    moments[k] += k > K && integrated < term ? integrated : term;
+            }
+            expansion_limits(x, moments, top * unit, limits);
+            widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
+            widest = widest < x->sorted[K] || K == 0 ? widest : x->sorted[K];
+            const size_t terms = terms_needed(x, limits, reference);
+            memset(x->term, 0, v->n_cells * EI_EXACT_TERMS * sizeof(double));
+            double *column = x->p;
+            for (size_t b = 0; b < v->n_s; b++) {
+                double out[ORDERS];
+                derivatives(x, plan, unit, K, (int)terms, x->s[b], out);
+                for (size_t k = 1; k <= terms; k++) {
+                    memset(column, 0, v->n_cells * sizeof(double));
+                    to_cells(x, v, b, out[terms - k], column);
+                    for (size_t c = 0; c < v->n_cells; c++)
+                        x->term[term_at(c, k)] += column[c];
+                }
+                if (ei_cancelled(state->cancel))
+                    return EI_ECANCELLED;
+            }
+            int status = expand_edges(x, v, limits, reference, state, information);
+            if (status != EI_OK)
+                return status;
+        }
+    }
+    for (size_t i = 0; i < v->n_widths; i++) {
+        if (!(x->sorted[i] > widest))
+            break;
+        if (i > 0 && x->sorted[i] == x->sorted[i - 1]) {
+            information[x->order[i]] = information[x->order[i - 1]];
+            continue;
+        }
+        double sum;
+        int status = single_edge(x, v, i, state, &sum);
+        if (status != EI_OK)
+            return status;
+        information[x->order[i]] = information_of(x, state, sum);
+    }
+    return EI_OK;
+}
+
+/* Number of widths above a limit, of the sorted ones. */
+static size_t count_above(const ei_exact *x, size_t n, double limit)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (x->sorted[middle] > limit)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Choose between the routes by their rough costs, in nanoseconds. */
+static int route(ei_exact *x, const row_view *v, row_state *state, double *information, double *marginal)
+{
+    const size_t n = v->n_widths;
+    const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
+    double squares = 0.0, most = 0.0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        squares += x->a[i] * x->a[i];
+        most = x->a[i] > most ? x->a[i] : most;
+    }
+    /* Many comparable inputs: all arguments below sqrt 3 at the frequency where the Gaussian envelope
+     * has fallen low enough. No need to sort. */
+    const double rest = squares - most * most;
+    if (rest > 0.0) {
+        const double w = sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest);
+        if (w * 0.5 * most < 1.7 && w / h < 60.0) {
+            size_t T = 0;
+            double left;
+            do {
+                T += 8;
+                const double at = ((double)T + 0.5) * h, p = at * at * rest / 12.0;
+                left = ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p);
+            } while (left > 0.5 * x->tolerance && T < 64);
+            if (left <= 0.5 * x->tolerance && 0.5 * ((double)T + 0.5) * h * most < 1.7320508)
+                return series_row(x, v, T, half_period, state, information, marginal);
+        }
+    }
+    sort_row(x, v);
+    const width_set all = {x->sorted, x->suffix, n, 0, n, 0.0};
+    width_set without = all;
+    without.without = 0;
+    without.extra = x->sorted[0] / (double)x->in_bins;
+    const double pairs = 0.5 * (double)x->in_bins, cells = (double)v->n_cells;
+    const double points = (double)x->in_bins * (double)v->n_s;
+    double best = INFINITY;
+    size_t T0 = waves_needed(&without, h, 0, 0.0, 0.5 * x->tolerance, MAX_WAVES / 8);
+    if (T0 > 0 && T0 * v->n_cells <= MAX_TABLE) {
+        const double top = (2.0 * (double)T0 - 1.0) * 0.5 * h;
+        const double wide = (double)count_above(x, n, BULK * 2.0 * PI / top);
+        if (wide * (double)T0 <= MAX_TABLE)
+            best = 0.5 * (double)(n * T0) + wide * (pairs * cells * (double)T0 * 0.12 +
+                                                    (double)T0 * (double)x->in_bins * 0.6);
+        if (T0 <= 64 && best < INFINITY)
+            return series_row(x, v, T0, half_period, state, information, marginal);
+    }
+    int best_k = -1; /* series_row */
+    split best_split = {0};
+    for (int K = 1; K <= 8 && (size_t)K < n; K++) {
+        split r = consider(x, &all, K, smooth_reach(x, &all, (size_t)K), 0.0);
+        if (r.error > x->tolerance || r.n_waves > MAX_WAVES / 16)
+            continue;
+        const double T = (double)r.n_waves, top = (2.0 * T - 1.0) * PI / r.half_period;
+        double limit = BULK * 2.0 * PI / top;
+        limit = limit < x->sorted[K] ? limit : x->sorted[K];
+        const double single = (double)count_above(x, n, limit);
+        double cost = (double)n * T * 0.5 + (double)v->n_s * r.leaves * T * (12.0 + K) +
+                      single * (points * (r.leaves * (T * 0.7 + 20.0) + 15.0 * K) +
+                                (double)n * T * 0.6 + 3000.0);
+        if (cost < best) {
+            best = cost;
+            best_k = K;
+            best_split = r;
+        }
+        if (r.n_waves <= 32)
+            break;
+    }
+    if (n <= DOMINANT) {
+        /* Every edge by itself: the closed form, if it holds. */
+        split r = consider(x, &all, (int)n, 0.0, 0.0);
+        const double cost = (double)n * (points * (r.leaves * 20.0 + 15.0 * (double)n) + 3000.0);
+        if (best == INFINITY || (r.error <= x->tolerance && cost < best))
+            return dominated_row(x, v, 0, NULL, state, information, marginal);
+    }
+    if (best_k < 0 && best < INFINITY)
+        return series_row(x, v, T0, half_period, state, information, marginal);
+    return dominated_row(x, v, best_k < 0 ? 0 : best_k, best_k < 0 ? NULL : &best_split, state,
+                         information, marginal);
+}
+
+static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
+{
+    return bits_bound(x, v->n_labels + (size_t)v->drops, v->turns, state->error,
+                      v->drops ? state->kept : 1.0);
+}
+
+int ei_exact_parts(ei_exact *x, const double *weight, double bias, double *information,
+                   double *marginal, double *bound, ei_cancel cancel)
+{
+    row_view v;
+    row_state state = {.cancel = cancel};
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
+    if (marginal != NULL)
+        memset(marginal, 0, x->out_bins * sizeof(double));
+    if (ei_cancelled(cancel))
+        return EI_ECANCELLED;
+    view_row(x, weight, bias, &v);
+    *bound = 0.0;
+    if (v.n_s == 0) {
+        /* One interval holds everything. */
+        if (marginal != NULL && v.n_labels > 0)
+            marginal[x->label_of[0]] = 1.0;
+        *bound = v.n_widths ? bits_bound(x, 2, 0, x->tolerance, 1.0) : 0.0;
+        return EI_OK;
+    }
+    int status = route(x, &v, &state, information, marginal);
+    *bound = row_bound(x, &v, &state);
+    if (status == EI_OK && v.turns > 0 && state.kept > 0.0 && *bound > TARGET) {
+        /* Few samples are kept, and errors count by their share: once more, more exactly. */
+        const double tolerance = x->tolerance, tail = x->tail;
+        const double kept = state.kept < 1.0 ? state.kept : 1.0;
+        set_tolerance(x, fmax(tolerance * kept * 0.125, 1e-17));
+        memset(&state, 0, sizeof state);
+        state.cancel = cancel;
+        view_row(x, weight, bias, &v);
+        status = route(x, &v, &state, information, marginal);
+        *bound = row_bound(x, &v, &state);
+        x->tolerance = tolerance;
+        x->tail = tail;
+    }
+    return status;
+}
+
+/* ---- sensitivity ------------------------------------------------------------------------------ */
+
+/* Where z is at the input's end with the least z, and how thresholds divide the input's bins, for one
+ * edge and any labels. y[j]: threshold j in bins from that end, ascending, in [0, in_bins]. */
+static double step_edge(ei_exact *x, const double *y, double *kept_out)
+{
+    const size_t n = x->n_thresholds;
+    double *total = x->p, *part = x->mean; /* of every label; in the bin at hand */
+    int32_t *touched = x->label_of;
+    memset(total, 0, x->out_bins * sizeof(double));
+    memset(part, 0, x->out_bins * sizeof(double));
+    double inside = 0.0, kept = 0.0, at = 0.0;
+    size_t n_touched = 0;
+    for (size_t j = 0; j <= n; j++) {
+        const double end = j < n ? y[j] : (double)x->in_bins;
+        const int32_t label = x->labels[j];
+        while (at < end) {
+            double edge = floor(at) + 1.0, stop = end < edge ? end : edge;
+            if (stop == edge && at == floor(at)) {
+                /* Whole bins at once. */
+                stop = floor(end);
+            } else if (label >= 0) {
+                if (part[label] == 0.0)
+                    touched[n_touched++] = label;
+                part[label] += stop - at;
+            }
+            if (label >= 0) {
+                total[label] += stop - at;
+                kept += stop - at;
+            }
+            at = stop;
+            if (at == edge || stop != end) {
+                double sum = 0.0;
+                for (size_t i = 0; i < n_touched; i++) {
+                    inside -= eta(part[touched[i]]);
+                    sum += part[touched[i]];
+                    part[touched[i]] = 0.0;
+                }
+                inside += eta(sum);
+                n_touched = 0;
+            }
+        }
+    }
+    const double scale = 1.0 / (double)x->in_bins;
+    *kept_out = kept * scale;
+    if (!(kept > 0.0))
+        return 0.0;
+    double outside = eta(kept * scale);
+    for (uint32_t i = 0; i < x->out_bins; i++)
+        outside -= eta(total[i] * scale);
+    return (inside * scale - outside) / (kept * scale);
+}
+
+int ei_exact_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+                         double *kept, double *bound, ei_cancel cancel)
+{
+    const size_t n = x->n_in, m = x->n_thresholds;
+    const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    double greatest, least_kept = 1.0;
+    const int e = row_exponent(weight, n, &greatest);
+    const dd offset = dd_mul((dd){x->baseline, 0.0}, sum_weights(weight, n, e));
+    for (size_t j = 0; j < m; j++) {
+        const dd d = threshold_distance(x->thresholds[j], bias, offset, e);
+        const int far = !(fabs(d.hi) < 1e290);
+        x->t_hi[j] = far ? (d.hi > 0.0 ? 1e290 : -1e290) : d.hi;
+        x->t_lo[j] = far ? 0.0 : d.lo;
+    }
+    const dd lo = two_sum(x->lo, -x->baseline), hi = two_sum(x->hi, -x->baseline);
+    const ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
+                                x->kept_from, x->kept_to, lo.hi, lo.lo, hi.hi, hi.lo,
+                                x->hi - x->lo, (double)x->in_bins, x->y};
+    const size_t often = 1 + 100000 / (m + 1);
+    for (size_t i = 0; i < n; i += EI_EXACT_LANES) {
+        double w[EI_EXACT_LANES] = {0.0}, value[EI_EXACT_LANES], mass[EI_EXACT_LANES];
+        const size_t count = n - i < EI_EXACT_LANES ? n - i : EI_EXACT_LANES;
+        for (size_t l = 0; l < count; l++)
+            w[l] = ldexp(weight[i + l], -e);
+        if (x->simple) {
+            x->k->steps(&row, w, value, mass);
+        } else {
+            for (size_t l = 0; l < count; l++) {
+                const dd end = w[l] > 0.0 ? lo : hi;
+                const dd start = dd_mul((dd){w[l], 0.0}, end);
+                const double span = fabs(w[l]) * row.range;
+                for (size_t j = 0; j < m; j++) {
+                    double at = dd_sub((dd){x->t_hi[j], x->t_lo[j]}, start).hi / span * row.n_bins;
+                    x->y[j] = !(at > 0.0) ? 0.0 : at < row.n_bins ? at : row.n_bins;
+                }
+                value[l] = step_edge(x, x->y, &mass[l]);
+            }
+        }
+        for (size_t l = 0; l < count; l++) {
+            double v = value[l];
+            if (w[l] == 0.0 || !(v > 0.0))
+                v = 0.0;
+            information[i + l] = v > most ? most : v;
+            if (w[l] == 0.0) {
+                size_t j = 0;
+                while (j < m && !(x->t_hi[j] > 0.0))
+                    j++;
+                mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
+            }
+            if (kept != NULL)
+                kept[i + l] = mass[l];
+            if (mass[l] > 0.0 && mass[l] < least_kept)
+                least_kept = mass[l];
+        }
+        if ((i / EI_EXACT_LANES) % often == 0 && ei_cancelled(cancel))
+            return EI_ECANCELLED;
+    }
+    *bound = x->one_label ? 0.0
+                          : bits_bound(x, x->n_pieces, x->drops ? 2 : 0, 2.0 * EPS, least_kept);
+    return EI_OK;
+}
