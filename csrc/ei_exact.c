@@ -53,10 +53,11 @@
  */
 #include "ei_exact.h"
 
+#include "ei_exact_kernels.h"
+#include "ei_kernels.h"
 #include "ei_math.h"
 
 #include <float.h>
-#include <stdio.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +125,7 @@ typedef struct {
     double error;                    /* of the distribution function */
 } sum_plan;
 
-struct ei_exact {
+typedef struct {
     size_t n_in;
     double lo, hi, baseline;
     uint32_t in_bins, out_bins;
@@ -172,7 +173,7 @@ struct ei_exact {
     double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
     double *scratch;                                     /* twice that */
     sum_plan plan, row_plan;
-};
+} ei_exact;
 
 static size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
 
@@ -196,13 +197,35 @@ static double bits_bound(const ei_exact *x, size_t cells, size_t turns, double e
     return bound < most ? bound : most;
 }
 
-static double factorial(int n)
-{
-    double f = 1.0;
-    for (int i = 2; i <= n; i++)
-        f *= i;
-    return f;
-}
+/* 1 / n! */
+static const double inverse_factorial[] = {
+    1.0,
+    1.0,
+    0.5,
+    0.16666666666666666,
+    0.041666666666666664,
+    0.008333333333333333,
+    0.001388888888888889,
+    0.0001984126984126984,
+    2.48015873015873e-05,
+    2.7557319223985893e-06,
+    2.755731922398589e-07,
+    2.505210838544172e-08,
+    2.08767569878681e-09,
+    1.6059043836821613e-10,
+    1.1470745597729725e-11,
+    7.647163731819816e-13,
+    4.779477332387385e-14,
+    2.8114572543455206e-15,
+    1.5619206968586225e-16,
+    8.22063524662433e-18,
+    4.110317623312165e-19,
+    1.9572941063391263e-20,
+    8.896791392450574e-22,
+    3.868170170630684e-23,
+    1.6117375710961184e-24,
+    6.446950284384474e-26,
+};
 
 /* beta(i, k) for i counted from the middle: (2 pi)^k (-1)^k times the mean of B_k(v + 1/2) / k! over
  * bin i. B_k(v + 1/2) = sum_l C(k, l) B_{k-l}(1/2) v^l. */
@@ -212,7 +235,7 @@ static void bernoulli_table(ei_exact *x)
     /* half[n] = (2 pi)^n B_n(1/2) / n!, from z/2 / sinh(z/2) = sum B_n(1/2) z^n / n!. */
     double half[EI_EXACT_TERMS + 1], series[EI_EXACT_TERMS + 1];
     for (int n = 0; n <= K; n++)
-        series[n] = n % 2 ? 0.0 : 1.0 / factorial(n + 1);
+        series[n] = n % 2 ? 0.0 : inverse_factorial[n + 1];
     for (int n = 0; n <= K; n++)
         for (int j = 0; j < n; j++)
             series[n] *= PI; /* (2 pi)^n / 2^n */
@@ -249,13 +272,13 @@ static void bernoulli_table(ei_exact *x)
 }
 
 /* Merge neighbours, drop infinite thresholds, see whether the fast loop of the sensitivity applies. */
-static void prepare_intervals(ei_exact *x, const ei_exact_channel *c)
+static void prepare_intervals(ei_exact *x, size_t m, const double *thresholds, const int32_t *labels)
 {
     size_t n = 0;
-    x->labels[0] = c->labels[0];
-    for (size_t j = 0; j < c->n_thresholds; j++) {
-        double t = c->thresholds[j];
-        int32_t label = c->labels[j + 1];
+    x->labels[0] = labels[0];
+    for (size_t j = 0; j < m; j++) {
+        double t = thresholds[j];
+        int32_t label = labels[j + 1];
         if (t == -INFINITY) {
             x->labels[n = 0] = label;
         } else if (t < INFINITY && label != x->labels[n]) {
@@ -308,7 +331,7 @@ static void prepare_intervals(ei_exact *x, const ei_exact_channel *c)
     }
 }
 
-void ei_exact_free(ei_exact *x)
+static void close_engine(ei_exact *x)
 {
     if (x == NULL)
         return;
@@ -329,24 +352,25 @@ static void set_tolerance(ei_exact *x, double tolerance)
     x->tail = sqrt(2.0 * ei_log(16.0 * x->in_bins / tolerance));
 }
 
-int ei_exact_new(const ei_exact_channel *c, const ei_exact_kernels *kernels, ei_exact **engine)
+/* An engine for one way of cutting the outputs' line: m thresholds, labels of the m + 1 intervals. */
+static ei_exact *open_engine(const ei_channel *c, size_t m, const double *thresholds,
+                             const int32_t *labels, uint32_t out_bins)
 {
     ei_exact *x = ei_zalloc(1, sizeof *x);
-    *engine = x;
     if (x == NULL)
-        return EI_ENOMEM;
+        return NULL;
     x->n_in = c->n_in;
     x->lo = c->in_lo;
     x->hi = c->in_hi;
     x->baseline = c->baseline;
     x->in_bins = c->in_bins;
-    x->out_bins = c->out_bins;
-    x->k = kernels;
+    x->out_bins = out_bins;
+    x->k = ei_active()->exact;
     x->n_pairs = c->in_bins / 2;
-    const size_t m = c->n_thresholds, m_intervals = m + 1, n = c->n_in + 9, cells = padded((size_t)c->out_bins + 1);
+    const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
     int fine = 1;
 #define NEW(field, count) fine = (x->field = ei_zalloc((count), sizeof *x->field)) != NULL && fine
-    /* sizes by the channel's own numbers: merging only makes them smaller */
+#define RAW(field, count) fine = (x->field = ei_alloc((count), sizeof *x->field)) != NULL && fine
     NEW(thresholds, m + 1);
     NEW(labels, m + 1);
     NEW(beta, (x->n_pairs + 1) * EI_EXACT_TERMS);
@@ -368,7 +392,7 @@ int ei_exact_new(const ei_exact_channel *c, const ei_exact_kernels *kernels, ei_
     NEW(right, m + 1);
     NEW(left_kept, m + 1);
     NEW(right_kept, m + 1);
-    NEW(cell_of, c->out_bins);
+    NEW(cell_of, out_bins);
     NEW(label_of, cells);
     NEW(base, cells);
     NEW(sign, cells);
@@ -377,26 +401,26 @@ int ei_exact_new(const ei_exact_channel *c, const ei_exact_kernels *kernels, ei_
     NEW(direct, n);
     NEW(term, cells * EI_EXACT_TERMS);
     NEW(point, m + 1);
-    NEW(phi_row, MAX_WAVES + 8);
-    NEW(phi_edge, MAX_WAVES + 8);
-    NEW(phi_plan, MAX_WAVES + 8);
-    NEW(coefficient, MAX_WAVES + 8);
-    NEW(scratch, 2 * (MAX_WAVES + 8));
+    RAW(phi_row, MAX_WAVES + 8);
+    RAW(phi_edge, MAX_WAVES + 8);
+    RAW(phi_plan, MAX_WAVES + 8);
+    RAW(coefficient, MAX_WAVES + 8);
+    RAW(scratch, 2 * (MAX_WAVES + 8));
 #undef NEW
+#undef RAW
     if (!fine) {
-        ei_exact_free(x);
-        *engine = NULL;
-        return EI_ENOMEM;
+        close_engine(x);
+        return NULL;
     }
-    prepare_intervals(x, c);
+    prepare_intervals(x, m, thresholds, labels);
     bernoulli_table(x);
-    for (uint32_t i = 0; i < c->out_bins; i++)
+    for (uint32_t i = 0; i < out_bins; i++)
         x->cell_of[i] = -1;
     /* 2 m eta(2 e) = 1.5e-10, but not below what double precision can hold. */
-    const double cells_most = (double)(c->out_bins < m_intervals ? c->out_bins : m_intervals);
+    const double cells_most = (double)(out_bins < m + 1 ? out_bins : m + 1);
     set_tolerance(x, fmax(1.5e-10 / (4.0 * cells_most * (43.0 + ei_log2(cells_most))), 1.5e-15));
     x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
-    return EI_OK;
+    return x;
 }
 
 static double *grow(ei_exact *x, size_t size)
@@ -531,7 +555,7 @@ static double power_polynomial(const double *moment, int k, double s)
     /* E (s - S)^k / k! = sum over even l of moment[l] s^(k - l) / (k - l)! */
     double square = s * s, sum = 0.0;
     for (int l = 0; l <= k; l += 2)
-        sum = sum * square + moment[l] / factorial(k - l);
+        sum = sum * square + moment[l] * inverse_factorial[k - l];
     return k % 2 ? sum * s : sum;
 }
 
@@ -555,9 +579,9 @@ static void prepare_side(sum_plan *plan, int most)
     for (int i = 1; i <= most; i++)
         power[i] = power[i - 1] * P;
     for (int k = 1; k <= most; k += 2) {
-        double c = 0.5 * power[k] / factorial(k + 1);
+        double c = 0.5 * power[k] * inverse_factorial[k + 1];
         for (int l = 1; l < k; l += 2)
-            c -= plan->side[l] * power[k - l] / factorial(k - l + 1);
+            c -= plan->side[l] * power[k - l] * inverse_factorial[k - l + 1];
         plan->side[k] = c;
     }
 }
@@ -785,7 +809,6 @@ static void choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, doubl
         best.half_period += evaluated;
         best_k = 0;
     }
-    if(getenv("EXDBG")) {fprintf(stderr,"plan K %d of %zu T %zu err %g reach %g leaves %g:",best_k,set->n,best.n_waves,best.error,best.reach,best.leaves); for(size_t i=0;i<set->n&&i<10;i++)fprintf(stderr," %g",set->width[i]);fprintf(stderr,"\n");}
     make_plan(x, plan, set, best_k, &best);
 }
 
@@ -1477,8 +1500,9 @@ static double row_bound(const ei_exact *x, const row_view *v, const row_state *s
                       v->drops ? state->kept : 1.0);
 }
 
-int ei_exact_parts(ei_exact *x, const double *weight, double bias, double *information,
-                   double *marginal, double *bound, ei_cancel cancel)
+/* information and marginal may be NULL. */
+static int row_parts(ei_exact *x, const double *weight, double bias, double *information,
+                     double *marginal, double *bound, ei_cancel cancel)
 {
     row_view v;
     row_state state = {.cancel = cancel};
@@ -1568,8 +1592,9 @@ static double step_edge(ei_exact *x, const double *y, double *kept_out)
     return (inside * scale - outside) / (kept * scale);
 }
 
-int ei_exact_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
-                         double *kept, double *bound, ei_cancel cancel)
+/* kept: the probability that an edge's output is kept. */
+static int row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+                           double *kept, double *bound, ei_cancel cancel)
 {
     const size_t n = x->n_in, m = x->n_thresholds;
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
@@ -1617,8 +1642,7 @@ int ei_exact_sensitivity(ei_exact *x, const double *weight, double bias, double 
                     j++;
                 mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
             }
-            if (kept != NULL)
-                kept[i + l] = mass[l];
+            kept[i + l] = mass[l];
             if (mass[l] > 0.0 && mass[l] < least_kept)
                 least_kept = mass[l];
         }
@@ -1628,4 +1652,72 @@ int ei_exact_sensitivity(ei_exact *x, const double *weight, double bias, double 
     *bound = x->one_label ? 0.0
                           : bits_bound(x, x->n_pieces, x->drops ? 2 : 0, 2.0 * EPS, least_kept);
     return EI_OK;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------- */
+
+/* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
+static ei_exact *open_limits(const ei_channel *c)
+{
+    int32_t *labels = ei_alloc(c->n_limits + 1, sizeof *labels);
+    if (labels == NULL)
+        return NULL;
+    for (size_t j = 0; j <= c->n_limits; j++)
+        labels[j] = c->outside[j] ? -1 : 0;
+    ei_exact *x = open_engine(c, c->n_limits, c->limits, labels, 2);
+    ei_free(labels);
+    return x;
+}
+
+int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                   const ei_exact_out *out)
+{
+    ei_exact *x = open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
+    ei_exact *limits = c->n_limits > 0 ? open_limits(c) : NULL;
+    int status = x == NULL || (c->n_limits > 0 && limits == NULL) ? EI_ENOMEM : EI_OK;
+    for (size_t o = start; o < stop && status == EI_OK; o++) {
+        const size_t at = o - start;
+        const double *weight = c->weight + o * c->n_in;
+        double inside[2] = {1.0, 0.0}, ignored;
+        if (limits != NULL)
+            status = row_parts(limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
+        if (status == EI_OK)
+            status = row_parts(x, weight, c->bias[o],
+                               out->information ? out->information + at * c->n_in : NULL,
+                               out->marginal + at * c->out_bins, out->bound + at, cancel);
+        out->outside[at] = c->n_limits == 0 && c->outside[0] ? 1.0 : 1.0 - inside[0];
+    }
+    close_engine(limits);
+    close_engine(x);
+    return status;
+}
+
+int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                         const ei_exact_out *out)
+{
+    ei_exact *x = open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
+    ei_exact *limits = c->n_limits > 0 ? open_limits(c) : NULL;
+    double *kept = ei_alloc(c->n_in, sizeof *kept), *unused = ei_alloc(c->n_in, sizeof *unused);
+    int status = EI_OK;
+    if (x == NULL || (c->n_limits > 0 && limits == NULL) || kept == NULL || unused == NULL)
+        status = EI_ENOMEM;
+    for (size_t o = start; o < stop && status == EI_OK; o++) {
+        const size_t at = o - start;
+        const double *weight = c->weight + o * c->n_in;
+        double ignored, outside = c->n_limits == 0 && c->outside[0] ? (double)c->n_in : 0.0;
+        if (limits != NULL) {
+            status = row_sensitivity(limits, weight, c->bias[o], unused, kept, &ignored, cancel);
+            for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
+                outside += 1.0 - kept[i];
+        }
+        if (status == EI_OK)
+            status = row_sensitivity(x, weight, c->bias[o], out->information + at * c->n_in, kept,
+                                     out->bound + at, cancel);
+        out->outside[at] = outside / (double)c->n_in;
+    }
+    ei_free(kept);
+    ei_free(unused);
+    close_engine(limits);
+    close_engine(x);
+    return status;
 }

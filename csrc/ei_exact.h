@@ -1,43 +1,28 @@
 /* Pairwise information of a layer, computed instead of sampled. The mathematics is in ei_exact.c.
  *
- * An engine is built once for a channel (its inputs' range and bins, its outputs' intervals) and
- * then takes one output neuron, a "row", after the other. It holds scratch: one engine a thread.
- *
- * Preconditions: those of ei_channel.h for range, bins, thresholds and labels (infinite thresholds
- * are allowed); weights, bias and baseline finite.
+ * Preconditions: those of ei_channel.h; no stages; start <= stop <= n_out. Thresholds and limits may
+ * be infinite. Rows (outputs) do not depend on each other: any cut of a layer gives the same bits.
  */
 #ifndef EI_EXACT_H
 #define EI_EXACT_H
 
-#include "ei_common.h"
-#include "ei_exact_kernels.h"
+#include "ei_channel.h"
 
 typedef struct {
-    size_t n_in;
-    double in_lo, in_hi;
-    uint32_t in_bins, out_bins;
-    size_t n_thresholds;
-    const double *thresholds; /* increasing */
-    const int32_t *labels;    /* n_thresholds + 1, -1: dropped */
-    double baseline;
-} ei_exact_channel;
+    double *information; /* (stop - start) x n_in, bits */
+    double *marginal;    /* (stop - start) x out_bins: probability of each output bin, all inputs
+                            perturbed; what is missing from 1 is dropped */
+    double *bound;       /* stop - start: the greatest error of the row's edges, in bits */
+    double *outside;     /* stop - start: share of the values outside the output's range */
+} ei_exact_out;
 
-typedef struct ei_exact ei_exact;
+/* I(x_A; y_B), every input perturbed; given that y_B is kept. information may be NULL.
+ * EI_OK, EI_ENOMEM or EI_ECANCELLED. */
+int ei_exact_parts(const ei_channel *channel, size_t start, size_t stop, ei_cancel cancel,
+                   const ei_exact_out *out);
 
-/* EI_OK or EI_ENOMEM. The channel's arrays are copied. */
-int ei_exact_new(const ei_exact_channel *channel, const ei_exact_kernels *kernels,
-                 ei_exact **engine);
-void ei_exact_free(ei_exact *engine);
-
-/* information[n_in]: I(x_A; y) in bits, every input perturbed, given that y is kept. marginal
- * [out_bins]: probability of every output bin, the rest being dropped. *bound: the greatest error of
- * an edge, in bits. information may be NULL (marginal only). EI_OK, EI_ENOMEM or EI_ECANCELLED. */
-int ei_exact_parts(ei_exact *engine, const double *weight, double bias, double *information,
-                   double *marginal, double *bound, ei_cancel cancel);
-
-/* information[n_in]: I(x_A; y) in bits with every other input held at the baseline.
- * kept[n_in], or NULL: the probability that y is kept. */
-int ei_exact_sensitivity(ei_exact *engine, const double *weight, double bias, double *information,
-                         double *kept, double *bound, ei_cancel cancel);
+/* I(x_A; y_B), every input but A held at the baseline. marginal is not written. */
+int ei_exact_sensitivity(const ei_channel *channel, size_t start, size_t stop, ei_cancel cancel,
+                         const ei_exact_out *out);
 
 #endif

@@ -57,7 +57,7 @@ typedef struct {
     double *scratch; /* n_thresholds * 8 */
 } ei_exact_steps;
 
-typedef struct {
+typedef struct ei_exact_kernels {
     const char *name;
 
     /* Sum over bins and cells of sign p log2 p. powers[k] = width^(k + 1); n_terms even, at least 2. */

@@ -4,6 +4,7 @@
  *   EI_VBYTES  width of its vectors in bytes: 16, 32 or 64,
  *   EI_MASK_LIMIT  see mask_limit in ei_kernels.h.
  */
+#include "ei_exact_kernels.h"
 #include "ei_kernels.h"
 #include "ei_math.h"
 
@@ -442,6 +443,7 @@ EI_FN void log2_of(const double *x, size_t n, double *out)
 const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .mask_limit = EI_MASK_LIMIT,
+    .exact = &EI_CAT(ei_exact_kernels, EI_NAME),
     .draw = draw,
     .inputs = inputs,
     .affine = affine,

@@ -4,4 +4,5 @@
 #define EI_VBYTES 32
 #define EI_MASK_LIMIT 150
 #include "ei_kernels_impl.h"
+#include "ei_exact_impl.h"
 #endif

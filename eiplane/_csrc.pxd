@@ -90,3 +90,13 @@ cdef extern from "ei_pairs.h" nogil:
     int ei_pairs_table(const ei_channel *, const ei_job *, const uint64_t *, size_t, size_t, uint64_t *)
     int ei_single_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *, double *)
     int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)
+
+
+cdef extern from "ei_exact.h" nogil:
+    ctypedef struct ei_exact_out:
+        double *information
+        double *marginal
+        double *bound
+        double *outside
+    int ei_exact_parts(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
+    int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)

@@ -1,0 +1,165 @@
+"""The exact engine of the pairwise measures: single layers, without sampling.
+
+The mathematics, and the bound of the error, is in ``csrc/ei_exact.c``. Outputs are independent of
+each other, so work is cut by outputs and the cut never shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .channel import Channel
+from .parallel import Runner, cancel_flag
+from .result import Pairwise
+
+__all__ = ["applies", "ei_parts", "output_marginals", "sensitivity"]
+
+Array = NDArray[np.float64]
+
+#: Edges of one unit of work: a few milliseconds of the cheapest of them.
+_EDGES = 1 << 16
+
+#: Edges times cells below which starting threads costs more than the work.
+_SHORT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some outputs of a layer: what one unit computes."""
+
+    channel: Channel
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """What came out of a unit; see ``csrc/ei_exact.h``."""
+
+    information: Array
+    marginal: Array
+    bound: Array
+    outside: Array
+
+
+def _block(rows: _core.ExactRows) -> Block:
+    return Block(rows.information, rows.marginal, rows.bound, rows.outside)
+
+
+def parts_rows(rows: Rows) -> Block:
+    """Return the numbers of a unit with every input perturbed."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_parts(core, rows.start, rows.stop, cancel_flag()))
+
+
+def sensitivity_rows(rows: Rows) -> Block:
+    """Return the numbers of a unit with one input perturbed at a time."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_sensitivity(core, rows.start, rows.stop, cancel_flag()))
+
+
+def marginal_rows(rows: Rows) -> Block:
+    """Return the probabilities of the output bins of a unit."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_marginals(core, rows.start, rows.stop, cancel_flag()))
+
+
+def applies(channel: Channel) -> bool:
+    """Say whether a channel can be computed exactly: one affine map and an elementwise activation.
+
+    Parameters
+    ----------
+    channel : Channel
+
+    Returns
+    -------
+    bool
+    """
+    return not channel.stages
+
+
+def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
+    """Compute ``I(x_A; y_B)`` of every edge with all inputs perturbed.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+        With ``error_bound``, the greatest error of an edge, in bits. Where outliers are dropped, an
+        edge's information is that given that its output is kept, and 0 where it never is.
+    """
+    return _pairwise(channel, runner, parts_rows, "EI_parts")
+
+
+def sensitivity(channel: Channel, runner: Runner) -> Pairwise:
+    """Compute ``I(x_A; y_B)`` of every edge with input A perturbed alone.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+        As from :func:`ei_parts`.
+    """
+    return _pairwise(channel, runner, sensitivity_rows, "sensitivity")
+
+
+def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
+    """Compute the distribution of every output's bins with all inputs perturbed.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner, optional
+        By default everything runs right here.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_out, out_bins)
+        Probabilities; a row sums to 1 less the share of dropped samples.
+    """
+    blocks = _run(channel, runner or Runner(threads=1), marginal_rows, "marginals")
+    return np.concatenate([b.marginal for b in blocks])
+
+
+def _run(
+    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
+) -> list[Block]:
+    if not applies(channel):
+        raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
+    step = max(1, min(_EDGES // channel.n_in, -(-channel.n_out // (4 * runner.threads))))
+    cuts = range(0, channel.n_out, step)
+    if runner.executor is None:
+        units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
+    else:  # send along no more than is needed
+        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a)) for a in cuts]
+    cells = channel.in_bins * channel.out_bins
+    short = channel.weight.size * cells < _SHORT
+    return runner.map(function, units, f"{channel.name}: {what}", short)
+
+
+def _pairwise(
+    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
+) -> Pairwise:
+    blocks = _run(channel, runner, function, what)
+    return Pairwise(
+        np.concatenate([b.information for b in blocks]),
+        "exact",
+        error_bound=max(float(b.bound.max()) for b in blocks),
+        outlier_fraction=float(np.mean(np.concatenate([b.outside for b in blocks]))),
+    )
