@@ -46,8 +46,9 @@
  *
  * From probabilities to bits. If every probability of a distribution over m cells is off by at most
  * e, its entropy is off by at most m eta(e), eta(e) = -e log2 e (eta's modulus of continuity for
- * e < 1/e). I = H(Y) - mean_i H(Y | i), so the information is off by at most 2 m eta(2 e), e the bound
- * of F. Given that a sample is kept, which has probability kappa,
+ * e < 1/e), and if they are off by V in sum, by m eta(V / m) (eta is concave). A cell is the
+ * difference of F at two thresholds. I = H(Y) - mean_i H(Y | i) adds two such errors; for H(Y), whose
+ * cells are known, eta's slope is the better bound where a cell is not nearly empty. Given that a sample is kept, which has probability kappa,
  *     I = (1/kappa) [mean_i sum_c s_c p_ic log2 p_ic - sum_c s_c p_c log2 p_c]                  (6)
  * where c runs over the kept cells (s = 1) and their union (s = -1); bounded alike.
  */
@@ -110,6 +111,12 @@ static dd dd_mul(dd a, dd b)
 
 /* ---- the engine ----------------------------------------------------------------------------- */
 
+/* How far a distribution function may be off: `point` anywhere (and independently so at any two
+ * thresholds), plus a smooth error of total variation `variation`. */
+typedef struct {
+    double point, variation;
+} row_error;
+
 /* The distribution function of one set of widths, ready to be evaluated. */
 typedef struct {
     int dominant;                    /* K */
@@ -122,7 +129,7 @@ typedef struct {
     double *coefficient;             /* of the K-fold integral */
     double *scratch;                 /* 2 n_waves */
     double side[DOMINANT + 2];       /* polynomial beside the series: see base_polynomial */
-    double error;                    /* of the distribution function */
+    row_error error;                 /* of the distribution function */
 } sum_plan;
 
 typedef struct {
@@ -180,15 +187,27 @@ static size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
 static double eta(double x) { return x > 0.0 ? -x * ei_log2(x) : 0.0; }
 
 /* Bits that errors e of the distribution function can cost; see the top. */
-/* `turns`: thresholds between a kept and a dropped interval. */
-static double bits_bound(const ei_exact *x, size_t cells, size_t turns, double e, double kept)
+/* Bits that such an error can cost; see the top. m cells of probabilities p; `turns` thresholds lie
+ * between a kept and a dropped interval, and `kept` is kept. p may be NULL. */
+static double bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns, row_error e,
+                         double kept)
 {
-    double two = 2.0 * e, most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
-    if (!(two < 0.01) || !(kept > 0.0))
+    const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    const double two = 2.0 * e.point, share = e.variation / (double)m, all = two + share;
+    if (!(all < 0.01) || !(kept > 0.0))
         return most;
-    double bound = 2.0 * (double)cells * eta(two);
+    double bound = (double)m * (eta(all) + eta(share)); /* H(Y | i), and the smooth part of H(Y) */
+    for (size_t c = 0; c < m; c++) {
+        double cell = eta(two);
+        if (p != NULL && p[c] > 2.0 * two) {
+            /* eta is steepest at the lower end. */
+            const double steep = two * (1.4426950408889634 - ei_log2(p[c] - two));
+            cell = steep < cell ? steep : cell;
+        }
+        bound += cell;
+    }
     if (turns > 0) {
-        double edges = (double)turns * e; /* error of kappa */
+        double edges = (double)turns * e.point + e.variation; /* error of kappa */
         if (!(edges < 0.1 * kept))
             return most;
         bound = (bound + 2.0 * eta(edges) + edges * (most + 1.0)) / (kept - edges);
@@ -418,7 +437,7 @@ static ei_exact *open_engine(const ei_channel *c, size_t m, const double *thresh
         x->cell_of[i] = -1;
     /* 2 m eta(2 e) = 1.5e-10, but not below what double precision can hold. */
     const double cells_most = (double)(out_bins < m + 1 ? out_bins : m + 1);
-    set_tolerance(x, fmax(1.5e-10 / (4.0 * cells_most * (43.0 + ei_log2(cells_most))), 1.5e-15));
+    set_tolerance(x, fmax(1.5e-10 / (4.0 * cells_most * (43.0 + ei_log2(cells_most))), 1e-15));
     x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
     return x;
 }
@@ -761,25 +780,27 @@ static void make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, 
             }
         }
     }
-    plan->error = r->error + x->tolerance;
+    plan->error = (row_error){r->error + x->tolerance, 0.0};
     if (r->n_waves == 0)
         return;
     prepare_side(plan, K);
     memcpy(x->packed, set->width + K, (n - (size_t)K) * sizeof(double));
     size_t multiplied = characteristic(x, x->packed, n - (size_t)K, 0.5 * plan->half_step, r->n_waves,
                                        plan->phi);
-    double rounding = 0.0;
+    double rounding = 0.0, heights = 0.0;
     for (size_t q = 0; q < r->n_waves; q++) {
         const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;
         double c = plan->phi[q] / (0.5 * PI * odd);
-        rounding += fabs(c) * (K ? 0.0 : 16.0 + 2.0 * (double)q) + fabs(c) * 3.0 * (double)multiplied;
+        rounding += K ? 0.0 : fabs(c) * (10.0 + 2.0 * odd);
+        heights += fabs(plan->phi[q]);
         for (int k = 0; k < K; k++)
             c /= w;
         /* sin, -cos, -sin, cos, ... */
         plan->coefficient[q] = (K & 3) == 1 || (K & 3) == 2 ? -c : c;
     }
-    /* Waves of a wrong height are averaged by the dominant widths, never amplified. */
-    plan->error += 0.5 * EPS * rounding;
+    /* Waves of wrong heights are averaged by the dominant widths, never amplified. */
+    plan->error.point += 0.5 * EPS * rounding;
+    plan->error.variation = 0.5 * EPS * 3.0 * (double)(multiplied + 8) * 2.0 * heights;
 }
 
 /* The best plan for the distribution function of a set of widths (nothing left out, no extra). */
@@ -960,7 +981,7 @@ static double row_entropy(const ei_exact *x, const row_view *v, const double *p)
 
 typedef struct {
     double kept, entropy; /* of (6) */
-    double error;         /* of F, whole row */
+    row_error error;      /* the greatest of any edge */
     ei_cancel cancel;
 } row_state;
 
@@ -971,9 +992,28 @@ static double information_of(const ei_exact *x, const row_state *state, double s
     return !(value > 0.0) ? 0.0 : value > most ? most : value;
 }
 
-static void note_error(row_state *state, double e)
+static void note_error(row_state *state, row_error e)
 {
-    state->error = e > state->error ? e : state->error;
+    if (e.point > state->error.point)
+        state->error.point = e.point;
+    if (e.variation > state->error.variation)
+        state->error.variation = e.variation;
+}
+
+/* Rounding of a series with coefficients phi that are products of so many factors. `steps`: turns of
+ * the recurrence for the sines of the input bins. A wave's height is off by a few units in the last
+ * place a factor; its variation over the thresholds is at most twice its share of the density. */
+static void note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
+                          size_t multiplied, double steps)
+{
+    double point = 0.0, heights = 0.0;
+    for (size_t q = 0; q < n_waves; q++) {
+        const double f = fabs(phi[q]), half = (double)q + 0.5;
+        point += f * ((8.0 + 2.5 * steps) / (PI * half) + 1.5);
+        heights += f;
+    }
+    note_error(state, (row_error){x->tolerance + 0.5 * EPS * point,
+                                  0.5 * EPS * 3.0 * (double)(multiplied + 8) * 2.0 * heights});
 }
 
 /* Downwards; ties in the order of the inputs. */
@@ -1240,15 +1280,11 @@ static int series_row(ei_exact *x, const row_view *v, size_t T, double half_peri
     }
 
     /* The row itself: probabilities, and derivatives in units of reference / (2 pi). */
-    double rounding = 0.0;
     memcpy(x->mean, x->base, cells * sizeof(double));
-    for (size_t q = T; q-- > 0;) {
-        rounding += fabs(phi[q]) / (PI * ((double)q + 0.5)) *
-                    (24.0 + 3.0 * (double)q + 3.0 * (double)multiplied);
+    for (size_t q = T; q-- > 0;)
         for (size_t k = 0; k < cells; k++)
             x->mean[k] += phi[q] * sine[k / 8 * 8 * T + q * 8 + k % 8];
-    }
-    note_error(state, x->tolerance + 0.5 * EPS * rounding);
+    note_rounding(x, state, phi, T, multiplied, 0.0);
     settle(x, v, state, marginal);
     if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
         return EI_OK;
@@ -1298,6 +1334,7 @@ static int series_row(ei_exact *x, const row_view *v, size_t T, double half_peri
         x->k->sinc(per_bin * a, T, edge);
         for (size_t q = 0; q < T; q++)
             edge[q] *= prefix[k * T + q] * after[q];
+        note_rounding(x, state, edge, T, multiplied, EI_EXACT_PANEL);
         information[x->direct[k]] = information_of(x, state, x->k->series(&row, edge, a));
         x->k->sinc(0.5 * half_step * a, T, factor);
         for (size_t q = 0; q < T; q++)
@@ -1313,6 +1350,7 @@ static int series_row(ei_exact *x, const row_view *v, size_t T, double half_peri
         x->k->sinc(0.5 * half_step * a, T, factor);
         for (size_t q = 0; q < T; q++)
             edge[q] *= phi[q] / factor[q];
+        note_rounding(x, state, edge, T, multiplied, EI_EXACT_PANEL);
         information[i] = information_of(x, state, x->k->series(&row, edge, a));
         if (ei_cancelled(state->cancel))
             return EI_ECANCELLED;
@@ -1496,8 +1534,7 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
 
 static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
 {
-    return bits_bound(x, v->n_labels + (size_t)v->drops, v->turns, state->error,
-                      v->drops ? state->kept : 1.0);
+    return bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
 }
 
 /* information and marginal may be NULL. */
@@ -1518,7 +1555,7 @@ static int row_parts(ei_exact *x, const double *weight, double bias, double *inf
         /* One interval holds everything. */
         if (marginal != NULL && v.n_labels > 0)
             marginal[x->label_of[0]] = 1.0;
-        *bound = v.n_widths ? bits_bound(x, 2, 0, x->tolerance, 1.0) : 0.0;
+        *bound = v.n_widths ? bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;
         return EI_OK;
     }
     int status = route(x, &v, &state, information, marginal);
@@ -1650,7 +1687,8 @@ static int row_sensitivity(ei_exact *x, const double *weight, double bias, doubl
             return EI_ECANCELLED;
     }
     *bound = x->one_label ? 0.0
-                          : bits_bound(x, x->n_pieces, x->drops ? 2 : 0, 2.0 * EPS, least_kept);
+                          : bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0,
+                                       (row_error){2.0 * EPS, 0.0}, least_kept);
     return EI_OK;
 }
 

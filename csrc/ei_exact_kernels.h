@@ -13,7 +13,7 @@ enum {
     EI_EXACT_LANES = 8,
     EI_EXACT_POWERS = 14, /* terms of the series of log sinc, for arguments up to 1 */
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
-    EI_EXACT_PANEL = 16   /* input bins (counted from the middle) between two direct sines */
+    EI_EXACT_PANEL = 8    /* input bins (counted from the middle) between two direct sines */
 };
 
 /* One row's probabilities as functions of an edge's width: p(i, c) = base(c) + sum_k

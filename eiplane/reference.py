@@ -209,10 +209,10 @@ def mutual_information(table: NDArray[np.int64]) -> float:
 
 
 def uniform_sum(widths: Sequence[Fraction], points: Sequence[Fraction]) -> list[float]:
-    """Return the distribution function of a sum of centred independent uniforms.
+    """Return P(S < x), S a sum of independent uniforms centred at zero.
 
     Up to ten widths: inclusion and exclusion in whole numbers, correctly rounded,
-    ``P(S <= x) = sum over subsets (-1)^|subset| (x + total/2 - sum(subset))_+^n / (n! prod widths)``.
+    ``P(S < x) = sum over subsets (-1)^|subset| (x + total/2 - sum(subset))_+^n / (n! prod widths)``.
     More: the Fourier series on a period that covers the support, until its terms vanish.
 
     Parameters
@@ -228,7 +228,7 @@ def uniform_sum(widths: Sequence[Fraction], points: Sequence[Fraction]) -> list[
     widths = [w for w in widths if w > 0]
     n, total = len(widths), sum(widths, Fraction(0))
     if n == 0:
-        return [float(x >= 0) for x in points]
+        return [float(x > 0) for x in points]
     if n > 10:
         return _uniform_series(widths, points)
     unit = math.lcm(*(x.denominator for x in (*widths, *points))) * 2
@@ -265,7 +265,7 @@ def _uniform_series(widths: Sequence[Fraction], points: Sequence[Fraction]) -> l
 
 def _labelled(channel: Channel, distribution: Sequence[float]) -> Array:
     """Return the probabilities of the output bins from the distribution at the thresholds."""
-    steps = np.diff([0.0, *distribution, 1.0])
+    steps = np.maximum(np.diff([0.0, *distribution, 1.0]), 0.0)  # a series may undershoot
     kept = channel.labels >= 0
     return np.bincount(channel.labels[kept], steps[kept], minlength=channel.out_bins)
 
