@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import pairwise
+from . import exact, pairwise
 from .channel import Channel, Stage, automatic_range, discretize
 from .extract import ExtractOptions, to_network
 from .layer import Layer, Network
@@ -289,8 +289,12 @@ def _measure(target: Target, settings: Settings, sampling: Sampling, runner: Run
     for measure in ("sensitivity", "ei_parts"):
         if measure not in settings.measures:
             continue
-        engine = {"sensitivity": pairwise.sensitivity, "ei_parts": pairwise.ei_parts}[measure]
-        part = engine(channel, sampling, runner)
+        if settings.method != "sample" and exact.applies(channel):
+            computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
+            part = computed(channel, runner)
+        else:
+            sampled = {"sensitivity": pairwise.sensitivity, "ei_parts": pairwise.ei_parts}[measure]
+            part = sampled(channel, sampling, runner)
         parts[measure] = _shaped(part, target.edge_shape)
     return LayerResult(
         channel.name,

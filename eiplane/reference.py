@@ -211,8 +211,8 @@ def mutual_information(table: NDArray[np.int64]) -> float:
 def uniform_sum(widths: Sequence[Fraction], points: Sequence[Fraction]) -> list[float]:
     """Return P(S < x), S a sum of independent uniforms centred at zero.
 
-    Up to ten widths: inclusion and exclusion in whole numbers, correctly rounded,
-    ``P(S < x) = sum over subsets (-1)^|subset| (x + total/2 - sum(subset))_+^n / (n! prod widths)``.
+    Up to ten widths: inclusion and exclusion in whole numbers, correctly rounded; ``P(S < x)`` is
+    ``sum over subsets (-1)^|subset| (x + total/2 - sum(subset))_+^n / (n! prod widths)``.
     More: the Fourier series on a period that covers the support, until its terms vanish.
 
     Parameters
@@ -267,7 +267,9 @@ def _labelled(channel: Channel, distribution: Sequence[float]) -> Array:
     """Return the probabilities of the output bins from the distribution at the thresholds."""
     steps = np.maximum(np.diff([0.0, *distribution, 1.0]), 0.0)  # a series may undershoot
     kept = channel.labels >= 0
-    return np.bincount(channel.labels[kept], steps[kept], minlength=channel.out_bins)
+    table = np.zeros(channel.out_bins)
+    np.add.at(table, channel.labels[kept], steps[kept])
+    return table
 
 
 def exact_table(channel: Channel, output: int, input: int) -> Array:
@@ -316,7 +318,8 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
         for t in channel.thresholds:
             share = Fraction(float(t)) - ends[0]
             if ends[1] > ends[0]:
-                below.append(float(min(max(share / (ends[1] - ends[0]), 0), 1)))
+                inside = share / (ends[1] - ends[0])
+                below.append(float(min(max(inside, Fraction(0)), Fraction(1))))
             else:
                 below.append(float(share > 0))
         rows.append(_labelled(channel, below))
@@ -324,7 +327,7 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
 
 
 def exact_information(table: Array) -> float:
-    """Return the mutual information of equally likely rows, given that a sample is kept, in bits."""
+    """Return the information of equally likely rows, given that a sample is kept, in bits."""
     kept = table.sum()
     if kept <= 0.0:
         return 0.0
