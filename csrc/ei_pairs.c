@@ -8,7 +8,7 @@
 enum {
     CHUNK = 8192,              /* samples in a chunk of masks */
     WORDS = CHUNK / EI_GROUP,
-    SMALL_CELLS = 8192,        /* tables with 16-bit counters in L1 up to this size */
+    SMALL_CELLS = EI_SMALL_CELLS,
     SEGMENT = 65472,           /* samples between two emptyings of those: below 2^16, whole groups */
     STORED = 1 << 22,          /* samples whose output bins are kept at once */
     MASK_CACHE = 24 * 1024,    /* bytes of output masks worked on at a time */
@@ -211,10 +211,8 @@ static void scatter_small(const uint32_t *offset, const uint16_t *const y[4], si
     }
 }
 
-/* Add n samples of one input and n_out outputs to tables of 64-bit counters.
- * y: labels of output b at y + b * ld. small: 4 x cells counters. */
-static void scatter(const uint32_t *offset, const uint16_t *y, size_t ld, size_t n, size_t n_out,
-                    size_t cells, uint16_t *small, uint64_t *tables, size_t table_step)
+void ei_scatter(const uint32_t *offset, const uint16_t *y, size_t ld, size_t n, size_t n_out,
+                size_t cells, uint16_t *small, uint64_t *tables, size_t table_step)
 {
     if (cells <= SMALL_CELLS) {
         for (size_t b = 0; b < n_out; b += 4) {
@@ -313,9 +311,9 @@ static int count_input(scattered *w, const ei_job *job, size_t input, uint64_t f
         for (size_t b = 0; b < w->eval.n_out; b += 16) {
             if (ei_cancelled(cancel))
                 return EI_ECANCELLED;
-            scatter(w->offset, w->y + b * w->stored + at, w->stored, some,
-                    least(16, w->eval.n_out - b), cells, w->small, tables + b * table_step,
-                    table_step);
+            ei_scatter(w->offset, w->y + b * w->stored + at, w->stored, some,
+                       least(16, w->eval.n_out - b), cells, w->small, tables + b * table_step,
+                       table_step);
         }
     }
     return EI_OK;

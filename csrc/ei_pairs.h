@@ -29,6 +29,15 @@ typedef struct {
 enum { EI_FOLLOWED = 512 };
 #define EI_UNIT (1.0 / 1048576.0)
 
+/* Tables up to this size are counted with 16-bit counters in L1. */
+enum { EI_SMALL_CELLS = 8192 };
+
+/* The scattered way's hot loop: add n samples (below 2^16) of one input and n_out outputs to tables
+ * of 64-bit counters, table_step apart. offset: place of the input bin's row in a table; y: labels
+ * of output b at y + b * ld; small: 4 x EI_SMALL_CELLS counters of scratch. */
+void ei_scatter(const uint32_t *offset, const uint16_t *y, size_t ld, size_t n, size_t n_out,
+                size_t cells, uint16_t *small, uint64_t *tables, size_t table_step);
+
 /* Non-zero if this channel is counted with bit masks. */
 int ei_pairs_masked(const ei_channel *channel);
 

@@ -283,6 +283,20 @@ def count_masks(const uint64_t[:, ::1] x, const uint64_t[:, ::1] y):
     return counts
 
 
+def scatter(const uint32_t[::1] offsets, const uint16_t[:, ::1] labels, size_t cells):
+    """Return the tables (outputs, cells) of one input's row offsets and the outputs' labels."""
+    cdef size_t n = <size_t>labels.shape[1], n_out = <size_t>labels.shape[0]
+    if n >= 65536 or offsets.shape[0] != labels.shape[1]:
+        raise ValueError("fewer than 65536 samples, as many offsets as labels")
+    tables = np.zeros((n_out, cells), np.uint64)
+    small = np.empty(4 * EI_SMALL_CELLS, np.uint16)
+    cdef uint64_t[:, ::1] view = tables
+    cdef uint16_t[::1] scratch = small
+    with nogil:
+        ei_scatter(&offsets[0], &labels[0, 0], n, n, n_out, cells, &scratch[0], &view[0, 0], cells)
+    return tables
+
+
 def label(const double[::1] values, const double[::1] thresholds):
     """Return the number of thresholds <= each value, uint16."""
     cdef size_t n = <size_t>values.shape[0], m = <size_t>thresholds.shape[0]

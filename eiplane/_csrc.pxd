@@ -82,6 +82,9 @@ cdef extern from "ei_pairs.h" nogil:
 
     enum: EI_FOLLOWED
     double EI_UNIT
+    enum: EI_SMALL_CELLS
+    void ei_scatter(const uint32_t *, const uint16_t *, size_t, size_t, size_t, size_t, uint16_t *,
+                    uint64_t *, size_t)
     int ei_pairs_masked(const ei_channel *)
     size_t ei_pairs_size(const ei_channel *, const ei_job *)
     int ei_pairs_count(const ei_channel *, const ei_job *, ei_cancel, uint64_t *)

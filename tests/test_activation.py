@@ -51,9 +51,8 @@ def test_preimage(generator, name, limits, bins, drop):
 def test_flat_pieces_on_an_edge():
     relu = get_activation("relu")
     thresholds, labels = preimage(relu, np.linspace(-1, 1, 3), True)
-    assert labels[np.searchsorted(thresholds, [-5.0, 0.0, 0.5, 1.0, 1.1], side="right")].tolist() == [
-        1, 1, 1, 1, -1,
-    ]  # fmt: skip
+    found = labels[np.searchsorted(thresholds, [-5.0, 0.0, 0.5, 1.0, 1.1], side="right")]
+    assert found.tolist() == [1, 1, 1, 1, -1]
     hard = get_activation("hardtanh")
     thresholds, labels = preimage(hard, np.linspace(-1, 1, 3), True)
     assert labels[np.searchsorted(thresholds, [-9.0, 9.0], side="right")].tolist() == [0, 1]

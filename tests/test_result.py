@@ -119,10 +119,10 @@ def test_failed_write_leaves_what_was_there(result, tmp_path, monkeypatch):
 def test_load_of_something_else(tmp_path, content):
     path = tmp_path / "d.npz"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="d.npz is not a decomposition"):
+    with pytest.raises(ValueError, match=r"d\.npz is not a decomposition"):
         eiplane.load(path)
     np.savez(path, a=np.ones(3))
-    with pytest.raises(ValueError, match="d.npz is not a decomposition"):
+    with pytest.raises(ValueError, match=r"d\.npz is not a decomposition"):
         eiplane.load(path)
     with pytest.raises(OSError, match="none"):
         eiplane.load(tmp_path / "none.npz")
