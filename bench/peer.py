@@ -1,7 +1,7 @@
 """The authors' package, deep-ei 0.7.0, on one dense layer.
 
-Its ``topology_of`` raises "None cannot be a node" on current networkx. It is only a way to look up a
-layer's shapes and activations, so these are handed over directly; nothing of the measuring changes.
+Its ``topology_of`` raises "None cannot be a node" on current networkx. It is only a way to look up
+a layer's shapes and activations, so these are handed over directly; the measuring is its own.
 Its batches are of 20 samples by default; here they are of 5,000, which is faster.
 """
 

@@ -2,8 +2,8 @@
 
     python bench/run.py [--json OUT] [pytest options, such as -k kernels]
 
-Every ratio is of medians within this one run: the time of the first way of a group (the peer, or the
-plain loop) over the time of each other way, on the same work.
+Every ratio is of medians within this one run: the time of the first way of a group (the peer, or
+the plain loop) over the time of each other way, on the same work.
 """
 
 from __future__ import annotations

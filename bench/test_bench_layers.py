@@ -71,7 +71,7 @@ def test_sensitivity_deep_ei(benchmark, shape):
     weight = weight_of(*shape)
     theirs = benchmark.pedantic(peer.Peer(weight).sensitivity_edges, (FEW,), rounds=3, iterations=1)
     ours = measure(weight, "sensitivity", FEW, 1)
-    # The peer rounds the sigmoid to float32: of a tiny weight its 0.5 - epsilon is 0.5, another bin.
+    # The peer rounds the sigmoid to float32: 0.5 - epsilon, of a tiny weight, falls in another bin.
     clear = np.abs(weight) > 2e-3
     error = np.sqrt(2) * ours.sensitivity_edges_stderr + 1e-4
     z = ((ours.sensitivity_edges_plugin - theirs) / error)[clear]
