@@ -10,48 +10,41 @@ ei_information ei_measure(const ei_kernels *kernels, const uint64_t *table, size
     double *row = count + cells, *column = row + rows;
     double *log_row = log + cells, *log_column = log_row + rows;
     ei_information out = {0};
-    double occupied = 0.0;
-    uint64_t kept = 0;
+    uint64_t occupied = 0, kept = 0;
     for (size_t j = 0; j < columns; j++)
         column[j] = 0.0;
     for (size_t i = 0; i < rows; i++) {
-        uint64_t sum = 0;
-        for (size_t j = 0; j < columns; j++) {
-            uint64_t c = j < used ? table[i * columns + j] : 0;
-            count[i * columns + j] = (double)c;
-            column[j] += (double)c; /* exact below 2^53 */
-            occupied += c != 0;
-            sum += c;
-        }
+        uint64_t sum =
+            kernels->convert(table + i * columns, used, count + i * columns, column, &occupied);
+        for (size_t j = used; j < columns; j++)
+            count[i * columns + j] = 0.0;
         row[i] = (double)sum;
         kept += sum;
     }
     out.kept = kept;
     if (kept == 0) {
-        if (pointwise)
-            for (size_t i = 0; i < cells; i++)
-                pointwise[i] = 0.0;
+        for (size_t i = 0; i < cells && pointwise; i++)
+            pointwise[i] = 0.0;
         return out;
     }
     kernels->log2(count, n, log);
-    double total = (double)kept, log_total;
+    double total = (double)kept, log_total, sums[8] = {0}, squared[8] = {0};
     kernels->log2(&total, 1, &log_total);
-    double sum = 0.0, squares = 0.0, k_row = 0.0, k_column = 0.0;
+    double k_row = 0.0, k_column = 0.0;
     for (size_t i = 0; i < rows; i++) {
+        double *here = log + i * columns; /* a row of logarithms is not needed twice */
         k_row += row[i] > 0.0;
-        for (size_t j = 0; j < columns; j++) {
-            size_t at = i * columns + j;
-            double p = ((log[at] - log_row[i]) - log_column[j]) + log_total;
-            p = count[at] > 0.0 ? p : 0.0;
-            sum += count[at] * p;
-            squares += count[at] * p * p;
-            if (pointwise)
-                pointwise[at] = p;
-        }
+        kernels->pointwise(count + i * columns, here, log_column, columns, log_row[i], log_total,
+                           pointwise ? pointwise + i * columns : here, sums, squared);
     }
     for (size_t j = 0; j < columns; j++)
         k_column += column[j] > 0.0;
-    double mean = sum / total, freedom = occupied - k_row - k_column + 1.0;
+    double sum = 0.0, squares = 0.0, freedom = (double)occupied - k_row - k_column + 1.0;
+    for (size_t l = 0; l < 8; l++) {
+        sum += sums[l];
+        squares += squared[l];
+    }
+    double mean = sum / total;
     double spread = squares / total - mean * mean;
     out.information = mean > 0.0 ? mean : 0.0;
     out.excess = freedom / (2.0 * total * ln2);

@@ -57,6 +57,18 @@ typedef struct {
     /* Row offset of every draw's input bin: bin * row. */
     void (*offsets)(const uint32_t *draws, size_t n, uint32_t bins, uint32_t row, uint32_t *out);
 
+    /* Counts (below 2^52) of n cells as doubles, added to the columns' sums too; returns the row's
+     * sum, and adds the number of cells that are not 0 to *occupied. */
+    uint64_t (*convert)(const uint64_t *counts, size_t n, double *out, double *column,
+                        uint64_t *occupied);
+
+    /* Pointwise information of n cells of a row, ((log - log_row) - log_column) + log_total, 0 where
+     * the count is 0, to `pointwise`; count times it, and times its square, are added to the eight
+     * partial sums of sum and of square, cell i to partial sum i mod 8. */
+    void (*pointwise)(const double *count, const double *log, const double *log_column, size_t n,
+                      double log_row, double log_total, double *pointwise, double sum[8],
+                      double square[8]);
+
     /* out[i] = log2(x[i]), with 0 for x[i] = 0; x finite, not negative. */
     void (*log2)(const double *x, size_t n, double *out);
 

@@ -142,14 +142,15 @@ def _run(
 ) -> list[Block]:
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
+    short = channel.weight.size * channel.in_bins * channel.out_bins < _SHORT
     step = max(1, min(_EDGES // channel.n_in, -(-channel.n_out // (4 * runner.threads))))
+    if short and runner.executor is None:
+        step = channel.n_out
     cuts = range(0, channel.n_out, step)
     if runner.executor is None:
         units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
     else:  # send along no more than is needed
         units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a)) for a in cuts]
-    cells = channel.in_bins * channel.out_bins
-    short = channel.weight.size * cells < _SHORT
     return runner.map(function, units, f"{channel.name}: {what}", short)
 
 
