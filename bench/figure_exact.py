@@ -28,7 +28,7 @@ from eiplane.channel import Binning, discretize
 
 N_IN, N_OUT = 100, 50
 OURS = [1_000, 10_000, 100_000, 1_000_000, 10_000_000]
-THEIRS = [1_000, 3_000, 10_000, 30_000]
+THEIRS = [1_000, 10_000, 100_000, 300_000]
 INK, BLUE, ORANGE, GREEN = "#222222", "#2b6cb0", "#c05621", "#2f855a"
 
 
@@ -82,9 +82,11 @@ def draw(ways, path: Path) -> None:
         points = ways[way]
         ax.plot([p[0] for p in points], [p[1] for p in points], "o-", color=colour, ms=5, lw=1.6)
         for seconds, error, samples in points:
+            right = way == "deep-ei"
             ax.annotate(
-                short(samples), (seconds, error), xytext=(0, 7), textcoords="offset points",
-                ha="center", fontsize=8, color=colour,
+                short(samples), (seconds, error), xytext=(7, 2) if right else (0, -14),
+                textcoords="offset points", ha="left" if right else "center", fontsize=8,
+                color=colour,
             )  # fmt: skip
     seconds, error, bound = ways["exact"][0]
     ax.plot([seconds, seconds], [error, bound], color=GREEN, lw=1.6)
@@ -94,21 +96,19 @@ def draw(ways, path: Path) -> None:
                 fontsize=8, color=GREEN)  # fmt: skip
     ax.annotate("eiplane, exact", (seconds, error), xytext=(11, -4), textcoords="offset points",
                 color=GREEN, fontweight="bold")  # fmt: skip
-    x, y, _ = ways["sampled"][-1]
-    ax.annotate("eiplane, sampled", (x, y), xytext=(9, -6), textcoords="offset points",
-                ha="left", color=BLUE, fontweight="bold")  # fmt: skip
-    x, y, _ = ways["deep-ei"][-1]
-    ax.annotate("deep-ei 0.7.0", (x, y), xytext=(9, -6), textcoords="offset points",
-                ha="left", color=ORANGE, fontweight="bold")  # fmt: skip
+    x, y, _ = ways["sampled"][2]
+    ax.annotate("eiplane, sampled", (x, y), xytext=(0, -29), textcoords="offset points",
+                ha="center", color=BLUE, fontweight="bold")  # fmt: skip
+    x, y, _ = ways["deep-ei"][0]
+    ax.annotate("deep-ei 0.7.0", (x, y), xytext=(0, 16), textcoords="offset points",
+                ha="center", color=ORANGE, fontweight="bold")  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="time, seconds (one thread)",
            ylabel="error of an edge, bits (RMS)")  # fmt: skip
-    low, high = ax.get_xlim()
-    ax.set_xlim(low, high * 6)
-    ax.set_ylim(1e-17, 1e-1)
-    ax.set_yticks([10.0**e for e in range(-16, 0, 3)])
+    ax.set_ylim(1e-17, 10.0)
+    ax.set_yticks([10.0**e for e in range(-16, 1, 4)])
     ax.set_title(
         f"EI_parts of a layer {N_IN}→{N_OUT}, 8 bins; numbers of samples beside the points",
-        fontsize=10, loc="left", color=INK,
+        fontsize=9, loc="left", color=INK, pad=10,
     )  # fmt: skip
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, which="major", color="#e2e2e2", lw=0.6)

@@ -67,7 +67,8 @@
 #define EPS DBL_EPSILON /* twice the unit roundoff */
 
 enum {
-    DOMINANT = 20,           /* most dominant widths of (5) */
+    DOMINANT = EI_EXACT_DOMINANT,
+    BATCH = 512,             /* points evaluated at once */
     ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
     MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
     MAX_TABLE = 1 << 20      /* entries of a table of sines, and of prefix products */
@@ -129,6 +130,7 @@ typedef struct {
     double *coefficient;             /* of the K-fold integral */
     double *scratch;                 /* 2 n_waves */
     double side[DOMINANT + 2];       /* polynomial beside the series: see base_polynomial */
+    double right[DOMINANT + 1][DOMINANT / 2 + 1], base[DOMINANT + 1]; /* as in ei_exact_sum */
     row_error error;                 /* of the distribution function */
 } sum_plan;
 
@@ -147,7 +149,8 @@ typedef struct {
 
     double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
     size_t n_pairs;
-    double tolerance;  /* of a probability */
+    double tolerance;  /* of a probability: what is cut off */
+    double allowed;    /* rounding that may come on top */
     double tail;       /* standard deviations beyond which probability is negligible */
     double negligible; /* so are widths below this, beside 1 */
 
@@ -174,7 +177,7 @@ typedef struct {
     double *base, *sign, *p, *mean;
     uint32_t *direct; /* positions of wide inputs */
     double *term;
-    double *point;
+    double *point, *value; /* of the distribution function */
     double *waves, *prefix;     /* growing buffers */
     size_t waves_size, prefix_size;
     double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
@@ -357,7 +360,7 @@ static void close_engine(ei_exact *x)
     void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign, x->t_hi, x->t_lo,
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
-                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->waves, x->phi_row,
+                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
                    x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
@@ -419,7 +422,8 @@ static ei_exact *open_engine(const ei_channel *c, size_t m, const double *thresh
     NEW(mean, cells);
     NEW(direct, n);
     NEW(term, cells * EI_EXACT_TERMS);
-    NEW(point, m + 1);
+    NEW(point, (m > BATCH ? m : BATCH) + 8);
+    NEW(value, (m > BATCH ? m : BATCH) + 8);
     RAW(phi_row, MAX_WAVES + 8);
     RAW(phi_edge, MAX_WAVES + 8);
     RAW(phi_plan, MAX_WAVES + 8);
@@ -435,9 +439,11 @@ static ei_exact *open_engine(const ei_channel *c, size_t m, const double *thresh
     bernoulli_table(x);
     for (uint32_t i = 0; i < out_bins; i++)
         x->cell_of[i] = -1;
-    /* 2 m eta(2 e) = 1.5e-10, but not below what double precision can hold. */
+    /* Such errors cost 2 m eta(2 e): about 8e-10 and 1.5e-10 bits, but where there are so many cells
+     * that double precision is not up to it. */
     const double cells_most = (double)(out_bins < m + 1 ? out_bins : m + 1);
-    set_tolerance(x, fmax(1.5e-10 / (4.0 * cells_most * (43.0 + ei_log2(cells_most))), 1e-15));
+    x->allowed = 1.9e-10 / (cells_most * (43.0 + ei_log2(cells_most)));
+    set_tolerance(x, fmax(0.2 * x->allowed, 1e-15));
     x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
     return x;
 }
@@ -605,26 +611,30 @@ static void prepare_side(sum_plan *plan, int most)
     }
 }
 
-static double integral(const ei_exact *x, const sum_plan *plan, int d, int k, double s)
+/* The polynomials in the form that the kernel takes. */
+static void prepare_polynomials(sum_plan *plan)
 {
-    if (s >= plan->reach[d])
-        return power_polynomial(plan->moment[d], k, s);
-    if (s <= -plan->reach[d])
-        return 0.0;
-    if (d == 0) {
-        /* sin, -cos, -sin, cos: the sign is in the coefficients */
-        double wave = x->k->wave_sum(plan->coefficient, plan->n_waves, plan->half_step * s, k % 2);
-        return base_polynomial(plan, k, s) + wave;
-    }
-    const double half = 0.5 * plan->width[d];
-    return (integral(x, plan, d - 1, k + 1, s + half) - integral(x, plan, d - 1, k + 1, s - half)) /
-           plan->width[d];
+    const int K = plan->dominant;
+    for (int d = 0; d <= K; d++)
+        for (int l = 0; l <= K - d; l += 2)
+            plan->right[d][l / 2] = plan->moment[d][l] * inverse_factorial[K - d - l];
+    for (int k = 0; k <= K; k++)
+        plan->base[k] = 0.0;
+    for (int l = 0; l <= K; l += 2)
+        plan->base[K - l] += 0.5 * plan->moment[0][l] * inverse_factorial[K - l];
+    for (int i = 1; i <= K && plan->n_waves > 0; i += 2)
+        for (int l = 0; l <= K - i; l += 2)
+            plan->base[K - i - l] += plan->side[i] * plan->moment[0][l] * inverse_factorial[K - i - l];
 }
 
-static double distribution(const ei_exact *x, const sum_plan *plan, double s)
+/* points is padded to a multiple of 8 here. */
+static void distribution(const ei_exact *x, const sum_plan *plan, double *points, size_t n, double *out)
 {
-    double f = integral(x, plan, plan->dominant, 0, s);
-    return f < 0.0 ? 0.0 : f > 1.0 ? 1.0 : f;
+    const ei_exact_sum sum = {plan->dominant, plan->width, plan->reach, plan->right[0], plan->base,
+                              plan->n_waves, plan->half_step, plan->coefficient};
+    for (size_t i = n; i < padded(n); i++)
+        points[i] = points[n - 1];
+    x->k->distribution(&sum, points, padded(n), out);
 }
 
 /* Orders -most .. K - d (as in (5); negative ones are derivatives) of G_d at s, lengths measured in
@@ -668,13 +678,13 @@ static void derivatives(const ei_exact *x, const sum_plan *plan, double unit, in
     }
 }
 
-/* Error of (5) with K dominant widths above a rest that is off by `base` in its K-fold integral, and
- * the number of points at which that is evaluated, on average. */
+/* Error of (5) with K dominant widths above a rest that is off by `base` in its K-fold integral; how
+ * often that is evaluated, on average, and how many nodes the recursion has. */
 static double recursion_error(const double *width, const double *reach, int K, double base,
-                              double *leaves)
+                              double *leaves, double *nodes)
 {
     double e = base;
-    *leaves = 1.0;
+    *leaves = *nodes = 1.0;
     for (int d = 1; d <= K; d++) {
         const int k = K - d + 1;
         const double far = reach[d] + 0.5 * width[d] + reach[d - 1];
@@ -686,8 +696,11 @@ static double recursion_error(const double *width, const double *reach, int K, d
         for (int i = 1; i < k; i++)
             inner *= 2.0 * reach[d] / i;
         e += inner;
-        double share = 2.0 * reach[d - 1] / reach[d];
-        *leaves *= share < 0.2 ? 0.2 : share;
+        /* Points go in groups of eight neighbours, so a few more than by chance. */
+        double share = 2.0 * reach[d - 1] / reach[d] + 0.3;
+        share = share < 2.0 ? share : 2.0;
+        *nodes = 1.0 + *nodes * share;
+        *leaves *= share;
     }
     return e;
 }
@@ -695,7 +708,7 @@ static double recursion_error(const double *width, const double *reach, int K, d
 typedef struct {
     double reach, half_period; /* of the smooth rest */
     double gain;               /* log of prod 2 / a_d */
-    double error, leaves;
+    double error, leaves, nodes;
     size_t n_waves;
 } split;
 
@@ -705,7 +718,7 @@ static split consider(const ei_exact *x, const width_set *all, int K, double rea
 {
     width_set set = *all;
     set.first = (size_t)K;
-    split r = {.reach = reach0, .leaves = 1.0};
+    split r = {.reach = reach0};
     r.half_period = reach0 + (K || evaluated > reach0 ? reach0 : evaluated);
     double width[DOMINANT + 1] = {0}, reach[DOMINANT + 1];
     reach[0] = reach0;
@@ -730,8 +743,14 @@ static split consider(const ei_exact *x, const width_set *all, int K, double rea
         }
         base += beside;
     }
-    r.error = recursion_error(width, reach, K, base, &r.leaves);
+    r.error = recursion_error(width, reach, K, base, &r.leaves, &r.nodes);
     return r;
+}
+
+/* Rough time of the distribution function at one point, nanoseconds. */
+static double point_cost(const split *r)
+{
+    return 2.0 * r->nodes + r->leaves * (0.5 * (double)r->n_waves + 1.0);
 }
 
 /* Half the support of the widths from `first` on, less tails that may be neglected. */
@@ -781,9 +800,11 @@ static void make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, 
         }
     }
     plan->error = (row_error){r->error + x->tolerance, 0.0};
+    if (r->n_waves > 0)
+        prepare_side(plan, K);
+    prepare_polynomials(plan);
     if (r->n_waves == 0)
         return;
-    prepare_side(plan, K);
     memcpy(x->packed, set->width + K, (n - (size_t)K) * sizeof(double));
     size_t multiplied = characteristic(x, x->packed, n - (size_t)K, 0.5 * plan->half_step, r->n_waves,
                                        plan->phi);
@@ -812,9 +833,8 @@ static void choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, doubl
     double best_cost = INFINITY;
     for (int K = 0; K <= DOMINANT && (size_t)K <= set->n; K++) {
         split r = consider(x, set, K, smooth_reach(x, set, (size_t)K), evaluated);
-        double cost = n_points * (r.leaves * (0.7 * (double)r.n_waves + 20.0) + 15.0 * K) +
-                      0.6 * (double)(r.n_waves * (set->n - (size_t)K));
-        int good = r.error <= x->tolerance, was_good = best.error <= x->tolerance;
+        double cost = n_points * point_cost(&r) + 0.6 * (double)(r.n_waves * (set->n - (size_t)K));
+        int good = r.error <= x->allowed, was_good = best.error <= x->allowed;
         if (best_k < 0 || (good && !was_good) || (good && cost < best_cost) ||
             (!good && !was_good && r.error < best.error)) {
             best = r;
@@ -1101,15 +1121,21 @@ static int single_edge(ei_exact *x, const row_view *v, size_t at, row_state *sta
     choose_plan(x, plan, &set, v->evaluated + 0.5 * a, (double)x->in_bins * (double)v->n_s);
     note_error(state, plan->error);
     double total = 0.0;
-    for (uint32_t i = 0; i < x->in_bins; i++) {
-        const double shift = a * (((double)i + 0.5) / (double)x->in_bins - 0.5);
-        for (size_t b = 0; b < v->n_s; b++) {
-            x->point[b] = distribution(x, plan, x->s[b] - shift);
-            if ((b & 63) == 0 && ei_cancelled(state->cancel))
-                return EI_ECANCELLED;
+    const size_t many = v->n_s < BATCH ? BATCH / v->n_s : 1; /* bins at once */
+    for (size_t i = 0; i < x->in_bins; i += many) {
+        const size_t count = x->in_bins - i < many ? x->in_bins - i : many;
+        for (size_t l = 0; l < count; l++) {
+            const double shift = a * (((double)(i + l) + 0.5) / (double)x->in_bins - 0.5);
+            for (size_t b = 0; b < v->n_s; b++)
+                x->point[l * v->n_s + b] = x->s[b] - shift;
         }
-        cells_of(x, v, x->point, x->p);
-        total += row_entropy(x, v, x->p);
+        distribution(x, plan, x->point, count * v->n_s, x->value);
+        for (size_t l = 0; l < count; l++) {
+            cells_of(x, v, x->value + l * v->n_s, x->p);
+            total += row_entropy(x, v, x->p);
+        }
+        if (ei_cancelled(state->cancel))
+            return EI_ECANCELLED;
     }
     *sum = total;
     return EI_OK;
@@ -1372,9 +1398,9 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
     else
         choose_plan(x, plan, &set, v->evaluated, (double)v->n_s);
     note_error(state, plan->error);
-    for (size_t b = 0; b < v->n_s; b++)
-        x->point[b] = distribution(x, plan, x->s[b]);
-    cells_of(x, v, x->point, x->mean);
+    memcpy(x->point, x->s, v->n_s * sizeof(double));
+    distribution(x, plan, x->point, v->n_s, x->value);
+    cells_of(x, v, x->value, x->mean);
     settle(x, v, state, marginal);
     if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
         return EI_OK;
@@ -1502,15 +1528,14 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
     split best_split = {0};
     for (int K = 1; K <= 8 && (size_t)K < n; K++) {
         split r = consider(x, &all, K, smooth_reach(x, &all, (size_t)K), 0.0);
-        if (r.error > x->tolerance || r.n_waves > MAX_WAVES / 16)
+        if (r.error > x->allowed || r.n_waves > MAX_WAVES / 16)
             continue;
         const double T = (double)r.n_waves, top = (2.0 * T - 1.0) * PI / r.half_period;
         double limit = BULK * 2.0 * PI / top;
         limit = limit < x->sorted[K] ? limit : x->sorted[K];
         const double single = (double)count_above(x, n, limit);
         double cost = (double)n * T * 0.5 + (double)v->n_s * r.leaves * T * (12.0 + K) +
-                      single * (points * (r.leaves * (T * 0.7 + 20.0) + 15.0 * K) +
-                                (double)n * T * 0.6 + 3000.0);
+                      single * (points * point_cost(&r) + (double)n * T * 0.6 + 3000.0);
         if (cost < best) {
             best = cost;
             best_k = K;
@@ -1522,8 +1547,8 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
     if (n <= DOMINANT) {
         /* Every edge by itself: the closed form, if it holds. */
         split r = consider(x, &all, (int)n, 0.0, 0.0);
-        const double cost = (double)n * (points * (r.leaves * 20.0 + 15.0 * (double)n) + 3000.0);
-        if (best == INFINITY || (r.error <= x->tolerance && cost < best))
+        const double cost = (double)n * (points * point_cost(&r) + 3000.0);
+        if (best == INFINITY || (r.error <= x->allowed && cost < best))
             return dominated_row(x, v, 0, NULL, state, information, marginal);
     }
     if (best_k < 0 && best < INFINITY)
@@ -1562,9 +1587,10 @@ static int row_parts(ei_exact *x, const double *weight, double bias, double *inf
     *bound = row_bound(x, &v, &state);
     if (status == EI_OK && v.turns > 0 && state.kept > 0.0 && *bound > TARGET) {
         /* Few samples are kept, and errors count by their share: once more, more exactly. */
-        const double tolerance = x->tolerance, tail = x->tail;
+        const double tolerance = x->tolerance, tail = x->tail, allowed = x->allowed;
         const double kept = state.kept < 1.0 ? state.kept : 1.0;
         set_tolerance(x, fmax(tolerance * kept * 0.125, 1e-17));
+        x->allowed = allowed * kept * 0.125;
         memset(&state, 0, sizeof state);
         state.cancel = cancel;
         view_row(x, weight, bias, &v);
@@ -1572,6 +1598,7 @@ static int row_parts(ei_exact *x, const double *weight, double bias, double *inf
         *bound = row_bound(x, &v, &state);
         x->tolerance = tolerance;
         x->tail = tail;
+        x->allowed = allowed;
     }
     return status;
 }

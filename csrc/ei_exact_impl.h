@@ -247,26 +247,75 @@ EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
     }
 }
 
-EI_FN double ex_wave_sum(const double *coefficient, size_t n_waves, double angle, int cosine)
+EI_FORCE int ex_any(vu mask)
 {
-    vd total[EX_SUBS];
-    vd ds, dc;
-    ex_sincos((vd){0} + 2.0 * EX_LANES * angle, &ds, &dc);
-    for (int sub = 0; sub < EX_SUBS; sub++) {
-        vd sum = {0}, s = {0}, c = {0};
-        for (size_t q = 0; q < n_waves; q += EX_LANES) {
-            if (q % (EX_LANES * 16) == 0) {
-                ex_sincos(ex_odds(q + (size_t)(sub * VD)) * angle, &s, &c);
-            } else {
-                vd next = c * dc - s * ds;
-                s = s * dc + c * ds;
-                c = next;
-            }
-            sum += *(const vd *)(coefficient + q + (size_t)(sub * VD)) * (cosine ? c : s);
+    uint64_t any = 0;
+    for (int i = 0; i < VD; i++)
+        any |= mask[i];
+    return any != 0;
+}
+
+/* The integrated series within reach[0]. */
+EI_FN vd ex_leaf(const ei_exact_sum *sum, vd s)
+{
+    const vd angle = s * sum->half_step;
+    vd total = {0}, sine = {0}, cosine = {0}, ds, dc;
+    ex_sincos(angle * 2.0, &ds, &dc);
+    for (size_t q = 0; q < sum->n_waves; q++) {
+        if (q % 32 == 0) {
+            ex_sincos(angle * (double)(2 * q + 1), &sine, &cosine);
+        } else {
+            vd next = cosine * dc - sine * ds;
+            sine = sine * dc + cosine * ds;
+            cosine = next;
         }
-        total[sub] = sum;
+        total += (sum->dominant % 2 ? cosine : sine) * sum->coefficient[q];
     }
-    return ex_reduce(total);
+    vd value = (vd){0} + sum->base[sum->dominant];
+    for (int k = sum->dominant; k-- > 0;)
+        value = value * s + sum->base[k];
+    return value + total;
+}
+
+/* G_d of order dominant - d. Lanes outside the support need no recursion. */
+EI_FN vd ex_integral(const ei_exact_sum *sum, int d, vd s)
+{
+    const vd reach = (vd){0} + sum->reach[d];
+    const vu right = (vu)(s >= reach), inside = ~right & (vu)(s > -reach);
+    const int order = sum->dominant - d;
+    vd value = {0};
+    if (ex_any(right)) {
+        const double *c = sum->right + d * (EI_EXACT_DOMINANT / 2 + 1);
+        const vd square = s * s;
+        vd v = (vd){0} + c[0];
+        for (int l = 1; l <= order / 2; l++)
+            v = v * square + c[l];
+        if (order % 2)
+            v *= s;
+        value = (vd)((vu)v & right);
+    }
+    if (ex_any(inside)) {
+        vd v;
+        if (d == 0) {
+            v = ex_leaf(sum, s);
+        } else {
+            const double width = sum->width[d];
+            v = (ex_integral(sum, d - 1, s + 0.5 * width) -
+                 ex_integral(sum, d - 1, s - 0.5 * width)) / width;
+        }
+        value = ex_select(inside, v, value);
+    }
+    return value;
+}
+
+EI_FN void ex_distribution(const ei_exact_sum *sum, const double *points, size_t n, double *out)
+{
+    const vd one = (vd){0} + 1.0;
+    for (size_t i = 0; i < n; i += VD) {
+        vd f = ex_integral(sum, sum->dominant, *(const vd *)(points + i));
+        f = (vd)((vu)f & (vu)(f > (vd){0}));
+        *(vd *)(out + i) = ex_select((vu)(f < one), f, one);
+    }
 }
 
 EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
@@ -364,7 +413,7 @@ const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc_product = ex_sinc_product,
     .power_sums = ex_power_sums,
     .waves = ex_waves,
-    .wave_sum = ex_wave_sum,
+    .distribution = ex_distribution,
     .entropy = ex_entropy,
     .steps = ex_steps,
 };

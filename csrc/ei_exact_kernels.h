@@ -13,6 +13,7 @@ enum {
     EI_EXACT_LANES = 8,
     EI_EXACT_POWERS = 14, /* terms of the series of log sinc, for arguments up to 1 */
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
+    EI_EXACT_DOMINANT = 20, /* most dominant widths */
     EI_EXACT_PANEL = 8    /* input bins (counted from the middle) between two direct sines */
 };
 
@@ -40,6 +41,20 @@ typedef struct {
     size_t n_bins;        /* in_bins */
     double *u, *v;        /* scratch, EI_EXACT_PANEL * n_waves each */
 } ei_exact_series;
+
+/* The distribution function of a sum of uniforms, by recursion over `dominant` widths (ei_exact.c, 3).
+ * Index d counts the dominant widths taken in, from the least. */
+typedef struct {
+    int dominant;
+    const double *width; /* width[1 .. dominant] */
+    const double *reach; /* reach[0 .. dominant] */
+    const double *right; /* [dominant + 1][EI_EXACT_DOMINANT / 2 + 1]: right of the reach, order
+                            dominant - d: from the highest power of s, which is that order, in twos */
+    const double *base;  /* within reach[0]: powers 0 .. dominant of s, beside the series */
+    size_t n_waves;      /* 0: nothing lies within reach[0] */
+    double half_step;
+    const double *coefficient; /* of the sines; of the cosines where `dominant` is odd */
+} ei_exact_sum;
 
 /* Intervals of outputs, as pairs of thresholds: `from` and `to` count thresholds, -1 and n being the
  * ends of the line. */
@@ -78,8 +93,8 @@ typedef struct ei_exact_kernels {
     /* Sines and cosines of (2 q + 1) angle. */
     void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);
 
-    /* sum_q coefficient[q] sin((2 q + 1) angle), or of the cosines. */
-    double (*wave_sum)(const double *coefficient, size_t n_waves, double angle, int cosine);
+    /* Distribution function at n points (a multiple of 8). */
+    void (*distribution)(const ei_exact_sum *sum, const double *points, size_t n, double *out);
 
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
