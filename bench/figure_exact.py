@@ -2,9 +2,10 @@
 
     python bench/figure_exact.py [bench/figures/exact.png]
 
-One layer of 100 inputs and 50 outputs, 8 bins. The error is the root mean square over the edges. The
-exact engine's is measured against the slow twin in ``eiplane.reference`` (a plain Fourier series), on
-some of the edges; the others' against the exact engine. Everything is timed here, on one thread.
+One layer of 100 inputs and 50 outputs, 8 bins. The error is the root mean square over the edges.
+The exact engine's is measured against the slow twin in ``eiplane.reference`` (a plain Fourier
+series), on some of the edges; the others' against the exact engine. Everything is timed here, on
+one thread.
 """
 
 from __future__ import annotations

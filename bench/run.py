@@ -39,21 +39,32 @@ def main() -> int:
 
 
 def table(benchmarks: list[dict]) -> list[str]:
-    """Return the lines of the table: group, work, way, time, nanoseconds, ratio to the first."""
-    rows: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
+    """Return the lines of the table: group, work, way, time, nanoseconds, ratio, error.
+
+    The nanoseconds are those of an increment (one sample of one edge), or of an edge where nothing
+    is sampled or the ways differ in that.
+    """
+    rows: dict[tuple[str, str], list[tuple[str, float, float, float]]] = {}
     for b in benchmarks:
         info = b["extra_info"]
         work = str(info.get("layer") or f"{info.get('bins', '')} bins")
-        way, each = info.get("way", b["name"]), info.get("ns_an_increment", float("nan"))
-        rows.setdefault((b["group"] or "", work), []).append((way, b["stats"]["median"], each))
-    lines = [f"{'group':14}{'work':12}{'way':28}{'median':>12}{'ns each':>10}{'ratio':>9}"]
+        way = info.get("way", b["name"])
+        each = info.get("ns_an_increment", 1e3 * info.get("us_an_edge", float("nan")))
+        error = info.get("error", float("nan"))
+        rows.setdefault((b["group"] or "", work), []).append(
+            (way, b["stats"]["median"], each, error)
+        )
+    heads = f"{'median':>12}{'ns each':>12}{'ratio':>9}{'error':>9}"
+    lines = [f"{'group':31}{'work':22}{'way':33}{heads}"]
     for (group, work), ways in sorted(rows.items(), key=lambda item: item[0][0]):
         ways.sort(key=lambda way: ("deep-ei" not in way[0]) and ("plain" not in way[0]))
         first = ways[0][1]
-        for way, median, each in ways:
+        for way, median, each, error in ways:
             time = f"{median * 1e3:.3g} ms"
             ratio = f"{first / median:.3g}"
-            lines.append(f"{group:14}{work:12}{way:28}{time:>12}{each:>10.3f}{ratio:>9}")
+            numbers = f"{time:>12}{each:>12.3f}{ratio:>9}"
+            numbers += "" if error != error else f"{error:>9.1e}"
+            lines.append(f"{group:31}{work:22}{way:33}{numbers}")
     return lines
 
 
