@@ -12,7 +12,15 @@ from ..layer import Layer, LazyLayer, Network, real_array
 from ..result import Skipped
 from .options import ActivationChoice, activations_for
 
-__all__ = ["Entry", "from_entries", "from_mapping", "from_sequence"]
+__all__ = [
+    "Entry",
+    "from_entries",
+    "from_mapping",
+    "from_sequence",
+    "is_lone_pair",
+    "is_matrix",
+    "plain",
+]
 
 
 def from_sequence(items: Sequence[Any], activation: ActivationChoice) -> Network:
@@ -58,6 +66,27 @@ def from_sequence(items: Sequence[Any], activation: ActivationChoice) -> Network
         weight, bias = item if _is_pair(item) else (item, None)
         layers.append(Layer(weight, bias, next(chosen), name))  # type: ignore[arg-type]
     return Network(layers)
+
+
+def plain(value: Any) -> np.ndarray[Any, Any]:
+    """Return an array or a tensor as a NumPy array, its numbers unchecked.
+
+    Parameters
+    ----------
+    value : array_like or tensor
+
+    Returns
+    -------
+    ndarray
+        A view where that is possible; small floats that NumPy lacks come as float32.
+    """
+    detach = getattr(value, "detach", None)
+    if not callable(detach):
+        return np.asarray(value)
+    tensor = detach().cpu()
+    if any(kind in str(tensor.dtype) for kind in ("bfloat16", "float8")):
+        tensor = tensor.float()
+    return np.asarray(tensor.numpy())
 
 
 def is_matrix(items: Any) -> bool:
