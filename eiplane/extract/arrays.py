@@ -14,6 +14,7 @@ from .options import ActivationChoice, activations_for
 
 __all__ = [
     "Entry",
+    "entry_of",
     "from_entries",
     "from_mapping",
     "from_sequence",
@@ -135,6 +136,33 @@ class Entry:
     problem: str = ""
 
 
+def entry_of(name: str, value: Any) -> Entry | None:
+    """Return the entry of an array or a tensor in memory.
+
+    Parameters
+    ----------
+    name : str
+    value : ndarray or tensor
+
+    Returns
+    -------
+    Entry or None
+        None for a tensor of integers that is no weight by its name: positions, masks, counts.
+    """
+    problem = ""
+    if callable(getattr(value, "detach", None)):
+        kind = str(value.dtype).rpartition(".")[2]
+        if not kind.startswith(("float", "bfloat", "complex")):
+            if "weight" not in name.rpartition(".")[2]:
+                return None
+            problem = f"its numbers are of type {kind}: without their scales they are no weights"
+        elif str(value.layout) != "torch.strided":
+            problem = f"a sparse tensor ({value.layout}); make it dense"
+        elif value.is_meta:
+            problem = "it has no values: it is on the meta device"
+    return Entry(name, tuple(map(int, value.shape)), lambda: value, problem)
+
+
 def from_mapping(
     weights: Mapping[str, Any], activation: ActivationChoice, what: str
 ) -> tuple[Network, tuple[Skipped, ...]]:
@@ -161,17 +189,13 @@ def from_mapping(
     """
     entries = []
     for name, value in weights.items():
-        shape = getattr(value, "shape", None)
         if not isinstance(name, str):
             raise TypeError(f"{what} must have names for keys, not {name!r}")
-        if shape is None:
-            if not isinstance(value, list | tuple):
-                continue  # a step count or the like
+        if isinstance(value, list | tuple):
             value = real_array(value, f"entry {name!r}")
-            shape = value.shape
-        if len(shape) < 2 and "int" in str(getattr(value, "dtype", "")):
-            continue
-        entries.append(Entry(name, tuple(map(int, shape)), lambda value=value: value))  # type: ignore
+        if hasattr(value, "shape"):  # no step count or the like
+            entry = entry_of(name, value)
+            entries += [] if entry is None else [entry]
     return from_entries(entries, activation, what)
 
 
