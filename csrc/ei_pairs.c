@@ -236,6 +236,35 @@ void ei_scatter(const uint32_t *offset, const uint16_t *y, size_t ld, size_t n, 
     }
 }
 
+/* Put samples in the order of their rows: order[i] is the sample at place i of offset. Large tables
+ * are then filled row by row, in cache, and the sort serves all outputs. */
+static void sort_by_row(uint32_t *offset, size_t n, size_t row, size_t rows, uint16_t *order)
+{
+    uint32_t start[1025] = {0};
+    for (size_t s = 0; s < n; s++)
+        start[offset[s] / row + 1]++;
+    for (size_t i = 1; i < rows; i++)
+        start[i + 1] += start[i];
+    uint32_t next[1024];
+    memcpy(next, start, rows * sizeof *next);
+    for (size_t s = 0; s < n; s++)
+        order[next[offset[s] / row]++] = (uint16_t)s;
+    for (size_t i = 0; i < rows; i++)
+        for (uint32_t s = start[i]; s < start[i + 1]; s++)
+            offset[s] = (uint32_t)(i * row);
+}
+
+static void scatter_sorted(const uint32_t *offset, const uint16_t *order, const uint16_t *y,
+                           size_t ld, size_t n, size_t n_out, uint64_t *tables, size_t table_step)
+{
+    for (size_t b = 0; b < n_out; b++) {
+        const uint16_t *labels = y + b * ld;
+        uint64_t *table = tables + b * table_step;
+        for (size_t s = 0; s < n; s++)
+            table[offset[s] + labels[order[s]]]++;
+    }
+}
+
 /* Work memory of the scattered way. */
 typedef struct {
     ei_eval eval;
@@ -243,6 +272,7 @@ typedef struct {
     uint16_t *y;      /* n_out x stored */
     uint32_t *draws;  /* SEGMENT draws of one input */
     uint32_t *offset; /* their row offsets */
+    uint16_t *order;  /* of the samples, by row */
     uint16_t *small;
     uint16_t *map;
     uint16_t *scratch;
@@ -254,6 +284,7 @@ static void scattered_close(scattered *w)
     ei_free(w->y);
     ei_free(w->draws);
     ei_free(w->offset);
+    ei_free(w->order);
     ei_free(w->small);
     ei_free(w->map);
     ei_free(w->scratch);
@@ -267,10 +298,12 @@ static int scattered_open(scattered *w, const ei_channel *c, const ei_job *job)
     w->y = ei_alloc(outputs(job), w->stored * sizeof *w->y);
     w->draws = ei_alloc(SEGMENT, sizeof *w->draws);
     w->offset = ei_alloc(SEGMENT, sizeof *w->offset);
+    w->order = ei_alloc(SEGMENT, sizeof *w->order);
     w->small = ei_alloc(4 * (size_t)SMALL_CELLS, sizeof *w->small);
     w->map = ei_alloc(c->n_thresholds + 1, sizeof *w->map);
     w->scratch = ei_alloc(512, sizeof *w->scratch);
-    if (status == EI_OK && (!w->y || !w->draws || !w->offset || !w->small || !w->map || !w->scratch))
+    if (status == EI_OK && !(w->y && w->draws && w->offset && w->order && w->small && w->map &&
+                             w->scratch))
         status = EI_ENOMEM;
     if (status == EI_OK)
         label_map(c, w->map);
@@ -308,12 +341,19 @@ static int count_input(scattered *w, const ei_job *job, size_t input, uint64_t f
         const size_t some = least(SEGMENT, count - at);
         w->eval.kernels->draw(job->key, 0, (uint32_t)input, first + at, whole_groups(some), w->draws);
         w->eval.kernels->offsets(w->draws, some, c->in_bins, (uint32_t)row, w->offset);
+        if (cells > SMALL_CELLS)
+            sort_by_row(w->offset, some, row, c->in_bins, w->order);
         for (size_t b = 0; b < w->eval.n_out; b += 16) {
+            const size_t n_out = least(16, w->eval.n_out - b);
+            const uint16_t *y = w->y + b * w->stored + at;
             if (ei_cancelled(cancel))
                 return EI_ECANCELLED;
-            ei_scatter(w->offset, w->y + b * w->stored + at, w->stored, some,
-                       least(16, w->eval.n_out - b), cells, w->small, tables + b * table_step,
-                       table_step);
+            if (cells > SMALL_CELLS)
+                scatter_sorted(w->offset, w->order, y, w->stored, some, n_out,
+                               tables + b * table_step, table_step);
+            else
+                ei_scatter(w->offset, y, w->stored, some, n_out, cells, w->small,
+                           tables + b * table_step, table_step);
         }
     }
     return EI_OK;
