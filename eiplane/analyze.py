@@ -178,10 +178,8 @@ class Plan:
 
     def in_range(self, index: int) -> Range:
         """Return the range of a layer's inputs: joined over the layers that feed it."""
-        ranges = [self.out_range(i) for i in self._sources(index)]
-        if not ranges:
-            return self.settings.in_range
-        return min(r[0] for r in ranges), max(r[1] for r in ranges)
+        ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
+        return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
 
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
@@ -203,7 +201,11 @@ class Plan:
         return self.settings.range_of(index, len(self.network))
 
     def _sources(self, index: int) -> list[int]:
-        return [self.index[name] for name in self.network.sources[self.names[index]]]
+        """Return the layers whose output ranges make a layer's input range."""
+        name = self.names[index]
+        if name in self.network.in_ranges:
+            return []
+        return [self.index[source] for source in self.network.sources[name]]
 
     def target(self, first: int, last: int) -> Target:
         """Return what is measured from the input of one layer to the output of another."""
@@ -218,7 +220,7 @@ class Plan:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
         return Target(
-            replace(channel, name=name), layer.activation.name, in_range, out_range, shape
+            replace(channel, name=name), layer.function, in_range, out_range, shape
         )
 
     def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
@@ -271,6 +273,8 @@ class Plan:
                 return f"{self.names[i]!r} is not dense"
             if i > first and self._sources(i) != [i - 1]:
                 return f"{self.names[i]!r} is not fed by {self.names[i - 1]!r} alone"
+            if i > first and self.names[i] not in self.network.straight:
+                return f"{self.names[i]!r} takes what {self.names[i - 1]!r} gives in another order"
         return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import Activation, preimage
+from .activation import Activation, get_activation, preimage
 from .layer import Layer
 
 __all__ = [
@@ -155,8 +155,15 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
         The activation's own range, where it has a bounded one. Otherwise the image under f of mean
         +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
         neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value.
+        width 1 about its value. Pooling keeps the range of what it pools.
     """
+    if layer.pool is not None and layer.pool.activation.name != "identity":
+        after = layer.pool.activation
+        if after.natural_range is not None:
+            return after.natural_range
+        pool = replace(layer.pool, activation=get_activation("identity"))
+        low, high = automatic_range(replace(layer, pool=pool), in_range)
+        return joined_image(after, np.array([low]), np.array([high]))
     natural = layer.activation.natural_range
     if natural is not None:
         return natural
@@ -210,13 +217,14 @@ def discretize(
     -------
     Channel
     """
+    weight, bias, activation, stages = _steps(layer)
     edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
-    thresholds, labels = preimage(layer.activation, edges, binning.drop)
-    limits, inside = preimage(layer.activation, edges[[0, -1]], True)
+    thresholds, labels = preimage(activation, edges, binning.drop)
+    limits, inside = preimage(activation, edges[[0, -1]], True)
     return Channel(
         layer.name or "layer",
-        layer.matrix(),
-        layer.offsets(),
+        weight,
+        bias,
         float(in_range[0]),
         float(in_range[1]),
         binning.in_bins,
@@ -227,4 +235,28 @@ def discretize(
         layer.groups,
         limits,
         (inside < 0).astype(np.uint16),
+        stages,
     )
+
+
+def _steps(layer: Layer) -> tuple[Array, Array, Activation, tuple[Stage, ...]]:
+    """Return a layer's last affine map and activation, and the stages of a pooling before it."""
+    pool = layer.pool
+    if pool is None:
+        return layer.matrix(), layer.offsets(), layer.activation, ()
+    wide, n_out = layer.unpooled(), layer.n_out
+    matrix, width = wide.matrix(), pool.positions
+    n_in, n_wide = matrix.shape[1], matrix.shape[0]
+    first, last = layer.activation, pool.activation
+    rising = all(piece.at_start <= piece.at_stop for piece in first.pieces)
+    if pool.kind == "max" and rising and last.name == "identity":
+        # The maximum of a rising function is its value at the maximum: into the thresholds with it.
+        first, last = last, first
+    stage = Stage(n_in, n_wide, matrix, wide.offsets(), first)
+    if pool.kind == "max":
+        stages: tuple[Stage, ...] = (stage, Stage(n_wide, n_out, width=width))
+        weight = np.eye(n_out)
+    else:
+        stages = (stage,)
+        weight = np.repeat(np.eye(n_out), width, axis=1) / width
+    return weight, np.zeros(n_out), last, stages

@@ -275,6 +275,11 @@ class Layer(_Sized):
         """Shape of the weight."""
         return tuple(map(int, self.weight.shape))
 
+    @property
+    def function(self) -> str:
+        """What follows the linear map, in words: the activation and the pooling."""
+        return self.activation.name + ("" if self.pool is None else f", {self.pool}")
+
     def matrix(self) -> Array:
         """Return the weight as a float64 matrix.
 

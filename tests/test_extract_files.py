@@ -371,14 +371,16 @@ def test_a_file_of_a_gibibyte_takes_little_memory(tmp_path, kind):
             lines = open("/proc/self/status").read().splitlines()
             return int(next(x for x in lines if x.startswith("VmHWM")).split()[1])
         base = peak()
+        import eiplane
         from eiplane.extract import ExtractOptions, to_network
         if sys.argv[1].endswith("pt"):
             import torch
             base = peak()
         found = to_network(sys.argv[1], ExtractOptions("relu", "blocks.77"))
         assert found.selected == ("blocks.77",) and len(found.network) >= 80
-        layer = next(x for x in found.network if x.name == "blocks.77").load()
-        assert layer.matrix().shape == (1024, 1024)
+        d = eiplane.analyze(sys.argv[1], activation="relu", layers="blocks.77",
+                            measures=("ei_parts", "sensitivity"))
+        assert d[0].ei_edges.shape == (1024, 1024) and len(d) == 1
         print(peak() // 1024, base // 1024)
     """
     out = subprocess.run(
