@@ -219,9 +219,7 @@ class Plan:
             channel = replace(channel, stages=stages + channel.stages)
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
-        return Target(
-            replace(channel, name=name), layer.function, in_range, out_range, shape
-        )
+        return Target(replace(channel, name=name), layer.function, in_range, out_range, shape)
 
     def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
         """Return the spans to measure, as pairs of positions.
