@@ -45,10 +45,15 @@ int ei_pairs_masked(const ei_channel *c)
     return pairs > 0 && pairs <= ei_active()->mask_limit;
 }
 
+static int by_masks(const ei_channel *c, const ei_job *job)
+{
+    return job->masks < 0 ? ei_pairs_masked(c) : job->masks;
+}
+
 size_t ei_pairs_size(const ei_channel *c, const ei_job *job)
 {
     size_t pairs, size;
-    int masked = ei_pairs_masked(c);
+    int masked = by_masks(c, job);
     size_t cells = masked ? (c->in_bins - 1) * c->n_thresholds : table_cells(c);
     if (ei_mul(outputs(job), ins(job), &pairs) || ei_mul(pairs, cells, &size))
         return 0;
@@ -65,7 +70,7 @@ typedef struct {
 static parts split(const ei_channel *c, const ei_job *job, uint64_t *tables)
 {
     parts p;
-    size_t cells = ei_pairs_masked(c) ? (c->in_bins - 1) * c->n_thresholds : table_cells(c);
+    size_t cells = by_masks(c, job) ? (c->in_bins - 1) * c->n_thresholds : table_cells(c);
     p.pairs = tables;
     p.outliers = tables + outputs(job) * ins(job) * cells;
     p.x_margin = p.outliers + outputs(job);
@@ -379,7 +384,7 @@ static int count_scattered(const ei_channel *c, const ei_job *job, ei_cancel can
 int ei_pairs_count(const ei_channel *c, const ei_job *job, ei_cancel cancel, uint64_t *tables)
 {
     parts p = split(c, job, tables);
-    return ei_pairs_masked(c) ? count_masked(c, job, cancel, p) : count_scattered(c, job, cancel, p);
+    return by_masks(c, job) ? count_masked(c, job, cancel, p) : count_scattered(c, job, cancel, p);
 }
 
 /* ---- from counts to information ------------------------------------------------------------- */
@@ -477,7 +482,7 @@ int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, 
     const size_t n_in = ins(job), cells = table_cells(c);
     const size_t k = c->in_bins - 1, m = c->n_thresholds;
     const size_t b0 = part->out_start - job->out_start, a0 = part->in_start - job->in_start;
-    const int masked = ei_pairs_masked(c);
+    const int masked = by_masks(c, job);
     parts p = split(c, job, (uint64_t *)tables);
     followed f;
     begin(part, out);
@@ -513,7 +518,7 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
     if (map && own) {
         const uint64_t *from = p.pairs + pair * cells;
         label_map(c, map);
-        if (ei_pairs_masked(c)) {
+        if (by_masks(c, job)) {
             unfold(c, p.pairs + pair * k * m, p.x_margin + a * k, p.y_margin + b * m, *p.total, map,
                    own);
             from = own;
@@ -531,7 +536,7 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
 int ei_pairs_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, const ei_pairs_out *out)
 {
     int status = EI_OK;
-    if (ei_pairs_masked(c) || job->count > STORED) {
+    if (by_masks(c, job) || job->count > STORED) {
         size_t size = ei_pairs_size(c, job);
         uint64_t *tables = size ? ei_zalloc(size, sizeof *tables) : NULL;
         if (!tables)

@@ -14,6 +14,10 @@ typedef struct {
     uint64_t key;
     size_t out_start, out_stop, in_start, in_stop;
     uint64_t first, count;
+    size_t stream; /* ei_single_run: random numbers of the channel's first input, where the channel
+                      has only some of the layer's columns */
+    int masks;     /* count with bit masks (1) or not (0): the layout of the counts depends on it, and
+                      the machines of a cluster might choose differently. -1: what suits this CPU */
 } ei_job;
 
 /* Where results go; arrays of (out_stop - out_start) x (in_stop - in_start), row by row. */
@@ -38,7 +42,7 @@ enum { EI_SMALL_CELLS = 8192 };
 void ei_scatter(const uint32_t *offset, const uint16_t *y, size_t ld, size_t n, size_t n_out,
                 size_t cells, uint16_t *small, uint64_t *tables, size_t table_step);
 
-/* Non-zero if this channel is counted with bit masks. */
+/* Non-zero if it suits this CPU to count the channel with bit masks. */
 int ei_pairs_masked(const ei_channel *channel);
 
 /* 64-bit words of the counts of a job: additive over samples. 0 if it would overflow. */

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { STRETCH = 1 << 18 }; /* draws between two looks at the cancel flag */
+
 /* Draws of one input sorted into buckets by their top bits: how many lie below any number is a sum
  * over buckets and a look at one of them. */
 typedef struct {
@@ -34,19 +36,33 @@ static int ranks_open(ranks *r, size_t count)
     return r->start && r->sorted && r->draws ? EI_OK : EI_ENOMEM;
 }
 
-static void ranks_fill(ranks *r, const ei_kernels *kernels, const ei_job *job, size_t input)
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+static int ranks_fill(ranks *r, const ei_kernels *kernels, const ei_job *job, size_t input,
+                      ei_cancel cancel)
 {
     const size_t buckets = (size_t)1 << (32 - r->shift);
-    kernels->draw(job->key, 0, (uint32_t)input, job->first,
-                  (r->count + EI_GROUP - 1) / EI_GROUP * EI_GROUP, r->draws);
     memset(r->start, 0, (buckets + 2) * sizeof *r->start);
     uint32_t *next = r->start + 1; /* becomes the starts themselves once every draw is placed */
-    for (size_t s = 0; s < r->count; s++)
-        next[(r->draws[s] >> r->shift) + 1]++;
+    for (size_t from = 0; from < r->count; from += STRETCH) {
+        const size_t to = from + least(STRETCH, r->count - from);
+        if (ei_cancelled(cancel))
+            return EI_ECANCELLED;
+        kernels->draw(job->key, 0, (uint32_t)(job->stream + input), job->first + from,
+                      (to - from + EI_GROUP - 1) / EI_GROUP * EI_GROUP, r->draws + from);
+        for (size_t s = from; s < to; s++)
+            next[(r->draws[s] >> r->shift) + 1]++;
+    }
     for (size_t i = 1; i <= buckets; i++)
         next[i] += next[i - 1];
-    for (size_t s = 0; s < r->count; s++)
-        r->sorted[next[r->draws[s] >> r->shift]++] = r->draws[s];
+    for (size_t from = 0; from < r->count; from += STRETCH) {
+        const size_t to = from + least(STRETCH, r->count - from);
+        if (ei_cancelled(cancel))
+            return EI_ECANCELLED;
+        for (size_t s = from; s < to; s++)
+            r->sorted[next[r->draws[s] >> r->shift]++] = r->draws[s];
+    }
+    return EI_OK;
 }
 
 /* Number of draws below `bound`, a number up to 2^32. */
@@ -374,7 +390,9 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
     memset(out->dropped, 0, n_out * sizeof *out->dropped);
     for (size_t a = 0; status == EI_OK && a < n_in; a++) {
         const size_t input = job->in_start + a;
-        ranks_fill(&w.ranks, kernels, job, input);
+        status = ranks_fill(&w.ranks, kernels, job, input, cancel);
+        if (status != EI_OK)
+            break;
         rank_edges(&w, c);
         without(&w, c, input);
         memset(w.step, 0, (count + 1) * sizeof *w.step);
@@ -435,7 +453,7 @@ int ei_single_table(const ei_channel *c, const ei_job *job, uint64_t *table)
     const size_t columns = c->n_thresholds + 1;
     int status = work_open(&w, c, job, 1);
     if (status == EI_OK) {
-        ranks_fill(&w.ranks, ei_active(), job, job->in_start);
+        ranks_fill(&w.ranks, ei_active(), job, job->in_start, NULL);
         rank_edges(&w, c);
         without(&w, c, job->in_start);
         line l = line_of(&w, c, job->out_start, job->in_start);

@@ -119,6 +119,7 @@ cdef ei_job job_of(object job) except *:
     j.out_start, j.out_stop = job.out_start, job.out_stop
     j.in_start, j.in_stop = job.in_start, job.in_stop
     j.first, j.count = job.first, job.count
+    j.stream, j.masks = job.stream, job.masks
     return j
 
 

@@ -71,6 +71,8 @@ cdef extern from "ei_pairs.h" nogil:
         uint64_t key
         size_t out_start, out_stop, in_start, in_stop
         uint64_t first, count
+        size_t stream
+        int masks
 
     ctypedef struct ei_pairs_out:
         double *information

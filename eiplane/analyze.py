@@ -128,8 +128,7 @@ def analyze(
     found = to_network(weights, ExtractOptions(activation, layers, input_size, input_data, strict))
     plan = Plan(found.network, settings)
     targets = plan.spans(spans, found.selected)
-    with progress_bar(progress) as tell:
-        runner = Runner(workers, executor, tell)
+    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         results = tuple(
             _measure(plan.target(first, last), settings, sampling.of_layer(first, last), runner)
             for first, last in targets

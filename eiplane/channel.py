@@ -139,6 +139,10 @@ class Channel:
         """Return the channel of some of the outputs."""
         return replace(self, weight=self.weight[start:stop], bias=self.bias[start:stop])
 
+    def columns(self, start: int, stop: int) -> Channel:
+        """Return the channel of some of the inputs, as if the others were zero; no stages."""
+        return replace(self, weight=np.ascontiguousarray(self.weight[:, start:stop]))
+
 
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
     """Return the output range that ``out_range="auto"`` means.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from .channel import Channel
-from .parallel import Runner, cancel_flag
+from .parallel import EACH, Runner, cancel_flag
 from .result import Pairwise
 
 __all__ = ["applies", "ei_parts", "output_marginals", "sensitivity"]
@@ -35,6 +35,12 @@ class Rows:
     channel: Channel
     start: int
     stop: int
+    offset: int = 0  # the layer's output that the channel's first one is
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"outputs {self.start + self.offset}..{self.stop + self.offset - 1}"
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,14 @@ def _run(
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     short = channel.weight.size * channel.in_bins * channel.out_bins < _SHORT
-    step = max(1, min(_EDGES // channel.n_in, -(-channel.n_out // (4 * runner.threads))))
+    step = max(1, min(_EDGES // channel.n_in, -(-channel.n_out // (EACH * runner.workers))))
     if short and runner.executor is None:
         step = channel.n_out
     cuts = range(0, channel.n_out, step)
     if runner.executor is None:
         units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
     else:  # send along no more than is needed
-        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a)) for a in cuts]
+        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in cuts]
     return runner.map(function, units, f"{channel.name}: {what}", short)
 
 

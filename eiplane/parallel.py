@@ -1,20 +1,35 @@
 """Running work units on threads, or on an executor that the user brings.
 
 A unit is a small picklable object; a function takes it and returns arrays. Results come back in the
-order of the units, so nothing depends on who computed what, or when.
+order of the units, so nothing depends on who computed what, or when, or how often.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
+import threading
+import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Progress", "Runner", "cancel_flag", "default_threads"]
+__all__ = ["Progress", "Runner", "WorkerLostWarning", "cancel_flag", "default_threads"]
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -22,13 +37,46 @@ Result = TypeVar("Result")
 #: The variable that sets the number of threads where ``threads=`` does not.
 THREADS_VARIABLE = "EIPLANE_THREADS"
 
-# What the kernels poll. One per process: Ctrl-C stops all work.
-_cancel: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+#: Units of a map for every worker, where there is enough to do: so that all end at about one time.
+EACH = 4
+
+#: Seconds of work below which a unit is not worth its way: to a thread, to another process.
+SHORTEST_HERE, SHORTEST_AWAY = 0.0005, 0.02
+
+#: Seconds of work that a unit should not exceed, for the progress and for what a lost worker costs.
+LONGEST = 2.0
+
+#: How often a unit whose worker was lost is given to another one.
+RETRIES = 3
+
+#: Workers of an executor that does not tell how many it has.
+_UNKNOWN_WORKERS = 16
+
+#: Units that are out at a time, for every worker: enough that none waits for the next.
+_AHEAD = 3
+
+#: What an executor says when a worker, or the way to it, is gone; other libraries have their own.
+_LOST = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
+_LOST_NAMES = {"KilledWorker", "CommClosedError", "FutureCancelledError", "ClosedClientError"}
+
+# Cancel flags of this process's runners. A unit finds its own by the runner's token; one that has
+# come from another process finds none, and nothing stops it.
+_flags: WeakValueDictionary[str, NDArray[np.int32]] = WeakValueDictionary()
+_never: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+_current = threading.local()
+
+
+class WorkerLostWarning(RuntimeWarning):
+    """An executor broke down, and the rest of the work was done on this machine's threads."""
 
 
 def cancel_flag() -> NDArray[np.int32]:
-    """Return the flag that compiled loops poll: they stop soon after it becomes non-zero."""
-    return _cancel
+    """Return the flag that the compiled loops of the present unit poll.
+
+    They stop soon after it becomes non-zero.
+    """
+    flag: NDArray[np.int32] = getattr(_current, "flag", _never)
+    return flag
 
 
 class Progress(Protocol):
@@ -60,6 +108,13 @@ def default_threads() -> int:
 class Runner:
     """Runs units in parallel, in order, and stops on Ctrl-C within a second.
 
+    Where the executor loses a worker, the unit goes to another one, up to ``RETRIES`` times; where
+    it breaks down altogether, as a process pool does when a process dies, the rest is done on
+    threads here, with a warning. What a unit raises is never tried again: it is raised, named.
+
+    Use it as a context manager, so that its threads end with it. It cannot be used again after an
+    error or an interrupt.
+
     Parameters
     ----------
     threads : int, optional
@@ -67,7 +122,7 @@ class Runner:
     executor : concurrent.futures.Executor, optional
         Where to run units instead: processes, a cluster.
     progress : Progress, optional
-        Told after every unit.
+        Told after every unit, from the thread that called :meth:`map`.
     """
 
     def __init__(
@@ -79,6 +134,46 @@ class Runner:
         self.threads = default_threads() if threads is None else threads
         self.executor = executor
         self.progress = progress
+        self.workers = self.threads if executor is None else _workers_of(executor)
+        self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+        self._token = secrets.token_hex(8)
+        _flags[self._token] = self._flag
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def pieces(self, seconds: float) -> int:
+        """Return into how many units to cut work.
+
+        Parameters
+        ----------
+        seconds : float
+            What the work takes one core, roughly.
+
+        Returns
+        -------
+        int
+            A few for every worker, unless units would become very short, or too long.
+        """
+        shortest = SHORTEST_HERE if self.executor is None else SHORTEST_AWAY
+        even = 1 if self.workers == 1 else EACH * self.workers
+        worthwhile = min(even, math.ceil(seconds / shortest)) if shortest else even
+        return max(1, worthwhile, math.ceil(seconds / LONGEST))
 
     def map(
         self,
@@ -86,6 +181,7 @@ class Runner:
         units: Sequence[Unit],
         what: str = "units",
         short: bool = False,
+        here: bool = False,
     ) -> list[Result]:
         """Return ``function(unit)`` of every unit, in their order.
 
@@ -94,53 +190,172 @@ class Runner:
         function : callable
             A module-level function (it may have to travel to another process).
         units : sequence
-            What to compute; picklable.
+            What to compute; picklable. An attribute ``where`` says in an error which unit it was.
         what : str
-            What the units belong to, for progress.
+            What the units belong to, for progress and errors.
         short : bool
             Whether all of it takes milliseconds: then it runs right here, without a thread.
+        here : bool
+            Whether to stay on this machine, for what is cheaper to do than to send.
 
         Returns
         -------
         list
         """
-        total = len(units)
-        if short and self.executor is None:
-            results = []
-            for done, unit in enumerate(units):
-                results.append(function(unit))
-                self._tell(done + 1, total, what)
-            return results
-        if self.executor is not None:
-            return self._collect(self.executor, function, units, what)
-        with ThreadPoolExecutor(min(self.threads, total)) as pool:
-            return self._collect(pool, function, units, what)
+        results: list[Any] = [None] * len(units)
+        if short and (here or self.executor is None):
+            for index, unit in enumerate(units):
+                try:
+                    results[index] = function(unit)
+                except Exception as error:
+                    raise _named(error, _where(what, units, index)) from None
+                self._tell(index + 1, len(units), what)
+        else:
+            self._run(function, units, what, results.__setitem__, here)
+        return results
 
-    def _collect(
+    def fold(
         self,
-        executor: Executor,
+        function: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        combine: Callable[[Result, Result], Result],
+        what: str = "units",
+    ) -> Result:
+        """Return the results of all units combined, without keeping all of them.
+
+        Parameters
+        ----------
+        function, units, what
+            As for :meth:`map`; there is at least one unit.
+        combine : callable
+            Of two results makes one; associative and commutative, and exactly so.
+
+        Returns
+        -------
+        Any
+        """
+        kept: list[Result] = []
+
+        def take(index: int, result: Result) -> None:
+            kept[:] = [combine(kept[0], result)] if kept else [result]
+
+        self._run(function, units, what, take, False)
+        return kept[0]
+
+    def _run(
+        self,
         function: Callable[[Unit], Result],
         units: Sequence[Unit],
         what: str,
-    ) -> list[Result]:
-        futures: list[Future[Result]] = [executor.submit(function, unit) for unit in units]
-        pending: set[Future[Any]] = set(futures)
+        take: Callable[[int, Result], None],
+        here: bool,
+    ) -> None:
+        todo = deque((index, 0) for index in range(len(units)))  # and how often it was lost
+        pending: dict[Future[Any], tuple[int, int]] = {}
+        done = 0
         try:
-            while pending:
+            while todo or pending:
+                while todo and len(pending) < _AHEAD * self.workers:
+                    index, lost = todo.popleft()
+                    future = self._submit(here, function, units[index], lost, done > 0)
+                    pending[future] = index, lost
                 # A finite wait lets the main thread see Ctrl-C.
-                done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-                self._tell(len(units) - len(pending), len(units), what)
+                finished, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    index, lost = pending.pop(future)
+                    error = _error_of(future)
+                    if error is None:
+                        take(index, future.result())
+                        done += 1
+                        self._tell(done, len(units), what)
+                    elif not _is_loss(error):
+                        raise _named(error, _where(what, units, index))
+                    elif lost == RETRIES:
+                        raise RuntimeError(
+                            f"{_where(what, units, index)}: its worker was lost {lost + 1} times"
+                        ) from error
+                    else:
+                        todo.appendleft((index, lost + 1))
         except BaseException:
+            self._flag[0] = 1
             for future in pending:
                 future.cancel()
-            _cancel[0] = 1
-            wait([f for f in pending if not f.cancelled()], timeout=30)
-            _cancel[0] = 0
+            if here or self.executor is None:  # threads of our own stop at once
+                wait([f for f in pending if not f.cancelled()], timeout=30)
             raise
-        return [future.result() for future in futures]
+
+    def _submit(
+        self, here: bool, function: Callable[..., Any], unit: Any, lost: int, used: bool
+    ) -> Future[Any]:
+        # `lost` makes a second try another call, for an executor that remembers those that failed.
+        call: tuple[Any, ...] = (_call, function, unit, self._token, lost)
+        if self.executor is not None and not here:
+            try:
+                return self.executor.submit(*call)
+            except Exception as error:  # broken, or shut down in the middle
+                if not _is_loss(error) and not (used and isinstance(error, RuntimeError)):
+                    raise
+                warnings.warn(
+                    f"the executor broke down ({type(error).__name__}: {error}); the rest of the "
+                    f"work is done here, on {self.threads} threads",
+                    WorkerLostWarning,
+                    stacklevel=2,
+                )
+                self.executor, self.workers = None, self.threads
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
+        return self._pool.submit(*call)
 
     def _tell(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:
             self.progress(done, total, what)
+
+
+def _call(function: Callable[[Unit], Result], unit: Unit, token: str, lost: int) -> Result:
+    """Run a unit, wherever it has come to."""
+    _current.flag = _flags.get(token, _never)
+    try:
+        return function(unit)
+    finally:
+        del _current.flag
+
+
+def _workers_of(executor: Executor) -> int:
+    """How many units an executor runs at a time."""
+    for name in ("num_workers", "_max_workers"):  # mpi4py's; those of the standard library
+        number = getattr(executor, name, None)
+        if isinstance(number, int) and number > 0:
+            return number
+    try:  # Dask's
+        threads = sum(executor._client.nthreads().values())  # type: ignore[attr-defined]
+    except Exception:
+        threads = 0
+    return int(threads) or _UNKNOWN_WORKERS
+
+
+def _error_of(future: Future[Any]) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as error:
+        return error
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether an error says that a worker is gone, and nothing of the unit."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, _LOST) or not names.isdisjoint(_LOST_NAMES)
+
+
+def _where(what: str, units: Sequence[Any], index: int) -> str:
+    place = getattr(units[index], "where", None)
+    return f"{what}, {place or f'unit {index + 1} of {len(units)}'}"
+
+
+def _named(error: BaseException, where: str) -> BaseException:
+    """Return the same error, saying where it happened."""
+    plain = type(error).__str__ is BaseException.__str__ and isinstance(error, Exception)
+    if plain and error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    else:
+        error.add_note(where)
+    return error

@@ -1,0 +1,417 @@
+"""Threads, processes and clusters: the same numbers everywhere, and what happens when they die."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import eiplane
+from eiplane import _core, parallel
+from eiplane.parallel import Runner, WorkerLostWarning
+
+SPAWN = multiprocessing.get_context("spawn")
+
+#: Of networks whose layers are cut every way: by samples, by outputs, by inputs; masks and tables.
+NETWORKS = {
+    "masks": ([(20, 30), (9, 20)], {"bins": 8, "samples": 30_000}),
+    "wide": ([(40, 600)], {"bins": 8, "samples": 9_000, "outliers": "drop", "out_range": (-1, 1)}),
+    "tables": ([(17, 40)], {"bins": 64, "samples": 20_000}),
+    "baseline": ([(12, 16)], {"bins": (5, 7), "samples": 9_000, "baseline": 0.25}),
+    "spans": ([(6, 5), (4, 6)], {"bins": 8, "samples": 9_000, "spans": [(0, 1)]}),
+}
+
+
+def weights_of(shapes):
+    generator = np.random.default_rng(5)
+    return [generator.normal(size=shape) / shape[1] ** 0.5 for shape in shapes]
+
+
+def same(a, b):
+    pairs = list(zip(numbers(a), numbers(b), strict=True))
+    assert pairs
+    for x, y in pairs:
+        assert np.array_equal(x, y)
+
+
+def numbers(decomposition):
+    """Everything that a decomposition holds, as arrays."""
+
+    def walk(value):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            for field in dataclasses.fields(value):
+                yield from walk(getattr(value, field.name))
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                yield from walk(item)
+        elif value is not None:
+            yield np.asarray(value)
+
+    return list(walk(list(decomposition)))
+
+
+def analyse(name, method="sample", **options):
+    shapes, settings = NETWORKS[name]
+    settings = settings | {"method": method, "measures": "degeneracy"} | options
+    if method != "sample":
+        settings.pop("samples")
+    return eiplane.analyze(weights_of(shapes), "tanh", **settings)
+
+
+@pytest.fixture
+def cut_fine(monkeypatch):
+    """Make units of the least work."""
+    monkeypatch.setattr(parallel, "SHORTEST_HERE", 0)
+    monkeypatch.setattr(parallel, "SHORTEST_AWAY", 0)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with ProcessPoolExecutor(3, mp_context=SPAWN) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("method", ["sample", "auto"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_processes_give_the_same(processes, cut_fine, name, method):
+    same(analyse(name, method, threads=1), analyse(name, method, executor=processes))
+
+
+def plainest():
+    _core.select(_core.supported()[0])
+
+
+def test_machines_of_several_kinds_give_the_same(cut_fine):
+    with ProcessPoolExecutor(2, mp_context=SPAWN, initializer=plainest) as pool:
+        for name in ("masks", "wide", "tables"):
+            same(analyse(name, threads=1), analyse(name, executor=pool))
+
+
+class Weighing(ThreadPoolExecutor):
+    """Threads that everything reaches through pickle, as another process would."""
+
+    def __init__(self):
+        super().__init__(3)
+        self.sent, self.returned = [], []
+
+    def submit(self, function, *arguments):
+        parcel = pickle.dumps((function, *arguments))
+        self.sent.append(len(parcel))
+        return super().submit(self._unpack, parcel)
+
+    def _unpack(self, parcel):
+        function, *arguments = pickle.loads(parcel)
+        result = function(*arguments)
+        self.returned.append(len(pickle.dumps(result)))
+        return result
+
+
+@pytest.mark.parametrize("measure", ["ei_parts", "sensitivity"])
+@pytest.mark.parametrize("method", ["sample", "exact"])
+def test_units_carry_no_more_than_they_need(cut_fine, method, measure):
+    shape = (200, 300)
+    options = {"method": method, "measures": measure, "bins": 8}
+    options |= {"samples": 500} if method == "sample" else {}
+    weights = weights_of([shape])
+    with Weighing() as pool:
+        away = eiplane.analyze(weights, executor=pool, **options)
+    same(eiplane.analyze(weights, threads=1, **options), away)
+    units, edges = len(pool.sent), shape[0] * shape[1]
+    assert units >= 2 * 3
+    own = 3_000 + 8 * shape[0]  # names, thresholds, biases
+    assert sum(pool.sent) <= 8 * edges + units * own
+    arrays = {"exact": 8, "sample": 24 if measure == "ei_parts" else 32}[method]
+    assert sum(pool.returned) <= arrays * edges + units * (8_000 + 8 * shape[0])
+
+
+def test_few_are_out_at_a_time(cut_fine):
+    """A large layer does not travel all at once."""
+
+    class Watched(ThreadPoolExecutor):
+        out = most = 0
+
+        def submit(self, *call):
+            Watched.out += 1
+            Watched.most = max(Watched.most, Watched.out)
+            future = super().submit(*call)
+            future.add_done_callback(self.note)
+            return future
+
+        def note(self, _):
+            Watched.out -= 1
+
+    with Watched(2) as pool, Runner(executor=pool) as runner:
+        assert runner.map(abs, range(0, -500, -1)) == list(range(500))
+    assert Watched.most <= 2 * 2 * 3
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A unit that knows where it is."""
+
+    number: int
+    folder: str = ""
+
+    @property
+    def where(self):
+        return f"outputs {self.number}..{self.number}"
+
+
+def fail_at_three(spot):
+    if spot.folder:
+        with open(os.path.join(spot.folder, str(spot.number)), "a") as file:
+            file.write("x")
+    if spot.number == 3:
+        raise ValueError("no such thing")
+    return spot.number
+
+
+@pytest.mark.parametrize("where", ["here", "short", "threads", "processes"])
+def test_an_error_names_the_unit_and_is_not_tried_again(where, processes, tmp_path):
+    units = [Spot(i, str(tmp_path)) for i in range(6)]
+    with Runner(2, processes if where == "processes" else None) as runner:
+        named = pytest.raises(ValueError, match=r"^fc1: EI_parts, outputs 3\.\.3: no such thing$")
+        with named:
+            runner.map(fail_at_three, units, "fc1: EI_parts", where == "short", where == "here")
+    assert (tmp_path / "3").read_text() == "x"
+
+
+def test_an_error_whose_message_is_not_its_own_gets_a_note():
+    def fail(_):
+        raise FileNotFoundError(2, "gone", "x.npz")
+
+    with Runner(1) as runner, pytest.raises(FileNotFoundError) as caught:
+        runner.map(fail, [0], "fc1")
+    assert caught.value.__notes__ == ["fc1, unit 1 of 1"]
+
+
+class KilledWorker(Exception):  # noqa: N818
+    """What Dask calls it, here without Dask."""
+
+
+class Losing(ThreadPoolExecutor):
+    """An executor that loses the worker of every third unit, so often."""
+
+    def __init__(self, times):
+        super().__init__(2)
+        self.times, self.calls = times, 0
+
+    def submit(self, function, task, unit, token, lost):
+        self.calls += 1
+        if unit.number % 3 == 0 and lost < self.times:
+            future = Future()
+            if unit.number == 0:
+                future.cancel()
+                future.set_running_or_notify_cancel()
+            else:
+                future.set_exception(KilledWorker("task"))
+            return future
+        return super().submit(function, task, unit, token, lost)
+
+
+def number_of(spot):
+    return spot.number
+
+
+def test_a_lost_unit_goes_to_another_worker():
+    with Losing(parallel.RETRIES) as pool, Runner(executor=pool) as runner:
+        assert runner.map(number_of, [Spot(i) for i in range(7)]) == list(range(7))
+        assert pool.calls == 7 + 3 * parallel.RETRIES
+
+
+def test_a_unit_that_every_worker_dies_of_is_given_up():
+    with (
+        Losing(99) as pool,
+        Runner(executor=pool) as runner,
+        pytest.raises(RuntimeError, match=r"^fc1, outputs 0\.\.0: its worker was lost 4 times$"),
+    ):
+        runner.map(number_of, [Spot(i) for i in range(3)], "fc1")
+
+
+def test_a_broken_pool_is_finished_here(cut_fine):
+    """Processes of a pool are killed once the first unit is done."""
+    with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
+        killed = []
+
+        def kill(done, total, what):
+            if not killed:
+                killed.extend(pool._processes)
+                os.kill(killed[0], signal.SIGKILL)
+
+        with pytest.warns(WorkerLostWarning, match="the rest of the work is done here") as caught:
+            away = analyse("wide", executor=pool, progress=kill)
+        assert len(caught) == 1
+    assert killed
+    same(analyse("wide", threads=1), away)
+
+
+def test_a_pool_that_was_shut_down_before_is_refused():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        eiplane.analyze(np.eye(3), executor=pool)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_that_loses_a_worker(cut_fine):
+    dask = pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+
+    class Watched:
+        """The client's executor, and how often units were given to it again."""
+
+        def __init__(self, client):
+            self.client, self.again = client, 0
+            self.executor = client.get_executor()
+            self._client = client
+
+        def submit(self, function, task, unit, token, lost):
+            self.again += lost > 0
+            return self.executor.submit(function, task, unit, token, lost)
+
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,  # leave it to the engine
+        "distributed.worker.daemon": True,
+    }
+    options = {"samples": 60_000}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            3, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        same(analyse("masks", threads=1), analyse("masks", executor=client.get_executor()))
+        pids = client.run(os.getpid)
+        killed = []
+
+        def kill(done, total, what):
+            if not killed:
+                busy = [w for w, keys in client.processing().items() if keys]
+                killed.append(pids[busy[0]] if busy else next(iter(pids.values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        executor = Watched(client)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", WorkerLostWarning)
+            away = analyse("wide", executor=executor, progress=kill, **options)
+        assert killed and executor.again
+    same(analyse("wide", threads=1, **options), away)
+
+
+def test_one_pool_an_analysis(cut_fine, monkeypatch):
+    made = []
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, *arguments, **options):
+            made.append(self)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Counted)
+    eiplane.analyze(weights_of([(30, 40), (20, 30)]), threads=3, method="sample", samples=9_000)
+    assert len(made) == 1
+    assert not [t for t in threading.enumerate() if t.name.startswith("eiplane")]
+
+
+def test_small_work_starts_no_thread(monkeypatch):
+    monkeypatch.setattr(parallel, "ThreadPoolExecutor", None)
+    eiplane.analyze(weights_of([(4, 5)]), samples=200, measures="degeneracy", method="sample")
+    eiplane.analyze(weights_of([(4, 5)]), measures="degeneracy")
+
+
+def test_an_error_stops_its_own_analysis_and_no_other():
+    started, go_on = threading.Event(), threading.Event()
+
+    def poll(unit):
+        flag = parallel.cancel_flag()
+        started.set()
+        go_on.wait(10)
+        return int(flag[0])
+
+    def fail(unit):
+        raise ValueError("no")
+
+    def stopped(unit):
+        if unit:
+            raise ValueError("no")
+        flag = parallel.cancel_flag()
+        for _ in range(1000):
+            if flag[0]:
+                seen.append(True)
+                return
+            time.sleep(0.01)
+
+    seen = []
+    with ThreadPoolExecutor(1) as thread, Runner(1) as runner:
+        other = thread.submit(runner.map, poll, [0])
+        started.wait(10)
+        with Runner(2) as failing, pytest.raises(ValueError, match="no"):
+            failing.map(stopped, [0, 1])
+        go_on.set()
+        assert other.result() == [0]
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "threads", "pieces"), [(0.0, 4, 1), (1e-4, 4, 1), (1.0, 4, 16), (1.0, 1, 1)]
+)
+def test_pieces(seconds, threads, pieces):
+    assert Runner(threads).pieces(seconds) == pieces
+
+
+def test_pieces_are_short_enough_to_lose():
+    with ThreadPoolExecutor(5) as pool:
+        runner = Runner(1, pool)
+        assert runner.workers == 5
+        assert runner.pieces(0.03) == 2
+        assert runner.pieces(2.0) == 20
+        assert runner.pieces(1000.0) == 500
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "[g.normal(size=(500, 2000))], method='sample', samples=2**28, measures='ei_parts'",
+        "[g.normal(size=(40, 500))], method='sample', samples=2**25, measures='sensitivity'",
+        "[g.normal(size=(60, 70))], method='sample', samples=2**31 - 1, bins=64, "
+        "measures='ei_parts'",
+        "[g.normal(size=(4000, 4000))], bins=64, measures='degeneracy'",
+    ],
+    ids=["masks", "sensitivity", "tables", "exact"],
+)
+def test_interrupt(work, threads):
+    code = f"""
+import numpy as np, eiplane
+g = np.random.default_rng(0)
+arguments = dict(threads={threads})
+print("ready", flush=True)
+eiplane.analyze({work}, **arguments)
+"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(0.7)
+        assert run.poll() is None, run.stderr.read()
+        start = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=20)
+        assert time.monotonic() - start < 2
+        assert errors.strip().endswith("KeyboardInterrupt")
+    finally:
+        run.kill()
+        run.communicate()
