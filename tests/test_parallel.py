@@ -320,9 +320,10 @@ def test_one_pool_an_analysis(cut_fine, monkeypatch):
             super().__init__(*arguments, **options)
 
     monkeypatch.setattr(parallel, "ThreadPoolExecutor", Counted)
+    before = set(threading.enumerate())
     eiplane.analyze(weights_of([(30, 40), (20, 30)]), threads=3, method="sample", samples=9_000)
     assert len(made) == 1
-    assert not [t for t in threading.enumerate() if t.name.startswith("eiplane")]
+    assert set(threading.enumerate()) <= before
 
 
 def test_small_work_starts_no_thread(monkeypatch):
