@@ -13,8 +13,8 @@
  * 1. Series. With phi the characteristic function, phi(w) = prod sinc(w a_k / 2), and
  *    w_q = (q + 1/2) h,
  *        F(s) = 1/2 + sum_q phi(w_q) sin(w_q s) / (pi (q + 1/2)),                              (2)
- *    up to P(|S - s| > 2 pi / h ... half a period, where the square wave behind (2) turns over. We take
- *    half a period = max |s| + R with P(|S| > R) below the tolerance: uniforms are strictly
+ *    up to P(|S - s| > L), L = 2 pi / h half a period, where the square wave behind (2) turns over. We
+ *    take L = max |s| + R with P(|S| > R) below the tolerance: uniforms are strictly
  *    sub-Gaussian, P(S > R) <= exp(-R^2 / (2 var S)), and |S| <= sum a_k / 2 (Hoeffding 1963;
  *    Arbel, Marchal, Nguyen 2020). Given a bin of x_A, probabilities are at most in_bins times as
  *    large. The rest after T terms: |sinc x| <= E(x) = exp(-x^2 / 6) for x^2 <= 3 (from the product
@@ -48,7 +48,8 @@
  * e, its entropy is off by at most m eta(e), eta(e) = -e log2 e (eta's modulus of continuity for
  * e < 1/e), and if they are off by V in sum, by m eta(V / m) (eta is concave). A cell is the
  * difference of F at two thresholds. I = H(Y) - mean_i H(Y | i) adds two such errors; for H(Y), whose
- * cells are known, eta's slope is the better bound where a cell is not nearly empty. Given that a sample is kept, which has probability kappa,
+ * cells are known, eta's slope is the better bound where a cell is not nearly empty. Given that a
+ * sample is kept, which has probability kappa,
  *     I = (1/kappa) [mean_i sum_c s_c p_ic log2 p_ic - sum_c s_c p_c log2 p_c]                  (6)
  * where c runs over the kept cells (s = 1) and their union (s = -1); bounded alike.
  */
@@ -76,6 +77,9 @@ enum {
 
 /* Bits that an edge may be off by before a row is done again. */
 static const double TARGET = 5e-10;
+
+/* An output that is kept more rarely than this counts as never kept: it tells nothing. */
+static const double NEVER = 1e-12;
 
 /* ---- double-double -------------------------------------------------------------------------- */
 
@@ -1073,7 +1077,7 @@ static void sort_widths(double *key, uint32_t *order, size_t n)
     }
 }
 
-static void sort_row(ei_exact *x, const row_view *v)
+static void sort_row(ei_exact *x)
 {
     size_t n = 0;
     for (size_t i = 0; i < x->n_in; i++) {
@@ -1086,7 +1090,6 @@ static void sort_row(ei_exact *x, const row_view *v)
     x->suffix[n] = 0.0;
     for (size_t i = n; i-- > 0;)
         x->suffix[i] = x->suffix[i + 1] + x->sorted[i] * x->sorted[i];
-    (void)v;
 }
 
 /* An edge on its own: F_A of (1) at every bin's centre and threshold. */
@@ -1235,7 +1238,7 @@ static void settle(const ei_exact *x, const row_view *v, row_state *state, doubl
             marginal[x->label_of[c]] = p;
     }
     double kept = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
-    state->kept = kept > 0.0 ? kept : 0.0;
+    state->kept = kept > NEVER ? kept : 0.0;
     state->entropy = row_entropy(x, v, x->mean);
 }
 
@@ -1506,7 +1509,7 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
                 return series_row(x, v, T, half_period, state, information, marginal);
         }
     }
-    sort_row(x, v);
+    sort_row(x);
     const width_set all = {x->sorted, x->suffix, n, 0, n, 0.0};
     width_set without = all;
     without.without = 0;
@@ -1559,6 +1562,8 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
 
 static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
 {
+    if (v->drops && state->kept == 0.0)
+        return 0.0;
     return bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
 }
 
@@ -1697,7 +1702,7 @@ static int row_sensitivity(ei_exact *x, const double *weight, double bias, doubl
         }
         for (size_t l = 0; l < count; l++) {
             double v = value[l];
-            if (w[l] == 0.0 || !(v > 0.0))
+            if (w[l] == 0.0 || !(v > 0.0) || mass[l] < NEVER)
                 v = 0.0;
             information[i + l] = v > most ? most : v;
             if (w[l] == 0.0) {
@@ -1707,7 +1712,7 @@ static int row_sensitivity(ei_exact *x, const double *weight, double bias, doubl
                 mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
             }
             kept[i + l] = mass[l];
-            if (mass[l] > 0.0 && mass[l] < least_kept)
+            if (mass[l] >= NEVER && mass[l] < least_kept)
                 least_kept = mass[l];
         }
         if ((i / EI_EXACT_LANES) % often == 0 && ei_cancelled(cancel))

@@ -21,11 +21,9 @@ __all__ = ["applies", "ei_parts", "output_marginals", "sensitivity"]
 
 Array = NDArray[np.float64]
 
-#: Edges of one unit of work: a few milliseconds of the cheapest of them.
-_EDGES = 1 << 16
-
-#: Edges times cells below which starting threads costs more than the work.
-_SHORT = 1 << 16
+#: Edges times cells of their tables: those of one unit of work, some ten milliseconds, and those
+#: below which starting threads costs more than the work.
+_UNIT, _SHORT = 1 << 22, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,9 @@ def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
     Returns
     -------
     Pairwise
-        With ``error_bound``, the greatest error of an edge, in bits. Where outliers are dropped, an
-        edge's information is that given that its output is kept, and 0 where it never is.
+        With ``error_bound``, the greatest error of an edge, in bits. Where outliers are dropped,
+        an edge's information is that given that its output is kept, and 0 where it is kept with a
+        probability below 1e-12. Rarely kept outputs are less exact, and the bound says so.
     """
     return _pairwise(channel, runner, parts_rows, "EI_parts")
 
@@ -148,8 +147,9 @@ def _run(
 ) -> list[Block]:
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
-    short = channel.weight.size * channel.in_bins * channel.out_bins < _SHORT
-    step = max(1, min(_EDGES // channel.n_in, -(-channel.n_out // (EACH * runner.workers))))
+    row = channel.n_in * channel.in_bins * channel.out_bins
+    short = row * channel.n_out < _SHORT
+    step = max(1, min(_UNIT // row, -(-channel.n_out // (EACH * runner.workers))))
     if short and runner.executor is None:
         step = channel.n_out
     cuts = range(0, channel.n_out, step)

@@ -327,9 +327,12 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
 
 
 def exact_information(table: Array) -> float:
-    """Return the information of equally likely rows, given that a sample is kept, in bits."""
+    """Return the information of equally likely rows, given that a sample is kept, in bits.
+
+    Kept more rarely than once in 1e12 counts as never, and is no information.
+    """
     kept = table.sum()
-    if kept <= 0.0:
+    if kept < 1e-12 * len(table):
         return 0.0
     p = table / kept
     expected = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)

@@ -198,6 +198,27 @@ def test_everything_dropped_is_no_information():
     assert (parts.edges == 0).all()
     assert (alone.edges == 0).all()
     assert parts.outlier_fraction == alone.outlier_fraction == 1.0
+    # A corner of the cube, hit once in 1e17: as good as never.
+    corner = raw_channel([1.0] * 10, 0.0, [9.9, 9.95], [-1, 0, 1], (8, 2))
+    parts = exact.ei_parts(corner, HERE)
+    assert (parts.edges == 0).all()
+    assert parts.error_bound == 0.0
+
+
+@pytest.mark.parametrize("width", [0.3, 0.03, 1e-3, 1e-5])
+def test_rarely_kept_outputs(width):
+    """What is kept is rare: errors weigh more, and the bound says so."""
+    row, bins = [1.0, -0.7, 0.4, 0.9, 0.6], (8, 4)
+    edges = 1.1 + width * np.linspace(-0.5, 0.5, 5)
+    channel = raw_channel(row, 0.0, edges, [-1, 0, 1, 2, 3, -1], bins)
+    parts = exact.ei_parts(channel, HERE)
+    for input_ in range(5):
+        wanted = reference.exact_information(reference.exact_table(channel, 0, input_))
+        error = abs(parts.edges[0, input_] - wanted)
+        assert error <= parts.error_bound
+        assert error <= BITS
+    if width > 0.01:
+        assert parts.error_bound <= BITS
 
 
 def test_reference_against_mpmath():
