@@ -1,0 +1,72 @@
+"""The experiments of the paper, repeated: ``eiplane reproduce NAME``.
+
+Mattsson, Michaud and Hoel, *Examining the causal structures of deep neural networks using
+information theory*, Entropy 22(12), 1429 (2020). The protocols are the authors'; the code is new.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+from ..progress import progress_bar
+
+__all__ = ["EXPERIMENTS", "reproduce"]
+
+#: Where each experiment is, and its function: ``run(folder, quick, data, tell) -> summary``.
+EXPERIMENTS = {
+    "toy": ("toy", "run_toy"),
+    "convergence": ("convergence", "run_convergence"),
+    "iris": ("learning", "run_iris"),
+    "digits": ("learning", "run_digits"),
+    "mnist": ("learning", "run_mnist"),
+    "ablation": ("ablation", "run_ablation"),
+    "memorization": ("memorization", "run_memorization"),
+}
+
+
+def reproduce(
+    name: str,
+    out: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    data: str | os.PathLike[str] | None = None,
+) -> str:
+    """Repeat an experiment.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`EXPERIMENTS`.
+    out : path-like
+        A folder, for the data (JSON lines), the figures (PNG and PDF) and ``summary.md``. An
+        experiment that was interrupted continues from what is there.
+    quick : bool
+        A small version, to see it work: too few epochs or samples to conclude anything.
+    data : path-like, optional
+        The folder of MNIST's IDX files, for ``mnist`` and ``ablation``.
+
+    Returns
+    -------
+    str
+        The summary.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch, scikit-learn or matplotlib is missing (``pip install "eiplane[reproduce]"``).
+    ValueError
+        For an unknown name, missing data, or a folder that holds something else.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"no experiment {name!r}; there are {', '.join(sorted(EXPERIMENTS))}")
+    module, function = EXPERIMENTS[name]
+    run = getattr(importlib.import_module(f".{module}", __name__), function)
+    writing = importlib.import_module(".writing", __name__)
+    folder = Path(out)
+    if data is not None and not Path(data).is_dir():
+        raise ValueError(f"--data {data}: no such folder")
+    writing.claim(folder, name, quick)
+    with progress_bar() as tell:
+        return str(run(folder, quick, None if data is None else Path(data), tell))

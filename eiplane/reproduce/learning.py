@@ -1,0 +1,188 @@
+"""Networks that learn Iris, scikit-learn's digits, MNIST: their way through the causal plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..history import History
+from ..parallel import Progress
+from ..plot import history as draw_history
+from .data import Task, digits, iris, mnist
+from .measuring import differentiation, follow
+from .pictures import means, runs_side_by_side
+from .training import Protocol, Snapshots, trained
+from .writing import keep_figure, markdown_table, write_summary
+
+__all__ = ["IRIS", "Run", "digits_protocols", "learn", "mnist_protocols", "run_digits", "run_iris",
+           "run_mnist"]  # fmt: skip
+
+#: The paper's: one seed for all three runs.
+IRIS = Protocol((4, 5, 5, 3), epochs=4000, batch=10, every=50, seeds=(0, 0, 0), shared=True)
+
+_SHAPES = ((25, 6, 5), (25, 6, 6, 6, 5), (25, 6, 6, 6, 6, 6, 5))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A network's training, measured.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    snapshots : Snapshots
+    histories : list of History
+        One a run.
+    """
+
+    protocol: Protocol
+    snapshots: Snapshots
+    histories: list[History]
+
+
+def mnist_protocols() -> list[Protocol]:
+    """Return the paper's networks for MNIST: shallow, middle, deep, and two more activations."""
+    return [Protocol(sizes) for sizes in _SHAPES] + [
+        Protocol(_SHAPES[1], activation, every=20) for activation in ("tanh", "relu")
+    ]
+
+
+def digits_protocols() -> list[Protocol]:
+    """Return the same for scikit-learn's digits, with more epochs, as there are fewer images."""
+    return [replace(p, epochs=2000, every=4 * p.every) for p in mnist_protocols()]
+
+
+def learn(
+    protocol: Protocol, task: Task, folder: Path, tell: Progress | None, prefix: str = ""
+) -> Run:
+    """Train a network and measure it on its way, continuing what is in the folder."""
+    name = f"{prefix}{protocol.name}"
+    snapshots = trained(protocol, task, folder / f"{name}-weights.npz", tell)
+    return Run(protocol, snapshots, follow(snapshots, protocol, folder, tell, prefix=prefix))
+
+
+def run_iris(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
+    """Repeat the Iris experiment; see :func:`eiplane.reproduce.reproduce`."""
+    protocol = replace(IRIS, epochs=1500, every=300) if quick else IRIS
+    task = iris(seed=0)
+    run = learn(protocol, task, folder, tell)
+    _draw(run, folder, "Iris")
+    return write_summary(folder, _summary("iris", task, [run], _IRIS_SEEN))
+
+
+def run_digits(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
+    """Repeat the MNIST experiment on scikit-learn's digits."""
+    protocols = digits_protocols()
+    if quick:
+        protocols = [replace(protocols[1], epochs=400, every=100, seeds=(1, 2))]
+    return _run_images("digits", digits(seed=0), protocols, folder, tell)
+
+
+def run_mnist(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
+    """Repeat the MNIST experiment.
+
+    Raises
+    ------
+    ValueError
+        If no folder of IDX files is given.
+    """
+    if data is None:
+        raise ValueError("mnist needs the folder of MNIST's IDX files: --data DIR")
+    protocols = mnist_protocols()
+    if quick:
+        protocols = [replace(protocols[1], epochs=60, every=20, seeds=(1, 2))]
+    return _run_images("mnist", mnist(data), protocols, folder, tell)
+
+
+def _run_images(
+    name: str, task: Task, protocols: Sequence[Protocol], folder: Path, tell: Progress | None
+) -> str:
+    runs = []
+    for protocol in protocols:
+        runs.append(learn(protocol, task, folder, tell))
+        _draw(runs[-1], folder, "MNIST" if name == "mnist" else "digits")
+    return write_summary(folder, _summary(name, task, runs, _MNIST_SEEN))
+
+
+def _draw(run: Run, folder: Path, title: str) -> None:
+    name = run.protocol.name
+    keep_figure(runs_side_by_side(run.histories, f"{title}, {name}"), folder, f"{name}-plane")
+    keep_figure(draw_history(run.histories[0]), folder, f"{name}-history")
+    wanted = ["phi", "ei", "ei_parts", "test_accuracy"]
+    known = [q for q in wanted if q in run.histories[0].quantities + run.histories[0].metrics]
+    keep_figure(means({f"{title}, {name}": run.histories}, known), folder, f"{name}-phi")
+
+
+_IRIS_SEEN = """The paper saw the layers of the Iris network move alike, with little differentiation
+between them, and the integrated information change during training."""
+
+_MNIST_SEEN = """The paper saw the layers of networks that learn MNIST differentiate in the causal
+plane, more than those of the Iris network, and layers that a task does not need (of the deeper
+network) differentiate less."""
+
+
+def _summary(name: str, task: Task, runs: Sequence[Run], seen: str) -> str:
+    parts = [f"# {name}", f"{task.note}.", "## What the paper saw", seen, "## What was found"]
+    for run in runs:
+        parts += [f"### {run.protocol.name}", _found(run)]
+    if len(runs) > 1:
+        parts += ["### Differentiation of the layers", _compared(runs)]
+    return "\n\n".join(parts)
+
+
+def _found(run: Run) -> str:
+    last = {k: v[-1] for k, v in run.snapshots.metrics.items()}
+    accuracy = ", ".join(f"{v:.1%}" for v in last["test_accuracy"])
+    quantities = ["sensitivity", "ei_parts", "degeneracy", "ei", "phi", "outlier_fraction"]
+    known = [q for q in quantities if q in run.histories[0].quantities]
+    rows = []
+    for layer in run.histories[0].layers:
+        start = [np.mean([h.values(layer, q)[0] for h in run.histories]) for q in known]
+        end = [np.mean([h.values(layer, q)[-1] for h in run.histories]) for q in known]
+        cells = [f"{a:.2f} → {b:.2f}" for a, b in zip(start, end, strict=True)]
+        rows.append([layer, *cells])
+    lines = [
+        f"{len(run.histories)} runs of {run.protocol.epochs:,} epochs; test accuracy {accuracy}. "
+        "Bits, from the start to the end, means over the runs:",
+        markdown_table(["layer", *known], rows),
+    ]
+    moved = [differentiation(h) for h in run.histories]
+    lines.append(
+        "Between the ways of two layers lies an angle of "
+        + _listed([m["angle"] for m in moved], "°", 0)
+        + "; their changes end "
+        + _listed([m["distance"] for m in moved], " bits an edge", 2)
+        + " apart, "
+        + _listed([m["spread"] for m in moved], "", 2)
+        + " of the mean change (a number a run)."
+    )
+    if "phi" in known:
+        lines.append(_phi(run))
+    return "\n\n".join(lines)
+
+
+def _phi(run: Run) -> str:
+    words = []
+    for layer in run.histories[0].layers:
+        values = np.mean([h.values(layer, "phi") for h in run.histories], axis=0)
+        top, low = int(np.nanargmax(values)), int(np.nanargmin(values))
+        words.append(
+            f"{layer} greatest at epoch {run.snapshots.epochs[top]:,} ({values[top]:.2f}) and "
+            f"least at {run.snapshots.epochs[low]:,} ({values[low]:.2f})"
+        )
+    return "The mean phi is of " + "; of ".join(words) + "."
+
+
+def _compared(runs: Sequence[Run]) -> str:
+    rows = []
+    for run in runs:
+        moved = [differentiation(h) for h in run.histories]
+        rows.append([run.protocol.name, *(float(np.mean([m[k] for m in moved])) for k in moved[0])])
+    return markdown_table(["network", "angle (°)", "distance (bits an edge)", "spread"], rows)
+
+
+def _listed(values: Sequence[float], unit: str, digits: int) -> str:
+    return ", ".join(f"{v:.{digits}f}" for v in values) + unit

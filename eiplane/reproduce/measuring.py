@@ -1,0 +1,129 @@
+"""Measuring the snapshots of a training, run by run, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..history import History
+from ..layer import Layer
+from ..parallel import Progress
+from ..track import Tracker
+from .training import Protocol, Snapshots
+
+__all__ = ["differentiation", "follow", "layers_of", "options_for"]
+
+
+def options_for(activation: str) -> dict[str, Any]:
+    """Return the paper's options for networks of an activation.
+
+    Parameters
+    ----------
+    activation : str
+
+    Returns
+    -------
+    dict
+        8 bins; what is out of range is dropped. Ranges: sigmoid and ReLU 0..1 on both sides, tanh
+        -1..1 but for the network's input.
+    """
+    ranges = {"sigmoid": (0.0, 1.0), "relu": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+    return {
+        "activation": activation,
+        "bins": 8,
+        "in_range": (0.0, 1.0),
+        "out_range": ranges[activation],
+        "outliers": "drop",
+    }
+
+
+def layers_of(weights: list[NDArray[np.float32]], activation: str) -> list[Layer]:
+    """Return a network's layers, called ``layer 1``, ``layer 2``, ..."""
+    return [Layer(w, None, activation, f"layer {i + 1}") for i, w in enumerate(weights)]  # type: ignore[arg-type]
+
+
+def follow(
+    snapshots: Snapshots,
+    protocol: Protocol,
+    folder: Path,
+    tell: Progress | None = None,
+    *,
+    prefix: str = "",
+) -> list[History]:
+    """Measure every snapshot of every run.
+
+    Parameters
+    ----------
+    snapshots : Snapshots
+    protocol : Protocol
+    folder : pathlib.Path
+        Gets ``<network>-run<i>.jsonl``; records that are there already are not measured again.
+    tell : Progress, optional
+        Told after every snapshot.
+    prefix : str
+        Before the files' names.
+
+    Returns
+    -------
+    list of History
+        One a run.
+    """
+    histories = []
+    options = options_for(protocol.activation)
+    options.pop("activation")
+    total = snapshots.runs * len(snapshots.epochs)
+    for run in range(snapshots.runs):
+        held: list[Layer] = []
+        path = folder / f"{prefix}{protocol.name}-run{run + 1}.jsonl"
+        with Tracker(lambda held=held: held, path, progress=False, **options) as tracker:  # type: ignore[misc]
+            known = set(tracker.steps)
+            for i, epoch in enumerate(snapshots.epochs.tolist()):
+                if epoch not in known:
+                    held[:] = layers_of(snapshots.network(i, run), protocol.activation)
+                    metrics = {k: float(v[i, run]) for k, v in snapshots.metrics.items()}
+                    tracker.record(epoch, **metrics)
+                if tell is not None:
+                    done = run * len(snapshots.epochs) + i + 1
+                    tell(done, total, f"measure {protocol.name}")
+            histories.append(History(tracker.history, f"run {run + 1}"))
+    return histories
+
+
+def differentiation(history: History) -> dict[str, float]:
+    """Say how differently the layers of a run move in the causal plane.
+
+    Layers of different sizes lie apart from the start, so it is their movement that is compared, in
+    bits an edge.
+
+    Parameters
+    ----------
+    history : History
+
+    Returns
+    -------
+    dict of str to float
+        ``angle``, the mean angle between the ways of two layers from start to end, in degrees, and
+        ``distance``, how far apart two layers' changes end, a mean in bits an edge; ``spread``, that
+        distance divided by the mean length of the changes.
+    """
+    changes = []
+    for name in history.layers:
+        layer = next(entry for entry in history[0].layers if entry["name"] == name)
+        edges = layer["n_in"] * layer["n_out"]
+        points = np.stack([history.values(name, q) for q in ("degeneracy", "sensitivity")], axis=1)
+        changes.append((points[-1] - points[0]) / edges)
+    angles, distances = [], []
+    for i, a in enumerate(changes):
+        for b in changes[:i]:
+            cosine = a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300)
+            angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+            distances.append(np.linalg.norm(a - b))
+    length = np.mean([np.linalg.norm(c) for c in changes])
+    return {
+        "angle": float(np.mean(angles)) if angles else 0.0,
+        "distance": float(np.mean(distances)) if distances else 0.0,
+        "spread": float(np.mean(distances) / length) if distances else 0.0,
+    }

@@ -1,0 +1,81 @@
+"""Figures that several experiments share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..extras import require
+from ..history import History
+from ..plot import trajectory
+from ..plot.style import LABELS, QUIET, looks, tidy
+
+__all__ = ["means", "runs_side_by_side", "sheet"]
+
+
+def sheet(rows: int, columns: int, size: tuple[float, float], **options: Any) -> Any:
+    """Return the axes of a new figure, shape (rows, columns), each of that many inches."""
+    pyplot = require("matplotlib.pyplot", "plot")
+    return pyplot.subplots(
+        rows, columns, figsize=(size[0] * columns, size[1] * rows), squeeze=False,
+        layout="constrained", **options,
+    )[1]  # fmt: skip
+
+
+def runs_side_by_side(histories: Sequence[History], title: str) -> Any:
+    """Draw the causal planes of runs of one network, on the same scales."""
+    axes = sheet(1, len(histories), (4.6, 4.6))[0]
+    for history, ax in zip(histories, axes, strict=True):
+        trajectory(history, ax)
+        ax.set_title(history.name or "", fontsize=10, pad=8)
+    axes[0].figure.suptitle(title, fontsize=12)
+    return axes
+
+
+def means(
+    groups: Mapping[str, Sequence[History]], quantities: Sequence[str], unit: str = "epoch"
+) -> Any:
+    """Draw means over runs, and the range from the least to the greatest, of every layer.
+
+    Parameters
+    ----------
+    groups : mapping of name to runs
+        A row of panels each, of runs with the same steps.
+    quantities : sequence of str
+        A column each; a metric's name too.
+    unit : str
+        What a step is.
+
+    Returns
+    -------
+    ndarray of Axes, shape (groups, quantities)
+    """
+    axes = sheet(len(groups), len(quantities), (3.9, 2.9))
+    for (title, runs), row in zip(groups.items(), axes, strict=True):
+        layers = runs[0].layers
+        for quantity, ax in zip(quantities, row, strict=True):
+            if quantity in runs[0].metrics:
+                values = np.array([run.metric(quantity) for run in runs])
+                _band(ax, runs[0].steps, values, "#222222", "-", None)
+                ax.set_ylabel(quantity.replace("_", " "))
+            else:
+                for name, look in zip(layers, looks(len(layers)), strict=True):
+                    values = np.array([run.values(name, quantity) for run in runs])
+                    _band(ax, runs[0].steps, values, look.color, look.line, name)
+                ax.set_ylabel(LABELS[quantity])
+            if quantity == "phi":
+                ax.axhline(0.0, color="#555555", lw=0.8, zorder=1)
+            ax.grid(axis="y", color=QUIET, lw=0.5)
+            ax.tick_params(labelsize=8.5)
+            ax.set_xlabel(unit)
+            tidy(ax)
+        row[0].set_title(title, fontsize=10, loc="left")
+        row[-1].legend(frameon=False, fontsize=8, handlelength=3.2)
+    return axes
+
+
+def _band(ax: Any, steps: Any, values: Any, color: str, line: Any, label: str | None) -> None:
+    ax.plot(steps, values.mean(axis=0), color=color, ls=line, lw=1.6, label=label)
+    ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)

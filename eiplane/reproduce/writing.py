@@ -1,0 +1,62 @@
+"""The folder of an experiment: its figures and its summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import write_whole
+from ..plot import save_figure
+
+__all__ = ["claim", "keep_figure", "markdown_table", "write_summary"]
+
+
+def claim(folder: Path, name: str, quick: bool) -> None:
+    """Make the folder, and see that it is of no other experiment.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    name : str
+    quick : bool
+
+    Raises
+    ------
+    ValueError
+        If it holds another one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / "experiment.json"
+    expected = {"experiment": name, "quick": quick}
+    if mark.exists():
+        found = json.loads(mark.read_text())
+        if found != expected:
+            raise ValueError(
+                f"{folder} holds the experiment {found.get('experiment')}"
+                f"{' (quick)' * bool(found.get('quick'))}; give another folder with --out"
+            )
+        return
+    if any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty, and no experiment's; give another with --out")
+    write_whole(mark, lambda file: file.write(json.dumps(expected).encode()))
+
+
+def keep_figure(drawn: Any, folder: Path, name: str) -> None:
+    """Write a figure as PNG and as PDF."""
+    save_figure(drawn, folder / f"{name}.pdf")
+    save_figure(drawn, folder / f"{name}.png", dpi=130)
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table in Markdown; numbers with three decimals."""
+    cells = [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    lines = [list(headings), ["---"] * len(headings), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_summary(folder: Path, text: str) -> str:
+    """Write ``summary.md`` and return it."""
+    write_whole(folder / "summary.md", lambda file: file.write((text.strip() + "\n").encode()))
+    return text.strip()
