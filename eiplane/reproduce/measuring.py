@@ -106,8 +106,8 @@ def differentiation(history: History) -> dict[str, float]:
     -------
     dict of str to float
         ``angle``, the mean angle between the ways of two layers from start to end, in degrees, and
-        ``distance``, how far apart two layers' changes end, a mean in bits an edge; ``spread``, that
-        distance divided by the mean length of the changes.
+        ``distance``, how far apart two layers' changes end, a mean in bits an edge; ``spread``,
+        that distance divided by the mean length of the changes.
     """
     changes = []
     for name in history.layers:

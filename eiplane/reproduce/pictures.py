@@ -72,7 +72,9 @@ def means(
             ax.set_xlabel(unit)
             tidy(ax)
         row[0].set_title(title, fontsize=10, loc="left")
-        row[-1].legend(frameon=False, fontsize=8, handlelength=3.2)
+        labelled = [ax for ax in row if ax.get_legend_handles_labels()[1]]
+        if labelled:
+            labelled[-1].legend(frameon=False, fontsize=8, handlelength=3.2)
     return axes
 
 

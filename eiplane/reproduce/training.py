@@ -238,4 +238,6 @@ def _scores(torch: Any, weights: list[Any], f: Any, task: Task) -> list[tuple[fl
             columns[f"{part}_loss"] = ((output - target) ** 2).sum(dim=(1, 2)) / len(x)
             right = output.argmax(dim=2) == torch.from_numpy(label)
             columns[f"{part}_accuracy"] = right.double().mean(dim=1)
-    return [tuple(float(v) for v in run) for run in zip(*(columns[m] for m in METRICS), strict=True)]
+    return [
+        tuple(float(v) for v in run) for run in zip(*(columns[m] for m in METRICS), strict=True)
+    ]
