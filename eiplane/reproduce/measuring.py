@@ -78,7 +78,7 @@ def follow(
     for run in range(snapshots.runs):
         held: list[Layer] = []
         path = folder / f"{prefix}{protocol.name}-run{run + 1}.jsonl"
-        with Tracker(lambda held=held: held, path, progress=False, **options) as tracker:  # type: ignore[misc]
+        with Tracker(lambda held=held: held, path, progress=False, **options) as tracker:
             known = set(tracker.steps)
             for i, epoch in enumerate(snapshots.epochs.tolist()):
                 if epoch not in known:

@@ -47,8 +47,9 @@ def _summary(task: Task, protocol: Protocol, runs: Mapping[str, Sequence[History
     parts = [
         "# memorization",
         f"A {protocol.name} sigmoid network learns {_EXAMPLES} of scikit-learn's digits 0 to 4 "
-        f"(5x5), {protocol.epochs:,} epochs at a rate of {protocol.rate:g}, batches of {protocol.batch}, "
-        f"{len(protocol.seeds)} runs: once with their true labels, once with shuffled ones.",
+        f"(5x5), {protocol.epochs:,} epochs at a rate of {protocol.rate:g}, batches "
+        f"of {protocol.batch}, {len(protocol.seeds)} runs: once with their true labels, once with "
+        "shuffled ones.",
         "## What the paper asked",
         "The authors left open whether a network that is made to memorize, by shuffled labels, "
         "gets another causal structure than one that can generalize.",

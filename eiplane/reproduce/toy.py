@@ -127,14 +127,13 @@ def fine_bin_limit(activation: str) -> float:
     """
     x = (np.arange(4000) + 0.5) / 4000
     if activation == "sigmoid":
-        slopes = lambda w: 0.25 * w / np.cosh(0.5 * w * x) ** 2  # noqa: E731
-        weights = np.arange(2.0, 3.5, 0.002)
+        weights, steepest, decay = np.arange(2.0, 3.5, 0.002), 0.25, 0.5
     else:
-        slopes = lambda w: w / np.cosh(w * x) ** 2  # noqa: E731
-        weights = np.arange(0.9, 1.9, 0.002)
+        weights, steepest, decay = np.arange(0.9, 1.9, 0.002), 1.0, 1.0
+    slopes = steepest * weights[:, None] / np.cosh(decay * weights[:, None] * x) ** 2
     spans = np.linspace(1e-3, 2.0, 2000)
     cost = np.array([_straddling(s) for s in spans])
-    value = [np.log2(slopes(w)).mean() - np.interp(slopes(w), spans, cost).mean() for w in weights]
+    value = np.log2(slopes).mean(axis=1) - np.interp(slopes, spans, cost).mean(axis=1)
     return float(weights[int(np.argmax(value))])
 
 
@@ -366,11 +365,12 @@ def _summary(
     return "\n\n".join(
         [
             "# toy",
-            "Networks of two neurons (A→B) and three (A,B→C). Ranges 0..1, but -1..1 for tanh; what "
-            "is out of ReLU's range is dropped. Everything here is computed without sampling.",
+            "Networks of two neurons (A→B) and three (A,B→C). Ranges 0..1, but -1..1 for tanh; "
+            "what is out of ReLU's range is dropped. Everything here is computed without sampling.",
             "## What the paper saw",
-            "EI is greatest at a weight of moderate size and vanishes as weights grow, for sigmoid; "
-            "the maximum moves to e for sigmoid, towards coth 1 for tanh, and is at 1 for ReLU.",
+            "EI is greatest at a weight of moderate size and vanishes as weights grow, for "
+            "sigmoid; the maximum moves to e for sigmoid, towards coth 1 for tanh, and is at 1 for "
+            "ReLU.",
             "## What was found",
             "A→B (with one edge, EI and EI_parts are the same), in bits:",
             tables,
