@@ -148,7 +148,7 @@ def test_bad_weights(weights, kind, message):
 
 
 def test_input_size_is_for_modules():
-    with pytest.raises(ValueError, match="torch modules"):
+    with pytest.raises(ValueError, match="torch modules and ONNX"):
         to_network(W1, ExtractOptions(input_size=(3,)))
 
 

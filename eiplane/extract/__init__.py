@@ -69,9 +69,13 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         from .modules import from_module
 
         return from_module(weights, options)
+    if isinstance(weights, str | os.PathLike) and str(weights).lower().endswith(".onnx"):
+        from .tensors import from_path
+
+        return from_path(Path(weights), options)
     if options.input_size is not None or options.input_data is not None:
         raise ValueError(
-            "input_size and input_data are for torch modules; leave them out for "
+            "input_size and input_data are for torch modules and ONNX graphs; leave them out for "
             f"{type(weights).__name__}"
         )
     if isinstance(weights, str | os.PathLike):

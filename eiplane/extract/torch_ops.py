@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .tables import words
+
 __all__ = [
     "BOUNDED",
     "CARRIES",
@@ -17,12 +19,8 @@ __all__ = [
 ]
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 #: Every entry of the result depends on one entry of each operand.
-ELEMENTWISE = _words(
+ELEMENTWISE = words(
     """
     relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish sigmoid hardsigmoid
     logsigmoid log_sigmoid tanh hardtanh hardswish softplus softsign tanhshrink hardshrink
@@ -42,7 +40,7 @@ ELEMENTWISE = _words(
 )
 
 #: Entries come in another order or shape, or some of them.
-MOVES = _words(
+MOVES = words(
     """
     view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t
     adjoint squeeze unsqueeze expand expand_as repeat tile repeat_interleave contiguous
@@ -58,10 +56,10 @@ MOVES = _words(
 MOVING_PROPERTIES = frozenset(["T", "mT", "H", "mH", "data", "real"])
 
 #: Several tensors become one.
-JOINS = _words("cat concat concatenate stack hstack vstack dstack column_stack row_stack")
+JOINS = words("cat concat concatenate stack hstack vstack dstack column_stack row_stack")
 
 #: The result is the operand, as far as a measurement in use goes.
-KEEPS = _words(
+KEEPS = words(
     """
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout
     feature_alpha_dropout detach native_dropout to float double half bfloat16 type type_as
@@ -70,7 +68,7 @@ KEEPS = _words(
 )
 
 #: The results stay in the range of the operands.
-CARRIES = _words(
+CARRIES = words(
     """
     interpolate upsample upsample_nearest upsample_bilinear grid_sample mean nanmean amax
     amin max min median lp_pool2d fractional_max_pool2d max_unpool2d pad constant_pad_nd
@@ -78,7 +76,7 @@ CARRIES = _words(
 )
 
 #: What they take is used as it is: a layer before them is linear.
-MIXES = _words(
+MIXES = words(
     """
     softmax log_softmax gumbel_softmax softmin layer_norm group_norm instance_norm
     local_response_norm rms_norm normalize scaled_dot_product_attention matmul __matmul__
@@ -95,7 +93,7 @@ MIXES = _words(
 )
 
 #: They take no values out of a tensor that go on through the network.
-SILENT = _words(
+SILENT = words(
     """
     size dim numel nelement stride is_floating_point is_complex is_contiguous storage_offset
     item tolist element_size data_ptr get_device __len__ __bool__ __hash__ __repr__ __str__

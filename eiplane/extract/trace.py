@@ -230,7 +230,11 @@ def recognise(values: NDArray[Any]) -> str | None:
 
 
 def _short(x: float) -> str:
-    return f"{x:.12g}" if math.isfinite(x) else "0"
+    if not math.isfinite(x):
+        return "0"
+    # 0.3 that went through single precision is 0.3 again.
+    short = f"{x:.7g}"
+    return short if abs(float(short) - x) <= 6e-8 * abs(x) else f"{x:.12g}"
 
 
 def _affine(values: NDArray[Any]) -> tuple[float, float] | None:
@@ -477,14 +481,15 @@ class Trace:
         parts: list[Part] = []
         codes: list[Codes | None] = []
         for info in infos:
-            if info.codes is not None:
-                shift = len(parts) * _STRIDE
-                parts += info.parts
-                codes.append(
-                    np.where(info.codes < 0, -1, info.codes + shift) if shift else info.codes
-                )
-            else:
+            if info.codes is None:
                 codes.append(None)
+                continue
+            places = []
+            for part in info.parts:
+                place = next((k for k, p in enumerate(parts) if p is part), len(parts))
+                parts += [part] if place == len(parts) else []
+                places.append(place)
+            codes.append(_renumbered(info.codes, places))
         bounds = infos[0].bounds if len({i.bounds for i in infos}) == 1 else None
         dynamic = any(i.dynamic for i in infos)
         kept = tuple(parts)
@@ -669,6 +674,14 @@ class _Made:
 
 def _like(result: Any, make: Callable[[Any], Info]) -> Any:
     return [make(c) for c in result] if isinstance(result, list | tuple) else make(result)
+
+
+def _renumbered(codes: Codes, places: list[int]) -> Codes:
+    """Return the codes with other numbers for the parts."""
+    if places == list(range(len(places))):
+        return codes
+    part = np.where(codes < 0, 0, codes // _STRIDE)
+    return np.where(codes < 0, -1, np.array(places)[part] * _STRIDE + codes % _STRIDE)
 
 
 def _contents(info: Info) -> list[tuple[Part, NDArray[np.intp]]]:
