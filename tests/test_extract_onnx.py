@@ -203,6 +203,9 @@ def test_bad_graphs(tmp_path):
         for word in words:
             assert word in str(caught.value)
 
+    for content in (b"\x00" * 100, b"hello, world", b"{}", rng.bytes(3000)):
+        path.write_bytes(content)
+        problem()
     graph(path, nodes, {"w": W})
     whole = path.read_bytes()
     assert len(to_network(path).network) == 1

@@ -53,7 +53,7 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
         For a file that is no whole graph, or a graph without layers.
     """
     if options.activation is not None:
-        raise ValueError("an ONNX graph brings its own activations; leave activation out")
+        raise ValueError(f"{path}: an ONNX graph brings its own activations; leave activation out")
     onnx = require("onnx", "onnx")
     model = _load(onnx, path)
     require("onnx.reference", "onnx")
