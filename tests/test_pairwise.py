@@ -188,7 +188,7 @@ def test_bounded_memory():
     import subprocess
     import sys
 
-    code = """
+    code = r"""
 import re, numpy as np, eiplane
 w = np.random.default_rng(0).normal(size=(256, 784)) / 28
 d = eiplane.analyze(w, bins=64, method="sample", samples=2000, measures="degeneracy")
