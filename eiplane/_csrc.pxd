@@ -1,5 +1,5 @@
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "ei_common.h" nogil:
@@ -105,3 +105,46 @@ cdef extern from "ei_exact.h" nogil:
         double *outside
     int ei_exact_parts(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
     int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
+
+
+cdef extern from "ei_joint.h" nogil:
+    ctypedef struct ei_budget:
+        int64_t left
+
+    ctypedef struct ei_counter:
+        size_t words
+        unsigned dense
+        uint64_t n
+        uint64_t *entries
+        ei_budget *budget
+    int ei_counter_open(ei_counter *, size_t, unsigned, ei_budget *)
+    void ei_counter_close(ei_counter *)
+    int ei_counter_add(ei_counter *, const uint64_t *, size_t, size_t, const uint64_t *, size_t, uint32_t *)
+
+    ctypedef struct ei_rows:
+        size_t n
+        const int32_t *rows
+    size_t ei_rows_words(const ei_channel *, const ei_rows *, unsigned *)
+
+    ctypedef struct ei_joint_job:
+        uint64_t key
+        uint32_t purpose
+        uint64_t first, count
+        size_t n_sets
+        const ei_rows *sets
+        size_t n_pairs
+        const int32_t *pairs
+    int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
+
+    ctypedef struct ei_cells_job:
+        uint64_t key
+        uint32_t purpose
+        uint64_t first, count
+        const uint8_t *given
+        size_t n_strata
+        const int32_t *strata
+        uint32_t draws, attempts
+        ei_rows outputs
+        size_t n_levels
+        const double *gains
+    int ei_joint_cells(const ei_channel *, const ei_cells_job *, double *, double *, double *, uint32_t *, uint8_t *, uint64_t *, ei_cancel)

@@ -1,0 +1,88 @@
+/* Counting whole binned vectors, and the entropy of outputs within cells of the inputs.
+ *
+ * A vector is a set of rows: row r < n_in is the bin of input r, row n_in + o the bin of output o.
+ * Its bins are packed into 64-bit words and counted by the exact words: no two vectors are merged.
+ */
+#ifndef EI_JOINT_H
+#define EI_JOINT_H
+
+#include "ei_channel.h"
+
+/* Bytes that counters may still take. One thread at a time. */
+typedef struct {
+    int64_t left;
+} ei_budget;
+
+/* Vectors and how often they occurred, in order of first appearance. */
+typedef struct {
+    size_t words;      /* 64-bit words of a vector */
+    unsigned dense;    /* above 0: one word below 2^dense, looked up in a table; else hashed */
+    uint64_t n;        /* distinct vectors */
+    uint64_t capacity; /* of entries */
+    uint64_t *entries; /* n x (words + 1): the vector, how often it occurred */
+    void *slots;       /* dense: uint32_t id + 1; hashed: hash's high half, id + 1 */
+    uint64_t n_slots;  /* hashed: a power of two, more than twice n */
+    ei_budget *budget;
+} ei_counter;
+
+/* An empty counter. words >= 1; dense <= 24, and 0 unless words is 1. The budget outlives it. */
+int ei_counter_open(ei_counter *counter, size_t words, unsigned dense, ei_budget *budget);
+void ei_counter_close(ei_counter *counter);
+
+/* Count n vectors, each `weights[i]` times (NULL: once). Word w of vector i is keys[w * ld + i * step].
+ * ids, if not NULL, gets the vectors' positions. EI_ELIMIT: the budget would not do; the counter is
+ * then only fit to be closed. EI_EOVERFLOW: 2^32 - 1 distinct vectors. */
+int ei_counter_add(ei_counter *counter, const uint64_t *keys, size_t ld, size_t step,
+                   const uint64_t *weights, size_t n, uint32_t *ids);
+
+/* A set of rows that makes up a vector. */
+typedef struct {
+    size_t n;
+    const int32_t *rows;
+} ei_rows;
+
+/* Words of a vector of these rows; *bits (if not NULL) gets the bits in use of a single word. */
+size_t ei_rows_words(const ei_channel *channel, const ei_rows *rows, unsigned *bits);
+
+typedef struct {
+    uint64_t key;
+    uint32_t purpose;
+    uint64_t first, count; /* samples; first a multiple of 64 */
+    size_t n_sets;
+    const ei_rows *sets;
+    size_t n_pairs;
+    const int32_t *pairs; /* n_pairs x 2: sets to be counted together */
+} ei_joint_job;
+
+/* Count the vectors of every set and pair of sets. A sample of which any output is dropped is left
+ * out. sets[i] has ei_rows_words words; a pair has one, position in the first counter << 32 |
+ * position in the second one.
+ * margins: n_out x out_bins, or NULL. *kept: samples counted. *outside: samples of which any output
+ * lies outside its range. All are added to. */
+int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counter *sets,
+                   ei_counter *pairs, uint64_t *margins, uint64_t *kept, uint64_t *outside,
+                   ei_cancel cancel);
+
+typedef struct {
+    uint64_t key;
+    uint32_t purpose;       /* of the cells; purpose + 1 of the draws within them */
+    uint64_t first, count;  /* cells; first a multiple of 64 */
+    const uint8_t *given;   /* n_in: whether the cell holds this input; the others are free */
+    size_t n_strata;        /* inputs whose bins the number of the cell decides */
+    const int32_t *strata;  /* which; in_bins^n_strata below 2^63 */
+    uint32_t draws;         /* a cell, 16 .. 2^16, a power of two */
+    uint32_t attempts;      /* at most this many times `draws` where samples are dropped */
+    ei_rows outputs;        /* rows from n_in on */
+    size_t n_levels;
+    const double *gains;    /* n_levels x draws: what the (c + 1)th occurrence of a vector adds */
+} ei_cells_job;
+
+/* For every cell: draw inside it until `draws` samples are kept, and add up the gains of the output
+ * vector (whole: cells x n_levels) and, summed over the outputs, of each output alone (parts; each
+ * one by itself in `each`, cells x n_levels x outputs.n, unless NULL). singles: vectors seen once.
+ * ok: 0 where the cell's own draw was dropped (cells follow the inputs' distribution given that the
+ * sample is kept) or the attempts did not do; its numbers are then 0. *spent: evaluations. */
+int ei_joint_cells(const ei_channel *channel, const ei_cells_job *job, double *whole, double *parts,
+                   double *each, uint32_t *singles, uint8_t *ok, uint64_t *spent, ei_cancel cancel);
+
+#endif
