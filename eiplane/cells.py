@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from .channel import Channel
-from .given import conditional_entropies
 from .parallel import Runner, cancel_flag
 
 __all__ = ["CellEntropy", "Cells", "Design", "design", "measure_cells", "octave_gains"]
@@ -36,6 +35,8 @@ _LEAST_CELLS = 16
 #: little less than the ones before).
 _TAIL_ERROR = 0.15
 _RATIO, _RATIOS = 0.5, (0.25, 0.75)
+#: Bits by which an unseen kind of cell may differ.
+_SURPRISE = 0.25
 #: With drops: how many draws a kept one may cost.
 _ATTEMPTS = 1024
 #: Cells of one unit times draws.
@@ -153,11 +154,14 @@ class Cells:
         Of the random numbers; purposes from this one on are taken.
     given : tuple of int
         Inputs whose bins make a cell; in the order in which strata are made of them.
+    outputs : tuple of int
+        Rows of the output vector: n_in + o for output o.
     """
 
     key: int
     purpose: int
     given: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def cell_unit(unit: CellUnit) -> Drawn:
         unit.cells.given[: group.strata],
         group.draws,
         _ATTEMPTS,
-        tuple(range(channel.n_in, channel.n_in + channel.n_out)),
+        unit.cells.outputs,
         octave_gains(group.draws),
     )
     return Drawn(*_core.joint_cells(_core.CoreChannel(channel), job, unit.each, cancel_flag()))
@@ -231,7 +235,7 @@ class CellEntropy:
         Variance that one evaluation contributes: ``stderr**2`` of the sampling times evaluations.
     coverage : float
         Of the distributions within the largest cells.
-    outputs, outputs_stderr : ndarray of float64, shape (n_out,), or None
+    outputs, outputs_stderr : ndarray of float64, shape (len(cells.outputs),), or None
         The same of single outputs; None unless asked for.
     samples : int
         Evaluations.
@@ -247,7 +251,7 @@ class CellEntropy:
 
 
 def measure_cells(
-    channel: Channel, cells: Cells, plan: Design, runner: Runner, exact: bool, each: bool
+    channel: Channel, cells: Cells, plan: Design, runner: Runner, known: Array | None, each: bool
 ) -> CellEntropy:
     """Measure the entropy of the outputs within cells.
 
@@ -257,19 +261,19 @@ def measure_cells(
     cells : Cells
     plan : Design
     runner : Runner
-    exact : bool
-        Whether :mod:`eiplane.given` applies: the sum of the single outputs' entropies within the
-        same cells, of which the mean is known, is then a control variate. What is left to sample is
-        mostly the dependence of outputs within a cell, a small part.
+    known : ndarray of float64, shape (n_out,), or None
+        The single outputs' entropies given the cell (:mod:`eiplane.given`). The sum of them, as
+        estimated from the same draws, is then a control variate: what is left to sample is mostly
+        the dependence of outputs within a cell, a small part.
     each : bool
-        Whether single outputs' entropies are wanted too; free where exact.
+        Whether single outputs' entropies are to be measured.
 
     Returns
     -------
     CellEntropy
     """
     units = [
-        CellUnit(channel, cells, group, number, first, count, each and not exact)
+        CellUnit(channel, cells, group, number, first, count, each)
         for number, group in enumerate(plan.groups)
         for first, count in _cuts(group)
     ]
@@ -282,22 +286,19 @@ def measure_cells(
     spent = sum(d.spent for d in drawn)
     if not groups:
         return CellEntropy(0.0, 0.0, 0.0, 0.0, None, None, spent)
-    if exact:
-        given = np.zeros(channel.n_in, bool)
-        given[list(cells.given)] = True
-        known = conditional_entropies(channel, given)
+    if known is not None:
         factor = _regression(groups)
         sampled = [g.whole - factor * g.parts for g in groups]
         base = factor * float(known.sum())
     else:
-        known, base = None, 0.0
+        base = 0.0
         sampled = [g.whole for g in groups]
     value, variance, tail_error = _climb(sampled, groups)
-    outputs, errors = known, None if known is None else np.zeros(channel.n_out)
-    if each and not exact:
+    outputs = errors = None
+    if each:
         climbed = [
             _climb([g.each[:, :, o] for g in groups if g.each is not None], groups)
-            for o in range(channel.n_out)
+            for o in range(len(cells.outputs))
         ]
         outputs = np.array([c[0] for c in climbed])
         errors = np.array([math.hypot(math.sqrt(c[1]), c[2]) for c in climbed])
@@ -390,6 +391,11 @@ def _climb(sampled: list[Array], groups: list[_Sample]) -> tuple[float, float, f
     for s, g in zip(sampled, groups, strict=True):
         contribution = s @ (weights / number)[: s.shape[1]]
         residual, freedom = g.residuals(contribution)
-        if freedom > 0:
-            variance += float(residual @ residual) * len(s) / freedom
+        square = float(residual @ residual)
+        if freedom > 0 and square > 0.0:
+            # Where few cells make all the variance it is itself uncertain: one standard error more.
+            excess = float((residual**4).sum()) / square**2 - 1.0 / len(s)
+            variance += square * len(s) / freedom * (1.0 + math.sqrt(max(excess, 0.0)))
+    # One more cell might be unlike all that were seen.
+    variance += (_SURPRISE / number[0]) ** 2
     return float(weights @ means), variance, tail_error

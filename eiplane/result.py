@@ -107,6 +107,8 @@ class Joint:
         ``I(X; Y_B)`` of the whole input with each output.
     outlier_fraction : float
         Share of the samples with any output outside the output range.
+    influence_in_stderr, influence_out_stderr : ndarray of float64 or None
+        Standard errors of the influences.
     """
 
     ei: float
@@ -122,6 +124,8 @@ class Joint:
     influence_in: Array | None = None
     influence_out: Array | None = None
     outlier_fraction: float = 0.0
+    influence_in_stderr: Array | None = None
+    influence_out_stderr: Array | None = None
 
 
 @dataclass(frozen=True)

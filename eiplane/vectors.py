@@ -137,7 +137,15 @@ def count_unit(unit: CountUnit) -> Counted:
     margins, kept, outside = _core.joint_count(
         core,
         _CoreJob(
-            job.key, job.purpose, job.first, job.count, job.sets, job.pairs, job.margins, sets, pairs
+            job.key,
+            job.purpose,
+            job.first,
+            job.count,
+            job.sets,
+            job.pairs,
+            job.margins,
+            sets,
+            pairs,
         ),
         cancel_flag(),
     )
