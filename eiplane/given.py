@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .channel import Channel
 
-__all__ = ["conditional_entropies", "marginals", "tractable"]
+__all__ = ["conditional_entropies", "tractable"]
 
 Array = NDArray[np.float64]
 
@@ -116,30 +116,6 @@ def _bins(channel: Channel, centre: Array, rest: _Distribution, low: float, high
 def _entropy(p: Array) -> Array:
     """Return the entropies, in bits, of the rows."""
     return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
-
-
-def marginals(channel: Channel) -> Array:
-    """Return the distribution of every output's bin, every input perturbed.
-
-    Parameters
-    ----------
-    channel : Channel
-        :func:`tractable`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_out, out_bins)
-        To about 1e-6.
-    """
-    span = channel.in_hi - channel.in_lo
-    result = np.empty((channel.n_out, channel.out_bins))
-    for o, (row, bias) in enumerate(zip(channel.weight, channel.bias, strict=True)):
-        rest = _sum_of_uniforms(np.abs(row) * span)
-        centre = bias + row.sum() * 0.5 * (channel.in_lo + channel.in_hi)
-        result[o] = _bins(
-            channel, np.array([centre]), rest, centre - rest.reach, centre + rest.reach
-        )[0]
-    return result
 
 
 def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:

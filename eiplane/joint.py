@@ -23,7 +23,8 @@ from .bounds import lower_bound, trivial_bounds, upper_bound
 from .cells import CellEntropy, Cells, design, measure_cells
 from .channel import Channel
 from .entropy import Multiplicities, entropy, halved_bias
-from .given import conditional_entropies, marginals, tractable
+from .exact import output_marginals
+from .given import conditional_entropies, tractable
 from .parallel import Runner
 from .pieces import ExactPiece, Piece, by_group, connected, exact_single, restrict, silent
 from .result import Joint, Pairwise
@@ -351,7 +352,10 @@ class _Piece:
         if channel.n_in == 1 and not channel.stages and not self.plugin:
             self.exact = exact_single(channel, self.outs)
         self.tractable = self.exact is None and tractable(channel)
-        self.known = marginals(channel) if self.tractable else None
+        # The single outputs' distributions, and their entropies given the cell.
+        self.known: Array | None = None
+        if self.exact is None and not channel.stages and not channel.drops:
+            self.known = output_marginals(channel, runner)
         self.rest = conditional_entropies(channel, self.given) if self.tractable else None
         self.hopeless = False
         self.samples = 0
@@ -400,7 +404,7 @@ class _Piece:
         inputs = tuple(int(i) for i in np.flatnonzero(self.given))
         # Cells so few that every one is seen often need no draws of their own, where nothing is known
         # of the outputs within them or where they are wide.
-        few = float(self.channel.in_bins) ** len(inputs) * _FEW_CELLS <= samples
+        few = len(inputs) * math.log2(self.channel.in_bins) <= math.log2(samples / _FEW_CELLS)
         self.direct = bool(inputs) and few and not (self.tractable and self.given.all())
         paired = bool(inputs) and (self.plugin or self.direct)
         sets = (self.outputs, inputs) if paired else (self.outputs,)
@@ -553,17 +557,19 @@ class _Piece:
             return self.exact.influence_out, nothing
         if self.known is not None and self.rest is not None:
             return np.maximum(_entropies(self.known) - self.rest, 0.0), nothing
-        singles = self.single_outputs()
-        if singles is None or self.cells is None or self.cells.outputs is None:
+        own = self.single_outputs()
+        if own is None or self.cells is None or self.cells.outputs is None:
             return None
         assert self.cells.outputs_stderr is not None
         return (
-            np.maximum(singles[0] - self.cells.outputs, 0.0),
-            np.hypot(singles[1], self.cells.outputs_stderr),
+            np.maximum(own[0] - self.cells.outputs, 0.0),
+            np.hypot(own[1], self.cells.outputs_stderr),
         )
 
     def single_outputs(self) -> tuple[Array, Array] | None:
-        """Return the entropies of the single outputs and their errors, from the sample."""
+        """Return the entropies of the single outputs and their errors."""
+        if self.known is not None:
+            return _entropies(self.known), np.zeros(len(self.outs))
         if self.counted is None or self.counted.margins is None or self.counted.kept == 0:
             return None
         found = []
@@ -602,12 +608,12 @@ class _Piece:
 
     def entropy_bounds(self) -> Array | None:
         """Return upper bounds of the single outputs' entropies."""
-        if self.known is not None:
-            return _entropies(self.known) + _SLACK
         singles = self.single_outputs()
         if singles is None:
             return None
-        return np.minimum(singles[0] + _WIDEN * singles[1], math.log2(self.channel.out_bins))
+        slack = _SLACK if self.known is not None else 0.0
+        high = singles[0] + _WIDEN * singles[1] + slack
+        return np.minimum(high, math.log2(self.channel.out_bins))
 
     def _twins(self) -> NDArray[np.bool_]:
         """Return which outputs are copies of an earlier one."""
