@@ -9,20 +9,30 @@ from . import plot
 from ._version import __version__
 from .activation import Activation, get_activation
 from .analyze import analyze
+from .convergence import Convergence, convergence
+from .entropy import entropy
+from .groups import ei_between
 from .information import mutual_information
+from .joint import SaturationWarning
 from .layer import Layer, Network
-from .result import Decomposition, LayerResult, load
+from .result import Decomposition, Joint, LayerResult, load
 from .track import Tracker
 
 __all__ = [
     "Activation",
+    "Convergence",
     "Decomposition",
+    "Joint",
     "Layer",
     "LayerResult",
     "Network",
+    "SaturationWarning",
     "Tracker",
     "__version__",
     "analyze",
+    "convergence",
+    "ei_between",
+    "entropy",
     "get_activation",
     "load",
     "mutual_information",

@@ -12,6 +12,7 @@ import numpy as np
 from . import exact, pairwise
 from .channel import Channel, Stage, automatic_range, discretize
 from .extract import ExtractOptions, to_network
+from .joint import JointOptions, checked_memory, joint
 from .layer import Layer, Network
 from .parallel import Progress, Runner
 from .progress import progress_bar
@@ -36,6 +37,7 @@ def analyze(
     samples: int | None = None,
     tol: float | None = None,
     estimator: str = "conditional",
+    memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
     input_size: Sequence[int] | None = None,
@@ -85,6 +87,9 @@ def analyze(
         Sample until the standard error is below this, in bits.
     estimator : {"conditional", "plugin"}
         Of ``ei``; ``"plugin"`` is the paper's.
+    memory_limit : int, optional
+        Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
+        is a MemoryError, before the memory is taken.
     spans : "layers", "all" or list of (first, last)
         Also measure through several layers at once: ``"all"`` adds every chain of consecutive
         layers; a list of pairs of names or positions measures just those.
@@ -124,13 +129,16 @@ def analyze(
         measures, bins, in_range, out_range, outliers, baseline, method, samples, tol, estimator
     )
     workers = checked_threads(threads, executor)
+    options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     found = to_network(weights, ExtractOptions(activation, layers, input_size, input_data, strict))
     plan = Plan(found.network, settings)
     targets = plan.spans(spans, found.selected)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         results = tuple(
-            _measure(plan.target(first, last), settings, sampling.of_layer(first, last), runner)
+            _measure(
+                plan.target(first, last), settings, options, sampling.of_layer(first, last), runner
+            )
             for first, last in targets
         )
     return Decomposition(results, found.skipped, _plain_settings(settings, sampling))
@@ -279,7 +287,13 @@ def _stage(layer: Layer) -> Stage:
     return Stage(layer.n_in, layer.n_out, layer.matrix(), layer.offsets(), layer.activation)
 
 
-def _measure(target: Target, settings: Settings, sampling: Sampling, runner: Runner) -> LayerResult:
+def _measure(
+    target: Target,
+    settings: Settings,
+    options: JointOptions,
+    sampling: Sampling,
+    runner: Runner,
+) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
     if settings.method == "exact" and channel.stages:
@@ -297,6 +311,9 @@ def _measure(target: Target, settings: Settings, sampling: Sampling, runner: Run
             sampled = {"sensitivity": pairwise.sensitivity, "ei_parts": pairwise.ei_parts}[measure]
             part = sampled(channel, sampling, runner)
         parts[measure] = _shaped(part, target.edge_shape)
+    whole = None
+    if "ei" in settings.measures:
+        whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -309,6 +326,7 @@ def _measure(target: Target, settings: Settings, sampling: Sampling, runner: Run
         "drop" if settings.binning.drop else "clip",
         parts.get("sensitivity"),
         parts.get("ei_parts"),
+        whole,
     )
 
 

@@ -2,15 +2,15 @@
 
 Write X for the input's bins, independent and uniform, and Y for the output's.
 
-*Lower.* ``I(X; Y) >= sum_A I(X_A; Y)``: by the chain rule
-``I(X; Y) = sum_A I(X_A; Y | X_1..X_(A-1))``, and as X_A is independent of the inputs before it,
-``I(X_A; Y | X_<A) = I(X_A; Y, X_<A) >= I(X_A; Y)``. By the data processing inequality
-``I(X_A; Y) >= I(X_A; Y_B)`` for every output B, so ``I(X; Y) >= sum_A max_B I(X_A; Y_B)``. Among
-the bounds that assign every input to one output this is the greatest; in particular it is at least
-``max_B sum_A I(X_A; Y_B)``. Also ``I(X; Y) >= I(X; Y_B)`` for every B, and for disjoint groups of
-inputs the first argument holds group by group, so for any assignment of outputs B to disjoint groups
-of inputs the sum of ``I(X_group; Y_B)`` is a bound. The single-output information ``I(X; Y_B)`` of
-the whole input, where known, is such a bound by itself.
+*Lower.* ``I(X; Y) >= sum_A I(X_A; Y)``: by the chain rule ``I(X; Y) = sum_A I(X_A; Y |
+X_1..X_(A-1))``, and as X_A is independent of the inputs before it, ``I(X_A; Y | X_<A) = I(X_A; Y,
+X_<A) >= I(X_A; Y)``. By the data processing inequality ``I(X_A; Y) >= I(X_A; Y_B)`` for every
+output B, so ``I(X; Y) >= sum_A max_B I(X_A; Y_B)``. Among the bounds that assign every input to
+one output this is the greatest; in particular it is at least ``max_B sum_A I(X_A; Y_B)``. Also
+``I(X; Y) >= I(X; Y_B)`` for every B, and for disjoint groups of inputs the first argument holds
+group by group, so for any assignment of outputs B to disjoint groups of inputs the sum of
+``I(X_group; Y_B)`` is a bound. The single-output information ``I(X; Y_B)`` of the whole input,
+where known, is such a bound by itself.
 
 *Upper.* ``I(X; Y) <= H(X)``, of the inputs that have any effect: ``n log2 in_bins``. And
 ``I(X; Y) = H(Y) - H(Y | X) <= sum_B H(Y_B) - max_B H(Y_B | X)``, as the entropy of a vector is at

@@ -1,13 +1,14 @@
 """The entropy of the outputs within cells of the inputs, averaged over the cells.
 
-For a distribution p the entropy in nats is ``sum over k >= 1 of r(k) / k`` with
-``r(k) = sum p (1 - p)**k``, the chance that a draw is new after k draws. From K draws every r(k) with
-k < K has an unbiased estimate (Z. Zhang, *Entropy estimation in Turing's perspective*, Neural
-Computation 24(5), 1368-1389, 2012; the estimate of Chao, Wang and Jost is this sum and a guess at its
-tail). So the average over cells is summed in octaves of k: many cells of few draws give the first
-ones, fewer and fewer cells of ever more draws give the later ones, which are small and vary little
-(multilevel Monte Carlo: M. B. Giles, Acta Numerica 24, 259-328, 2015). Nothing is biased but the tail
-beyond the last octave: octaves come to fall by about half each, and are carried on as they fell.
+For a distribution p the entropy in nats is ``sum over k >= 1 of r(k) / k`` with ``r(k) = sum p (1
+- p)**k``, the chance that a draw is new after k draws. From K draws every r(k) with k < K has an
+unbiased estimate (Z. Zhang, *Entropy estimation in Turing's perspective*, Neural Computation
+24(5), 1368-1389, 2012; the estimate of Chao, Wang and Jost is this sum and a guess at its tail).
+So the average over cells is summed in octaves of k: many cells of few draws give the first ones,
+fewer and fewer cells of ever more draws give the later ones, which are small and vary little
+(multilevel Monte Carlo: M. B. Giles, Acta Numerica 24, 259-328, 2015). Nothing is biased but the
+tail beyond the last octave: octaves come to fall by about half each, and are carried on as they
+fell.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ def design(budget: int, in_bins: int, given: int, stratified: bool = True) -> De
     Returns
     -------
     Design
-        The number of cells falls as the power -1.5 of their draws, the best where the variance of an
-        octave falls as the square and its cost rises as the first power.
+        The number of cells falls as the power -1.5 of their draws, the best where the variance of
+        an octave falls as the square and its cost rises as the first power.
     """
     top = 0
     while _FEWEST << (top + 1) <= _MOST and _cells(budget, top + 1)[-1] >= _LEAST_CELLS:

@@ -181,9 +181,9 @@ def halved_bias(m: Multiplicities) -> float:
     """Return by how much Chao, Wang and Jost's estimate would move on half of the sample, in bits.
 
     The expectation over all halves, from the counts of counts alone: a measure of the bias that is
-    left, as that falls with the size of the sample. Of the part without bias,
-    ``sum over k < N of r(k) / k``, a half lacks the terms from N/2 on; a value that occurred c times
-    occurs in a half once with chance ``c / 2**c`` and twice with ``c (c - 1) / 2**(c + 1)``.
+    left, as that falls with the size of the sample. Of the part without bias, ``sum over k < N of
+    r(k) / k``, a half lacks the terms from N/2 on; a value that occurred c times occurs in a half
+    once with chance ``c / 2**c`` and twice with ``c (c - 1) / 2**(c + 1)``.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Entropies of single outputs, given the cells of some inputs: no sampling.
 
 ``z = b + W x`` with independent uniform inputs. Given the bins of some inputs, z is a centre that
-depends on the bins plus a sum of independent uniform variables that does not: of width
-``|w| * bin width`` for an input whose bin is given, of width ``|w| * range`` for one that is free.
-The distribution of that sum is convolved once; the entropy of the output's bin is then a function of
+depends on the bins plus a sum of independent uniform variables that does not: of width ``|w| * bin
+width`` for an input whose bin is given, of width ``|w| * range`` for one that is free. The
+distribution of that sum is convolved once; the entropy of the output's bin is then a function of
 the centre alone, averaged over the centres that the bins make.
 
 The joint engine uses these numbers as control variates and for the influence of the whole input on
@@ -28,7 +28,7 @@ _POINTS = 8192
 #: Combinations of bins that are simply gone through.
 _ENUMERATE = 1 << 15
 #: Beyond so many edges, or inputs times output bins, sampling is cheaper.
-_EDGES = 4096
+_EDGES = 1024
 
 
 def tractable(channel: Channel) -> bool:
@@ -37,8 +37,8 @@ def tractable(channel: Channel) -> bool:
         not channel.stages
         and not channel.drops
         and channel.weight.size <= _EDGES
-        and channel.n_out * channel.out_bins <= _EDGES
-        and channel.n_in * channel.in_bins <= 4 * _EDGES
+        and channel.n_out * channel.out_bins <= 4 * _EDGES
+        and channel.n_in * channel.in_bins <= 16 * _EDGES
     )
 
 
@@ -62,8 +62,8 @@ def _sum_of_uniforms(widths: Array) -> _Distribution:
     """Return the distribution of a sum of centred uniform variables of these widths.
 
     The two widest are convolved in closed form; every other one averages the distribution function
-    over its width, the function taken as linear between its points. Each step adds an error of about
-    step**2 / 12 times the second derivative: below 1e-6 in all for the layers served.
+    over its width, the function taken as linear between its points. Each step adds an error of
+    about step**2 / 12 times the second derivative: below 1e-6 in all for the layers served.
     """
     widths = np.sort(widths[widths > 1e-12 * widths.max(initial=0.0)])[::-1]
     if not len(widths):

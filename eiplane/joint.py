@@ -1,10 +1,10 @@
 """The joint engine: EI of whole layers.
 
-``EI = I(X; Y) = H(Y) - H(Y | X)``, X and Y the vectors of binned inputs and outputs. ``"plugin"`` is
-the published estimator, three plug-in entropies of one sample. ``"conditional"`` uses that the cells
-of X are equally likely: H(Y) comes from one stream of samples (Chao, Wang and Jost's estimator, the
-outputs' exact marginal distributions as control variates), H(Y | X) from draws within random cells
-(:mod:`eiplane.cells`).
+``EI = I(X; Y) = H(Y) - H(Y | X)``, X and Y the vectors of binned inputs and outputs. ``"plugin"``
+is the published estimator, three plug-in entropies of one sample. ``"conditional"`` uses that the
+cells of X are equally likely: H(Y) comes from one stream of samples (Chao, Wang and Jost's
+estimator, the outputs' exact marginal distributions as control variates), H(Y | X) from draws
+within random cells (:mod:`eiplane.cells`).
 
 Where samples are dropped, every distribution is the one given that the sample is kept: cells are
 then drawn with the probability of their kept part, and draws within a cell repeated until kept.
@@ -15,21 +15,33 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .activation import get_activation
 from .bounds import lower_bound, trivial_bounds, upper_bound
 from .cells import CellEntropy, Cells, design, measure_cells
 from .channel import Channel
 from .entropy import Multiplicities, entropy, halved_bias
 from .exact import output_marginals
 from .given import conditional_entropies, tractable
+from .layer import Layer
 from .parallel import Runner
-from .pieces import ExactPiece, Piece, by_group, connected, exact_single, restrict, silent
+from .pieces import (
+    ExactPiece,
+    Piece,
+    by_group,
+    connected,
+    exact_output,
+    exact_single,
+    restrict,
+    silent,
+)
 from .result import Joint, Pairwise
 from .sampling import Purpose, Sampling
-from .vectors import MEMORY, Counted, CountJob, Counter, rows_of, unpack
+from .vectors import MEMORY, Counted, Counter, CountJob, rows_of, unpack
 
 __all__ = [
     "DEFAULT_SAMPLES",
@@ -37,10 +49,14 @@ __all__ = [
     "JointOptions",
     "SaturationWarning",
     "Target",
+    "as_layer",
+    "checked_memory",
     "estimate_entropy",
     "information_variance",
+    "is_saturated",
     "joint",
     "measure",
+    "warn_saturated",
 ]
 
 Array = NDArray[np.float64]
@@ -51,6 +67,9 @@ _DEFAULT_WORK, _FEWEST_DEFAULT = 1 << 29, 1 << 14
 
 #: With a tolerance: where to start, and where to give up.
 FIRST_SAMPLES, MOST_SAMPLES = 1 << 16, 1 << 27
+
+#: The least that can be allowed for counting.
+LEAST_MEMORY = 1 << 20
 
 #: Below this coverage, or with more bits of bias than this, an estimate counts as saturated.
 LEAST_COVERAGE, MOST_BIAS = 0.8, 0.1
@@ -65,6 +84,9 @@ _INFLUENCE_WORK = 1 << 22
 #: Standard errors by which bounds are widened where they rest on samples; and bits, where they rest
 #: on :mod:`eiplane.given`.
 _WIDEN, _SLACK = 4.0, 1e-5
+
+#: Steps of a bit to which logarithms are rounded in sums that must not depend on their order.
+_FINE = 65536.0
 
 #: Samples for every cell from which on cells are counted like values.
 _FEW_CELLS = 64
@@ -132,15 +154,49 @@ def joint(
         channel, np.ones(channel.n_in * channel.groups, bool), np.ones(channel.n_out, bool)
     )
     result = measure(target, key, sampling, options, runner, parts)
-    if result.saturated:
-        warnings.warn(
-            f"layer {channel.name!r}: {result.samples} samples are too few for the entropy of its "
-            f"outputs (coverage {result.coverage:.2g}); ei is known to lie in "
-            f"[{result.ei_bounds[0]:.4g}, {result.ei_bounds[1]:.4g}] and little more",
-            SaturationWarning,
-            stacklevel=2,
-        )
+    warn_saturated(repr(channel.name), result)
     return result
+
+
+def warn_saturated(name: str, result: Joint) -> None:
+    """Warn of an estimate that is saturated."""
+    if result.saturated:
+        low, high = result.ei_bounds
+        warnings.warn(
+            f"layer {name}: {result.samples} samples are too few for the entropy of its outputs "
+            f"(coverage {result.coverage:.2g}); ei is known to lie in [{low:.4g}, {high:.4g}] and "
+            "little more",
+            SaturationWarning,
+            stacklevel=3,
+        )
+
+
+def is_saturated(coverage: float, bias: float) -> bool:
+    """Whether an estimate of this coverage and this doubt about its bias (bits) is of no use."""
+    return coverage < LEAST_COVERAGE or bias > MOST_BIAS
+
+
+def checked_memory(limit: int | None) -> int:
+    """Return the bytes that counting may take; ValueError or TypeError if they are none."""
+    if limit is None:
+        return MEMORY
+    if isinstance(limit, bool) or not isinstance(limit, (int, np.integer)):
+        raise TypeError(f"memory_limit must be a whole number of bytes, got {limit!r}")
+    if limit < LEAST_MEMORY:
+        raise ValueError(f"memory_limit must be at least {LEAST_MEMORY} bytes, got {limit}")
+    return int(limit)
+
+
+def as_layer(layer: Any, activation: Any) -> Layer:
+    """Return a Layer from what :func:`eiplane.ei_between` takes: a Layer, a weight, (W, b)."""
+    if isinstance(layer, Layer):
+        if activation is not None:
+            raise ValueError("activation is for bare weights; this Layer has its own")
+        return layer.load()
+    kind = get_activation("sigmoid" if activation is None else activation)
+    if isinstance(layer, tuple) and len(layer) == 2 and np.ndim(layer[0]) == 2:
+        return Layer(layer[0], layer[1], kind)
+    return Layer(layer, None, kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,8 +405,11 @@ class _Piece:
         self.key, self.options, self.runner = key, options, runner
         self.plugin = options.estimator == "plugin"
         self.exact: ExactPiece | None = None
-        if channel.n_in == 1 and not channel.stages and not self.plugin:
-            self.exact = exact_single(channel, self.outs)
+        if not self.plugin and not channel.stages:
+            if channel.n_in == 1:
+                self.exact = exact_single(channel, self.outs)
+            elif channel.n_out == 1 and tractable(channel):
+                self.exact = exact_output(channel, self.given)
         self.tractable = self.exact is None and tractable(channel)
         # The single outputs' distributions, and their entropies given the cell.
         self.known: Array | None = None
@@ -402,8 +461,8 @@ class _Piece:
     def _prepare(self, samples: int) -> None:
         """Decide what to count."""
         inputs = tuple(int(i) for i in np.flatnonzero(self.given))
-        # Cells so few that every one is seen often need no draws of their own, where nothing is known
-        # of the outputs within them or where they are wide.
+        # Cells so few that every one is seen often need no draws of their own, where nothing is
+        # known of the outputs within them or where they are wide.
         few = len(inputs) * math.log2(self.channel.in_bins) <= math.log2(samples / _FEW_CELLS)
         self.direct = bool(inputs) and few and not (self.tractable and self.given.all())
         paired = bool(inputs) and (self.plugin or self.direct)
@@ -546,7 +605,7 @@ class _Piece:
         if self.exact is not None:
             return False
         worst = self.information if self.informed else self.output
-        return self.dropped or worst.coverage < LEAST_COVERAGE or worst.bias > MOST_BIAS
+        return self.dropped or is_saturated(worst.coverage, worst.bias)
 
     def influence_out(self) -> tuple[Array, Array] | None:
         """Return the information of the given inputs with every single output, and its error."""
@@ -644,8 +703,9 @@ class _Piece:
         value, error = self.information.value, self.information.stderr
         if not self.plugin:
             value = min(max(value, low), high)
-            if self.saturated:
-                error = max(error, 0.5 * (high - low))
+        # An error that rests on a bias estimated from next to nothing is none.
+        if self.saturated and (not self.plugin or self.information.coverage < 0.5):
+            error = max(error, 0.5 * (high - low))
         # Whatever was estimated, the truth is within the bounds.
         return value, min(error, max(value - low, high - value)), (low, high)
 
@@ -669,14 +729,15 @@ def information_variance(counted: Counted, one: int, two: int, pair: int) -> flo
     table = counted.pairs[pair]
     first = counted.sets[one][:, -1].astype(np.float64)[table[:, 0] >> np.uint64(32)]
     second = counted.sets[two][:, -1].astype(np.float64)[table[:, 0] & np.uint64(0xFFFFFFFF)]
-    number = table[:, 1].astype(np.float64)
-    total = number.sum()
-    local = np.log2(number * total / (first * second))
-    # In sorted order, so that the sum does not depend on how the samples were cut.
-    order = np.lexsort((number, local))
-    local, weight = local[order], number[order] / total
-    mean = float(local @ weight)
-    return max(float((local * local) @ weight) - mean * mean, 0.0)
+    number = table[:, 1].astype(np.int64)
+    total = int(number.sum())
+    local = np.log2(number * float(total) / (first * second))
+    # Sums of integers, so that they do not depend on the order in which the vectors were met.
+    mean, square = (
+        int(np.rint(power * _FINE).astype(np.int64) @ number) / (_FINE * total)
+        for power in (local, local * local)
+    )
+    return max(square - mean * mean, 0.0)
 
 
 def _entropies(p: Array) -> Array:
@@ -746,7 +807,7 @@ def _assemble(
             inside *= 1.0 - piece.counted.outside / max(piece.counted.samples, 1)
         chosen = piece.piece.inputs[piece.given]
         if piece.exact is not None:
-            ins.put(chosen, (np.array([value]), np.zeros(1)) if piece.informed else None)
+            ins.put(chosen, (piece.exact.influence_in, np.zeros(len(chosen))))
         elif piece.informed:
             ins.put(chosen, piece.influence_in)
         outs.put(piece.rows, piece.influence_out())

@@ -1,4 +1,4 @@
-"""Independent pieces of a channel, and the exact information of those with a single input.
+"""Independent pieces of a channel, and the exact information of the simplest.
 
 Inputs are independent, so where the weights between two sets of neurons are all zero the pieces are
 independent as well, and the information between whole vectors is the sum over the pieces. A pruned
@@ -13,8 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .channel import Channel
+from .exact import output_marginals
+from .given import conditional_entropies
 
-__all__ = ["ExactPiece", "Piece", "by_group", "connected", "exact_single", "restrict", "silent"]
+__all__ = [
+    "ExactPiece",
+    "Piece",
+    "by_group",
+    "connected",
+    "exact_output",
+    "exact_single",
+    "restrict",
+    "silent",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -135,6 +146,7 @@ class ExactPiece:
 
     information: float
     output_entropy: float
+    influence_in: Array
     influence_out: Array
     outside: float
 
@@ -189,11 +201,48 @@ def exact_single(channel: Channel, outs: Index) -> ExactPiece | None:
         both = np.unique(np.stack([bins, y]), axis=1, return_inverse=True)[1].ravel()
         return max(h_x + _entropy(y, p) - _entropy(both, p), 0.0)
 
+    whole_information = information(whole)
     return ExactPiece(
-        information(whole),
+        whole_information,
         _entropy(whole, p),
+        np.array([whole_information]),
         np.array([information(y) for y in labels.astype(np.int64)]),
         float(length[off].sum()),
+    )
+
+
+def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
+    """Return the measures of a channel with a single output.
+
+    Parameters
+    ----------
+    channel : Channel
+        With one output; :func:`eiplane.given.tractable`.
+    given : ndarray of bool, shape (n_in,)
+        The inputs that count.
+
+    Returns
+    -------
+    ExactPiece
+        To about 1e-6 bits; ``influence_in`` of the given inputs alone.
+    """
+    flags = replace(
+        channel, out_bins=2, thresholds=channel.limits, labels=channel.outside.astype(np.int32)
+    )
+    p = output_marginals(channel)[0]
+    entropy = float(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum())
+
+    def information(which: NDArray[np.bool_]) -> float:
+        return max(entropy - float(conditional_entropies(channel, which)[0]), 0.0)
+
+    alone = np.eye(channel.n_in, dtype=bool)[given]
+    whole = information(given)
+    return ExactPiece(
+        whole,
+        entropy,
+        np.array([information(which) for which in alone]),
+        np.array([whole]),
+        float(output_marginals(flags)[0, 1]),
     )
 
 

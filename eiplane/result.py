@@ -269,6 +269,21 @@ class LayerResult:
         return None if self.joint is None else self.joint.output_entropy
 
     @property
+    def output_entropy_stderr(self) -> float | None:
+        """Standard error of ``output_entropy``."""
+        return None if self.joint is None else self.joint.output_entropy_stderr
+
+    @property
+    def ei_samples(self) -> int | None:
+        """Number of evaluations for ``ei``; 0 where it is exact."""
+        return None if self.joint is None else self.joint.samples
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether ``ei`` reached ``tol``; None where none was asked for."""
+        return None if self.joint is None else self.joint.converged
+
+    @property
     def saturated(self) -> bool | None:
         """Whether the sample was too small for ``ei``."""
         return None if self.joint is None else self.joint.saturated
@@ -303,12 +318,23 @@ class LayerResult:
 
     @property
     def phi_bounds(self) -> tuple[float, float] | None:
-        """Rigorous bounds of ``phi``: those of ``ei`` less ``ei_parts``."""
+        """Rigorous bounds of ``phi``: those of ``ei`` less ``ei_parts``.
+
+        Where ``ei_parts`` was sampled they are widened by four of its standard errors.
+        """
         if self.joint is None or self.pairwise_ei is None:
             return None
         low, high = self.joint.ei_bounds
         parts = self.pairwise_ei.total
-        return low - parts, high - parts
+        error = 4.0 * (self.pairwise_ei.stderr or 0.0)
+        return low - parts - error, high - parts + error
+
+    @property
+    def phi_stderr(self) -> float | None:
+        """Standard error of ``phi``: that of ``ei`` and of ``ei_parts`` together."""
+        if self.joint is None or self.pairwise_ei is None:
+            return None
+        return math.hypot(self.joint.ei_stderr, self.pairwise_ei.stderr or 0.0)
 
     @property
     def degeneracy_joint(self) -> float | None:
@@ -383,8 +409,9 @@ _IDENTITY = (
 _SCALARS = (
     "sensitivity", "sensitivity_stderr", "sensitivity_plugin",
     "ei_parts", "ei_parts_stderr", "ei_parts_plugin", "degeneracy",
-    "ei", "ei_stderr", "ei_bounds", "phi", "phi_bounds", "degeneracy_joint", "output_entropy",
-    "effectiveness", "coverage", "saturated",
+    "ei", "ei_stderr", "ei_bounds", "phi", "phi_stderr", "phi_bounds", "degeneracy_joint",
+    "output_entropy", "output_entropy_stderr", "effectiveness",
+    "ei_samples", "coverage", "saturated", "converged",
     "method", "samples", "error_bound", "outlier_fraction",
 )  # fmt: skip
 _ARRAYS = (
@@ -413,8 +440,8 @@ _COLUMNS = (
     ("EI_parts", "ei_parts", "ei_parts_stderr"),
     ("degeneracy", "degeneracy", None),
     ("EI", "ei", "ei_stderr"),
-    ("phi", "phi", None),
-    ("H(Y)", "output_entropy", None),
+    ("phi", "phi", "phi_stderr"),
+    ("H(Y)", "output_entropy", "output_entropy_stderr"),
     ("effectiveness", "effectiveness", None),
 )
 

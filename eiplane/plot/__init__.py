@@ -5,6 +5,7 @@ layer's colour, marker and line differ together, so that pictures are readable f
 and in grey.
 """
 
+from .convergence import convergence
 from .curves import curve, history, phi
 from .graphs import edges, matrices, network
 from .movies import animate
@@ -15,6 +16,7 @@ __all__ = [
     "animate",
     "causal_plane",
     "compare",
+    "convergence",
     "curve",
     "edges",
     "history",
