@@ -37,7 +37,7 @@ _LEAST_CELLS = 16
 _TAIL_ERROR = 0.15
 _RATIO, _RATIOS = 0.5, (0.25, 0.75)
 #: Bits by which an unseen kind of cell may differ.
-_SURPRISE = 0.25
+_SURPRISE = 0.15
 #: With drops: how many draws a kept one may cost.
 _ATTEMPTS = 1024
 #: Cells of one unit times draws.
@@ -394,9 +394,10 @@ def _climb(sampled: list[Array], groups: list[_Sample]) -> tuple[float, float, f
         residual, freedom = g.residuals(contribution)
         square = float(residual @ residual)
         if freedom > 0 and square > 0.0:
-            # Where few cells make all the variance it is itself uncertain: one standard error more.
+            # Where few cells make all the variance it is itself uncertain: half a standard error
+            # more.
             excess = float((residual**4).sum()) / square**2 - 1.0 / len(s)
-            variance += square * len(s) / freedom * (1.0 + math.sqrt(max(excess, 0.0)))
+            variance += square * len(s) / freedom * (1.0 + 0.5 * math.sqrt(max(excess, 0.0)))
     # One more cell might be unlike all that were seen.
     variance += (_SURPRISE / number[0]) ** 2
     return float(weights @ means), variance, tail_error

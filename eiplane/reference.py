@@ -347,7 +347,7 @@ def exact_information(table: Array) -> float:
 def joint_bins(
     channel: Channel, key: int, first: int, count: int, purpose: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the bins of all inputs, (n_in, count), and of all outputs, (n_out, count), -1 dropped."""
+    """Return the bins of all inputs, (n_in, count), and outputs, (n_out, count); -1: dropped."""
     draw = np.stack([draws(key, k, first, count, purpose) for k in range(channel.n_in)])
     return input_bins(channel, draw), output_bins(channel, evaluate(channel, inputs(channel, draw)))
 
