@@ -62,7 +62,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 #: Where neither a number of samples nor a tolerance is given; fewer where a sample takes long.
-DEFAULT_SAMPLES = 1 << 20
+DEFAULT_SAMPLES = 1 << 19
 _DEFAULT_WORK, _FEWEST_DEFAULT = 1 << 29, 1 << 14
 
 #: With a tolerance: where to start, and where to give up.
