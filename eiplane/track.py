@@ -16,10 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .analyze import analyze
+from .background import Background
+from .extract import ExtractOptions, to_network
 from .files import write_whole
 from .history import QUANTITIES, History, Record
 from .jsonl import Appender, read_records
+from .layer import Network
 from .result import Decomposition
+from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas
@@ -60,6 +64,11 @@ class Tracker:
     loggers : iterable, optional
         Who gets the numbers as well: TensorBoard's ``SummaryWriter``, or anything with
         ``log(dict, step)``; the keys are ``eiplane/<layer>/<quantity>``.
+    background : bool
+        Whether to measure in a process of its own: :meth:`record` then takes a copy of the weights
+        and returns at once. What is still being measured when the run is killed is lost; the end of
+        the ``with`` block, or :meth:`close`, waits for it. It uses one thread if ``threads`` says
+        nothing else. Without it every record is in the file when :meth:`record` returns.
     **options
         Of :func:`eiplane.analyze`. One seed (``rng=0``, the default) at every record makes their
         differences smoother than fresh numbers would.
@@ -99,6 +108,7 @@ class Tracker:
         resume: bool = True,
         edges: bool = False,
         loggers: Iterable[Any] = (),
+        background: bool = False,
         **options: Any,
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -115,6 +125,10 @@ class Tracker:
         self._file: Appender | None = None
         self._repeats = 0
         self._active = is_main_process()
+        self._watch = Watch(model, options)
+        self._background: Background | None = None
+        self._in_background = background
+        self._pending: dict[int, dict[str, float]] = {}
         if self.path is not None and self._active:
             self._open(self.path, resume)
 
@@ -148,12 +162,12 @@ class Tracker:
     @property
     def history(self) -> History:
         """What was recorded so far."""
-        return History(self._records.values(), None if self.path is None else self.path.stem)
+        return History(list(self._records.values()), None if self.path is None else self.path.stem)
 
     @property
     def steps(self) -> list[int]:
         """The steps that are recorded, ascending."""
-        return sorted(self._records)
+        return sorted({*self._records, *self._pending})
 
     def due(self, step: int) -> bool:
         """Return whether :meth:`record` would measure at this step.
@@ -184,7 +198,8 @@ class Tracker:
         Returns
         -------
         Record or None
-            None if the step is no multiple of ``every``, or this is not the first process.
+            None if the step is no multiple of ``every``, this is not the first process, or the
+            step is measured in the background.
 
         Raises
         ------
@@ -195,14 +210,36 @@ class Tracker:
         step = _whole(step)
         if not self.due(step):
             return None
-        if step in self._records:
+        if step in self._records or step in self._pending:
             self._note_repeat(step)
-            return self._records[step]
+            return self._records.get(step)
         if self.model is None:
             raise ValueError("this tracker was loaded to look at; it has no model to measure")
         numbers = {name: _number(name, value) for name, value in metrics.items()}
-        decomposition = analyze(self._weights(), **self._options)
-        record = Record.of(step, decomposition, numbers)
+        weights, options = self._watch.read()
+        if self._in_background:
+            self._submit(step, weights, options, numbers)
+            return None
+        return self._keep(step, analyze(weights, **options), numbers)
+
+    def _submit(
+        self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
+        if not isinstance(weights, Network):
+            weights = to_network(weights, ExtractOptions(activation=options.get("activation")))
+            weights, options = weights.network, options | {"activation": None}
+        if self._background is None:
+            self._background = Background(self._arrived)
+        self._pending[step] = metrics
+        options = {"threads": 1, **options, "progress": False}
+        self._background.submit(step, weights, options)  # pickling it is the copy
+
+    def _arrived(self, step: int, decomposition: Decomposition) -> None:
+        self._keep(step, decomposition, self._pending[step])
+        del self._pending[step]
+
+    def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
+        record = Record.of(step, decomposition, metrics)
         if self._keep_edges:  # before the line: a record has its matrices
             self._write_edges(step, _edge_arrays(decomposition))
         if self._file is not None:
@@ -252,11 +289,27 @@ class Tracker:
         return f"Tracker({len(self)} records{where})"
 
     def close(self) -> None:
-        """Close the file. What was recorded can still be looked at."""
+        """Wait for what is measured in the background, and close the file.
+
+        What was recorded can still be looked at.
+
+        Raises
+        ------
+        Exception
+            What went wrong in the background.
+        """
+        self._active = False
+        try:
+            if self._background is not None:
+                self._background.close()
+        finally:
+            self._background = None
+            self._close_file()
+
+    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._active = False
 
     def __enter__(self) -> Tracker:
         return self
@@ -303,10 +356,6 @@ class Tracker:
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from None
             self._records.setdefault(record.step, record)
-
-    def _weights(self) -> Any:
-        module = hasattr(self.model, "named_modules") or hasattr(self.model, "state_dict")
-        return self.model() if callable(self.model) and not module else self.model
 
     def _edge_file(self, step: int) -> Path | None:
         if self.path is None:

@@ -40,6 +40,8 @@ ORDER = [
     "analyze",
     "jsonl",
     "history",
+    "watch",
+    "background",
     "track",
     "callbacks",
     "convergence",

@@ -405,3 +405,223 @@ def test_demo_snapshots_are_those_of_the_script():
     for i in range(3):
         weights = again[f"weight_{i}"]
         np.testing.assert_allclose(weights, kept[f"weight_{i}"][: len(weights)], atol=1e-4)
+
+
+def small_model():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+    return torch.nn.Sequential(
+        torch.nn.Linear(4, 5), torch.nn.Sigmoid(), torch.nn.Linear(5, 3), torch.nn.Tanh()
+    )
+
+
+def test_a_module_is_followed_through_updates_and_replacements():
+    torch = pytest.importorskip("torch")
+    model = small_model()
+    tracker = Tracker(model, **FAST)
+
+    def agrees(step):
+        record = tracker.record(step)
+        expected = eiplane.analyze(model, **FAST)
+        assert [x["name"] for x in record.layers] == [x.name for x in expected]
+        assert [x["sensitivity"] for x in record.layers] == [x.sensitivity for x in expected]
+        return [x["sensitivity"] for x in record.layers]
+
+    seen = [agrees(0)]
+    with torch.no_grad():
+        model[0].weight.mul_(3.0)  # as an optimizer does
+    seen.append(agrees(1))
+    model[2].weight = torch.nn.Parameter(4.0 * torch.rand(3, 5))
+    seen.append(agrees(2))
+    model[0].weight.data = 5.0 * torch.rand(5, 4)
+    seen.append(agrees(3))
+    model[1] = torch.nn.Tanh()
+    seen.append(agrees(4))
+    assert len({tuple(values) for values in seen}) == len(seen)
+    with torch.no_grad():
+        model[0].weight[1, 2] = float("nan")
+    with pytest.raises(ValueError, match=r"NaN or infinite.*\[1, 2\]"):
+        tracker.record(5)
+
+
+def test_wiring_is_read_once(monkeypatch):
+    import eiplane.watch
+
+    model, calls = small_model(), []
+    real = eiplane.watch.to_network
+    monkeypatch.setattr(eiplane.watch, "to_network", lambda *a: calls.append(1) or real(*a))
+    tracker = Tracker(model, **FAST)
+    for step in range(5):
+        tracker.record(step)
+    assert len(calls) == 1
+
+
+def test_measuring_in_the_background(tmp_path):
+    torch = pytest.importorskip("torch")
+    model = small_model()
+    path = tmp_path / "run.jsonl"
+    expected, log = [], Log()
+    with Tracker(model, path, background=True, edges=True, loggers=[log], **FAST) as tracker:
+        for step in range(4):
+            assert tracker.record(step, loss=step) is None
+            expected.append(eiplane.analyze(model, **FAST))
+            with torch.no_grad():  # at once: the tracker has its own copy
+                model[0].weight.mul_(2.0)
+        assert tracker.steps == [0, 1, 2, 3]
+    history = Tracker.load(path).history
+    assert history.steps.tolist() == [0, 1, 2, 3]
+    assert history.metric("loss").tolist() == [0, 1, 2, 3]
+    for i, found in enumerate(expected):
+        assert history.values("0", "sensitivity")[i] == found[0].sensitivity
+    np.testing.assert_array_equal(
+        Tracker.load(path).edges(2)["0/ei_edges"], expected[2][0].ei_edges
+    )
+    assert [step for step, _ in log.calls] == [0, 1, 2, 3]
+
+
+def test_arrays_in_the_background():
+    net = Net()
+    with Tracker(net, background=True, activation="tanh", **FAST) as tracker:
+        for net.step in range(2):
+            tracker.record(net.step)
+    expected = eiplane.analyze(growing(1), "tanh", **FAST)
+    assert tracker.history.values("1", "ei_parts")[1] == expected[1].ei_parts
+
+
+def test_trouble_in_the_background_is_told():
+    from eiplane.background import Background
+
+    tracker = Tracker(Net(), background=True, bins=1)
+    tracker.record(0)
+    with pytest.raises(ValueError, match="bins must be"):
+        tracker.close()
+    worker = Background(lambda number, result: None)
+    worker.kill()
+    with pytest.raises(RuntimeError, match="has ended"):
+        worker.submit(0, growing(0), {})
+
+
+def test_tensorboard(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)
+    board = tensorboard.SummaryWriter(tmp_path)
+    Tracker(Net(), loggers=[board], **FAST).record(3)
+    board.close()
+    assert b"eiplane/0/ei_parts" in next(tmp_path.iterdir()).read_bytes()
+
+
+def test_lightning():
+    torch = pytest.importorskip("torch")
+    lightning = pytest.importorskip("lightning.pytorch", exc_type=ImportError)
+    from eiplane import callbacks
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = small_model()
+
+        def training_step(self, batch, index):
+            loss = self.net(batch[0]).square().sum()
+            self.log("loss", loss)
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.net.parameters(), lr=0.01)
+
+    module = Module()
+    tracker = Tracker(module.net, every=3, **FAST)
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(40, 4)), 4)
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[callbacks.lightning(tracker)],
+    )  # fmt: skip
+    trainer.fit(module, data)
+    assert tracker.steps == [0, 3, 6, 9]
+    assert np.isfinite(tracker.history.metric("loss")[1:]).all()
+    assert len(set(tracker.history.values("0", "ei_parts"))) == 4
+
+
+def test_hugging_face(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from eiplane import callbacks
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = small_model()
+
+        def forward(self, x, labels=None):
+            return {"loss": self.net(x).square().sum()}
+
+    model = Model()
+    tracker = Tracker(model.net, every=2, **FAST)
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), max_steps=5, per_device_train_batch_size=4, logging_steps=1, report_to=[],
+        save_strategy="no", disable_tqdm=True, use_cpu=True,
+    )  # fmt: skip
+    data = [{"x": torch.rand(4), "labels": 0} for _ in range(40)]
+    transformers.Trainer(
+        model, arguments, train_dataset=data, callbacks=[callbacks.hugging_face(tracker)]
+    ).train()
+    assert tracker.steps == [0, 2, 4]
+    assert np.isfinite(tracker.history.metric("loss")[1:]).all()
+
+
+def test_hugging_face_s_events_without_a_trainer():
+    transformers = pytest.importorskip("transformers")
+    from eiplane import callbacks
+
+    net = Net()
+    tracker = Tracker(net, every=2, **FAST)
+    callback = callbacks.hugging_face(tracker)
+    state = transformers.TrainerState(is_world_process_zero=True)
+    callback.on_train_begin(None, state, None)
+    for net.step in range(1, 5):
+        state.global_step = net.step
+        state.log_history.append({"loss": 1 / net.step, "epoch": 0.5, "step": net.step})
+        callback.on_step_end(None, state, None)
+    assert tracker.steps == [0, 2, 4]
+    assert tracker.history.metric("loss")[1] == 0.5
+    assert tracker.history.metrics == ["loss"]
+    other = transformers.TrainerState(is_world_process_zero=False, global_step=6)
+    callback.on_step_end(None, other, None)
+    assert tracker.steps == [0, 2, 4]
+
+
+def test_keras(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    from eiplane import callbacks
+
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5, "sigmoid"),
+            keras.layers.Dropout(0.1),
+            keras.layers.Dense(3),
+        ]
+    )
+    layers = callbacks.keras_layers(model)
+    assert [(x.n_in, x.n_out, x.activation.name) for x in layers] == [
+        (4, 5, "sigmoid"), (5, 3, "identity"),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(layers[0].weight, model.layers[0].get_weights()[0].T)
+    tracker = Tracker(lambda: callbacks.keras_layers(model), every=5, **FAST)
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse")
+    x = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+    model.fit(x, x[:, :3], epochs=1, batch_size=4, verbose=0, callbacks=[callbacks.keras(tracker)])
+    assert tracker.steps == [0, 5, 10]
+    assert tracker.history.metrics == ["loss"]
+    with pytest.raises(TypeError, match="is a Conv1D"):
+        callbacks.keras_layers(keras.Sequential([keras.Input((8, 1)), keras.layers.Conv1D(2, 3)]))
+
+
+def test_a_callback_without_its_framework_says_what_it_needs(monkeypatch):
+    from eiplane import callbacks
+
+    for name in ("lightning.pytorch", "lightning", "pytorch_lightning"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match="needs lightning"):
+        callbacks.lightning(Tracker(Net(), **FAST))
