@@ -292,7 +292,7 @@ def test_what_has_a_weight_but_is_no_layer():
         "table", "unused", "bilinear", "up", "stack", "mixed", "constant",
     }  # fmt: skip
     assert "embedding" in skipped["table"]
-    assert "no part in the forward pass" in skipped["unused"]
+    assert "no use of it was seen" in skipped["unused"]
     assert "bilinear" in skipped["bilinear"]
     assert "transposed convolution" in skipped["up"]
     assert "stack of matrices" in skipped["stack"]
@@ -795,45 +795,33 @@ _ACTS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "sigmoid": nn.Sigmoi
 
 
 @st.composite
-def blocks(draw):
-    axes = draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, 1, 2]))
+def blocks(draw, axes=None):
+    axes = axes or draw(st.integers(1, 3))
     per_axis = st.tuples(*[st.integers(1, 3 if axes < 3 else 2)] * axes)
-    conv = {
-        "kernel_size": draw(per_axis),
-        "stride": draw(per_axis),
-        "dilation": draw(per_axis),
-        "groups": groups,
-        "bias": draw(st.booleans()),
-    }
-    order = draw(st.permutations(["norm", "act", "pool"]).map(list))
-    steps = [s for s in order if draw(st.booleans())]
-    if "norm" in steps and steps[0] != "norm":
-        steps.remove("norm")
-        steps.insert(0, "norm")
+    steps = [s for s in draw(st.permutations(["act", "pool"])) if draw(st.booleans())]
     return {
         "axes": axes,
-        "conv": conv,
-        "channels": (2 * draw(st.integers(1, 2)), 2 * draw(st.integers(1, 2))),
-        "steps": steps,
+        "conv": {
+            "kernel_size": draw(per_axis),
+            "stride": draw(per_axis),
+            "dilation": draw(per_axis),
+            "groups": draw(st.sampled_from([1, 1, 2])),
+            "bias": draw(st.booleans()),
+        },
+        "channels": 2 * draw(st.integers(1, 2)),
+        "steps": ["norm", *steps] if draw(st.booleans()) else steps,
         "act": draw(st.sampled_from(sorted(_ACTS))),
         "kind": draw(st.sampled_from(["max", "mean"])),
         "window": draw(per_axis),
         "pool_stride": draw(per_axis),
         "pool_dilation": draw(per_axis),
-        "seed": draw(st.integers(0, 1000)),
     }
 
 
-@settings(max_examples=60, deadline=None)
-@given(blocks())
-def test_convolution_and_pooling_are_the_layer_of_the_receptive_field(block):
-    axes, conv = block["axes"], block["conv"]
-    torch.manual_seed(block["seed"])
-    n_in, n_out = block["channels"]
+def built(block, n_in):
+    """Return a block's modules, and the stride and the unit of its receptive fields."""
+    axes, conv, n_out = block["axes"], block["conv"], block["channels"]
     parts = [getattr(nn, f"Conv{axes}d")(n_in, n_out, **conv)]
-    stride, unit = conv["stride"], conv["dilation"]
-    has_window = math.prod(block["window"]) > 1
     for step in block["steps"]:
         if step == "norm":
             parts.append(getattr(nn, f"BatchNorm{axes}d")(n_out))
@@ -841,25 +829,32 @@ def test_convolution_and_pooling_are_the_layer_of_the_receptive_field(block):
             parts.append(_ACTS[block["act"]]())
         elif block["kind"] == "max":
             pool = getattr(nn, f"MaxPool{axes}d")
-            parts.append(
-                pool(block["window"], block["pool_stride"], dilation=block["pool_dilation"])
-            )
+            dilation = block["pool_dilation"]
+            parts.append(pool(block["window"], block["pool_stride"], dilation=dilation))
         else:
             parts.append(getattr(nn, f"AvgPool{axes}d")(block["window"], block["pool_stride"]))
-    pooled = "pool" in block["steps"]
-    if pooled:
+    stride, unit = conv["stride"], conv["dilation"]
+    if "pool" in block["steps"]:
         dilation = block["pool_dilation"] if block["kind"] == "max" else (1,) * axes
         step = [s * d for s, d in zip(stride, dilation, strict=True)]
-        unit = [math.gcd(a, b) for a, b in zip(step, unit, strict=True)] if has_window else unit
-        stride = [s * p for s, p in zip(conv["stride"], block["pool_stride"], strict=True)]
+        if math.prod(block["window"]) > 1:
+            unit = [math.gcd(a, b) for a, b in zip(step, unit, strict=True)]
+        stride = [s * p for s, p in zip(stride, block["pool_stride"], strict=True)]
+    return parts, stride, unit
+
+
+@settings(max_examples=60, deadline=None)
+@given(blocks(), st.integers(0, 1000))
+def test_convolution_and_pooling_are_the_layer_of_the_receptive_field(block, seed):
+    axes, n_out = block["axes"], block["channels"]
+    torch.manual_seed(seed)
+    parts, stride, unit = built(block, 4)
     module = shaken(nn.Sequential(*parts))
     size = 18 if axes < 3 else 12
-    x = np.random.default_rng(block["seed"]).uniform(-1, 1, size=(1, n_in, *[size] * axes))
-    network = extract(module, input_size=x.shape)
-    layer = network[0]
-    acted = "act" in block["steps"]
+    x = np.random.default_rng(seed).uniform(-1, 1, size=(1, 4, *[size] * axes))
+    (layer,) = extract(module, input_size=x.shape)
     known = [layer.activation.name, layer.pool.activation.name if layer.pool else "identity"]
-    assert (block["act"] in known) == acted
+    assert (block["act"] in known) == ("act" in block["steps"])
     y = run(module.double(), x, torch.float64)[0].reshape(n_out, -1).T
     flat, _ = fields(x[0], layer, stride, unit)
     np.testing.assert_allclose(layer(flat), y, atol=1e-5)
@@ -867,6 +862,33 @@ def test_convolution_and_pooling_are_the_layer_of_the_receptive_field(block):
     if layer.pool is None and layer.groups == 1:
         dense = layer.activation(flat @ layer.weight.reshape(n_out, -1).T + layer.offsets())
         np.testing.assert_allclose(layer(flat), dense, rtol=1e-12, atol=1e-15)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(blocks(axes=2), min_size=1, max_size=3), st.integers(0, 1000))
+def test_random_convolutional_networks_compute_what_the_module_does(chosen, seed):
+    torch.manual_seed(seed)
+    parts, geometry, shape = [], [], (1, 2, 40, 40)
+    for block in chosen:
+        more, stride, unit = built(block, shape[1])
+        try:
+            after = run(nn.Sequential(*more), torch.zeros(shape)).shape
+        except RuntimeError:
+            break  # nothing is left of the image
+        parts, geometry, shape = parts + more, [*geometry, (stride, unit)], after
+    parts += [nn.Flatten(), nn.Linear(math.prod(shape[1:]), 5), nn.Tanh()]
+    module = shaken(nn.Sequential(*parts))
+    network = extract(module, input_size=(1, 2, 40, 40))
+    assert len(network) == len(geometry) + 1
+    names = network.names
+    assert network.sources == {b: (a,) for a, b in itertools.pairwise(names)} | {names[0]: ()}
+    image = np.random.default_rng(seed).uniform(-1, 1, size=(2, 40, 40))
+    y = image
+    for layer, (stride, unit) in zip(network, geometry, strict=False):
+        flat, places = fields(y, layer, stride, unit)
+        y = layer(flat).T.reshape(layer.n_out, *places)
+    expected = run(module.double(), image[None], torch.float64)[0]
+    np.testing.assert_allclose(network[-1](y.ravel()), expected, atol=1e-5)
 
 
 def test_average_pooling_without_activation_is_one_dense_layer():
@@ -904,6 +926,9 @@ def test_unusual_pooling():
             return x.mean((2, 3))
 
     assert layer_of(nn.ReLU(), Mean()).pool.window == (8, 8)
+
+    single = layer_of(Mean(), nn.Tanh(), size=(1, 1, 2, 2))  # a window of one place is none
+    assert (single.pool, single.activation.name) == (None, "tanh")
 
     class Indices(nn.Module):
         def forward(self, x):
@@ -965,6 +990,14 @@ def test_half_precision_and_doubles():
         (layer,) = extract(module)
         np.testing.assert_array_equal(layer.matrix(), module[0].weight.double().detach().numpy())
         assert layer.activation.name == "relu"
+
+
+def test_what_hides_its_work_is_not_mistaken_for_a_constant():
+    hidden = torch.jit.trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.ones(1, 3))
+    network, skipped = extract_some(nn.Sequential(hidden, nn.Linear(3, 2)), input_size=(1, 3))
+    assert network.names == ("1",)
+    assert network.sources["1"] == ()
+    assert "no use of it was seen" in skipped["0.0"]
 
 
 def test_wrapped_modules():

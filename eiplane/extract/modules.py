@@ -238,7 +238,8 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     copies = [None if b is None else b.detach().clone() for _, _, b in buffers]
     versions = [None if b is None or b.is_inference() else b._version for _, _, b in buffers]
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    fast = torch.backends.mha.get_fastpath_enabled()
+    mha = torch.backends.mha if hasattr(torch.backends, "mha") else None
+    fast = mha.get_fastpath_enabled() if mha is not None else False
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     quiet = contextlib.nullcontext()
     if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
@@ -247,14 +248,16 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
         # The attribute itself: a train() of the user's own may do more than set it.
         for m in modules:
             m.training = False
-        torch.backends.mha.set_fastpath_enabled(False)
+        if mha is not None:
+            mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
             yield
             for (_, _, b), copy, version in zip(buffers, copies, versions, strict=True):
                 if b is not None and (version is None or b._version != version):
                     b.copy_(copy)
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        if mha is not None:
+            mha.set_fastpath_enabled(fast)
         for m, mode in zip(modules, modes, strict=True):
             m.training = mode
         for m, name, b in buffers:
@@ -291,6 +294,10 @@ class _Tracer:
             *module.named_parameters(remove_duplicate=False),
             *module.named_buffers(remove_duplicate=False),
         ]
+        for part in module.modules():
+            for value in vars(part).values():
+                if isinstance(value, torch.Tensor):  # a constant that is not registered
+                    self._infos[value] = Info(dynamic=False)
         by_id: dict[int, list[str]] = {}
         for name, value in named:
             by_id.setdefault(id(value), []).append(name)
@@ -335,7 +342,7 @@ class _Tracer:
                 continue
             used = self._used.get(name)
             if used is None:
-                reason = "it takes no part in the forward pass"
+                reason = "no use of it was seen in the forward pass"
             elif used & set(NOTES):
                 reason = NOTES[next(n for n in NOTES if n in used)]
             elif used <= HARMLESS:
@@ -349,12 +356,13 @@ class _Tracer:
     # -- what is known of tensors
 
     def _tensors(self, value: Any) -> list[Any]:
-        leaves = self._tree.tree_leaves(value)
+        leaves, _ = self._tree.tree_flatten(value)
         return [leaf for leaf in leaves if isinstance(leaf, self._torch.Tensor)]
 
     def _info(self, tensor: Any) -> Info:
+        # What no observed call has made (a TorchScript part has, say) may depend on anything.
         found = self._infos.get(tensor)
-        return found if found is not None else Info(dynamic=False)
+        return found if found is not None else UNKNOWN
 
     def _set(self, out: Any, info: Any) -> None:
         if isinstance(out, self._torch.Tensor):
@@ -403,16 +411,14 @@ class _Tracer:
             name = name if name in KEEPS else name.removesuffix("_").removeprefix("special_")
         dynamic = [i for i in infos if i.dynamic]
         if not dynamic:
-            names = frozenset().union(*(i.names for i in infos))
-            if names:
-                made = Info(dynamic=False, names=names)
-                for tensor in self._tensors(out):
-                    if not any(tensor is t for t in tensors):
-                        self._infos[tensor] = made
-                if name in _LINEAR:
-                    self._static(tensors)
-                elif name in NOTES:
-                    self._mark(infos, name)
+            made = Info(dynamic=False, names=frozenset().union(*(i.names for i in infos)))
+            for tensor in self._tensors(out):
+                if not any(tensor is t for t in tensors):
+                    self._infos[tensor] = made
+            if name in _LINEAR:
+                self._static(tensors)
+            elif name in NOTES:
+                self._mark(infos, name)
             return
         self._mark(infos, name)
         result: Any
@@ -662,8 +668,6 @@ class _Tracer:
             dilation = _tuple(values.get("dilation"), axes)
             if kwargs.get("divisor_override"):
                 return self._trace.mix([info])
-        if all(n == 1 for n in window):
-            return self._trace.carry([info]) if shape != tuple(x.shape) else info
         made = self._trace.pool(info, kind, window, dilation, shape)
         return made if tensor is out else self._first_of(out, made)
 

@@ -412,8 +412,6 @@ class _Walk:
                 info, kind, size, (1,) * len(size), shape, bool(options.get("keepdims", 1))
             )
         dilation = tuple(options.get("dilations", (1,) * len(window)))
-        if all(n == 1 for n in window):
-            return None
         made = self.trace.pool(info, kind, window, dilation, shape)
         return [made] + [UNKNOWN] * (sum(map(bool, node.output)) - 1)
 

@@ -122,5 +122,5 @@ NOTES = {
 #: A parameter used by these alone is a position, a scale or the like, not a matrix.
 HARMLESS = ELEMENTWISE | MOVES | JOINS | KEEPS | SILENT | {
     "layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm", "__get__", "masked_fill",
-    "sum", "norm", "mean",
+    "sum", "norm", "mean", "scaled_dot_product_attention",
 }  # fmt: skip

@@ -166,6 +166,12 @@ def codes_of(n: int, shape: Sequence[int], axis: int) -> Codes:
     return _spread(np.arange(n, dtype=np.int64), tuple(shape), axis)
 
 
+def _broadcast(codes: Codes, shape: tuple[int, ...]) -> Codes:
+    """Return a broadcast array that counts as writable, as torch wants it, though nobody writes."""
+    view = np.broadcast_to(codes, shape)
+    return np.lib.stride_tricks.as_strided(codes, shape, view.strides)
+
+
 def _core(codes: Codes) -> Codes:
     """Return the entries without those axes along which nothing changes."""
     return codes[tuple(0 if s == 0 and n > 0 else slice(None) for s, n in _layout(codes))]
@@ -533,8 +539,14 @@ class Trace:
             return self.carry([x])
         first: tuple[Any, ...] = (..., *(slice(0, 1),) * axes)
         still = codes[first]
-        if not np.array_equal(np.broadcast_to(still, codes.shape), codes) or (codes < 0).any():
+        if all(n == 1 for n in window) and codes.shape == tuple(shape):
+            return x
+        constant = all(s == 0 for s in codes.strides[-axes:]) or bool((still == codes).all())
+        if not constant or (_core(codes) < 0).any():
             return self.carry([x])
+        moved = still if keepdim else still.reshape(still.shape[:-axes])
+        if all(n == 1 for n in window):  # it only leaves places out
+            return replace(x, codes=_broadcast(moved, tuple(shape)))
         parts = []
         for part in x.parts:
             conv = part.node.conv
@@ -544,8 +556,7 @@ class Trace:
             pooled = _Pooled(kind, tuple(window), step, _function(part))
             part = replace(part, values=PROBE, pooled=pooled, settled=None, prefix=None)
             parts.append(part)
-        moved = still if keepdim else still.reshape(still.shape[:-axes])
-        return Info(parts=tuple(parts), codes=np.broadcast_to(moved, tuple(shape)).copy())
+        return Info(parts=tuple(parts), codes=_broadcast(moved, tuple(shape)))
 
     def carry(self, infos: Sequence[Info]) -> Info:
         """Report an operation whose results stay in the range of its operands, such as pooling."""
