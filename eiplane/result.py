@@ -500,7 +500,7 @@ class Decomposition(Sequence[LayerResult]):
                     _number(getattr(layer, value), getattr(layer, error) if error else None)
                 )
             if layer.saturated:
-                cells[-1] += " saturated"
+                cells[0] += " (saturated)"
             rows.append(cells)
         return ["layer", "shape", "activation", "method", *(c[0] for c in columns)], rows
 
@@ -610,8 +610,9 @@ class Decomposition(Sequence[LayerResult]):
 def _number(value: float | None, error: float | None) -> str:
     if value is None:
         return "-"
-    if error:
-        return f"{value:.4g} ± {error:.1g}"
+    if error:  # to the error's first digit
+        decimals = max(0, -math.floor(math.log10(error)))
+        return f"{value:.{decimals}f} ± {error:.{decimals}f}"
     return f"{value:.4g}"
 
 

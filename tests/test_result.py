@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -58,10 +59,14 @@ def test_table(result):
     lines = str(result).splitlines()
     assert lines[0].split()[:4] == ["layer", "shape", "activation", "method"]
     assert len(lines) == 4
-    assert f"{result[0].sensitivity:.4g} ±" in lines[2]
+    value, error = re.search(r"(\d+\.\d+) ± (0\.0*\d)\b", lines[2]).groups()
+    assert float(value) == pytest.approx(
+        result[0].sensitivity, abs=10.0 ** -len(value.split(".")[1])
+    )
+    assert float(error) == pytest.approx(result[0].sensitivity_stderr, rel=0.5)
     html = result._repr_html_()
     assert html.count("<tr>") == 3
-    assert f"{result[0].sensitivity:.4g}" in html
+    assert f"{value} ± {error}" in html
 
 
 def test_html_is_escaped():
