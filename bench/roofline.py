@@ -4,8 +4,8 @@
 
 First the ceilings, measured here with loops that do one thing (bench/ceilings.c); then each kernel,
 by itself and out of L1 or L2 (bench/kernels.c), as a share of the ceiling that its model names. A
-model says how many of the ceiling's operations one unit of the kernel's work takes, whatever else it
-does. Times are the least of many short batches, ceilings and kernels in turns: on a busy machine
+model says how many of the ceiling's operations one unit of the kernel's work takes, whatever else
+it does. Times are the least of many short batches, ceilings and kernels in turns: on a busy machine
 that is what comes near the truth. One thread.
 """
 

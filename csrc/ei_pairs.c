@@ -12,6 +12,7 @@ enum {
     SEGMENT = 65472,           /* samples between two emptyings of those: below 2^16, whole groups */
     STORED = 1 << 22,          /* samples whose output bins are kept at once */
     MASK_CACHE = 24 * 1024,    /* bytes of output masks worked on at a time */
+    SLICE = 64,                /* inputs whose tables stand at once where the outputs' masks are kept */
     POLL = 64                  /* pairs between two looks at the cancel flag */
 };
 
@@ -110,6 +111,15 @@ static void count_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64
 
 /* ---- bit-sliced ----------------------------------------------------------------------------- */
 
+/* Which samples exist: the first `count`; also the mask of "at or above the lowest edge". */
+static void existing(size_t count, size_t words, uint64_t *all)
+{
+    for (size_t w = 0; w < words; w++) {
+        size_t left = count > w * 64 ? count - w * 64 : 0;
+        all[w] = left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
+    }
+}
+
 static int count_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, parts p)
 {
     const size_t n_in = ins(job), n_out = outputs(job), k = c->in_bins - 1, m = c->n_thresholds;
@@ -127,11 +137,7 @@ static int count_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel
     for (uint64_t done = 0; done < job->count; done += CHUNK) {
         const size_t count = (size_t)(job->count - done < CHUNK ? job->count - done : CHUNK);
         const size_t words = (count + 511) / 512 * 8;
-        /* Which samples exist; also the mask of "at or above the lowest edge". */
-        for (size_t w = 0; w < words; w++) {
-            size_t left = count > w * 64 ? count - w * 64 : 0;
-            all[w] = left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
-        }
+        existing(count, words, all);
         memset(x, 0, n_in * x_words * 8);
         memset(y, 0, n_out * y_words * 8);
         for (size_t at = 0; at < count; at += e.block) {
@@ -392,7 +398,7 @@ int ei_pairs_count(const ei_channel *c, const ei_job *job, ei_cancel cancel, uin
 /* The first samples of the job, whose influence on the sum of all edges is followed. */
 typedef struct {
     size_t n;
-    uint32_t *offset; /* n_in x n: row offset of the input's bin */
+    uint32_t *offset; /* n_in x n: row offset of the input's bin; or of one input (followed_input) */
     uint16_t *y;      /* n_out x n */
     uint64_t *table;  /* one table */
     double *pointwise, *scratch;
@@ -409,12 +415,12 @@ static void followed_close(followed *f)
     ei_free(f->map);
 }
 
-static int followed_open(followed *f, const ei_channel *c, const ei_job *job)
+static int followed_open(followed *f, const ei_channel *c, const ei_job *job, int every_input)
 {
     const size_t row = row_length(c), cells = table_cells(c);
     memset(f, 0, sizeof *f);
     f->n = (size_t)(job->count < EI_FOLLOWED ? job->count : EI_FOLLOWED);
-    f->offset = ei_alloc(ins(job) * EI_FOLLOWED, sizeof *f->offset);
+    f->offset = ei_alloc((every_input ? ins(job) : 1) * EI_FOLLOWED, sizeof *f->offset);
     f->y = ei_alloc(outputs(job) * EI_FOLLOWED, sizeof *f->y);
     f->table = ei_alloc(cells, sizeof *f->table);
     f->pointwise = ei_alloc(cells, sizeof *f->pointwise);
@@ -431,7 +437,7 @@ static int followed_open(followed *f, const ei_channel *c, const ei_job *job)
             const size_t some = least(e.block, f->n - at), n = whole_groups(some);
             ei_eval_draw(&e, job->key, 0, job->first + at, n);
             ei_eval_forward(&e, n);
-            for (size_t a = 0; a < ins(job); a++)
+            for (size_t a = 0; every_input && a < ins(job); a++)
                 e.kernels->offsets(e.draws + (job->in_start + a) * e.block, n, c->in_bins,
                                    (uint32_t)row, f->offset + a * EI_FOLLOWED + at);
             for (size_t b = 0; b < e.n_out; b++)
@@ -443,9 +449,19 @@ static int followed_open(followed *f, const ei_channel *c, const ei_job *job)
     return status;
 }
 
-/* Measure one table and note everything about the pair. */
+/* Take up the job's input a, where not all are held. */
+static void followed_input(followed *f, const ei_channel *c, const ei_job *job, size_t a)
+{
+    uint32_t draws[EI_FOLLOWED];
+    const ei_kernels *kernels = ei_active();
+    kernels->draw(job->key, 0, (uint32_t)(job->in_start + a), job->first, whole_groups(f->n), draws);
+    kernels->offsets(draws, f->n, c->in_bins, (uint32_t)row_length(c), f->offset);
+}
+
+/* Measure one table and note everything about the pair. `offset`: the input's, of the samples that
+ * are followed. */
 static void note(const ei_channel *c, const ei_job *job, followed *f, size_t b, size_t a,
-                 const uint64_t *table, const ei_pairs_out *out)
+                 const uint32_t *offset, const uint64_t *table, const ei_pairs_out *out)
 {
     const size_t row = row_length(c), at = b * ins(job) + a;
     ei_information i =
@@ -464,7 +480,6 @@ static void note(const ei_channel *c, const ei_job *job, followed *f, size_t b, 
             double *p = f->pointwise + x * row + y;
             *p = y < c->out_bins ? weight * (*p - i.information) : 0.0;
         }
-    const uint32_t *offset = f->offset + a * EI_FOLLOWED;
     const uint16_t *label = f->y + b * EI_FOLLOWED;
     for (size_t s = 0; s < f->n; s++)
         out->spread[s] += (int64_t)f->pointwise[offset[s] + label[s]];
@@ -486,7 +501,7 @@ int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, 
     parts p = split(c, job, (uint64_t *)tables);
     followed f;
     begin(part, out);
-    int status = followed_open(&f, c, part);
+    int status = followed_open(&f, c, part, 1);
     for (size_t b = b0; status == EI_OK && b < b0 + outputs(part); b++) {
         out->dropped[b - b0] = p.outliers[b];
         for (size_t a = a0; a < a0 + ins(part); a++) {
@@ -500,7 +515,7 @@ int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, 
                        *p.total, f.map, f.table);
                 table = f.table;
             }
-            note(c, part, &f, b - b0, a - a0, table, out);
+            note(c, part, &f, b - b0, a - a0, f.offset + (a - a0) * EI_FOLLOWED, table, out);
         }
     }
     followed_close(&f);
@@ -533,9 +548,177 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
     return status;
 }
 
+/* Masks of the outputs of all samples, which let the inputs be gone through a few at a time: the
+ * tables of those few are all that has to be held, and a block may have many outputs. */
+typedef struct {
+    ei_eval eval;
+    followed follow;
+    size_t chunks;
+    uint64_t *y;      /* [chunks][n_out][m][WORDS] */
+    uint64_t *y_margin;
+    uint64_t *all;    /* WORDS */
+    uint64_t *x;      /* [SLICE][k][WORDS] */
+    uint64_t *x_margin;
+    uint64_t *tables; /* [SLICE][n_out][k][m] */
+    uint32_t *draws;  /* CHUNK */
+    uint16_t *scratch;
+} kept_masks;
+
+static void kept_close(kept_masks *w)
+{
+    ei_eval_close(&w->eval);
+    followed_close(&w->follow);
+    ei_free(w->y);
+    ei_free(w->y_margin);
+    ei_free(w->all);
+    ei_free(w->x);
+    ei_free(w->x_margin);
+    ei_free(w->tables);
+    ei_free(w->draws);
+    ei_free(w->scratch);
+}
+
+static int kept_open(kept_masks *w, const ei_channel *c, const ei_job *job)
+{
+    const size_t n_out = outputs(job), k = c->in_bins - 1, m = c->n_thresholds;
+    memset(w, 0, sizeof *w);
+    w->chunks = (size_t)((job->count + CHUNK - 1) / CHUNK);
+    int status = ei_eval_open(&w->eval, c, job->out_start, job->out_stop);
+    if (status == EI_OK)
+        status = followed_open(&w->follow, c, job, 0);
+    w->y = ei_zalloc(w->chunks * n_out, m * WORDS * sizeof *w->y);
+    w->y_margin = ei_zalloc(n_out * m, sizeof *w->y_margin);
+    w->all = ei_alloc(WORDS, sizeof *w->all);
+    w->x = ei_alloc(SLICE * k * WORDS, sizeof *w->x);
+    w->x_margin = ei_alloc(SLICE * k, sizeof *w->x_margin);
+    w->tables = ei_alloc(SLICE * n_out, k * m * sizeof *w->tables);
+    w->draws = ei_alloc(CHUNK, sizeof *w->draws);
+    w->scratch = ei_alloc(512, sizeof *w->scratch);
+    if (status == EI_OK && !(w->y && w->y_margin && w->all && w->x && w->x_margin && w->tables &&
+                             w->draws && w->scratch))
+        status = EI_ENOMEM;
+    return status;
+}
+
+/* Samples and words of a chunk. */
+static size_t chunk_of(const ei_job *job, size_t chunk, size_t *words)
+{
+    uint64_t left = job->count - (uint64_t)chunk * CHUNK;
+    size_t count = (size_t)(left < CHUNK ? left : CHUNK);
+    *words = (count + 511) / 512 * 8;
+    return count;
+}
+
+static int kept_outputs(kept_masks *w, const ei_job *job, ei_cancel cancel, uint64_t *dropped)
+{
+    ei_eval *e = &w->eval;
+    const ei_channel *c = e->channel;
+    const size_t n_out = e->n_out, m = c->n_thresholds;
+    for (size_t chunk = 0; chunk < w->chunks; chunk++) {
+        size_t words, count = chunk_of(job, chunk, &words);
+        uint64_t *y = w->y + chunk * n_out * m * WORDS;
+        for (size_t at = 0; at < count; at += e->block) {
+            if (ei_cancelled(cancel))
+                return EI_ECANCELLED;
+            const size_t some = least(e->block, count - at), n = whole_groups(some);
+            ei_eval_draw(e, job->key, 0, job->first + chunk * CHUNK + at, n);
+            ei_eval_forward(e, n);
+            for (size_t b = 0; b < n_out; b++)
+                e->kernels->value_masks(e->z + b * EI_PANEL, n_out * EI_PANEL, n / 64,
+                                        c->thresholds, m, y + b * m * WORDS + at / 64, WORDS);
+            count_outliers(e, some, w->scratch, dropped);
+        }
+        existing(count, words, w->all);
+        for (size_t b = 0; b < n_out; b++)
+            e->kernels->count_masks(w->all, WORDS, 1, y + b * m * WORDS, WORDS, m, words,
+                                    w->y_margin + b * m);
+    }
+    return EI_OK;
+}
+
+/* Count inputs a0 .. a1 of the job. */
+static int kept_inputs(kept_masks *w, const ei_job *job, size_t a0, size_t a1, ei_cancel cancel)
+{
+    const ei_channel *c = w->eval.channel;
+    const ei_kernels *kernels = w->eval.kernels;
+    const size_t n_out = w->eval.n_out, k = c->in_bins - 1, m = c->n_thresholds;
+    const size_t x_words = k * WORDS, y_words = m * WORDS;
+    const size_t tile = least(n_out, MASK_CACHE / (y_words * 8) + 1);
+    uint32_t edges[1024];
+    bin_edges(c->in_bins, edges);
+    memset(w->tables, 0, (a1 - a0) * n_out * k * m * sizeof *w->tables);
+    memset(w->x_margin, 0, SLICE * k * sizeof *w->x_margin);
+    for (size_t chunk = 0; chunk < w->chunks; chunk++) {
+        size_t words, count = chunk_of(job, chunk, &words), n = whole_groups(count);
+        const uint64_t *y = w->y + chunk * n_out * y_words;
+        existing(count, words, w->all);
+        memset(w->x, 0, (a1 - a0) * x_words * sizeof *w->x);
+        for (size_t a = a0; a < a1; a++) {
+            uint64_t *x = w->x + (a - a0) * x_words;
+            if (ei_cancelled(cancel))
+                return EI_ECANCELLED;
+            kernels->draw(job->key, 0, (uint32_t)(job->in_start + a), job->first + chunk * CHUNK, n,
+                          w->draws);
+            kernels->draw_masks(w->draws, n / 64, edges, k, x, WORDS);
+            for (size_t i = 0; i < k && count % 64; i++) /* samples past the end */
+                x[i * WORDS + count / 64] &= w->all[count / 64];
+            kernels->count_masks(w->all, WORDS, 1, x, WORDS, k, words, w->x_margin + (a - a0) * k);
+        }
+        for (size_t b0 = 0; b0 < n_out; b0 += tile)
+            for (size_t a = 0; a < a1 - a0; a++) {
+                if (ei_cancelled(cancel))
+                    return EI_ECANCELLED;
+                for (size_t b = b0; b < least(b0 + tile, n_out); b++)
+                    kernels->count_masks(w->x + a * x_words, WORDS, k, y + b * y_words, WORDS, m,
+                                         words, w->tables + (a * n_out + b) * k * m);
+            }
+    }
+    return EI_OK;
+}
+
+static int run_kept_masks(const ei_channel *c, const ei_job *job, ei_cancel cancel,
+                          const ei_pairs_out *out)
+{
+    const size_t n_in = ins(job), n_out = outputs(job), k = c->in_bins - 1, m = c->n_thresholds;
+    kept_masks w;
+    begin(job, out);
+    int status = kept_open(&w, c, job);
+    if (status == EI_OK)
+        status = kept_outputs(&w, job, cancel, out->dropped);
+    for (size_t a0 = 0; status == EI_OK && a0 < n_in; a0 += SLICE) {
+        const size_t a1 = least(a0 + SLICE, n_in);
+        status = kept_inputs(&w, job, a0, a1, cancel);
+        for (size_t a = a0; status == EI_OK && a < a1; a++) {
+            if (ei_cancelled(cancel))
+                status = EI_ECANCELLED;
+            followed_input(&w.follow, c, job, a);
+            for (size_t b = 0; b < n_out; b++) {
+                unfold(c, w.tables + ((a - a0) * n_out + b) * k * m, w.x_margin + (a - a0) * k,
+                       w.y_margin + b * m, job->count, w.follow.map, w.follow.table);
+                note(c, job, &w.follow, b, a, w.follow.offset, w.follow.table, out);
+            }
+        }
+    }
+    kept_close(&w);
+    return status;
+}
+
+size_t ei_pairs_held(const ei_channel *c, const ei_job *job)
+{
+    const size_t cells = table_cells(c), pairs = (c->in_bins - 1) * c->n_thresholds;
+    if (!by_masks(c, job))
+        return job->count > STORED ? 8 * cells * ins(job) : 2 * (size_t)job->count + 8 * cells;
+    const size_t chunks = (size_t)((job->count + CHUNK - 1) / CHUNK);
+    const size_t kept = chunks * c->n_thresholds * WORDS * 8 + SLICE * pairs * 8;
+    return least(kept, 8 * pairs * ins(job));
+}
+
 int ei_pairs_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, const ei_pairs_out *out)
 {
     int status = EI_OK;
+    if (by_masks(c, job) &&
+        ei_pairs_held(c, job) < 8 * (c->in_bins - 1) * c->n_thresholds * ins(job))
+        return run_kept_masks(c, job, cancel, out);
     if (by_masks(c, job) || job->count > STORED) {
         size_t size = ei_pairs_size(c, job);
         uint64_t *tables = size ? ei_zalloc(size, sizeof *tables) : NULL;
@@ -554,7 +737,7 @@ int ei_pairs_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, const
     begin(job, out);
     status = scattered_open(&w, c, job);
     if (status == EI_OK)
-        status = followed_open(&f, c, job);
+        status = followed_open(&f, c, job, 0);
     if (status == EI_OK && (tables = ei_alloc(n_out * cells, sizeof *tables)) == NULL)
         status = EI_ENOMEM;
     if (status == EI_OK)
@@ -563,8 +746,9 @@ int ei_pairs_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, const
         memset(tables, 0, n_out * cells * sizeof *tables);
         status = count_input(&w, job, job->in_start + a, job->first, (size_t)job->count, cancel,
                              tables, cells);
+        followed_input(&f, c, job, a);
         for (size_t b = 0; status == EI_OK && b < n_out; b++)
-            note(c, job, &f, b, a, tables + b * cells, out);
+            note(c, job, &f, b, a, f.offset, tables + b * cells, out);
     }
     ei_free(tables);
     followed_close(&f);

@@ -61,7 +61,10 @@ int ei_pairs_reduce(const ei_channel *channel, const ei_job *job, const ei_job *
 int ei_pairs_table(const ei_channel *channel, const ei_job *job, const uint64_t *tables,
                    size_t output, size_t input, uint64_t *table);
 
-/* Count and reduce, holding the tables of one input at a time where it can. */
+/* Bytes that ei_pairs_run holds for one output of the job, roughly. */
+size_t ei_pairs_held(const ei_channel *channel, const ei_job *job);
+
+/* Count and reduce, holding the tables of few inputs at a time where it can. */
 int ei_pairs_run(const ei_channel *channel, const ei_job *job, ei_cancel cancel,
                  const ei_pairs_out *out);
 

@@ -181,6 +181,12 @@ def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int
     return edges
 
 
+def pairs_held(CoreChannel channel, job):
+    """Return the bytes that pairs_run holds for one output of a job, roughly."""
+    cdef ei_job j = job_of(job)
+    return ei_pairs_held(&channel.c, &j)
+
+
 def pairs_run(CoreChannel channel, job, int32_t[::1] cancel):
     """Count and reduce a job; returns its Edges."""
     cdef ei_job j = job_of(job)

@@ -91,6 +91,7 @@ cdef extern from "ei_pairs.h" nogil:
     size_t ei_pairs_size(const ei_channel *, const ei_job *)
     int ei_pairs_count(const ei_channel *, const ei_job *, ei_cancel, uint64_t *)
     int ei_pairs_reduce(const ei_channel *, const ei_job *, const ei_job *, ei_cancel, const uint64_t *, const ei_pairs_out *)
+    size_t ei_pairs_held(const ei_channel *, const ei_job *)
     int ei_pairs_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *)
     int ei_pairs_table(const ei_channel *, const ei_job *, const uint64_t *, size_t, size_t, uint64_t *)
     int ei_single_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *, double *)

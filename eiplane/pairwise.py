@@ -30,12 +30,11 @@ FIRST_SAMPLES, MOST_SAMPLES = 1 << 14, 1 << 30
 
 _CHUNK = 8192  # samples; the core's own
 _SHARED_BYTES = 8 << 20  # counts of a layer up to here may be cut by samples
-_MOST_BYTES = 64 << 20  # the same where there are few outputs to cut by
+_MOST_BYTES = 32 << 20  # the same where there are few outputs to cut by
 _SENT_BYTES = 1 << 20  # where they are sent around: up to here they are, always
-_FEWEST = 8  # outputs for which drawing all inputs once more is no great matter
+_FEWEST = 64  # outputs for which drawing all inputs once more is no great matter
 _BLOCK_BYTES = 32 << 20  # counts, or output bins, of one unit
-_UNIT_EDGES = 1 << 19  # edges of a unit that is sent away: 4 MiB there, 12 MiB back
-_STORED = 1 << 22  # samples whose output bins the core keeps at once
+_UNIT_EDGES = 1 << 20  # edges of a unit that is sent away: 8 MiB there, 24 MiB back
 
 # What work takes a core, roughly (bench/roofline.py measures it): an increment with masks, one
 # without, an evaluation of one edge, a draw put in its place in sorted order, a measured edge.
@@ -241,19 +240,17 @@ def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
         ]
         done = runner.map(reduce_unit, tails, what, short=len(tails) == 1, here=True)
         return _assemble(channel, job, done)
-    # Bytes that one output takes: its counts with every input, or its bins for all samples.
-    cells = words * 8 // channel.n_out
-    held = cells if masked or job.count > _STORED else 2 * job.count + cells // channel.n_in
-    outputs = max(1, _BLOCK_BYTES // max(held, 1))
+    held = _core.pairs_held(core, job)  # bytes that one output takes
+    outputs = max(1, _BLOCK_BYTES // held)
     if runner.executor is not None:
         outputs = min(outputs, max(1, _UNIT_EDGES // channel.n_in))
-    outputs = min(outputs, max(_FEWEST, -(-channel.n_out // pieces)))
-    blocks = -(-channel.n_out // outputs)
     workers = min(runner.workers, pieces)
+    fewest = min(_FEWEST, -(-channel.n_out // workers))
+    outputs = min(outputs, max(fewest, -(-channel.n_out // pieces)))
+    blocks = -(-channel.n_out // outputs)
     blocks = min(channel.n_out, -(-blocks // workers) * workers)
-    slices = 1  # of the inputs, where even one output is too much
-    if job.count > _STORED:
-        slices = max(1, -(-(cells * -(-channel.n_out // blocks)) // (2 * _BLOCK_BYTES)))
+    # Of the inputs, where even one output is too much.
+    slices = -(-(held * -(-channel.n_out // blocks)) // (2 * _BLOCK_BYTES))
     units = [
         Unit(
             channel.rows(a, b),

@@ -69,6 +69,7 @@ def test_known_edges(activation, weight, bins, options, bits, digits):
     [
         ((5, 7), (8, 8), False, 20_011),
         ((60, 90), (16, 16), True, 5_001),
+        ((20, 150), (8, 8), True, 9_001),
         ((20, 30), (64, 64), False, 9_999),
         ((3, 4), (256, 200), True, 3_000),
     ],
@@ -83,6 +84,8 @@ def test_any_cut_gives_the_same(
     for threads in (1, 2, 5):
         for shared in (0, 8 << 20):
             monkeypatch.setattr(pairwise, "_SHARED_BYTES", shared)
+            monkeypatch.setattr(pairwise, "_MOST_BYTES", shared)
+            monkeypatch.setattr(pairwise, "_FEWEST", threads)
             monkeypatch.setattr(pairwise, "_BLOCK_BYTES", 1 << (14 + threads))
             results.append(
                 [

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane import _core, parallel
+from eiplane import _core, pairwise, parallel
 from eiplane.parallel import Runner, WorkerLostWarning
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -75,6 +75,7 @@ def cut_fine(monkeypatch):
     """Make units of the least work."""
     monkeypatch.setattr(parallel, "SHORTEST_HERE", 0)
     monkeypatch.setattr(parallel, "SHORTEST_AWAY", 0)
+    monkeypatch.setattr(pairwise, "_FEWEST", 1)
 
 
 @pytest.fixture(scope="module")
