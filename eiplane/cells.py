@@ -177,6 +177,11 @@ class CellUnit:
     count: int
     each: bool
 
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"cells {self.first}..{self.first + self.count - 1} of group {self.number}"
+
 
 @dataclass(frozen=True, eq=False)
 class _CoreJob:

@@ -133,8 +133,7 @@ def convergence(
     key = sampling.key(Purpose.JOINT)
     values = {q: np.empty(len(sizes)) for q in chosen}
     errors = {q: np.empty(len(sizes)) for q in chosen}
-    with progress_bar(progress) as tell:
-        runner = Runner(workers, executor, tell)
+    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         for i, size in enumerate(sizes):
             sized = replace(sampling, samples=size)
             for quantity in chosen:

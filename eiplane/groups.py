@@ -113,8 +113,8 @@ def ei_between(
     pairs, many = _pairs(inputs, outputs, channel)
     options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    with progress_bar(progress) as tell:
-        results = _measure(channel, pairs, sampling, options, Runner(workers, executor, tell))
+    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
+        results = _measure(channel, pairs, sampling, options, runner)
     for (group, _), result in zip(pairs, results, strict=True):
         warn_saturated(f"{channel.name!r}, inputs {list(group)}", result)
     return results if many else results[0]

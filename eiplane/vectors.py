@@ -114,6 +114,11 @@ class CountUnit:
     job: CountJob
     memory: int
 
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"samples {self.job.first}..{self.job.first + self.job.count - 1}"
+
 
 @dataclass(frozen=True)
 class _CoreJob:
@@ -208,7 +213,7 @@ class Counter:
             If the vectors would take more than the memory allowed. Nothing is spilled or dropped.
         """
         runner = self._runner
-        workers = runner.threads
+        workers = runner.workers
         # Units in flight may take a quarter of the memory; the rest is for what is merged.
         words = [2 + len(rows) // 6 for rows in self._job.sets] + [2] * len(self._job.pairs)
         bytes_each = sum(24 * w + 64 for w in words)

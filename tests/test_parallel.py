@@ -90,6 +90,18 @@ def test_processes_give_the_same(processes, cut_fine, name, method):
     same(analyse(name, method, threads=1), analyse(name, method, executor=processes))
 
 
+@pytest.mark.filterwarnings("ignore:.*samples are too few")
+@pytest.mark.parametrize("estimator", ["conditional", "plugin"])
+def test_processes_give_the_same_ei(processes, estimator):
+    options = {"measures": "ei", "estimator": estimator, "samples": 70_000, "bins": 3}
+    weights = weights_of([(7, 9), (4, 7)])
+    one, away = (
+        eiplane.analyze(weights, "tanh", threads=1, **options),
+        eiplane.analyze(weights, "tanh", executor=processes, **options),
+    )
+    same(one, away)
+
+
 def plainest():
     _core.select(_core.supported()[0])
 
@@ -322,7 +334,8 @@ def test_one_pool_an_analysis(cut_fine, monkeypatch):
 
     monkeypatch.setattr(parallel, "ThreadPoolExecutor", Counted)
     before = set(threading.enumerate())
-    eiplane.analyze(weights_of([(30, 40), (20, 30)]), threads=3, method="sample", samples=9_000)
+    options = {"method": "sample", "measures": "degeneracy", "samples": 9_000}
+    eiplane.analyze(weights_of([(30, 40), (20, 30)]), threads=3, **options)
     assert len(made) == 1
     assert set(threading.enumerate()) <= before
 
@@ -391,8 +404,10 @@ def test_pieces_are_short_enough_to_lose():
         "[g.normal(size=(60, 70))], method='sample', samples=2**31 - 1, bins=64, "
         "measures='ei_parts'",
         "[g.normal(size=(4000, 4000))], bins=64, measures='degeneracy'",
+        "[g.normal(size=(40, 50))], samples=2**28, measures='ei'",
+        "[g.normal(size=(4, 5))], samples=2**28, measures='ei', estimator='plugin', bins=64",
     ],
-    ids=["masks", "sensitivity", "tables", "exact"],
+    ids=["masks", "sensitivity", "tables", "exact", "ei", "plugin"],
 )
 def test_interrupt(work, threads):
     code = f"""
