@@ -206,6 +206,7 @@ def test_history_draws_metrics_then_every_quantity():
 
 
 def test_phi_shows_its_bounds_and_zero():
+    assert not pictures.phi(run(layers=1), bounds=False).collections
     ax = pictures.phi(run(layers=1))
     (band,) = ax.collections
     heights = band.get_paths()[0].vertices[:, 1]

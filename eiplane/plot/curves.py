@@ -21,7 +21,13 @@ Array = NDArray[np.float64]
 
 
 def curve(
-    source: Any, quantity: str, ax: Axes | None = None, *, log: bool = False, legend: bool = True
+    source: Any,
+    quantity: str,
+    ax: Axes | None = None,
+    *,
+    log: bool = False,
+    legend: bool = True,
+    bounds: bool = False,
 ) -> Axes:
     """Draw one quantity of every layer over the steps.
 
@@ -34,6 +40,8 @@ def curve(
     log : bool
         Whether the steps are on a logarithmic scale (linear below the second one).
     legend : bool
+    bounds : bool
+        Whether to shade between the rigorous bounds, of ``"ei"`` and ``"phi"``.
 
     Returns
     -------
@@ -53,7 +61,7 @@ def curve(
     for name, look in zip(run.layers, looks(len(run.layers)), strict=True):
         values = run.values(name, quantity)
         _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
-        if quantity in ("phi", "ei"):
+        if bounds:
             _band(ax, run, name, quantity, look.color)
     if quantity == "phi":
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
@@ -63,8 +71,8 @@ def curve(
     return ax
 
 
-def phi(source: Any, ax: Axes | None = None, *, log: bool = False) -> Axes:
-    """Draw the integrated information of every layer over the steps, with its bounds.
+def phi(source: Any, ax: Axes | None = None, *, log: bool = False, bounds: bool = True) -> Axes:
+    """Draw the integrated information of every layer over the steps.
 
     Parameters
     ----------
@@ -72,13 +80,15 @@ def phi(source: Any, ax: Axes | None = None, *, log: bool = False) -> Axes:
     ax : Axes, optional
     log : bool
         Whether the steps are on a logarithmic scale.
+    bounds : bool
+        Whether to shade between the rigorous bounds, which can be far apart.
 
     Returns
     -------
     Axes
         Above zero the layer is synergistic, below redundant.
     """
-    ax = curve(source, "phi", ax, log=log)
+    ax = curve(source, "phi", ax, log=log, bounds=bounds)
     for text, y, va in (("synergy", 1, "top"), ("redundancy", 0, "bottom")):
         if (ax.get_ylim()[1] > 0) if y else (ax.get_ylim()[0] < 0):
             ax.annotate(text, (1, y), (-2, -2 if y else 2), xycoords="axes fraction", va=va,

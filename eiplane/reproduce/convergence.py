@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..analyze import analyze
+from ..joint import SaturationWarning
 from ..jsonl import Appender
 from ..parallel import Progress
 from ..plot.style import INK, looks, tidy
@@ -56,7 +58,10 @@ def _measured(scale: int, width: int, estimate: str, samples: int) -> float:
     options = dict(_ESTIMATES[estimate][1])
     if samples == 0:
         options["method"] = "exact"
-    result = analyze(weight, "sigmoid", bins=8, samples=samples or None, rng=samples, **options)[0]
+    with warnings.catch_warnings():  # too few samples: that is the experiment
+        warnings.simplefilter("ignore", SaturationWarning)
+        found = analyze(weight, "sigmoid", bins=8, samples=samples or None, rng=samples, **options)
+    result = found[0]
     value = result.ei_parts if estimate == "ei_parts" else result.ei
     assert value is not None
     return value

@@ -161,6 +161,19 @@ def _found(run: Run) -> str:
     )
     if "phi" in known:
         lines.append(_phi(run))
+    records = [r for h in run.histories for r in h]
+    for layer in run.histories[0].layers:
+        flags = [
+            entry.get("saturated", False)
+            for r in records
+            for entry in r.layers
+            if entry["name"] == layer
+        ]
+        if any(flags):
+            lines.append(
+                f"{layer}: {sum(flags)} of {len(flags)} estimates of EI are flagged as saturated "
+                "(too few samples for the entropy of the outputs): there EI and phi say little."
+            )
     return "\n\n".join(lines)
 
 

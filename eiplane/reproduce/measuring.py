@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..history import History
+from ..joint import SaturationWarning
 from ..layer import Layer
 from ..parallel import Progress
 from ..track import Tracker
@@ -84,7 +86,9 @@ def follow(
                 if epoch not in known:
                     held[:] = layers_of(snapshots.network(i, run), protocol.activation)
                     metrics = {k: float(v[i, run]) for k, v in snapshots.metrics.items()}
-                    tracker.record(epoch, **metrics)
+                    with warnings.catch_warnings():  # saturation is in the records, and told there
+                        warnings.simplefilter("ignore", SaturationWarning)
+                        tracker.record(epoch, **metrics)
                 if tell is not None:
                     done = run * len(snapshots.epochs) + i + 1
                     tell(done, total, f"measure {protocol.name}")

@@ -25,7 +25,7 @@ def sheet(rows: int, columns: int, size: tuple[float, float], **options: Any) ->
 
 
 def runs_side_by_side(histories: Sequence[History], title: str) -> Any:
-    """Draw the causal planes of runs of one network, on the same scales."""
+    """Draw the causal planes of runs of one network."""
     axes = sheet(1, len(histories), (4.6, 4.6))[0]
     for history, ax in zip(histories, axes, strict=True):
         trajectory(history, ax)
