@@ -14,7 +14,7 @@ from .entropy import entropy
 from .groups import ei_between
 from .information import mutual_information
 from .joint import SaturationWarning
-from .layer import Layer, Network
+from .layer import Layer, Network, Pool
 from .result import Decomposition, Joint, LayerResult, load
 from .track import Tracker
 
@@ -26,6 +26,7 @@ __all__ = [
     "Layer",
     "LayerResult",
     "Network",
+    "Pool",
     "SaturationWarning",
     "Tracker",
     "__version__",
