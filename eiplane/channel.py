@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 #: The largest number of bins; the paper goes to 256.
 MAX_BINS = 1024
 
+_BLOCK = 1 << 20  # weights
+
 
 @dataclass(frozen=True)
 class Binning:
@@ -172,10 +174,18 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     if natural is not None:
         return natural
     lo, hi = in_range
-    weight = layer.matrix()
-    mean = layer.offsets() + 0.5 * (lo + hi) * weight.sum(axis=1)
-    reach = 0.5 * (hi - lo) * np.abs(weight).sum(axis=1)
-    deviation = (hi - lo) * np.sqrt((weight * weight).sum(axis=1) / 12.0)
+    weight = layer.weight.reshape(layer.n_out, -1)
+    sums, sizes, squares = np.empty((3, layer.n_out))
+    step = max(1, _BLOCK // weight.shape[1])
+    for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
+        rows = slice(start, start + step)
+        block = weight[rows].astype(np.float64)
+        sums[rows] = block.sum(axis=1)
+        sizes[rows] = np.abs(block).sum(axis=1)
+        squares[rows] = (block * block).sum(axis=1)
+    mean = layer.offsets() + 0.5 * (lo + hi) * sums
+    reach = 0.5 * (hi - lo) * sizes
+    deviation = (hi - lo) * np.sqrt(squares / 12.0)
     half = np.minimum(4.0 * deviation, reach)
     return joined_image(layer.activation, mean - half, mean + half)
 

@@ -7,7 +7,7 @@ each other, so work is cut by outputs and the cut never shows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,10 +163,18 @@ def _run(
 def _pairwise(
     channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
 ) -> Pairwise:
-    blocks = _run(channel, runner, function, what)
-    return Pairwise(
-        np.concatenate([b.information for b in blocks]),
-        "exact",
-        error_bound=max(float(b.bound.max()) for b in blocks),
-        outlier_fraction=float(np.mean(np.concatenate([b.outside for b in blocks]))),
-    )
+    edges = np.empty((channel.n_out, channel.n_in))
+
+    def placed(rows: Rows) -> Block:
+        block = function(rows)
+        edges[rows.start : rows.stop] = block.information
+        return replace(block, information=edges[:0])
+
+    # Threads write to one place, so that the edges of a large layer are never held twice.
+    here = runner.executor is None
+    blocks = _run(channel, runner, placed if here else function, what)
+    if not here:
+        np.concatenate([b.information for b in blocks], out=edges)
+    bound = max(float(b.bound.max()) for b in blocks)
+    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
+    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
