@@ -53,15 +53,15 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
             f"{what} must be an array of real numbers, not of dtype {array.dtype}; "
             "convert it first, e.g. with .astype(float)"
         )
-    if array.dtype.kind == "f" and array.size:
-        # A NaN is its own least and greatest; there is no large array of flags where all is well.
-        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-            bad = ~np.isfinite(array)
-            where = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{what} has {int(bad.sum())} entries that are NaN or infinite, the first "
-                f"{array[where]} at {list(where)}; replace them before measuring"
-            )
+    # A NaN is its own least and greatest: no large array of flags where all is well.
+    checked = array.dtype.kind == "f" and array.size > 0
+    if checked and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        bad = ~np.isfinite(array)
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{what} has {int(bad.sum())} entries that are NaN or infinite, the first "
+            f"{array[where]} at {list(where)}; replace them before measuring"
+        )
     return array
 
 
