@@ -352,9 +352,11 @@ def test_nothing_of_the_module_changes():
             self.register_buffer("calls", torch.zeros(()))
             self.register_buffer("last", torch.zeros(3))
             self.register_forward_hook(lambda m, i, o: None)
+            self.count = 0
 
         def forward(self, x):
             self.calls += 1
+            self.cache, self.count = x, self.count + 1
             self.last = x[0].detach()
             noise = torch.rand(3) + random.random() + np.random.random()  # noqa: NPY002
             return F.dropout(self.drop(self.norm(self.fc(x))), 0.5, True) * noise
@@ -385,6 +387,8 @@ def test_nothing_of_the_module_changes():
     assert torch.equal(module.fc.weight.grad, torch.ones(3, 3))
     assert [p.requires_grad for p in module.parameters()] == [True, False, True, True]
     assert x.grad is None
+    assert module.count == 0
+    assert not hasattr(module, "cache")
     assert torch.is_grad_enabled()
     assert torch.backends.mha.get_fastpath_enabled() == fast
     assert hooks == [
@@ -394,11 +398,13 @@ def test_nothing_of_the_module_changes():
 
 
 def test_a_failing_forward_pass_changes_nothing_either():
-    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 3))
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(4, 3))
+    module[1].register_forward_pre_hook(lambda m, x: m.running_mean.add_(1.0))
     state = torch.get_rng_state()
     with pytest.raises(ValueError, match="the forward pass of Sequential failed"):
         to_network(module)
     assert module[0].training
+    assert not module[1].running_mean.any()
     assert torch.equal(state, torch.get_rng_state())
 
 

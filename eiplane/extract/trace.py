@@ -22,19 +22,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import get_activation, known_activations
+from ..activation import get_activation
 from ..layer import Layer, Network, Pool
 from ..result import Skipped
 from .arrays import plain
+from .probe import PROBE, affine, recognise, scaled
 
-__all__ = ["PROBE", "Convolution", "Info", "Trace", "codes_of", "recognise"]
+__all__ = ["UNKNOWN", "Convolution", "Info", "Trace"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-
-#: Where functions are compared: 0 and +-1 are among the points.
-PROBE: Array = np.concatenate([np.linspace(-8.0, 8.0, 129), [-1e3, -50.0, -20.0, 20.0, 50.0, 1e3]])
-_ZERO, _ONE, _MINUS_ONE = (int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0, -1.0))
 
 #: Entries of the matrix of a pooled convolution's whole receptive field, at most (256 MiB).
 MOST_POOLED_ENTRIES = 1 << 25
@@ -161,7 +158,7 @@ def _spread(values: Codes, shape: tuple[int, ...], axis: int) -> Codes:
     return np.lib.stride_tricks.as_strided(values, shape, strides)
 
 
-def codes_of(n: int, shape: Sequence[int], axis: int) -> Codes:
+def _codes_of(n: int, shape: Sequence[int], axis: int) -> Codes:
     """Return the codes of a fresh output: its rows along one axis."""
     return _spread(np.arange(n, dtype=np.int64), tuple(shape), axis)
 
@@ -181,99 +178,15 @@ def _layout(codes: Codes) -> list[tuple[int, int]]:
     return list(zip(codes.strides, codes.shape, strict=True))
 
 
-def _close(a: Array, b: Array) -> bool:
-    with np.errstate(invalid="ignore", over="ignore"):
-        # Written out by hand, a function may overflow far out where its exact form does not.
-        far = (np.abs(PROBE) > 100) & ~np.isfinite(a)
-        return bool((far | (np.abs(a - b) <= 1e-6 * (1.0 + np.abs(b)))).all())
-
-
-def _fixed_values() -> list[tuple[str, Array]]:
-    if not _FIXED:
-        first = ["identity", "relu"]
-        for name in [*first, *(n for n in known_activations() if n not in first)]:
-            _FIXED.append((name, get_activation(name)(PROBE)))
-    return _FIXED
-
-
-_FIXED: list[tuple[str, Array]] = []
-
-
-def recognise(values: NDArray[Any]) -> str | None:
-    """Return the name of the activation that has these values at the probe points.
-
-    Parameters
-    ----------
-    values : ndarray of float64, the shape of PROBE
-
-    Returns
-    -------
-    str or None
-        A name for :func:`eiplane.get_activation`, with parameters where it takes any.
-    """
-    if values.dtype.kind != "f" or values.shape != PROBE.shape:
-        return None
-    values = values.astype(np.float64)
-    for name, known in _fixed_values():
-        if _close(values, known):
-            return name
-    low, high = float(values.min()), float(values.max())
-    at_minus_one, at_zero = float(values[_MINUS_ONE]), float(values[_ZERO])
-    tries = [f"leaky_relu({_short(-at_minus_one)})"]
-    tries.append(f"elu({_short(at_minus_one / math.expm1(-1.0))})")
-    if PROBE.min() < low < high < PROBE.max():
-        tries.append(f"hardtanh({_short(low)}, {_short(high)})")
-    if at_zero > 0:
-        tries.append(f"softplus({_short(math.log(2.0) / at_zero)})")
-    for text in tries:
-        try:
-            known_function = get_activation(text)
-        except ValueError:
-            continue
-        if _close(values, known_function(PROBE)):
-            return known_function.name
-    return None
-
-
-def _short(x: float) -> str:
-    if not math.isfinite(x):
-        return "0"
-    # 0.3 that went through single precision is 0.3 again.
-    short = f"{x:.7g}"
-    return short if abs(float(short) - x) <= 6e-8 * abs(x) else f"{x:.12g}"
-
-
-def _affine(values: NDArray[Any]) -> tuple[float, float] | None:
-    """Return (c, d) if the values are those of ``c z + d``."""
-    if values.dtype.kind != "f" or values.shape != PROBE.shape:
-        return None
-    d = float(values[_ZERO])
-    c = float(values[_ONE]) - d
-    if not (math.isfinite(c) and math.isfinite(d)) or c == 0.0:
-        return None
-    error = np.abs(values - (c * PROBE + d))
-    return (c, d) if bool((error <= 1e-6 * (1.0 + np.abs(values))).all()) else None
-
-
-def _scaled(values: NDArray[Any], prefix: tuple[float, float]) -> str | None:
-    """Return the activation g with ``values == g(c z + d)``."""
-    at = prefix[0] * PROBE + prefix[1]
-    for name, _ in _fixed_values():
-        with np.errstate(over="ignore"):
-            if _close(values, get_activation(name)(at)):
-                return name
-    return None
-
-
 def _function(part: Part) -> _Function:
     """Return the function of the (folded) linear map that a part holds."""
     name = recognise(part.values)
     if name is not None:
         return _Function(name, part.fold)
-    if _affine(part.values) is not None:
+    if affine(part.values) is not None:
         return _Function("identity", part.fold, exact=False)
     if part.prefix is not None:
-        name = _scaled(part.values, part.prefix)
+        name = scaled(part.values, part.prefix)
         if name is not None:
             return _Function(name, part.fold, *part.prefix)
     if part.settled is not None:
@@ -331,7 +244,7 @@ class Trace:
         node.straight = conv is None and _is_straight(x, in_axis)
         self._nodes.append(node)
         part = Part(node, PROBE)
-        return Info(parts=(part,), codes=codes_of(n_out, shape, axis))
+        return Info(parts=(part,), codes=_codes_of(n_out, shape, axis))
 
     def gate(
         self,
@@ -423,6 +336,11 @@ class Trace:
             return None
         fold = _Fold(np.ones(part.node.n_out), shift)
         return replace(x, parts=(replace(part, fold=fold),))
+
+    def spatial_axes(self, x: Info) -> int:
+        """Return the number of axes over which the convolution moved that made a tensor, or 0."""
+        conv = x.parts[0].node.conv if x.parts and x.codes is not None else None
+        return len(conv.stride) if conv is not None else 0
 
     def normalise(self, x: Info, scale: Array, shift: Array, axis: int) -> Info:
         """Report a scale and a shift for each channel, as batch normalisation has in use.
@@ -743,12 +661,12 @@ def _applied(name: str, operands: Sequence[Part], values: NDArray[Any]) -> Part:
         return replace(first, values=values)
     alone = all(p.values is first.values or p is first for p in operands)
     prefix = first.prefix if all(p.prefix == first.prefix for p in operands) else None
-    affine = _affine(values)
+    line = affine(values)
     known = recognise(values)
     if known not in (None, "identity"):
         settled = known
-    elif affine is not None:
-        settled, prefix = None, (None if known == "identity" else affine)
+    elif line is not None:
+        settled, prefix = None, (None if known == "identity" else line)
     else:
         settled = first.settled if alone else None
     return replace(first, values=values, settled=settled, prefix=prefix, last=name)
