@@ -164,11 +164,13 @@ for life in range(50):
                 real(write, step.to_bytes(4, "little"))
         os._exit(0)
     os.close(write)
+    # One life in three may end before its first record; the others write some, however slow.
+    data = os.read(read, 4) if life % 3 else b""
     time.sleep(chance.uniform(0.004, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with open(read, "rb") as pipe:
-        data = pipe.read()
+        data += pipe.read()
     acknowledged += [int.from_bytes(data[i:i + 4], "little") for i in range(0, len(data), 4)]
     steps = Tracker.load(path).steps if os.path.exists(path) and os.path.getsize(path) else []
     missing = set(acknowledged) - set(steps)
@@ -189,7 +191,7 @@ def test_fifty_kills_at_random_lose_and_double_nothing(tmp_path):
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100  # it did record something between the kills
+    assert int(done.stdout) >= 33  # it did record something between the kills
     records = read_records(path)
     steps = [r["step"] for r in records[1:]]
     assert steps == list(range(len(steps)))
