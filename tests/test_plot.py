@@ -289,7 +289,7 @@ def test_mp4(tmp_path):
 def test_a_moving_picture_fails_whole(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"\.gif or an \.mp4"):
         pictures.animate(run(), tmp_path / "run.avi")
-    monkeypatch.setattr("eiplane.plot.movies._whiten", lambda palette: 1 / 0)
+    monkeypatch.setattr("eiplane.plot.movies._palette", lambda colours: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pictures.animate(run(steps=2), tmp_path / "run.gif", dpi=40)
     assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,9 @@ __all__ = ["animate"]
 
 Array = NDArray[np.float64]
 
+#: Where the strip below stands.
+CURSOR = "#D55E00"
+
 
 def animate(
     source: Any,
@@ -135,7 +138,7 @@ class _Film:
         ax.tick_params(labelsize=8)
         ax.margins(x=0.01)
         tidy(ax)
-        self.now = ax.axvline(self.run.steps[0], color="#D55E00", lw=1.5)
+        self.now = ax.axvline(self.run.steps[0], color=CURSOR, lw=1.5)
 
     def _trail(self, way: Way) -> tuple[Any, Any]:
         lines = require("matplotlib.collections", "plot").LineCollection(
@@ -181,9 +184,9 @@ def _chosen_metric(run: History) -> str | None:
 def _write_gif(film: _Film, target: Path, fps: float, still: int) -> None:
     image = require("PIL.Image", "plot")
     pictures = list(film.frames())
-    # One palette for all frames, from the last, which shows every colour: no flicker.
-    palette = image.fromarray(pictures[-1]).quantize(96, dither=image.Dither.NONE)
-    _whiten(palette)
+    # One palette for all frames, so that nothing flickers: tints of what is drawn with.
+    palette = image.new("P", (1, 1))
+    palette.putpalette(_palette([way.look.color for way in film.ways]).ravel().tolist())
     frames = [
         image.fromarray(p).quantize(palette=palette, dither=image.Dither.NONE) for p in pictures
     ]
@@ -198,11 +201,17 @@ def _write_gif(film: _Film, target: Path, fps: float, still: int) -> None:
     )  # fmt: skip
 
 
-def _whiten(palette: Any) -> None:
-    """Make a palette's lightest colours white, which averaging has dimmed."""
-    colours = np.array(palette.getpalette()).reshape(-1, 3)
-    colours[colours.min(axis=1) > 244] = 255
-    palette.putpalette(colours.ravel().tolist())
+def _palette(colours: list[str]) -> NDArray[np.uint8]:
+    """Return at most 256 colours: greys, and tints and dark shades of each layer's colour."""
+    rgb = require("matplotlib.colors", "plot").to_rgb
+    base = [rgb(c) for c in colours[:: -(-len(colours) // 7)]]
+    count = 208 // (len(base) + 1)
+    parts = [np.append(np.linspace(0.0, 0.94, 39), 1.0)[:, None] * np.ones(3)]
+    for colour in [*base, rgb(CURSOR)]:
+        tint = np.linspace(0.0, 0.88, count - 6)[:, None]  # white itself is a grey
+        shade = np.linspace(0.6, 1.0, 6, endpoint=False)[:, None]  # the names are darkened
+        parts += [(1 - tint) * colour + tint, shade * colour]
+    return np.round(255 * np.vstack(parts)).astype(np.uint8)
 
 
 def _write_mp4(film: _Film, target: Path, fps: float, still: int) -> None:

@@ -322,7 +322,7 @@ def frame(ax: Axes, plane: Plane, points: Array, contours: bool = True) -> None:
     contours : bool
     """
     low, high = points.min(axis=0), points.max(axis=0)
-    span = np.maximum(high - low, 0.06 * np.maximum(np.abs(high), np.abs(low)).max() + 1e-9)
+    span = np.maximum(high - low, 0.06 * np.maximum(np.abs(high), np.abs(low)) + 1e-9)
     middle = (low + high) / 2.0
     low, high = middle - 0.62 * span, middle + 0.62 * span
     # Zero is worth showing where it is near, and nothing but rounding lies beyond it.
