@@ -329,8 +329,9 @@ def _map(ax: Any, surface: Surface, quantity: str, low: float, high: float, colo
                           shading="nearest", rasterized=True)  # fmt: skip
     lines = ax.contour(weights, weights, values, levels=5, linewidths=0.7,
                        colors="white" if low >= 0 else INK)  # fmt: skip
-    wide = lines.levels if quantity != "ei_parts" else lines.levels[:3]  # no room in its ridges
-    ax.clabel(lines, wide, fontsize=7.5, fmt="%g")
+    # Where lines crowd, in ridges and in valleys, there is no room for numbers.
+    labelled = {"ei_parts": slice(0, 3), "degeneracy": slice(-3, None)}.get(quantity, slice(None))
+    ax.clabel(lines, lines.levels[labelled], fontsize=7.5, fmt="%g")
     ax.set_aspect("equal")
     ax.set_xticks([-10, -5, 0, 5, 10])
     ax.set_yticks([-10, -5, 0, 5, 10])
