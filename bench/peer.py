@@ -51,3 +51,7 @@ class Peer:
     def sensitivity_edges(self, samples: int, bins: int = 8) -> np.ndarray:
         """Sensitivity of every edge, (n_out, n_in)."""
         return np.asarray(self._call(deep_ei.sensitivity_matrix, samples, bins)).T
+
+    def ei(self, samples: int, bins: int = 8) -> float:
+        """EI of the whole vectors."""
+        return float(self._call(deep_ei.ei, samples, bins))

@@ -2,6 +2,7 @@
 #include "ei_joint.h"
 
 #include "ei_eval.h"
+#include "ei_math.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,10 @@
 enum {
     LOTS = 512,     /* at least as many as a block of ei_eval has samples */
     ROOMY = 1 << 21, /* slots up to which a table grows fourfold */
-    NEAR = 12       /* bits up to which a direct table stays in the nearest cache */
+    NEAR = 12,      /* bits up to which a direct table stays in the nearest cache */
+    WAITING_PAIRS = 4,       /* pairs of sets up to which single words wait to be counted, */
+    LEAST_WAITING = 1 << 15, /* samples from which on they do, */
+    MOST_WAITING = 1 << 22   /* and how many may wait */
 };
 
 #define GIVE_UP(code)                                                                              \
@@ -127,8 +131,8 @@ static void rebuild(const ei_counter *c, uint64_t *slots, uint64_t n_slots)
     }
 }
 
-/* Room for at least `more` further vectors. */
-static int reserve(ei_counter *c, size_t more)
+/* Room for `more` further vectors among the entries. */
+static int reserve_entries(ei_counter *c, size_t more)
 {
     if (c->n + more > UINT32_MAX - 1)
         return EI_EOVERFLOW;
@@ -145,12 +149,21 @@ static int reserve(ei_counter *c, size_t more)
         c->entries = entries;
         c->capacity = capacity;
     }
-    if (!c->dense && 2 * (c->n + more) > c->n_slots) {
+    return EI_OK;
+}
+
+/* Room for at least `more` further vectors. */
+static int reserve(ei_counter *c, size_t more)
+{
+    int status = reserve_entries(c, more);
+    if (status != EI_OK)
+        return status;
+    if (!c->dense && (c->stale || 2 * (c->n + more) > c->n_slots)) {
         uint64_t n_slots = 2 * c->n_slots;
         while (2 * (c->n + more) > n_slots)
             n_slots *= 2;
         void *memory;
-        int status = EI_ELIMIT;
+        status = EI_ELIMIT;
         if (n_slots <= ROOMY) /* fewer rebuildings while that costs little */
             status = take_slots(c, 2 * n_slots, &memory);
         if (status == EI_OK)
@@ -162,6 +175,7 @@ static int reserve(ei_counter *c, size_t more)
         rebuild(c, memory, n_slots);
         give_back(c->budget, c->slots, c->n_slots * 8);
         c->slots = memory;
+        c->stale = 0;
         c->n_slots = n_slots;
     }
     return EI_OK;
@@ -251,6 +265,85 @@ int ei_counter_add(ei_counter *counter, const uint64_t *keys, size_t ld, size_t 
                  ids ? ids + i : NULL);
     }
     return EI_OK;
+}
+
+/* ---- many single words at once ---------------------------------------------------------------- */
+
+/* Count n single-word vectors into an empty counter: first they are parted by their hashes, so that
+ * each part's table stays in the cache. `spare`: n words. The counter's slots are made when it is
+ * next added to. Entries come out in an order that depends on the words alone. */
+static int count_parted(ei_counter *c, const uint64_t *keys, uint64_t *spare, size_t n)
+{
+    enum { PART = 4096, MOST_PARTS = 1024 };
+    const uint64_t spread = 0x9E3779B97F4A7C15ull; /* 2^64 / golden ratio: Knuth 6.4 */
+    unsigned bits = 0;
+    while ((n >> bits) > PART && ((size_t)1 << bits) < MOST_PARTS)
+        bits++;
+    const unsigned shift = 63 - bits; /* then one more, so that no shift is by 64 */
+    if (n <= ROOMY) /* all at once, if there is room: large tables are slow to move */
+        (void)reserve_entries(c, n);
+    size_t start[MOST_PARTS + 1] = {0};
+    for (size_t i = 0; i < n; i++)
+        start[((keys[i] * spread) >> shift >> 1) + 1]++;
+    size_t longest = 0;
+    for (size_t p = 0; p < (size_t)1 << bits; p++) {
+        longest = start[p + 1] > longest ? start[p + 1] : longest;
+        start[p + 1] += start[p];
+    }
+    size_t at[MOST_PARTS];
+    memcpy(at, start, sizeof at);
+    for (size_t i = 0; i < n; i++)
+        spare[at[(keys[i] * spread) >> shift >> 1]++] = keys[i];
+    size_t n_slots = 64;
+    while (n_slots < 2 * longest)
+        n_slots *= 2;
+    uint32_t *slots = ei_alloc(n_slots, sizeof *slots);
+    int status = slots ? EI_OK : EI_ENOMEM;
+    for (size_t p = 0; p < (size_t)1 << bits && status == EI_OK; p++) {
+        const size_t count = start[p + 1] - start[p];
+        size_t mask = 63;
+        while (mask + 1 < 2 * count)
+            mask = 2 * mask + 1;
+        memset(slots, 0, (mask + 1) * sizeof *slots);
+        status = reserve_entries(c, count);
+        if (status != EI_OK)
+            break;
+        uint64_t *entries = c->entries + 2 * c->n;
+        uint32_t found = 0;
+        for (size_t i = start[p]; i < start[p + 1]; i++) {
+            const uint64_t key = spare[i];
+            size_t place = (key * spread) >> (32 - bits) & mask; /* the bits below the part's */
+            while (slots[place] && entries[2 * (slots[place] - 1)] != key)
+                place = (place + 1) & mask;
+            if (slots[place] == 0) {
+                slots[place] = ++found;
+                entries[2 * (found - 1)] = key;
+                entries[2 * (found - 1) + 1] = 0;
+            }
+            entries[2 * (slots[place] - 1) + 1]++;
+        }
+        c->n += found;
+    }
+    c->stale = 1;
+    ei_free(slots);
+    return status;
+}
+
+/* Single words that wait to be counted. */
+typedef struct {
+    uint64_t *keys, *spare;
+    size_t n, capacity;
+} waiting;
+
+static int flush(waiting *w, ei_counter *c)
+{
+    int status;
+    if (c->n == 0)
+        status = count_parted(c, w->keys, w->spare, w->n);
+    else
+        status = ei_counter_add(c, w->keys, 1, 1, NULL, w->n, NULL);
+    w->n = 0;
+    return status;
 }
 
 /* ---- vectors -------------------------------------------------------------------------------- */
@@ -407,6 +500,20 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
     status = open_bins(&b, channel, with_inputs);
     uint64_t *keys = ei_alloc(words * LOTS, sizeof *keys);
     uint32_t *ids = ei_alloc((job->n_sets + 1) * LOTS, sizeof *ids);
+    waiting *wait = ei_zalloc(job->n_pairs + 1, sizeof *wait);
+    if (wait && job->n_pairs <= WAITING_PAIRS && job->count >= LEAST_WAITING)
+        for (size_t i = 0; i < job->n_pairs; i++) {
+            void *memory;
+            wait[i].capacity = least(job->count, MOST_WAITING);
+            if (take(pairs[i].budget, 2 * wait[i].capacity, 8, &memory) != EI_OK) {
+                wait[i].capacity = 0; /* then without */
+                continue;
+            }
+            wait[i].keys = memory;
+            wait[i].spare = wait[i].keys + wait[i].capacity;
+        }
+    if (!wait && status == EI_OK)
+        status = EI_ENOMEM;
     if (status != EI_OK || !keys || !ids)
         GIVE_UP(status != EI_OK ? status : EI_ENOMEM);
     ei_eval *e = &b.eval;
@@ -439,8 +546,20 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
         for (size_t i = 0; i < job->n_pairs; i++) {
             const uint32_t *one = ids + (size_t)job->pairs[2 * i] * LOTS;
             const uint32_t *two = ids + (size_t)job->pairs[2 * i + 1] * LOTS;
+            uint64_t *to = keys;
+            if (wait[i].capacity) {
+                if (wait[i].n + used > wait[i].capacity) {
+                    status = flush(wait + i, pairs + i);
+                    if (status != EI_OK)
+                        goto done;
+                }
+                to = wait[i].keys + wait[i].n;
+                wait[i].n += used;
+            }
             for (size_t s = 0; s < used; s++)
-                keys[s] = (uint64_t)one[s] << 32 | two[s];
+                to[s] = (uint64_t)one[s] << 32 | two[s];
+            if (wait[i].capacity)
+                continue;
             status = ei_counter_add(pairs + i, keys, LOTS, 1, NULL, used, NULL);
             if (status != EI_OK)
                 goto done;
@@ -452,11 +571,42 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
                         margins[o * channel->out_bins + b.outputs[o * LOTS + s]]++;
         *kept += used;
     }
+    for (size_t i = 0; i < job->n_pairs; i++)
+        if (wait[i].n) {
+            status = flush(wait + i, pairs + i);
+            if (status != EI_OK)
+                goto done;
+        }
 done:
+    if (wait)
+        for (size_t i = 0; i < job->n_pairs; i++)
+            give_back(pairs[i].budget, wait[i].keys, 2 * wait[i].capacity * 8);
+    ei_free(wait);
     close_bins(&b);
     ei_free(keys);
     ei_free(ids);
     return status;
+}
+
+int ei_joint_moments(const uint64_t *entries, size_t n, const int32_t *one, size_t n_one,
+                     const int32_t *two, size_t n_two, int64_t sums[2])
+{
+    enum { SMALL = 256 };
+    int32_t logs[SMALL];
+    for (int i = 1; i < SMALL; i++)
+        logs[i] = (int32_t)(ei_log2((double)i) * 65536.0 + 0.5);
+    sums[0] = sums[1] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t pair = entries[2 * i], number = entries[2 * i + 1];
+        if ((pair >> 32) >= n_one || (pair & 0xffffffffull) >= n_two)
+            return EI_EOVERFLOW;
+        const int64_t own = number < SMALL ? logs[number]
+                                           : (int64_t)(ei_log2((double)number) * 65536.0 + 0.5);
+        const int64_t v = own - one[pair >> 32] - two[pair & 0xffffffffull];
+        sums[0] += (int64_t)number * v;
+        sums[1] += (int64_t)number * ((v * v) >> 16);
+    }
+    return EI_OK;
 }
 
 /* ---- cells ---------------------------------------------------------------------------------- */

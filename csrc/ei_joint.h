@@ -13,7 +13,7 @@ typedef struct {
     int64_t left;
 } ei_budget;
 
-/* Vectors and how often they occurred, in order of first appearance. */
+/* Vectors and how often they occurred. */
 typedef struct {
     size_t words;      /* 64-bit words of a vector */
     unsigned dense;    /* above 0: one word below 2^dense, looked up in a table; else hashed */
@@ -21,7 +21,8 @@ typedef struct {
     uint64_t capacity; /* of entries */
     uint64_t *entries; /* n x (words + 1): the vector, how often it occurred */
     void *slots;       /* dense: uint32_t id + 1; hashed: hash's high half, id + 1 */
-    uint64_t n_slots;  /* hashed: a power of two, more than twice n */
+    uint64_t n_slots;  /* hashed: a power of two, at least twice n */
+    int stale;         /* whether the slots lack entries */
     ei_budget *budget;
 } ei_counter;
 
@@ -62,6 +63,14 @@ typedef struct {
 int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counter *sets,
                    ei_counter *pairs, uint64_t *margins, uint64_t *kept, uint64_t *outside,
                    ei_cancel cancel);
+
+/* Sums over the entries of a pair's counter of number * v and number * v^2, v = log2(number) -
+ * one[first] - two[second] in units of 2^-16 bits (the square in 2^-16 too): integers, so that the
+ * order does not matter. one, two: logarithms of the sets' counts, in the same units.
+ * Numbers add up to less than 2^31, logarithms are below 32. EI_EOVERFLOW: a place beyond n_one or
+ * n_two. */
+int ei_joint_moments(const uint64_t *entries, size_t n, const int32_t *one, size_t n_one,
+                     const int32_t *two, size_t n_two, int64_t sums[2]);
 
 typedef struct {
     uint64_t key;

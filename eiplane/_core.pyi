@@ -149,6 +149,9 @@ def vector_size(channel: CoreChannel, rows: Sequence[int]) -> tuple[int, int]: .
 def joint_count(
     channel: CoreChannel, job: _CountJob, cancel: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint64] | None, int, int]: ...
+def joint_moments(
+    entries: NDArray[np.uint64], one: NDArray[np.int32], two: NDArray[np.int32]
+) -> tuple[int, int]: ...
 def joint_cells(
     channel: CoreChannel, job: _CellsJob, each: bool, cancel: NDArray[np.int32]
 ) -> tuple[

@@ -531,6 +531,22 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     return result, kept, outside
 
 
+def joint_moments(const uint64_t[:, ::1] entries, const int32_t[::1] one, const int32_t[::1] two):
+    """Sum number * v and number * v**2 over a pair's entries; see ei_joint.h. Units of 2**-16."""
+    cdef int64_t[2] sums
+    cdef size_t n = <size_t>entries.shape[0], n_one = <size_t>one.shape[0]
+    cdef size_t n_two = <size_t>two.shape[0]
+    cdef int status
+    if entries.shape[1] != 2:
+        raise ValueError("a pair's entries have two columns")
+    if n == 0 or n_one == 0 or n_two == 0:
+        return 0, 0
+    with nogil:
+        status = ei_joint_moments(&entries[0, 0], n, &one[0], n_one, &two[0], n_two, &sums[0])
+    check(status)
+    return sums[0], sums[1]
+
+
 def joint_cells(CoreChannel channel, job, bint each, int32_t[::1] cancel):
     """Draw within cells; see ei_joint.h.
 

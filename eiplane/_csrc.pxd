@@ -137,6 +137,8 @@ cdef extern from "ei_joint.h" nogil:
         const int32_t *pairs
     int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
 
+    int ei_joint_moments(const uint64_t *, size_t, const int32_t *, size_t, const int32_t *, size_t, int64_t *)
+
     ctypedef struct ei_cells_job:
         uint64_t key
         uint32_t purpose

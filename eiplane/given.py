@@ -162,7 +162,7 @@ def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: A
     # Too many: as a Fourier series, of which the average over each input's bins is a factor. Beyond
     # the half length no threshold is within reach, so the function is 0 at the ends.
     half = spread + 2.0 * rest.reach
-    n = 1 << max(12, int(np.ceil(np.log2(256.0 * half / rest.reach))))
+    n = 1 << max(10, int(np.ceil(np.log2(64.0 * half / rest.reach))))
     grid = middle + half * (np.arange(n) * (2.0 / n) - 1.0)
     entropies = np.concatenate(
         [

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _core
 from .activation import get_activation
 from .bounds import lower_bound, trivial_bounds, upper_bound
 from .cells import CellEntropy, Cells, design, measure_cells
@@ -85,7 +86,7 @@ _INFLUENCE_WORK = 1 << 22
 #: on :mod:`eiplane.given`.
 _WIDEN, _SLACK = 4.0, 1e-5
 
-#: Steps of a bit to which logarithms are rounded in sums that must not depend on their order.
+#: Steps of a bit to which the core rounds logarithms.
 _FINE = 65536.0
 
 #: Samples for every cell from which on cells are counted like values.
@@ -726,17 +727,13 @@ def _beyond(counted: Counted, most: int) -> bool:
 
 def information_variance(counted: Counted, one: int, two: int, pair: int) -> float:
     """Return the variance of ``log2 p(x, y) / (p(x) p(y))`` over the sample."""
-    table = counted.pairs[pair]
-    first = counted.sets[one][:, -1].astype(np.float64)[table[:, 0] >> np.uint64(32)]
-    second = counted.sets[two][:, -1].astype(np.float64)[table[:, 0] & np.uint64(0xFFFFFFFF)]
-    number = table[:, 1].astype(np.int64)
-    total = int(number.sum())
-    local = np.log2(number * float(total) / (first * second))
-    # Sums of integers, so that they do not depend on the order in which the vectors were met.
-    mean, square = (
-        int(np.rint(power * _FINE).astype(np.int64) @ number) / (_FINE * total)
-        for power in (local, local * local)
-    )
+    logs = [
+        np.rint(np.log2(counted.sets[i][:, -1].astype(np.float64)) * _FINE).astype(np.int32)
+        for i in (one, two)
+    ]
+    # Sums of integers: they do not depend on the order in which the vectors were met.
+    sums = _core.joint_moments(counted.pairs[pair], *logs)
+    mean, square = (total / (_FINE * counted.kept) for total in sums)
     return max(square - mean * mean, 0.0)
 
 

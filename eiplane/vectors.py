@@ -93,17 +93,12 @@ class Counted:
 
 
 def _multiplicities(counts: Words) -> Multiplicities:
-    # Most counts are small: a table is quicker than sorting them.
-    small = counts < 1024
-    number = np.bincount(counts[small].astype(np.intp))
-    values = np.flatnonzero(number)
-    if small.all():
+    # A table is quicker than sorting, where it is not much larger than what it counts.
+    if len(counts) and counts.max() < 4 * len(counts) + 1024:
+        number = np.bincount(counts.astype(np.int64))
+        values = np.flatnonzero(number)
         return Multiplicities(values.astype(np.float64), number[values].astype(np.float64))
-    large = multiplicities(counts[~small])
-    return Multiplicities(
-        np.concatenate([values.astype(np.float64), large.counts]),
-        np.concatenate([number[values].astype(np.float64), large.number]),
-    )
+    return multiplicities(counts)
 
 
 @dataclass(frozen=True)
