@@ -266,16 +266,22 @@ EI_FN void value_masks(const double *z, size_t stride, size_t words, const doubl
 EI_FN void label(const double *z, size_t stride, size_t n, const double *thresholds, size_t m,
                  const uint16_t *map, uint16_t *out)
 {
-    uint64_t count[EI_PANEL];
+    enum { FEW = 24 };
+    uint64_t step[FEW], label[EI_PANEL]; /* what each threshold adds to the label, modulo 2^64 */
+    for (size_t j = 0; m <= FEW && j < m; j++)
+        step[j] = (uint64_t)map[j + 1] - map[j];
     for (size_t s = 0; s < n; s += EI_PANEL, z += stride) {
         size_t end = n - s < EI_PANEL ? n - s : EI_PANEL;
-        if (m <= 24 && end == EI_PANEL) {
-            memset(count, 0, sizeof count);
-            for (size_t j = 0; j < m; j++)
-                for (int i = 0; i < EI_PANEL; i++)
-                    count[i] += z[i] >= thresholds[j];
+        if (m <= FEW && end == EI_PANEL) {
+            for (int i = 0; i < EI_PANEL; i += VD) {
+                const vd value = *(const vd *)(z + i);
+                vu sum = (vu){0} + map[0];
+                for (size_t j = 0; j < m; j++)
+                    sum += (vu)(value >= thresholds[j]) & step[j];
+                *(vu *)(label + i) = sum;
+            }
             for (int i = 0; i < EI_PANEL; i++)
-                out[s + (size_t)i] = map[count[i]];
+                out[s + (size_t)i] = (uint16_t)label[i];
         } else {
             for (size_t i = 0; i < end; i++) {
                 /* Binary search without branches: `at` thresholds are known to be <= z. */

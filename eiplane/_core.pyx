@@ -395,6 +395,9 @@ cdef class Counter:
 
     cdef ei_counter c
     cdef Budget budget
+    cdef Py_ssize_t shape[2]
+    cdef Py_ssize_t strides[2]
+    cdef int lent  # arrays that look into its memory
 
     def __init__(self, size_t words, unsigned bits, Budget budget):
         if words < 1 or bits < 1 or bits > 64:
@@ -409,6 +412,8 @@ cdef class Counter:
 
     def close(self):
         """Release the memory; the counter is then empty and of no more use."""
+        if self.lent:
+            raise BufferError("arrays still look into this counter")
         ei_counter_close(&self.c)
 
     def __len__(self):
@@ -422,6 +427,8 @@ cdef class Counter:
             raise ValueError("vectors and weights do not fit the counter")
         if self.c.dense and n and np.max(keys) >> self.c.dense:
             raise ValueError("a vector is beyond the counter's table")
+        if self.lent:
+            raise BufferError("arrays look into this counter; it cannot count on")
         ids = np.empty(n, np.uint32)
         cdef uint32_t[::1] view = ids
         if n:
@@ -430,6 +437,30 @@ cdef class Counter:
                                         &view[0])
             check(status)
         return ids
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if self.c.n == 0:
+            raise BufferError("an empty counter has no memory to show")
+        self.shape[0], self.shape[1] = self.c.n, self.c.words + 1
+        self.strides[0], self.strides[1] = 8 * self.shape[1], 8
+        buffer.buf = self.c.entries
+        buffer.obj = self
+        buffer.len = self.shape[0] * self.strides[0]
+        buffer.readonly = 1
+        buffer.itemsize = 8
+        buffer.format = "Q"
+        buffer.ndim = 2
+        buffer.shape, buffer.strides = self.shape, self.strides
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+        self.lent += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.lent -= 1
+
+    def view(self):
+        """Return the entries without a copy; the counter cannot count on while it is alive."""
+        return np.asarray(self) if self.c.n else self.entries()
 
     def entries(self):
         """Return the vectors and, in the last column, how often each occurred: (n, words + 1)."""
@@ -516,6 +547,9 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
         result = np.zeros((channel.c.n_out, channel.c.out_bins), np.uint64)
         margins_view = result
         margins = &margins_view[0, 0]
+    for i in range(n_sets + n_pairs):
+        if (<Counter>counted[i]).lent:
+            raise BufferError("arrays look into a counter; it cannot count on")
     counters = <ei_counter *>calloc(n_sets + n_pairs, sizeof(ei_counter))
     if counters == NULL:
         raise MemoryError

@@ -468,7 +468,7 @@ class _Piece:
         self.direct = bool(inputs) and few and not (self.tractable and self.given.all())
         paired = bool(inputs) and (self.plugin or self.direct)
         sets = (self.outputs, inputs) if paired else (self.outputs,)
-        job = CountJob(self.key, 0, 0, 0, sets, ((1, 0),) if paired else (), True)
+        job = CountJob(self.key, 0, 0, 0, sets, ((1, 0),) if paired else (), self.known is None)
         self._counter = Counter(self.channel, job, self.runner, self.options.memory)
 
     @property
@@ -483,7 +483,7 @@ class _Piece:
         self.counted = self._counter.result()
         if self.counted.kept == 0:
             return
-        if self.known is not None:
+        if self.known is not None and not self.plugin:
             self.output = _controlled(self.counted, self.channel, self.known)
         else:
             self.output = estimate_entropy(self.counted.of_set(0))

@@ -150,8 +150,8 @@ def count_unit(unit: CountUnit) -> Counted:
         cancel_flag(),
     )
     return Counted(
-        [c.entries() for c in sets],
-        [c.entries() for c in pairs],
+        [c.view() for c in sets],
+        [c.view() for c in pairs],
         margins,
         kept,
         outside,
