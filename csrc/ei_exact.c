@@ -40,6 +40,13 @@
  *    widths cost next to nothing, and as a_d is of the size of the support of S_{d-1} or greater,
  *    little cancels. With no smooth rest, (5) is inclusion and exclusion with the order of sums that
  *    loses least.
+ * 4. Rarely kept. Where samples are dropped, errors count by the share that is kept. So, if a row's bound
+ * is too great for that:
+ *    - Inputs that must lie in a small part of their range for the sample to be kept, wherever the
+ *      others are, are confined to it. That changes nothing given that the sample is kept, and makes
+ *      the share greater. It leaves a row like any other, but for the bins of such inputs, which are
+ *      cut.
+ *    - Rows of few inputs are done again by (5) over all widths, in double-double (ei_few.c).
  * Each route carries a bound of its truncation and rounding (the latter to first order in the unit
  * roundoff); a row or edge takes the cheapest route whose bound is small enough, or else the best,
  * and reports it.
@@ -55,7 +62,9 @@
  */
 #include "ei_exact.h"
 
+#include "ei_dd.h"
 #include "ei_exact_kernels.h"
+#include "ei_few.h"
 #include "ei_kernels.h"
 #include "ei_math.h"
 
@@ -72,7 +81,8 @@ enum {
     BATCH = 512,             /* points evaluated at once */
     ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
     MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
-    MAX_TABLE = 1 << 20      /* entries of a table of sines, and of prefix products */
+    MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
+    MAX_CUTS = 64            /* inputs of a row that are confined */
 };
 
 /* Bits that an edge may be off by before a row is done again. */
@@ -80,39 +90,6 @@ static const double TARGET = 5e-10;
 
 /* An output that is kept more rarely than this counts as never kept: it tells nothing. */
 static const double NEVER = 1e-12;
-
-/* ---- double-double -------------------------------------------------------------------------- */
-
-typedef struct {
-    double hi, lo;
-} dd;
-
-static dd two_sum(double a, double b)
-{
-    double s = a + b, t = s - a;
-    return (dd){s, (a - (s - t)) + (b - t)};
-}
-
-static dd two_product(double a, double b)
-{
-    double p = a * b, ca = a * 134217729.0, cb = b * 134217729.0;
-    double a1 = ca - (ca - a), b1 = cb - (cb - b), a2 = a - a1, b2 = b - b1;
-    return (dd){p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2};
-}
-
-static dd dd_add(dd a, dd b)
-{
-    dd s = two_sum(a.hi, b.hi);
-    return two_sum(s.hi, s.lo + (a.lo + b.lo));
-}
-
-static dd dd_sub(dd a, dd b) { return dd_add(a, (dd){-b.hi, -b.lo}); }
-
-static dd dd_mul(dd a, dd b)
-{
-    dd p = two_product(a.hi, b.hi);
-    return two_sum(p.hi, p.lo + (a.hi * b.lo + a.lo * b.hi));
-}
 
 /* ---- the engine ----------------------------------------------------------------------------- */
 
@@ -166,6 +143,9 @@ typedef struct {
     int32_t kept_from, kept_to;
     double *t_hi, *t_lo, *y;
 
+    dd *distance;    /* thresholds less the mean, in full; see fine_view */
+    struct cut *cut; /* inputs that are confined */
+
     /* Scratch of a row. */
     double *a;       /* widths, as the weights are ordered */
     double *sorted;  /* the positive ones downwards */
@@ -189,11 +169,17 @@ typedef struct {
     sum_plan plan, row_plan;
 } ei_exact;
 
+/* An input that is confined to centre +- length / 2 of v, which is [low, high] - 1/2. */
+struct cut {
+    size_t input;
+    double centre, length, low, high;
+    int inside; /* what is kept lies within one of its bins */
+};
+
 static size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
 
 static double eta(double x) { return x > 0.0 ? -x * ei_log2(x) : 0.0; }
 
-/* Bits that errors e of the distribution function can cost; see the top. */
 /* Bits that such an error can cost; see the top. m cells of probabilities p; `turns` thresholds lie
  * between a kept and a dropped interval, and `kept` is kept. p may be NULL. */
 static double bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns, row_error e,
@@ -365,7 +351,8 @@ static void close_engine(ei_exact *x)
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
-                   x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix};
+                   x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix,
+                   x->distance, x->cut};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
     ei_free(x);
@@ -425,6 +412,8 @@ static ei_exact *open_engine(const ei_channel *c, size_t m, const double *thresh
     NEW(p, cells);
     NEW(mean, cells);
     NEW(direct, n);
+    NEW(distance, m + 1);
+    NEW(cut, MAX_CUTS);
     NEW(term, cells * EI_EXACT_TERMS);
     NEW(point, (m > BATCH ? m : BATCH) + 8);
     NEW(value, (m > BATCH ? m : BATCH) + 8);
@@ -908,43 +897,25 @@ static dd threshold_distance(double t, double bias, dd offset, int e)
     return dd_sub(dd_sub((dd){ts, 0.0}, (dd){bs, 0.0}), offset);
 }
 
-static void view_row(ei_exact *x, const double *w, double bias, row_view *v)
+/* Threshold j at s: one inside the support is noted. Zero when there can be no more. */
+static int view_threshold(ei_exact *x, row_view *v, size_t j, double s)
 {
-    memset(v, 0, sizeof *v);
-    const size_t n = x->n_in;
-    double greatest;
-    const int e = row_exponent(w, n, &greatest);
-    const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
-    const dd offset = dd_mul(centre, sum_weights(w, n, e));
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double a = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
-        a = a < x->negligible ? 0.0 : a;
-        x->a[i] = a;
-        sum += a;
-        squares += a * a;
-        v->n_widths += a > 0.0;
+    if (s >= v->reach) {
+        v->first = v->n_s ? v->first : j;
+        return 0;
     }
-    const double tail = x->tail * sqrt(squares / 12.0);
-    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
-    const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
-    v->first = x->n_thresholds;
-    for (size_t j = 0; j < x->n_thresholds; j++) {
-        dd d = threshold_distance(x->thresholds[j], bias, offset, e);
-        /* Without any spread, z >= t decides. */
-        double s = greatest > 0.0 ? d.hi / unit : d.hi > 0.0 ? INFINITY : -INFINITY;
-        if (s >= v->reach)  {
-            v->first = v->n_s ? v->first : j;
-            break;
-        }
-        if (s > -v->reach) {
-            if (v->n_s == 0)
-                v->first = j;
-            x->s[v->n_s++] = s;
-            v->evaluated = fabs(s) > v->evaluated ? fabs(s) : v->evaluated;
-        }
+    if (s > -v->reach) {
+        if (v->n_s == 0)
+            v->first = j;
+        x->s[v->n_s++] = s;
+        v->evaluated = fabs(s) > v->evaluated ? fabs(s) : v->evaluated;
     }
-    /* Cells: the kept labels on either side of the thresholds inside. */
+    return 1;
+}
+
+/* Cells: the kept labels on either side of the thresholds inside. */
+static void view_cells(ei_exact *x, row_view *v)
+{
     for (size_t b = 0; b <= v->n_s; b++) {
         const int32_t label = x->labels[v->first + b];
         int32_t cell = -1;
@@ -970,6 +941,37 @@ static void view_row(ei_exact *x, const double *w, double bias, row_view *v)
     v->n_cells = padded(v->n_labels + (size_t)v->drops);
     for (size_t c = 0; c < v->n_cells; c++)
         x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
+}
+
+static void view_row(ei_exact *x, const double *w, double bias, row_view *v)
+{
+    memset(v, 0, sizeof *v);
+    const size_t n = x->n_in;
+    double greatest;
+    const int e = row_exponent(w, n, &greatest);
+    const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
+    const dd offset = dd_mul(centre, sum_weights(w, n, e));
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double a = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
+        a = a < x->negligible ? 0.0 : a;
+        x->a[i] = a;
+        sum += a;
+        squares += a * a;
+        v->n_widths += a > 0.0;
+    }
+    const double tail = x->tail * sqrt(squares / 12.0);
+    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
+    v->first = x->n_thresholds;
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        dd d = threshold_distance(x->thresholds[j], bias, offset, e);
+        /* Without any spread, z >= t decides. */
+        double s = greatest > 0.0 ? d.hi / unit : d.hi > 0.0 ? INFINITY : -INFINITY;
+        if (!view_threshold(x, v, j, s))
+            break;
+    }
+    view_cells(x, v);
 }
 
 /* cells[c * stride] += sum over thresholds of value, right of one minus left of it; the union of the
@@ -1004,7 +1006,9 @@ static double row_entropy(const ei_exact *x, const row_view *v, const double *p)
 }
 
 typedef struct {
-    double kept, entropy; /* of (6) */
+    double kept, entropy; /* of (6), given the cuts */
+    double mass;          /* kept, however rarely */
+    double share;         /* probability that the inputs are as the cuts have them */
     row_error error;      /* the greatest of any edge */
     ei_cancel cancel;
 } row_state;
@@ -1092,23 +1096,24 @@ static void sort_row(ei_exact *x)
         x->suffix[i] = x->suffix[i + 1] + x->sorted[i] * x->sorted[i];
 }
 
-/* An edge on its own: F_A of (1) at every bin's centre and threshold. */
-static int single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, double *sum)
+/* A run of equal bins of one input, of widths `width`, the first about `first`, in units of the row's
+ * greatest width: F_A of (1) at every bin's centre and threshold. Adds up what the bins have. */
+static int edge_bins(ei_exact *x, const row_view *v, size_t at, double width, double first, size_t bins,
+                     row_state *state, double *sum)
 {
     /* Widths without A, and A's bin put in its place. */
-    const double a = x->sorted[at], bin = a / (double)x->in_bins;
     size_t n = 0;
     int placed = 0;
     for (size_t i = 0; i < v->n_widths; i++) {
-        if (!placed && x->sorted[i] <= bin) {
-            x->list[n++] = bin;
+        if (!placed && x->sorted[i] <= width) {
+            x->list[n++] = width;
             placed = 1;
         }
         if (i != at)
             x->list[n++] = x->sorted[i];
     }
     if (!placed)
-        x->list[n++] = bin;
+        x->list[n++] = width;
     /* Leave out what moves F by less than 1e-17: F' <= 1 / widths[0]. */
     double dropped = 0.0;
     while (n > 1 && dropped + x->list[n - 1] < 1e-17 * x->list[0])
@@ -1121,27 +1126,33 @@ static int single_edge(ei_exact *x, const row_view *v, size_t at, row_state *sta
     plan->phi = x->phi_plan;
     plan->coefficient = x->coefficient;
     plan->scratch = x->scratch;
-    choose_plan(x, plan, &set, v->evaluated + 0.5 * a, (double)x->in_bins * (double)v->n_s);
+    choose_plan(x, plan, &set, v->evaluated + 0.5 * x->sorted[at], (double)bins * (double)v->n_s);
     note_error(state, plan->error);
-    double total = 0.0;
     const size_t many = v->n_s < BATCH ? BATCH / v->n_s : 1; /* bins at once */
-    for (size_t i = 0; i < x->in_bins; i += many) {
-        const size_t count = x->in_bins - i < many ? x->in_bins - i : many;
+    for (size_t i = 0; i < bins; i += many) {
+        const size_t count = bins - i < many ? bins - i : many;
         for (size_t l = 0; l < count; l++) {
-            const double shift = a * (((double)(i + l) + 0.5) / (double)x->in_bins - 0.5);
+            const double shift = first + width * (double)(i + l);
             for (size_t b = 0; b < v->n_s; b++)
                 x->point[l * v->n_s + b] = x->s[b] - shift;
         }
         distribution(x, plan, x->point, count * v->n_s, x->value);
         for (size_t l = 0; l < count; l++) {
             cells_of(x, v, x->value + l * v->n_s, x->p);
-            total += row_entropy(x, v, x->p);
+            *sum += row_entropy(x, v, x->p);
         }
         if (ei_cancelled(state->cancel))
             return EI_ECANCELLED;
     }
-    *sum = total;
     return EI_OK;
+}
+
+/* An edge on its own. */
+static int single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, double *sum)
+{
+    const double a = x->sorted[at], bin = a / (double)x->in_bins;
+    *sum = 0.0;
+    return edge_bins(x, v, at, bin, 0.5 * (bin - a), x->in_bins, state, sum);
 }
 
 /* ---- the row's routes --------------------------------------------------------------------------- */
@@ -1235,10 +1246,10 @@ static void settle(const ei_exact *x, const row_view *v, row_state *state, doubl
         double p = x->mean[c];
         p = p < 0.0 ? 0.0 : p > 1.0 ? 1.0 : p;
         if (marginal != NULL)
-            marginal[x->label_of[c]] = p;
+            marginal[x->label_of[c]] = p * state->share;
     }
-    double kept = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
-    state->kept = kept > NEVER ? kept : 0.0;
+    state->mass = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
+    state->kept = state->mass * state->share > NEVER ? state->mass : 0.0;
     state->entropy = row_entropy(x, v, x->mean);
 }
 
@@ -1560,11 +1571,392 @@ static int route(ei_exact *x, const row_view *v, row_state *state, double *infor
                          information, marginal);
 }
 
+/* ---- rarely kept rows ----------------------------------------------------------------------- */
+
+/* A row in full: all lengths scaled by powers of two such that the greatest width is about 1, and
+ * x->distance[j], threshold j less the row's mean, in double-double. */
+typedef struct {
+    int exponent;  /* weights are scaled by 2^-exponent */
+    dd range;      /* of the inputs, scaled */
+    dd half;       /* half the support */
+    double widest; /* greatest width */
+    double place;  /* greatest error of a distance, of those inside the support */
+} full_row;
+
+static dd full_width(const full_row *row, double weight)
+{
+    return dd_times(row->range, ldexp(fabs(weight), -row->exponent));
+}
+
+static full_row view_full(ei_exact *x, const double *w, double bias)
+{
+    full_row row = {0};
+    double greatest;
+    const int e = row.exponent = row_exponent(w, x->n_in, &greatest);
+    const dd range = two_sum(x->hi, -x->lo);
+    int f;
+    frexp(range.hi, &f);
+    row.range = (dd){ldexp(range.hi, -f), ldexp(range.lo, -f)};
+    row.widest = full_width(&row, greatest).hi;
+    for (size_t i = 0; i < x->n_in; i++)
+        row.half = dd_add(row.half, dd_half(full_width(&row, w[i])));
+    const dd offset = dd_mul(two_sum(0.5 * x->lo, 0.5 * x->hi), sum_weights(w, x->n_in, e));
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        const dd d = threshold_distance(x->thresholds[j], bias, offset, e);
+        const double hi = ldexp(d.hi, -f);
+        x->distance[j] = (dd){hi, fabs(hi) < INFINITY ? ldexp(d.lo, -f) : 0.0};
+    }
+    const double terms = ldexp(fabs(ldexp(bias, -e)) + fabs(offset.hi), -f);
+    row.place = 0x1p-96 * (terms + row.half.hi);
+    return row;
+}
+
+/* What the cuts leave of a row: S = shift + the sum of the confined inputs. */
+typedef struct {
+    full_row full;
+    size_t n; /* x->cut[0 .. n - 1] */
+    double share;
+    dd shift;
+    double unit; /* greatest width left */
+} cut_row;
+
+/* The input's place among the cuts, behind the last of them if it is not cut yet; NULL: no room. */
+static struct cut *cut_of(ei_exact *x, size_t n_cuts, size_t input)
+{
+    size_t c = 0;
+    while (c < n_cuts && x->cut[c].input != input)
+        c++;
+    if (c == MAX_CUTS)
+        return NULL;
+    if (c == n_cuts)
+        x->cut[c] = (struct cut){.input = input, .length = 1.0, .high = 1.0};
+    return &x->cut[c];
+}
+
+/* What is kept lies between the first and the last threshold, if the outermost intervals are dropped.
+ * So a_k v_k lies there too, but for what the others can make up. Widened to a grid on which centres
+ * and lengths are exact; the kept samples stay within whatever the rounding. */
+static void confine(ei_exact *x, const double *w, double bias, cut_row *row)
+{
+    const size_t m = x->n_thresholds;
+    const full_row *full = &row->full;
+    *row = (cut_row){.full = view_full(x, w, bias), .share = 1.0};
+    dd half = full->half, low = {-half.hi, -half.lo}, high = half;
+    if (x->labels[0] < 0 && dd_less(low, x->distance[0]))
+        low = x->distance[0];
+    if (x->labels[m] < 0 && dd_less(x->distance[m - 1], high))
+        high = x->distance[m - 1];
+    if (!dd_less(low, high))
+        return;
+    const dd middle = {0.5, 0.0};
+    int changed = 1;
+    for (int pass = 0; pass < 8 && changed; pass++) {
+        changed = 0;
+        for (size_t k = 0; k < x->n_in; k++) {
+            if (!(ldexp(fabs(w[k]), -full->exponent) > 1e-12))
+                continue;
+            struct cut *cut = cut_of(x, row->n, k);
+            if (cut == NULL)
+                continue;
+            const dd a = full_width(full, w[k]);
+            const dd others = dd_sub(half, dd_times(a, 0.5 * cut->length));
+            const dd shift = dd_sub(row->shift, dd_times(a, cut->centre));
+            double from = dd_add(dd_div(dd_sub(dd_sub(low, shift), others), a), middle).hi - 1e-15;
+            double to = dd_add(dd_div(dd_add(dd_sub(high, shift), others), a), middle).hi + 1e-15;
+            from = from > cut->low ? from : cut->low;
+            to = to < cut->high ? to : cut->high;
+            if (!(to - from <= 0.5 * cut->length) || !(to - from > NEVER))
+                continue;
+            int exponent;
+            frexp(to - from, &exponent);
+            const double grid = ldexp(1.0, exponent - 5), before = cut->length, bins = x->in_bins;
+            const dd old = dd_times(a, cut->centre);
+            cut->inside = cut->inside || floor(from * bins) + 1.0 >= ceil(to * bins);
+            from = floor(from / grid) * grid;
+            to = ceil(to / grid) * grid;
+            cut->low = from > cut->low ? from : cut->low;
+            cut->high = to < cut->high ? to : cut->high;
+            cut->length = cut->high - cut->low;
+            cut->centre = 0.5 * (cut->low + cut->high) - 0.5;
+            row->shift = dd_add(row->shift, dd_sub(dd_times(a, cut->centre), old));
+            half = dd_sub(half, dd_times(a, 0.5 * (before - cut->length)));
+            row->share *= cut->length / before;
+            row->n += cut == &x->cut[row->n];
+            changed = 1;
+        }
+    }
+}
+
+/* As view_row, with the cuts. */
+static void view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v)
+{
+    memset(v, 0, sizeof *v);
+    row->unit = 0.0;
+    for (size_t i = 0; i < x->n_in; i++)
+        x->a[i] = full_width(&row->full, w[i]).hi;
+    for (size_t c = 0; c < row->n; c++)
+        x->a[x->cut[c].input] *= x->cut[c].length;
+    for (size_t i = 0; i < x->n_in; i++)
+        row->unit = x->a[i] > row->unit ? x->a[i] : row->unit;
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        double a = x->a[i] / row->unit;
+        a = a < x->negligible ? 0.0 : a;
+        x->a[i] = a;
+        sum += a;
+        squares += a * a;
+        v->n_widths += a > 0.0;
+    }
+    const double tail = x->tail * sqrt(squares / 12.0);
+    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    v->first = x->n_thresholds;
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        const dd d = x->distance[j];
+        const double s = fabs(d.hi) < INFINITY ? dd_sub(d, row->shift).hi / row->unit : d.hi;
+        if (!view_threshold(x, v, j, s))
+            break;
+    }
+    view_cells(x, v);
+}
+
+/* The edge of a confined input: its bins are whole ones between two parts. */
+static int cut_edge(ei_exact *x, const row_view *v, const cut_row *row, const struct cut *cut,
+                    double weight, row_state *state, double *information)
+{
+    const dd a = dd_times(full_width(&row->full, weight), 1.0 / row->unit);
+    const double bins = x->in_bins, start = floor(cut->low * bins), stop = ceil(cut->high * bins);
+    *information = 0.0;
+    if (cut->inside || stop - start < 2.0)
+        return EI_OK;
+    size_t at = 0;
+    while (at < v->n_widths && x->order[at] != cut->input)
+        at++;
+    if (at == v->n_widths)
+        return EI_OK; /* negligible */
+    const dd origin = {cut->centre + 0.5, 0.0};
+    const dd place[4] = {{cut->low, 0.0},
+                         dd_div((dd){start + 1.0, 0.0}, (dd){bins, 0.0}),
+                         dd_div((dd){stop - 1.0, 0.0}, (dd){bins, 0.0}),
+                         {cut->high, 0.0}};
+    double total = 0.0;
+    for (int part = 0; part < 3; part++) {
+        const size_t count = part == 1 ? (size_t)(stop - start) - 2 : 1;
+        const dd length = dd_sub(place[part + 1], place[part]);
+        if (count == 0 || !(length.hi > 0.0))
+            continue;
+        const dd width = dd_times(length, 1.0 / (double)count);
+        const double first = dd_mul(a, dd_add(dd_sub(place[part], origin), dd_half(width))).hi;
+        double sum = 0.0;
+        int status = edge_bins(x, v, at, dd_mul(a, width).hi, first, count, state, &sum);
+        if (status != EI_OK)
+            return status;
+        total += sum * (width.hi / cut->length);
+    }
+    *information = information_of(x, state, total * bins);
+    return EI_OK;
+}
+
 static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
 {
     if (v->drops && state->kept == 0.0)
         return 0.0;
     return bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
+}
+
+/* A row by the usual routes; `row` is NULL without cuts. */
+static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row, row_view *v,
+                   row_state *state, double *information, double *marginal, double *bound)
+{
+    *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
+    if (marginal != NULL)
+        memset(marginal, 0, x->out_bins * sizeof(double));
+    *bound = 0.0;
+    if (row == NULL)
+        view_row(x, weight, bias, v);
+    else
+        view_cut(x, weight, row, v);
+    if (v->n_s == 0) {
+        /* One interval holds everything. */
+        if (marginal != NULL && v->n_labels > 0)
+            marginal[x->label_of[0]] = state->share;
+        *bound = v->n_widths ? bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;
+        return EI_OK;
+    }
+    int status = route(x, v, state, information, marginal);
+    if (row != NULL && information != NULL && v->n_labels > 1 && state->kept > 0.0) {
+        sort_row(x);
+        for (size_t c = 0; c < row->n && status == EI_OK; c++) {
+            const struct cut *cut = &x->cut[c];
+            status = cut_edge(x, v, row, cut, weight[cut->input], state, &information[cut->input]);
+        }
+    }
+    *bound = row_bound(x, v, state);
+    return status;
+}
+
+/* The few positive widths of a row, upwards, and their inputs. */
+typedef struct {
+    int n;
+    size_t input[EI_FEW];
+    dd width[EI_FEW];
+    double rest; /* sum of the widths left out */
+} few_widths;
+
+/* Zero if there are more. */
+static int find_few(const ei_exact *x, const double *weight, const full_row *row, few_widths *few)
+{
+    *few = (few_widths){0};
+    for (size_t i = 0; i < x->n_in; i++) {
+        const dd a = full_width(row, weight[i]);
+        if (!(a.hi > 1e-26)) { /* moves a distribution function by as much, and no more */
+            few->rest += a.hi;
+            continue;
+        }
+        if (few->n == EI_FEW)
+            return 0;
+        int k = few->n++;
+        for (; k > 0 && dd_less(a, few->width[k - 1]); k--) {
+            few->width[k] = few->width[k - 1];
+            few->input[k] = few->input[k - 1];
+        }
+        few->width[k] = a;
+        few->input[k] = i;
+    }
+    return few->n > 0;
+}
+
+/* Width `at` made that of a bin. */
+static void prepare_edge(const ei_exact *x, const few_widths *few, int at, double place, ei_few_sum *sum)
+{
+    const dd bin = dd_div(few->width[at], (dd){x->in_bins, 0.0});
+    dd list[EI_FEW];
+    memcpy(list, few->width, sizeof list);
+    int k = at;
+    for (; k > 0 && dd_less(bin, list[k - 1]); k--)
+        list[k] = list[k - 1];
+    list[k] = bin;
+    ei_few_prepare(sum, list, few->n, place);
+}
+
+/* As cells_of, of the points moved by `shift`; cells in `cells`, those kept in sum. */
+static int few_cells(const ei_exact *x, const row_view *v, const ei_few_sum *sum, dd shift, dd *scratch,
+                     ei_cancel cancel, double *cells)
+{
+    memset(scratch, 0, v->n_cells * sizeof *scratch);
+    if (x->last >= 0)
+        scratch[x->last].hi = 1.0;
+    for (size_t b = 0; b < v->n_s; b++) {
+        const dd f = ei_few_distribution(sum, dd_sub(x->distance[v->first + b], shift));
+        const int32_t l = x->left[b], r = x->right[b];
+        if (l >= 0)
+            scratch[l] = dd_add(scratch[l], f);
+        if (r >= 0)
+            scratch[r] = dd_sub(scratch[r], f);
+        if (ei_cancelled(cancel))
+            return EI_ECANCELLED;
+    }
+    double kept = 0.0;
+    for (size_t c = 0; c < v->n_cells; c++) {
+        cells[c] = c < v->n_labels && scratch[c].hi > 0.0 ? scratch[c].hi : 0.0;
+        kept += cells[c];
+    }
+    cells[v->n_labels] = kept;
+    return EI_OK;
+}
+
+/* A row of few inputs in double-double, if that is better than *bound and not too much work. Everything
+ * is divided by what is kept, as (6) allows, so that only the probabilities' relative errors count. */
+static int few_row(ei_exact *x, const double *weight, double bias, ei_cancel cancel,
+                   double *information, double *marginal, double *bound)
+{
+    static const double WORK = 1e9; /* nodes of the recursion */
+    const full_row row = view_full(x, weight, bias);
+    few_widths few;
+    if (!find_few(x, weight, &row, &few))
+        return EI_OK;
+    row_view view = {.reach = INFINITY, .first = x->n_thresholds}, *v = &view;
+    dd reach = {0.0, 0.0};
+    for (int k = 0; k < few.n; k++)
+        reach = dd_add(reach, dd_half(few.width[k]));
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        const dd s = x->distance[j];
+        const int left = !dd_less((dd){-reach.hi, -reach.lo}, s), right = !dd_less(s, reach);
+        if (!view_threshold(x, v, j, left ? -INFINITY : right ? INFINITY : s.hi))
+            break;
+    }
+    view_cells(x, v);
+    if (v->turns == 0)
+        return EI_OK;
+    const double place = row.place + few.rest;
+    ei_few_sum sum;
+    ei_few_prepare(&sum, few.width, few.n, place);
+    double error = sum.error, work = 0.0;
+    for (int k = 0; k < few.n; k++) {
+        prepare_edge(x, &few, k, place, &sum);
+        error = sum.error > error ? sum.error : error;
+        work += sum.nodes * (double)v->n_s * (double)x->in_bins;
+    }
+    if (information != NULL && work > WORK)
+        return EI_OK;
+    dd *scratch = ei_alloc(v->n_cells, sizeof *scratch);
+    if (scratch == NULL)
+        return EI_ENOMEM;
+    ei_few_prepare(&sum, few.width, few.n, place);
+    int status = few_cells(x, v, &sum, (dd){0.0, 0.0}, scratch, cancel, x->mean);
+    const double kept = x->mean[v->n_labels], cells = (double)v->n_cells + (double)x->in_bins;
+    double reached = 0.0;
+    if (kept > NEVER) {
+        /* Logarithms and sums of the normalised probabilities are rounded too. */
+        reached = bits_bound(x, v->n_labels, NULL, v->turns, (row_error){error, 0.0}, kept) +
+                  EPS * (256.0 + 16.0 * cells);
+    }
+    if (status != EI_OK || reached >= *bound)
+        goto done;
+    *bound = reached;
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
+    if (marginal != NULL) {
+        memset(marginal, 0, x->out_bins * sizeof(double));
+        for (size_t c = 0; c < v->n_labels; c++)
+            marginal[x->label_of[c]] = x->mean[c] < 1.0 ? x->mean[c] : 1.0;
+    }
+    if (information == NULL || v->n_labels < 2 || !(kept > NEVER))
+        goto done;
+    for (size_t c = 0; c <= v->n_labels; c++)
+        x->mean[c] /= kept;
+    const row_state state = {.kept = 1.0, .entropy = row_entropy(x, v, x->mean)};
+    for (int k = 0; k < few.n; k++) {
+        if (k > 0 && fabs(weight[few.input[k]]) == fabs(weight[few.input[k - 1]])) {
+            information[few.input[k]] = information[few.input[k - 1]];
+            continue;
+        }
+        prepare_edge(x, &few, k, place, &sum);
+        double total = 0.0;
+        for (size_t i = 0; i < x->in_bins; i++) {
+            const double twice = 2.0 * (double)i + 1.0 - (double)x->in_bins;
+            const dd shift = dd_div(dd_times(few.width[k], twice), (dd){2.0 * x->in_bins, 0.0});
+            status = few_cells(x, v, &sum, shift, scratch, cancel, x->p);
+            if (status != EI_OK)
+                goto done;
+            for (size_t c = 0; c <= v->n_labels; c++)
+                x->p[c] /= kept;
+            total += row_entropy(x, v, x->p);
+        }
+        information[few.input[k]] = information_of(x, &state, total);
+    }
+done:
+    ei_free(scratch);
+    return status;
+}
+
+/* Whether a row should be done again: few samples are kept, and errors count by their share. */
+static int is_rare(const row_view *v, const row_state *state, double bound)
+{
+    const double error = (double)v->turns * state->error.point + state->error.variation;
+    return v->turns > 0 && (state->mass + error) * state->share > NEVER &&
+           (bound > TARGET || state->kept == 0.0);
 }
 
 /* information and marginal may be NULL. */
@@ -1573,37 +1965,37 @@ static int row_parts(ei_exact *x, const double *weight, double bias, double *inf
 {
     row_view v;
     row_state state = {.cancel = cancel};
-    if (information != NULL)
-        memset(information, 0, x->n_in * sizeof(double));
-    if (marginal != NULL)
-        memset(marginal, 0, x->out_bins * sizeof(double));
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
-    view_row(x, weight, bias, &v);
-    *bound = 0.0;
-    if (v.n_s == 0) {
-        /* One interval holds everything. */
-        if (marginal != NULL && v.n_labels > 0)
-            marginal[x->label_of[0]] = 1.0;
-        *bound = v.n_widths ? bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;
-        return EI_OK;
+    int status = attempt(x, weight, bias, NULL, &v, &state, information, marginal, bound);
+    if (status != EI_OK || !is_rare(&v, &state, *bound))
+        return status;
+    cut_row cuts, *row = &cuts;
+    confine(x, weight, bias, row);
+    if (row->n > 0) {
+        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
+        if (status != EI_OK)
+            return status;
+    } else {
+        row = NULL;
     }
-    int status = route(x, &v, &state, information, marginal);
-    *bound = row_bound(x, &v, &state);
-    if (status == EI_OK && v.turns > 0 && state.kept > 0.0 && *bound > TARGET) {
-        /* Few samples are kept, and errors count by their share: once more, more exactly. */
+    if (is_rare(&v, &state, *bound)) {
         const double tolerance = x->tolerance, tail = x->tail, allowed = x->allowed;
-        const double kept = state.kept < 1.0 ? state.kept : 1.0;
+        double kept = state.mass < 1.0 ? state.mass : 1.0;
+        kept = kept > NEVER ? kept : NEVER;
         set_tolerance(x, fmax(tolerance * kept * 0.125, 1e-17));
         x->allowed = allowed * kept * 0.125;
-        memset(&state, 0, sizeof state);
-        state.cancel = cancel;
-        view_row(x, weight, bias, &v);
-        status = route(x, &v, &state, information, marginal);
-        *bound = row_bound(x, &v, &state);
+        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
         x->tolerance = tolerance;
         x->tail = tail;
         x->allowed = allowed;
+    }
+    if (status == EI_OK && is_rare(&v, &state, *bound)) {
+        if (state.kept == 0.0)
+            *bound = INFINITY; /* it is not clear whether the output is ever kept */
+        status = few_row(x, weight, bias, cancel, information, marginal, bound);
+        if (*bound == INFINITY)
+            *bound = 0.0;
     }
     return status;
 }

@@ -101,7 +101,8 @@ def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
     Pairwise
         With ``error_bound``, the greatest error of an edge, in bits. Where outliers are dropped,
         an edge's information is that given that its output is kept, and 0 where it is kept with a
-        probability below 1e-12. Rarely kept outputs are less exact, and the bound says so.
+        probability below 1e-12. Outputs of many inputs (more than 16) that are rarely kept may be
+        less exact, and the bound says so.
     """
     return _pairwise(channel, runner, parts_rows, "EI_parts")
 

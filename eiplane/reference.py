@@ -229,10 +229,17 @@ def uniform_sum(widths: Sequence[Fraction], points: Sequence[Fraction]) -> list[
     -------
     list of float
     """
+    return [float(value) for value in _uniform_distribution(widths, points)]
+
+
+def _uniform_distribution(
+    widths: Sequence[Fraction], points: Sequence[Fraction]
+) -> list[Fraction] | list[float]:
+    """Return the same, as fractions where it is exact: neighbours may differ by very little."""
     widths = [w for w in widths if w > 0]
     n, total = len(widths), sum(widths, Fraction(0))
     if n == 0:
-        return [float(x > 0) for x in points]
+        return [Fraction(int(x > 0)) for x in points]
     if n > 10:
         return _uniform_series(widths, points)
     unit = math.lcm(*(x.denominator for x in (*widths, *points))) * 2
@@ -241,14 +248,15 @@ def uniform_sum(widths: Sequence[Fraction], points: Sequence[Fraction]) -> list[
     for w in whole:
         terms += [(s + w, -sign) for s, sign in terms]
     terms.sort()
+    below = math.factorial(n) * math.prod(whole)
     out = []
     for point in points:
         at = int((point + total / 2) * unit)
         if point >= total / 2:
-            out.append(1.0)
+            out.append(Fraction(1))
         else:
             top = sum(sign * (at - s) ** n for s, sign in terms if s < at)
-            out.append(float(Fraction(top, math.factorial(n) * math.prod(whole))))
+            out.append(Fraction(top, below))
     return out
 
 
@@ -267,13 +275,15 @@ def _uniform_series(widths: Sequence[Fraction], points: Sequence[Fraction]) -> l
     raise ValueError("this series converges too slowly for a reference")
 
 
-def _labelled(channel: Channel, distribution: Sequence[float]) -> Array:
+def _labelled(channel: Channel, distribution: Sequence[Fraction] | Sequence[float]) -> Array:
     """Return the probabilities of the output bins from the distribution at the thresholds."""
-    steps = np.maximum(np.diff([0.0, *distribution, 1.0]), 0.0)  # a series may undershoot
-    kept = channel.labels >= 0
-    table = np.zeros(channel.out_bins)
-    np.add.at(table, channel.labels[kept], steps[kept])
-    return table
+    table: list[Fraction | float] = [Fraction(0)] * channel.out_bins
+    before: Fraction | float = Fraction(0)
+    for label, now in zip(channel.labels, [*distribution, Fraction(1)], strict=True):
+        if label >= 0:
+            table[label] += max(now - before, Fraction(0))  # a series may undershoot
+        before = now
+    return np.array([float(p) for p in table])
 
 
 def exact_table(channel: Channel, output: int, input: int) -> Array:
@@ -299,8 +309,8 @@ def exact_table(channel: Channel, output: int, input: int) -> Array:
     for i in range(channel.in_bins):
         centre = sign * own * (Fraction(2 * i + 1, 2 * channel.in_bins) - Fraction(1, 2))
         points += [t - centre for t in thresholds]
-    values = np.reshape(uniform_sum(widths, points), (channel.in_bins, -1))
-    return np.stack([_labelled(channel, list(row)) for row in values])
+    values, m = _uniform_distribution(widths, points), len(thresholds)
+    return np.stack([_labelled(channel, values[i * m : i * m + m]) for i in range(channel.in_bins)])
 
 
 def exact_single_table(channel: Channel, output: int, input: int) -> Array:
@@ -323,9 +333,9 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
             share = Fraction(float(t)) - ends[0]
             if ends[1] > ends[0]:
                 inside = share / (ends[1] - ends[0])
-                below.append(float(min(max(inside, Fraction(0)), Fraction(1))))
+                below.append(min(max(inside, Fraction(0)), Fraction(1)))
             else:
-                below.append(float(share > 0))
+                below.append(Fraction(int(share > 0)))
         rows.append(_labelled(channel, below))
     return np.stack(rows)
 

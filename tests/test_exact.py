@@ -171,6 +171,8 @@ def test_any_intervals(row, places, labels, bins, in_range):
         assert np.abs(marginal[0] - table.mean(axis=0)).max() < 1e-12
         if kept > 1e-2:
             assert parts.error_bound <= BITS
+        if kept == pytest.approx(1e-12):  # above counts, below does not
+            continue
         error = abs(parts.edges[0, input_] - reference.exact_information(table))
         assert error <= parts.error_bound + 1e-13
         alone = exact.sensitivity(channel, HERE)
@@ -205,20 +207,119 @@ def test_everything_dropped_is_no_information():
     assert parts.error_bound == 0.0
 
 
-@pytest.mark.parametrize("width", [0.3, 0.03, 1e-3, 1e-5])
-def test_rarely_kept_outputs(width):
-    """What is kept is rare: errors weigh more, and the bound says so."""
-    row, bins = [1.0, -0.7, 0.4, 0.9, 0.6], (8, 4)
-    edges = 1.1 + width * np.linspace(-0.5, 0.5, 5)
-    channel = raw_channel(row, 0.0, edges, [-1, 0, 1, 2, 3, -1], bins)
+def assert_rare(channel):
+    """Both the error and its bound within the promise, however little is kept."""
     parts = exact.ei_parts(channel, HERE)
-    for input_ in range(5):
-        wanted = reference.exact_information(reference.exact_table(channel, 0, input_))
-        error = abs(parts.edges[0, input_] - wanted)
-        assert error <= parts.error_bound
-        assert error <= BITS
-    if width > 0.01:
-        assert parts.error_bound <= BITS
+    table = reference.exact_table(channel, 0, 0)
+    kept = table.sum() / channel.in_bins
+    if kept == pytest.approx(1e-12):  # above counts, below does not
+        return parts, kept
+    assert parts.error_bound <= BITS
+    marginal = exact.output_marginals(channel)[0]
+    for input_ in range(channel.n_in):
+        table = reference.exact_table(channel, 0, input_)
+        error = abs(parts.edges[0, input_] - reference.exact_information(table))
+        assert error <= min(BITS, parts.error_bound + 1e-13), (input_, error, kept)
+    assert np.abs(marginal - table.mean(axis=0)).max() <= 1e-12 * kept + 1e-15
+    return parts, kept
+
+
+@pytest.mark.parametrize("width", [0.3, 0.03, 1e-3, 1e-5, 1e-8, 1e-11])
+@pytest.mark.parametrize("row", [[1.0, -0.7, 0.4, 0.9, 0.6], [1.0], [0.5] * 8, [1e6, 1.0, 1e-6]])
+def test_rarely_kept_outputs(row, width):
+    """What is kept is rare: errors weigh more."""
+    bins = (8, 4)
+    edges = 0.53 * np.sum(row) + width * np.linspace(-0.5, 0.5, 5) * np.array([1, 1.1, 0, 0.9, 1])
+    channel = raw_channel(row, 0.0, edges, [-1, 0, 1, 2, 3, -1], bins)
+    assert_rare(channel)
+
+
+def test_a_sliver_of_a_dominant_weight():
+    row = [-0.97247, 0.84338, -0.69586, -903658.055, -0.86219, 0.15875, 0.74578]
+    channel = channel_of(row, None, "silu", (2, 8), (0.0, 1.0), (0.0, 1.0), drop=True)
+    parts, kept = assert_rare(channel)
+    assert kept < 1e-7
+    assert parts.edges[0].max() > 0.01
+
+
+@pytest.mark.parametrize("far", [1e-1, 1e-2, 1e-4])
+def test_a_corner_of_the_cube(far):
+    """Far outside: every input has to be near its end."""
+    row = np.array([1.0, -2.0, 1.5])
+    top = 2.5  # greatest sum
+    channel = raw_channel(row, 0.0, top - far * np.array([1.0, 0.7, 0.5]), [-1, 0, 1, 2], (8, 3))
+    parts, kept = assert_rare(channel)
+    assert kept < 1e-3
+    # The corner lies in one bin of each.
+    assert (parts.edges == 0).all() if far < 1e-2 else parts.edges.max() >= 0
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(weights, min_size=1, max_size=8),
+    st.lists(st.floats(-1, 1), min_size=2, max_size=8, unique=True),
+    st.lists(st.integers(-1, 4), min_size=8, max_size=8),
+    st.floats(-10, 0),
+    st.one_of(st.floats(-0.5, 0.5), st.sampled_from([-0.5, 0.0, 0.5])),
+    bins_,
+    ranges,
+)
+def test_any_sliver(row, places, labels, size, where, bins, in_range):
+    """A stretch of any size, anywhere in the support, is kept."""
+    lo, hi = in_range
+    spread = max(np.abs(row).sum() * (hi - lo), 1e-300)
+    middle = 0.5 * (lo + hi) * np.sum(row) + where * spread
+    thresholds = np.unique(middle + 10.0**size * spread * np.sort(places))
+    labels = [-1, *labels[: len(thresholds) - 1], -1][: len(thresholds) + 1]
+    channel = raw_channel(row, 0.0, thresholds, labels, (bins[0], max(bins[1], 5)), in_range)
+    assert_rare(channel)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(weights, min_size=1, max_size=8),
+    st.floats(1, 9),
+    st.floats(-0.6, 0.6),
+    st.sampled_from(["sigmoid", "tanh", "relu", "gelu", "silu"]),
+    bins_,
+    ranges,
+)
+def test_any_dominated_row(row, power, place, activation, bins, in_range):
+    """One weight towers over the others, so that only a sliver of its input keeps z in range."""
+    row = [*row[:7], 10.0**power]
+    bias = (place - 0.5 * sum(in_range)) * sum(row)
+    channel = channel_of(row, [bias], activation, bins, in_range, (0.0, 1.0), drop=True)
+    assert_rare(channel)
+
+
+@pytest.mark.parametrize(("low", "high"), [(3, 5), (0, 2), (6, 8), (2, 7)])
+def test_many_inputs_below_a_confined_one(low, high, generator):
+    """z is in range only where the widest input is in a few of its bins: the row is like one with
+    that part of the input alone."""
+    bins, n, giant = 4096 // 8, 40, 1e5
+    row = np.r_[giant, generator.normal(size=n)]
+    step = giant / bins
+    start = 200 * step if low else 0.0
+    # All of these bins, but for less than the others' reach.
+    reach = np.abs(row[1:]).sum() / 2
+    centre = row[1:].sum() / 2
+    first, last = start + low * step, start + high * step
+    inner = np.linspace(first + 1.5 * reach, last - 1.5 * reach, 4) + centre
+    channel = raw_channel(row, 0.0, inner, [-1, 0, 1, 2, -1], (bins, 3))
+    got = exact.ei_parts(channel, HERE)
+    assert got.error_bound <= BITS
+    part = row.copy()
+    part[0] = (high - low) * step
+    alone = raw_channel(part, 0.0, inner - first, [-1, 0, 1, 2, -1], (high - low, 3))
+    wanted = exact.ei_parts(alone, HERE)
+    assert got.edges[0, 0] == pytest.approx(wanted.edges[0, 0], abs=2 * BITS)
+    share = (high - low) / bins
+    assert exact.output_marginals(channel) == pytest.approx(
+        exact.output_marginals(alone) * share, rel=1e-9
+    )
+    many = raw_channel(part, 0.0, inner - first, [-1, 0, 1, 2, -1], (bins, 3))
+    wanted = exact.ei_parts(many, HERE)
+    assert got.edges[0, 1:] == pytest.approx(wanted.edges[0, 1:], abs=2 * BITS)
 
 
 def test_reference_against_mpmath():
@@ -469,6 +570,13 @@ def cases(generator):
     yield channel_of(
         generator.normal(size=(6, 20)), activation="identity", out_range=(-1.0, 1.0), drop=True
     )
+    # Rarely kept: few inputs; many and a confined one.
+    rare = np.array([-0.5, -0.49999999, -0.49999997])
+    yield raw_channel(generator.normal(size=(4, 6)), np.zeros(4), rare, [-1, 0, 1, -1], (8, 2))
+    giants = generator.normal(size=(5, 40))
+    giants[:, 1] = 1e6
+    thresholds = 5e5 + np.array([-1.0, 0.0, 2.0])
+    yield raw_channel(giants, np.zeros(5), thresholds, [-1, 0, 1, -1], (8, 2))
     yield channel_of(generator.normal(size=(2, 100)) * 0.3, bins=(1024, 64), baseline=0.5)
 
 
