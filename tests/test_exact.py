@@ -254,7 +254,7 @@ def test_a_corner_of_the_cube(far):
     assert (parts.edges == 0).all() if far < 1e-2 else parts.edges.max() >= 0
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     st.lists(weights, min_size=1, max_size=8),
     st.lists(st.floats(-1, 1), min_size=2, max_size=8, unique=True),
