@@ -307,39 +307,45 @@ EI_FN void offsets(const uint32_t *draws, size_t n, uint32_t bins, uint32_t row,
 
 #if defined(__x86_64__) && EI_VBYTES == 64
 
+/* One mask against n others, n at most 8 and known when this is inlined. */
+EI_FORCE void count_some(const uint64_t *x, const uint64_t *y, size_t ldy, size_t words,
+                         uint64_t *counts, const size_t n)
+{
+    __m512i sum[8];
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n; a++)
+        sum[a] = _mm512_setzero_si512();
+    for (size_t w = 0; w < words; w += 8) {
+        const __m512i v = _mm512_loadu_si512(x + w);
+#pragma GCC unroll 8
+        for (size_t a = 0; a < n; a++)
+            sum[a] = _mm512_add_epi64(
+                sum[a],
+                _mm512_popcnt_epi64(_mm512_and_si512(v, _mm512_loadu_si512(y + a * ldy + w))));
+    }
+#pragma GCC unroll 8
+    for (size_t a = 0; a < n; a++)
+        counts[a] += (uint64_t)_mm512_reduce_add_epi64(sum[a]);
+}
+
 EI_FN void count_masks(const uint64_t *x, size_t ldx, size_t k, const uint64_t *y, size_t ldy,
                        size_t m, size_t words, uint64_t *counts)
 {
     for (size_t i = 0; i < k; i++) {
         const uint64_t *xi = x + i * ldx;
+        uint64_t *to = counts + i * m;
         size_t j = 0;
-        for (; j + 8 <= m + 1; j += 8) {
-            /* Eight masks at a time, the last perhaps twice the one before it. */
-            const uint64_t *yj[8];
-            __m512i sum[8];
-            for (size_t a = 0; a < 8; a++) {
-                yj[a] = y + (j + a < m ? j + a : m - 1) * ldy;
-                sum[a] = _mm512_setzero_si512();
-            }
-            for (size_t w = 0; w < words; w += 8) {
-                __m512i v = _mm512_loadu_si512(xi + w);
-#pragma GCC unroll 8
-                for (int a = 0; a < 8; a++)
-                    sum[a] = _mm512_add_epi64(
-                        sum[a],
-                        _mm512_popcnt_epi64(_mm512_and_si512(v, _mm512_loadu_si512(yj[a] + w))));
-            }
-            for (size_t a = 0; a < 8 && j + a < m; a++)
-                counts[i * m + j + a] += (uint64_t)_mm512_reduce_add_epi64(sum[a]);
-        }
-        for (; j < m; j++) {
-            const uint64_t *yj = y + j * ldy;
-            __m512i sum = _mm512_setzero_si512();
-            for (size_t w = 0; w < words; w += 8)
-                sum = _mm512_add_epi64(
-                    sum, _mm512_popcnt_epi64(_mm512_and_si512(_mm512_loadu_si512(xi + w),
-                                                              _mm512_loadu_si512(yj + w))));
-            counts[i * m + j] += (uint64_t)_mm512_reduce_add_epi64(sum);
+        for (; j + 8 <= m; j += 8)
+            count_some(xi, y + j * ldy, ldy, words, to + j, 8);
+        switch (m - j) {
+        case 7: count_some(xi, y + j * ldy, ldy, words, to + j, 7); break;
+        case 6: count_some(xi, y + j * ldy, ldy, words, to + j, 6); break;
+        case 5: count_some(xi, y + j * ldy, ldy, words, to + j, 5); break;
+        case 4: count_some(xi, y + j * ldy, ldy, words, to + j, 4); break;
+        case 3: count_some(xi, y + j * ldy, ldy, words, to + j, 3); break;
+        case 2: count_some(xi, y + j * ldy, ldy, words, to + j, 2); break;
+        case 1: count_some(xi, y + j * ldy, ldy, words, to + j, 1); break;
+        default: break;
         }
     }
 }
