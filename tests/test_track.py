@@ -514,6 +514,7 @@ def test_tensorboard(tmp_path):
 def test_lightning():
     torch = pytest.importorskip("torch")
     lightning = pytest.importorskip("lightning.pytorch", exc_type=ImportError)
+    pytest.importorskip("lightning.pytorch.plugins.environments")
     from eiplane import callbacks
 
     class Module(lightning.LightningModule):
@@ -532,7 +533,10 @@ def test_lightning():
     module = Module()
     tracker = Tracker(module.net, every=3, **FAST)
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(40, 4)), 4)
+    # Lightning asks MPI otherwise, which may be installed in part.
+    environment = lightning.plugins.environments.LightningEnvironment()
     trainer = lightning.Trainer(
+        plugins=[environment],
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
         callbacks=[callbacks.lightning(tracker)],

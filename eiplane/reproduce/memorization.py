@@ -27,7 +27,7 @@ _EXAMPLES = 100
 
 def run_memorization(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
     """Train on true and on shuffled labels; see :func:`eiplane.reproduce.reproduce`."""
-    protocol = replace(_PROTOCOL, epochs=360, seeds=(1, 2)) if quick else _PROTOCOL
+    protocol = replace(_PROTOCOL, epochs=240, every=240, seeds=(1, 2)) if quick else _PROTOCOL
     whole = digits(seed=0)
     true = replace(whole, x=whole.x[:_EXAMPLES], label=whole.label[:_EXAMPLES])
     order = np.random.default_rng(0).permutation(_EXAMPLES)
