@@ -72,9 +72,11 @@ def means(
             ax.set_xlabel(unit)
             tidy(ax)
         row[0].set_title(title, fontsize=10, loc="left")
-        labelled = [ax for ax in row if ax.get_legend_handles_labels()[1]]
-        if labelled:
-            labelled[-1].legend(frameon=False, fontsize=8, handlelength=3.2)
+    named = [ax.get_legend_handles_labels() for ax in axes.flat]
+    handles, labels = max(named, key=lambda pair: len(pair[1]))
+    if labels:
+        axes[0, 0].figure.legend(handles, labels, loc="outside upper center", ncols=len(labels),
+                                 frameon=False, fontsize=9, handlelength=3.4)  # fmt: skip
     return axes
 
 
