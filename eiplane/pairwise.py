@@ -28,7 +28,7 @@ DEFAULT_SAMPLES = 100_000
 #: With a tolerance: where to start, and where to give up.
 FIRST_SAMPLES, MOST_SAMPLES = 1 << 14, 1 << 30
 
-_CHUNK = 8192  # samples; the core's own
+_GRAIN = 512  # samples; a vector of the core's masks
 _SHARED_BYTES = 8 << 20  # counts of a layer up to here may be cut by samples
 _MOST_BYTES = 32 << 20  # the same where there are few outputs to cut by
 _SENT_BYTES = 1 << 20  # where they are sent around: up to here they are, always
@@ -229,7 +229,7 @@ def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
     if _by_samples(channel, runner, words * 8, pieces):
         if words * 8 > _SHARED_BYTES:  # that many times
             pieces = min(pieces, runner.workers)
-        cuts = even_cuts(job.count, pieces, _CHUNK)
+        cuts = even_cuts(job.count, pieces, _GRAIN)
         units = [Unit(channel, replace(job, first=a, count=b - a)) for a, b in cuts]
         counts = (
             runner.fold(count_unit, units, np.add, what) if pieces > 1 else count_unit(units[0])
