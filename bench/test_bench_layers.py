@@ -59,9 +59,10 @@ def test_ei_parts(benchmark, shape, threads):
         measure, (weight, "ei_parts", SAMPLES, threads), rounds=7, warmup_rounds=1
     )
     exact = eiplane.analyze(weight, measures="ei_parts")[0]
-    assert abs(layer.ei_parts - exact.ei_parts) < 5 * np.hypot(
-        layer.ei_parts_stderr, exact.ei_parts_stderr
-    )
+    # What the correction for bias leaves, where output bins are seen a few times only, is a few
+    # per cent of it: on 200,000 edges at once more than the noise.
+    left = 0.1 * abs(layer.ei_parts_plugin - layer.ei_parts)
+    assert abs(layer.ei_parts - exact.ei_parts) < 5 * layer.ei_parts_stderr + left
     report(benchmark, shape, f"eiplane, {threads} thread{'s' * (threads > 1)}", SAMPLES)
 
 
@@ -73,7 +74,9 @@ def test_sensitivity_deep_ei(benchmark, shape):
     ours = measure(weight, "sensitivity", FEW, 1)
     # The peer rounds the sigmoid to float32: 0.5 - epsilon, of a tiny weight, falls in another bin.
     clear = np.abs(weight) > 2e-3
-    error = np.sqrt(2) * ours.sensitivity_edges_stderr + 1e-4
+    # A bin that one of the two samples never reached shows in neither's stated error: one sample
+    # more or less there is log2(FEW) / FEW bits.
+    error = np.sqrt(2) * ours.sensitivity_edges_stderr + np.log2(FEW) / FEW
     z = ((ours.sensitivity_edges_plugin - theirs) / error)[clear]
     assert np.abs(z).max() < 7
     report(benchmark, shape, "deep-ei", FEW)

@@ -645,7 +645,8 @@ class _Piece:
         if not self.informed:
             return 0.0, 0.0
         if self.exact is not None:
-            return self.exact.information, self.exact.information
+            value, accuracy = self.exact.information, self.exact.accuracy
+            return max(value - accuracy, 0.0), value + accuracy
         n_given = int(self.given.sum())
         low, high = trivial_bounds(n_given, len(self.outs), channel.in_bins, channel.out_bins)
         if channel.drops:

@@ -37,7 +37,8 @@ class Pairwise:
         The mutual information of every edge. Where it was sampled, the estimate is corrected for
         its bias as Miller and Madow have it (*Note on the bias of information estimates*, 1955):
         the plug-in value less ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of
-        occupied cells. An edge without information is then 0 on average, so it may come
+        occupied cells. A few per cent of the bias can stay where some output bin is seen a few
+        times only. An edge without information is then 0 on average, so it may come
         out a little below.
     method : str
         ``"exact"`` or ``"sample"``.
