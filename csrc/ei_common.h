@@ -14,8 +14,7 @@ enum ei_status {
     EI_ENOMEM = 1,     /* an allocation failed */
     EI_ECANCELLED = 2, /* the cancel flag was raised */
     EI_EOVERFLOW = 3,  /* a size or a counter would not fit */
-    EI_ELIMIT = 4,     /* the caller's memory limit was reached */
-    EI_ENOCONV = 5     /* an accuracy could not be reached */
+    EI_ELIMIT = 4      /* the caller's memory limit was reached */
 };
 
 /* Polled every few milliseconds; work stops soon after it becomes non-zero. NULL: never. */

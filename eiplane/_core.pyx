@@ -33,7 +33,7 @@ cdef int check(int status) except -1:
         raise OverflowError("a size or a counter does not fit; use fewer samples")
     if status == EI_ELIMIT:
         raise MemoryError("the memory limit was reached")
-    raise ArithmeticError("the accuracy asked for could not be reached")
+    raise SystemError(f"the core returned an unknown status, {status}")
 
 
 def supported():

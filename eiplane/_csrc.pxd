@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "ei_common.h" nogil:
-    enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT, EI_ENOCONV
+    enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT
     ctypedef const volatile int32_t *ei_cancel
 
 

@@ -17,7 +17,6 @@ class Purpose(IntEnum):
     PAIRS = 0
     SINGLE = 1
     JOINT = 2
-    CELLS = 3
     GROUPS = 4
 
 
