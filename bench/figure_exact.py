@@ -25,7 +25,7 @@ from peer import Peer
 
 import eiplane
 from eiplane import reference
-from eiplane.channel import Binning, discretize
+from eiplane.network import Binning, discretize
 
 N_IN, N_OUT = 100, 50
 OURS = [1_000, 10_000, 100_000, 1_000_000, 10_000_000]

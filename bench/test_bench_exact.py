@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane import exact, reference
-from eiplane.channel import Binning, discretize
-from eiplane.parallel import Runner
+from eiplane import reference
+from eiplane.network import Binning, discretize
+from eiplane.pairwise import exact
+from eiplane.run import Runner
 
 HERE = Runner(threads=1)
 FAN_INS, BINS = (4, 25, 100, 784, 3072), (8, 16, 64)

@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane.channel import Binning, discretize
 from eiplane.joint import JointOptions, joint
-from eiplane.layer import Layer
-from eiplane.parallel import Runner
-from eiplane.sampling import Sampling
-from eiplane.vectors import Counter, CountJob, rows_of
+from eiplane.joint.vectors import Counter, CountJob, rows_of
+from eiplane.network import Binning, Layer, discretize
+from eiplane.run import Runner, Sampling
 
 SAMPLES = 1_000_000
 SHAPE = (6, 6)
@@ -115,7 +113,7 @@ def test_conditional(benchmark, samples):
 @pytest.mark.benchmark(group="ei, conditional")
 def test_without_control_variates(benchmark, monkeypatch):
     """The same draws without what is known of single outputs."""
-    from eiplane import joint as module
+    from eiplane.joint import engine as module
 
     monkeypatch.setattr(module, "tractable", lambda channel: False)
     channel = discretize(Layer(weight_of(*SHAPE)), Binning(8, 8), (0.0, 1.0), (0.0, 1.0))

@@ -7,16 +7,12 @@ and Hoel, Entropy 22(12) 1429, 2020).
 
 from . import plot
 from ._version import __version__
-from .activation import Activation, get_activation
 from .analyze import analyze
-from .convergence import Convergence, convergence
-from .entropy import entropy
-from .groups import ei_between
-from .information import mutual_information
-from .joint import SaturationWarning
-from .layer import Layer, Network, Pool
-from .result import Decomposition, Joint, LayerResult, load
-from .track import Tracker
+from .information import entropy, mutual_information
+from .joint import Convergence, SaturationWarning, convergence, ei_between
+from .network import Activation, Layer, Network, Pool, get_activation
+from .results import Decomposition, Joint, LayerResult, load
+from .training import Tracker
 
 __all__ = [
     "Activation",

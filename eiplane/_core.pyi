@@ -4,7 +4,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel import Channel
+from .network.channel import Channel
 
 FOLLOWED: int
 UNIT: float

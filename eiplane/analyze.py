@@ -9,16 +9,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import exact, pairwise
-from .channel import Channel, Stage, automatic_range, discretize
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
-from .layer import Layer, Network
-from .parallel import Progress, Runner
-from .progress import progress_bar
-from .result import Decomposition, LayerResult, Pairwise
-from .sampling import Sampling, entropy_of
-from .settings import Range, Settings, check_settings, checked_threads
+from .network import Channel, Layer, Network, Stage, automatic_range, discretize
+from .pairwise import exact, sampled
+from .results import Decomposition, LayerResult, Pairwise
+from .run import (
+    Progress,
+    Range,
+    Runner,
+    Sampling,
+    Settings,
+    check_settings,
+    checked_threads,
+    entropy_of,
+    progress_bar,
+)
 
 __all__ = ["analyze"]
 
@@ -308,8 +314,8 @@ def _measure(
             computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
             part = computed(channel, runner)
         else:
-            sampled = {"sensitivity": pairwise.sensitivity, "ei_parts": pairwise.ei_parts}[measure]
-            part = sampled(channel, sampling, runner)
+            engine = {"sensitivity": sampled.sensitivity, "ei_parts": sampled.ei_parts}[measure]
+            part = engine(channel, sampling, runner)
         parts[measure] = _shaped(part, target.edge_shape)
     whole = None
     if "ei" in settings.measures:

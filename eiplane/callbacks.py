@@ -11,8 +11,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from .layer import Layer
-from .track import Tracker
+from .network import Layer
+from .training import Tracker
 
 __all__ = ["hugging_face", "keras", "keras_layers", "lightning"]
 

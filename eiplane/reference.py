@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from .channel import Channel
+from .network import Channel
 
 __all__ = [
     "cell_octaves",

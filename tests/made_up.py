@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from eiplane.history import History, Record
-from eiplane.result import Decomposition, Joint, LayerResult, Pairwise
+from eiplane.results import Decomposition, Joint, LayerResult, Pairwise
+from eiplane.training import History, Record
 
 
 def layer(name, degeneracy, sensitivity, shape=(5, 4), ei=None):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eiplane import Layer, get_activation
-from eiplane.activation import ACTIVATIONS, preimage
-from eiplane.channel import automatic_range
+from eiplane.network import automatic_range
+from eiplane.network.activation import ACTIVATIONS, preimage
 
 NAMES = [
     *ACTIVATIONS,

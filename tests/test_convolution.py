@@ -7,8 +7,7 @@ import pytest
 
 import eiplane
 from eiplane import Layer, Network
-from eiplane.channel import Binning, automatic_range, discretize
-from eiplane.layer import Pool
+from eiplane.network import Binning, Pool, automatic_range, discretize
 
 rng = np.random.default_rng(0)
 PAIRWISE = ("sensitivity", "ei_parts")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from eiplane import Layer, _core, reference
-from eiplane.activation import ACTIVATIONS, get_activation
-from eiplane.channel import Binning, Stage, discretize
-from eiplane.pairwise import Job
+from eiplane.network import Binning, Stage, discretize, get_activation
+from eiplane.network.activation import ACTIVATIONS
+from eiplane.pairwise.sampled import Job
 
 CANCEL = np.zeros(1, np.int32)
 

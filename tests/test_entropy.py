@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eiplane
-from eiplane.entropy import (
-    ESTIMATORS,
-    Multiplicities,
-    digamma,
-    entropy,
-    halved_bias,
-    log_tail,
-    multiplicities,
-)
+from eiplane.information import Multiplicities, entropy, halved_bias, multiplicities
+from eiplane.information.entropies import ESTIMATORS, digamma, log_tail
 
 LN2 = np.log(2.0)
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eiplane import _core, analyze, exact, pairwise, reference
-from eiplane.activation import preimage
-from eiplane.channel import Binning, Channel, automatic_range, discretize
-from eiplane.layer import Layer
-from eiplane.parallel import Runner, cancel_flag
-from eiplane.sampling import Sampling
+from eiplane import _core, analyze, reference
+from eiplane.network import Binning, Channel, Layer, automatic_range, discretize
+from eiplane.network.activation import preimage
+from eiplane.pairwise import exact
+from eiplane.pairwise import sampled as pairwise
+from eiplane.run import Runner, Sampling, cancel_flag
 
 BITS = 1e-9  # the promise
 HERE = Runner(threads=1)
@@ -636,7 +636,7 @@ def test_several_layers_at_once_are_refused():
     channel = discretize(layer, Binning(), (0.0, 1.0), (0.0, 1.0))
     from dataclasses import replace
 
-    from eiplane.channel import Stage
+    from eiplane.network import Stage
 
     through = replace(channel, stages=(Stage(2, 2, np.eye(2), np.zeros(2), layer.activation),))
     assert exact.applies(channel)
@@ -647,7 +647,7 @@ def test_several_layers_at_once_are_refused():
 
 def test_non_monotone_bins_are_unions():
     """GELU dips: an output bin is two intervals, and the table joins them."""
-    from eiplane.activation import get_activation
+    from eiplane.network import get_activation
 
     thresholds, labels = preimage(get_activation("gelu"), np.linspace(-0.17, 0.5, 9), False)
     assert len(set(labels.tolist())) < len(labels)

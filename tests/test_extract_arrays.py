@@ -8,7 +8,7 @@ import pytest
 
 from eiplane import Layer, Network
 from eiplane.extract import ExtractOptions, to_network
-from eiplane.layer import LazyLayer
+from eiplane.network import LazyLayer
 
 rng = np.random.default_rng(0)
 W1, B1, W2, B2 = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=(2, 4)), np.ones(2)

@@ -12,17 +12,15 @@ import pytest
 
 import eiplane
 from eiplane import _core, reference
-from eiplane.activation import get_activation
-from eiplane.bounds import lower_bound, upper_bound
-from eiplane.cells import Cells, CellUnit, Group, cell_unit, design, octave_gains
-from eiplane.channel import Binning, Stage, discretize
-from eiplane.given import conditional_entropies, tractable
-from eiplane.joint import JointOptions, SaturationWarning, Target, joint, measure
-from eiplane.layer import Layer
-from eiplane.parallel import Runner
-from eiplane.pieces import by_group, connected, exact_single
-from eiplane.sampling import Sampling
-from eiplane.vectors import Counter, CountJob, rows_of, unpack
+from eiplane.joint import JointOptions, SaturationWarning, joint
+from eiplane.joint.bounds import lower_bound, upper_bound
+from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octave_gains
+from eiplane.joint.engine import Target, measure
+from eiplane.joint.given import conditional_entropies, tractable
+from eiplane.joint.pieces import by_group, connected, exact_single
+from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
+from eiplane.network import Binning, Layer, Stage, discretize, get_activation
+from eiplane.run import Runner, Sampling
 
 SIX = np.random.default_rng(6).uniform(-5, 5, (6, 6)) / np.sqrt(6)
 
@@ -264,7 +262,7 @@ def test_conditional_entropies(n, bins):
 
 
 def test_conditional_entropies_by_both_ways(monkeypatch):
-    import eiplane.given as module
+    import eiplane.joint.given as module
 
     channel = channel_of(SIX[:, :5])
     given = np.ones(5, bool)
@@ -367,7 +365,7 @@ def test_synergy(estimator):
     truth = brute_force(hat, 400)
     result = ei(hat, samples=200_000, estimator=estimator)
     assert abs(result.ei - truth) < 4 * result.ei_stderr + 1e-3
-    from eiplane import exact
+    from eiplane.pairwise import exact
 
     parts = exact.ei_parts(hat, Runner(1)).total
     assert parts < 1e-9  # each input alone says nothing, by symmetry
@@ -621,7 +619,8 @@ def test_bounds_hold(seed):
     kind, out = [("sigmoid", (0, 1)), ("relu", (0, 2)), ("tanh", (-1, 1))][seed % 3]
     channel = channel_of(weight, bins, kind, out)
     truth = brute_force(channel, 200 if n_in == 2 else 24)
-    from eiplane import exact, pairwise
+    from eiplane.pairwise import exact
+    from eiplane.pairwise import sampled as pairwise
 
     for parts in (
         None,
@@ -822,8 +821,8 @@ def test_results_reach_everything(tmp_path):
 
 def test_plane_by_joint_ei():
     pytest.importorskip("matplotlib").use("Agg")
-    from eiplane.history import as_history
     from eiplane.plot.planes import Plane, paths
+    from eiplane.training import as_history
 
     d = eiplane.analyze([SIX, SIX], samples=50_000)
     d.plot(ei="joint", rotated=False)

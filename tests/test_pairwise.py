@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane import pairwise, parallel
-from eiplane.channel import Binning, discretize
-from eiplane.parallel import Runner
-from eiplane.sampling import Sampling
+from eiplane.network import Binning, discretize
+from eiplane.pairwise import sampled as pairwise
+from eiplane.run import Runner, Sampling, parallel
 
 SAMPLES = 100_000
 

@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane import _core, pairwise, parallel
-from eiplane.parallel import Runner, WorkerLostWarning
+from eiplane import _core
+from eiplane.pairwise import sampled as pairwise
+from eiplane.run import Runner, parallel
+from eiplane.run.parallel import WorkerLostWarning
 
 SPAWN = multiprocessing.get_context("spawn")
 

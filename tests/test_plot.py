@@ -15,10 +15,10 @@ from matplotlib.colors import to_rgb  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import eiplane.plot as pictures  # noqa: E402
-from eiplane.history import History, Record  # noqa: E402
 from eiplane.plot.labels import Label, place  # noqa: E402
 from eiplane.plot.style import looks  # noqa: E402
-from eiplane.result import Decomposition, LayerResult  # noqa: E402
+from eiplane.results import Decomposition, LayerResult  # noqa: E402
+from eiplane.training import History, Record  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -340,7 +340,7 @@ def test_demo_prints_the_table_and_draws(tmp_path, monkeypatch, capsys):
 
 def test_plot_command(tmp_path, capsys):
     from eiplane.cli import main
-    from eiplane.jsonl import Appender
+    from eiplane.files import Appender
 
     path = tmp_path / "run.jsonl"
     with Appender(path) as file:

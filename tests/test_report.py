@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from made_up import decomposition, run
 
-from eiplane.history import History, Record
-from eiplane.jsonl import Appender
+from eiplane.files import Appender
 from eiplane.report import write_report
+from eiplane.training import History, Record
 
 pytest.importorskip("plotly")
 
@@ -165,7 +165,7 @@ def test_names_are_text_not_markup(open_page):
 
 
 def test_a_run_without_the_plane_s_measures_still_has_its_histories(tmp_path, browser):
-    from eiplane.result import Decomposition
+    from eiplane.results import Decomposition
 
     bare = decomposition((1.0, 2.0))[0]
     layer = type(bare)(

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from eiplane.jsonl import read_records  # noqa: E402
+from eiplane.files import read_records  # noqa: E402
 from eiplane.reproduce import toy  # noqa: E402
 from eiplane.reproduce.ablation import BAND, band_of  # noqa: E402
 from eiplane.reproduce.data import digits, iris, mnist, read_idx  # noqa: E402
@@ -207,7 +207,7 @@ def test_bands_part_the_edges(shape):
 def test_differentiation():
     from made_up import decomposition
 
-    from eiplane.history import History, Record
+    from eiplane.training import History, Record
 
     def moved(*ends):
         start = decomposition(*[(0.0, 0.0)] * len(ends))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane.history import History, Record, as_history
-from eiplane.jsonl import Appender, read_records
-from eiplane.track import Tracker, is_main_process, log_scalars
+from eiplane.files import Appender, read_records
+from eiplane.training import History, Record, Tracker, as_history
+from eiplane.training.tracker import is_main_process, log_scalars
 
 FAST = {"measures": ("sensitivity", "ei_parts"), "samples": 2000, "threads": 1}
 
@@ -390,8 +390,8 @@ def test_history_is_sorted_sliced_and_told_apart():
 
 def test_demo_snapshots_are_those_of_the_script():
     pytest.importorskip("sklearn")
-    from eiplane.data import train_iris
-    from eiplane.demo import iris_snapshots
+    from eiplane.cli.data import train_iris
+    from eiplane.cli.demo import iris_snapshots
 
     kept = iris_snapshots()
     assert kept["epochs"][0] == 0
@@ -447,11 +447,13 @@ def test_a_module_is_followed_through_updates_and_replacements():
 
 
 def test_wiring_is_read_once(monkeypatch):
-    import eiplane.watch
+    import eiplane.training.watch
 
     model, calls = small_model(), []
-    real = eiplane.watch.to_network
-    monkeypatch.setattr(eiplane.watch, "to_network", lambda *a: calls.append(1) or real(*a))
+    real = eiplane.training.watch.to_network
+    monkeypatch.setattr(
+        eiplane.training.watch, "to_network", lambda *a: calls.append(1) or real(*a)
+    )
     tracker = Tracker(model, **FAST)
     for step in range(5):
         tracker.record(step)
@@ -491,7 +493,7 @@ def test_arrays_in_the_background():
 
 
 def test_trouble_in_the_background_is_told():
-    from eiplane.background import Background
+    from eiplane.training.background import Background
 
     tracker = Tracker(Net(), background=True, bins=1)
     tracker.record(0)

@@ -1,4 +1,4 @@
-"""From what a user has (arrays, modules, files) to a :class:`eiplane.layer.Network`."""
+"""From what a user has (arrays, modules, files) to a :class:`eiplane.Network`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..layer import Layer, LazyLayer, Network
-from ..result import Skipped
+from ..network import Layer, LazyLayer, Network
+from ..results import Skipped
 from .arrays import from_mapping, from_sequence, is_lone_pair, is_matrix
 from .options import Extracted, ExtractOptions, matches, select
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layer import Layer, LazyLayer, Network, real_array
-from ..result import Skipped
+from ..network import Layer, LazyLayer, Network, real_array
+from ..results import Skipped
 from .options import ActivationChoice, activations_for
 
 __all__ = [

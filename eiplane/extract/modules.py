@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layer import Network
-from ..result import Skipped
+from ..network import Network
+from ..results import Skipped
 from .options import ExtractOptions
 from .torch_run import Run
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..layer import Network
-from ..result import Skipped
+from ..files import require
+from ..network import Network
+from ..results import Skipped
 from .onnx_ops import CARRIES, ELEMENTWISE, KEEPS, MIXES, MOVES, NOTES, SILENT
 from .options import ExtractOptions
 from .trace import UNKNOWN, Convolution, Info, Trace

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..activation import Activation
-from ..layer import Layer, LazyLayer, Network
-from ..result import Skipped
+from ..network import Activation, Layer, LazyLayer, Network
+from ..results import Skipped
 
 __all__ = ["ActivationChoice", "ExtractOptions", "Extracted", "Selector", "activations_for"]
 

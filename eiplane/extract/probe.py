@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import get_activation, known_activations
+from ..network import get_activation, known_activations
 
 __all__ = ["PROBE", "affine", "recognise", "scaled"]
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..layer import Network
-from ..result import Skipped
+from ..files import require
+from ..network import Network
+from ..results import Skipped
 from .arrays import Entry, entry_of, from_entries
 from .options import ExtractOptions
 

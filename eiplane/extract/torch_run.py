@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layer import Network
-from ..result import Skipped
+from ..network import Network
+from ..results import Skipped
 from .arrays import plain
 from .torch_ops import (
     BOUNDED,

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import get_activation
-from ..layer import Layer, Network, Pool
-from ..result import Skipped
+from ..network import Layer, Network, Pool, get_activation
+from ..results import Skipped
 from .arrays import plain
 from .probe import PROBE, affine, recognise, scaled
 

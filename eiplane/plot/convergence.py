@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..convergence import Convergence
+from ..joint import Convergence
 from .style import QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:

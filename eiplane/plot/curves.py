@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..history import History, as_history
+from ..files import require
+from ..training import History, as_history
 from .style import INK, LABELS, QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def curve(
     ----------
     source : Tracker, History, path of a tracked run, or sequence of Decomposition
     quantity : str
-        One of :data:`eiplane.history.QUANTITIES`.
+        One of :data:`eiplane.training.history.QUANTITIES`.
     ax : Axes, optional
     log : bool
         Whether the steps are on a logarithmic scale (linear below the second one).

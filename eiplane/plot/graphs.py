@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..result import Decomposition, LayerResult
+from ..files import require
+from ..results import Decomposition, LayerResult
 from .style import INK, make_axes, tidy
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..files import write_whole
-from ..history import History, as_history
+from ..files import require, write_whole
+from ..training import History, as_history
 from .labels import Label, place
 from .planes import Path as Way
 from .planes import Plane, densified, frame, paths

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..history import History, as_history
+from ..files import require
+from ..training import History, as_history
 from .labels import Label, place
 from .style import INK, QUIET, Look, looks, make_axes, shades
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..extras import require
-from ..files import write_whole
+from ..files import require, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import importlib
 import os
 from pathlib import Path
 
-from ..progress import progress_bar
+from ..run import progress_bar
 
 __all__ = ["EXPERIMENTS", "reproduce"]
 

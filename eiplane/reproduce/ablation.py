@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analyze import analyze
-from ..jsonl import Appender
-from ..parallel import Progress
+from ..files import Appender
 from ..plot.style import QUIET, looks, tidy
+from ..run import Progress
 from .data import Task, digits, iris, mnist
 from .learning import IRIS, digits_protocols, mnist_protocols
 from .measuring import layers_of, options_for

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..analyze import analyze
+from ..files import Appender
 from ..joint import SaturationWarning
-from ..jsonl import Appender
-from ..parallel import Progress
 from ..plot.style import INK, looks, tidy
+from ..run import Progress
 from .pictures import sheet
 from .writing import keep_figure, markdown_table, write_summary
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
+from ..files import require
 
 __all__ = ["Task", "digits", "iris", "mnist", "read_idx"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..history import History
-from ..parallel import Progress
 from ..plot import history as draw_history
+from ..run import Progress
+from ..training import History
 from .data import Task, digits, iris, mnist
 from .measuring import differentiation, follow
 from .pictures import means, runs_side_by_side

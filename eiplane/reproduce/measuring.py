@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..history import History
 from ..joint import SaturationWarning
-from ..layer import Layer
-from ..parallel import Progress
-from ..track import Tracker
+from ..network import Layer
+from ..run import Progress
+from ..training import History, Tracker
 from .training import Protocol, Snapshots
 
 __all__ = ["differentiation", "follow", "layers_of", "options_for"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..history import History
-from ..parallel import Progress
 from ..plot import compare
+from ..run import Progress
+from ..training import History
 from .data import Task, digits
 from .learning import learn
 from .measuring import differentiation

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
-from ..history import History
+from ..files import require
 from ..plot import trajectory
 from ..plot.style import LABELS, QUIET, looks, tidy
+from ..training import History
 
 __all__ = ["means", "runs_side_by_side", "sheet"]
 

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activation import get_activation
 from ..analyze import analyze
-from ..channel import Binning, discretize
-from ..jsonl import Appender
-from ..layer import Layer
-from ..parallel import Progress
+from ..files import Appender
+from ..network import Binning, Layer, discretize, get_activation
 from ..plot.style import INK, looks, tidy
+from ..run import Progress
 from .pictures import sheet
 from .writing import keep_figure, markdown_table, write_summary
 

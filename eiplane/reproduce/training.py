@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extras import require
-from ..files import write_whole
-from ..parallel import Progress
+from ..files import require, write_whole
+from ..run import Progress
 from .data import Task
 
 __all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "train", "trained"]

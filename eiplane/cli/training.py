@@ -1,0 +1,120 @@
+"""Commands about training: demo, plot, report, reproduce."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_training_commands"]
+
+
+def add_training_commands(commands: Any) -> None:
+    """Add the commands to a parser's subparsers.
+
+    Parameters
+    ----------
+    commands : argparse's subparsers
+        Each gets a ``handler`` that takes the parsed options.
+    """
+    _add_demo(commands)
+    _add_plot(commands)
+    _add_report(commands)
+    _add_reproduce(commands)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo", help="decompose a network trained on Iris, and draw its way through training"
+    )
+    parser.add_argument(
+        "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
+    )
+    parser.set_defaults(handler=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from ..plot import save_figure, trajectory
+    from .demo import demo_history, iris_snapshots
+
+    snapshots = iris_snapshots()
+    network, run = demo_history(snapshots)
+    accuracy = float(snapshots["test_accuracy"][-1])
+    epochs = int(snapshots["epochs"][-1])
+    print(
+        f"A 4-5-5-3 sigmoid network after {epochs:,} epochs on Fisher's Iris "
+        f"({accuracy:.0%} of the test flowers right), in bits:\n"
+    )
+    print(network)
+    ax = trajectory(run)
+    ax.set_title("Layers of a network learning Iris, in the causal plane", fontsize=11, pad=10)
+    place = save_figure(ax, options.out)
+    print(f"\n{place}: the path of each layer through training")
+
+
+def _add_plot(commands: Any) -> None:
+    parser = commands.add_parser("plot", help="draw a tracked run")
+    add = parser.add_argument
+    add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
+    add("out", metavar="OUT", help=".png, .pdf, .svg; of one run also .gif, .mp4")
+    add("--kind", choices=("plane", "history", "phi"), default="plane")
+    add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")
+    add("--ei", choices=("parts", "joint"), default="parts", help="which EI splits the sensitivity")
+    parser.set_defaults(handler=_plot)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from .. import plot
+    from ..training import History
+
+    runs = [History.read(run) for run in options.run]
+    moving = Path(options.out).suffix.lower() in (".gif", ".mp4")
+    if len(runs) > 1 and (moving or options.kind != "plane"):
+        raise ValueError("several runs can only be compared in one causal plane, not moving")
+    plane = {"rotated": not options.plain, "ei": options.ei}
+    if moving:
+        plot.animate(runs[0], options.out, **plane)
+        return
+    drawn: Any
+    if len(runs) > 1:
+        drawn = plot.compare(runs, **plane)
+    elif options.kind == "history":
+        drawn = plot.history(runs[0])
+    elif options.kind == "phi":
+        drawn = plot.phi(runs[0])
+    else:
+        drawn = plot.trajectory(runs[0], **plane)
+    plot.save_figure(drawn, options.out)
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser("report", help="write a page about a tracked run")
+    parser.add_argument("run", metavar="RUN.jsonl")
+    parser.add_argument("out", metavar="OUT.html")
+    parser.add_argument("--title", help="default: the file's name")
+    parser.set_defaults(handler=_report)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from ..report import write_report
+
+    write_report(options.run, options.out, title=options.title)
+
+
+def _add_reproduce(commands: Any) -> None:
+    from ..reproduce import EXPERIMENTS
+
+    parser = commands.add_parser("reproduce", help="repeat an experiment of the paper")
+    add = parser.add_argument
+    add("name", choices=sorted(EXPERIMENTS), metavar="NAME", help=", ".join(sorted(EXPERIMENTS)))
+    add("--quick", action="store_true", help="a small version, to see it work")
+    add("--out", metavar="DIR", help="default: reproduce-NAME")
+    add("--data", metavar="DIR", help="folder of MNIST's IDX files (mnist, ablation)")
+    parser.set_defaults(handler=_reproduce)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from ..reproduce import reproduce
+
+    out = options.out or f"reproduce-{options.name}"
+    print(reproduce(options.name, out, quick=options.quick, data=options.data))

@@ -1,0 +1,10 @@
+"""Files: written whole or not at all, JSON lines that survive a kill, optional libraries.
+
+What every other room may use, and what knows of none of them.
+"""
+
+from .extras import require
+from .jsonl import Appender, read_records
+from .whole import write_whole
+
+__all__ = ["Appender", "read_records", "require", "write_whole"]

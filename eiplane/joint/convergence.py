@@ -1,0 +1,162 @@
+"""How the estimates of a layer settle as the sample grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import automatic_range, discretize
+from ..pairwise import sampled
+from ..run import (
+    Progress,
+    Purpose,
+    Runner,
+    Sampling,
+    check_settings,
+    checked_samples,
+    checked_threads,
+    entropy_of,
+    progress_bar,
+)
+from .engine import JointOptions, Target, as_layer, checked_memory, measure
+
+__all__ = ["Convergence", "convergence"]
+
+Array = NDArray[np.float64]
+
+#: What can be followed, in the order in which it is drawn.
+QUANTITIES = ("conditional", "plugin", "ei_parts")
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """Estimates along a growing sample, in bits.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer.
+    samples : ndarray of int64, shape (n,)
+        Rising.
+    values, stderr : mapping of str to ndarray of float64, shape (n,)
+        By quantity: ``"conditional"`` and ``"plugin"``, the two estimators of EI, and
+        ``"ei_parts"`` (plug-in). A standard error counts the doubt about an estimate's bias, where
+        there is an estimate of that.
+    """
+
+    name: str
+    samples: NDArray[np.int64]
+    values: dict[str, Array]
+    stderr: dict[str, Array]
+
+    def __str__(self) -> str:
+        head = ["samples", *self.values]
+        rows = [
+            [f"{n}", *(f"{self.values[q][i]:.4f} ± {self.stderr[q][i]:.1g}" for q in self.values)]
+            for i, n in enumerate(self.samples)
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = [[h.rjust(w) for h, w in zip(r, widths, strict=True)] for r in [head, *rows]]
+        return "\n".join("  ".join(line) for line in lines)
+
+
+def convergence(
+    layer: Any,
+    samples: Sequence[int] = (10, 100, 1000, 10_000, 100_000, 1_000_000),
+    *,
+    quantities: Iterable[str] = QUANTITIES,
+    activation: Any = None,
+    bins: int | tuple[int, int] = 8,
+    in_range: Sequence[float] = (0.0, 1.0),
+    out_range: Any = "auto",
+    outliers: str = "clip",
+    memory_limit: int | None = None,
+    rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    progress: bool | Progress | None = None,
+) -> Convergence:
+    """Estimate the EI of a layer from ever more samples, as the paper's figure of convergence does.
+
+    A larger sample holds the smaller ones. Nothing is warned of: estimates from too few samples
+    are the point.
+
+    Parameters
+    ----------
+    layer : eiplane.Layer, array_like of shape (n_out, n_in), or (weight, bias)
+    samples : sequence of int
+        Numbers of samples, each at least 2. The conditional estimator takes at least a few hundred
+        evaluations, whatever is asked for.
+    quantities : iterable of str
+        Of ``"conditional"``, ``"plugin"``, ``"ei_parts"``.
+    activation : str or Activation, optional
+        Of a bare weight; sigmoid when left out.
+    bins, in_range, out_range, outliers, memory_limit, rng, threads, executor, progress
+        As in :func:`eiplane.analyze`.
+
+    Returns
+    -------
+    Convergence
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input.
+
+    Examples
+    --------
+    >>> import numpy as np, eiplane
+    >>> c = eiplane.convergence(np.eye(2), samples=[100, 10_000], quantities=["plugin"])
+    >>> c.samples.tolist(), bool(c.values["plugin"][1] < 6)
+    ([100, 10000], True)
+    """
+    settings = check_settings(
+        "ei", bins, in_range, out_range, outliers, 0.0, "sample", None, None, "conditional"
+    )
+    wanted = list(quantities)
+    chosen = [q for q in QUANTITIES if q in wanted]
+    unknown = [q for q in wanted if q not in QUANTITIES]
+    if unknown or not chosen:
+        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+    sizes = sorted({_size(n) for n in samples})
+    if not sizes:
+        raise ValueError("samples: give at least one number of samples")
+    workers = checked_threads(threads, executor)
+    memory = checked_memory(memory_limit)
+    found = as_layer(layer, activation)
+    span = settings.range_of(0, 1)
+    if span == "auto":
+        span = automatic_range(found, settings.in_range)
+    channel = discretize(found, settings.binning, settings.in_range, span)
+    target = Target(
+        channel, np.ones(channel.n_in * channel.groups, bool), np.ones(channel.n_out, bool)
+    )
+    sampling = Sampling(entropy_of(rng))
+    key = sampling.key(Purpose.JOINT)
+    values = {q: np.empty(len(sizes)) for q in chosen}
+    errors = {q: np.empty(len(sizes)) for q in chosen}
+    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
+        for i, size in enumerate(sizes):
+            sized = replace(sampling, samples=size)
+            for quantity in chosen:
+                if quantity == "ei_parts":
+                    part = sampled.ei_parts(channel, sized, runner)
+                    values[quantity][i] = part.total_plugin
+                    errors[quantity][i] = part.stderr or 0.0
+                    continue
+                options = JointOptions(quantity, memory, influence=False)
+                result = measure(target, key, sized, options, runner)
+                values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
+    return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
+
+
+def _size(value: Any) -> int:
+    size = checked_samples(value)
+    if size is None:
+        raise TypeError("samples must be whole numbers, got None")
+    return size

@@ -1,0 +1,26 @@
+"""What is measured: layers and their activations, and the discrete channels they become.
+
+Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
+:mod:`.activation`.
+"""
+
+from .activation import Activation, get_activation, known_activations
+from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
+from .layer import Layer, LazyLayer, Network, Pool, real_array
+
+__all__ = [
+    "MAX_BINS",
+    "Activation",
+    "Binning",
+    "Channel",
+    "Layer",
+    "LazyLayer",
+    "Network",
+    "Pool",
+    "Stage",
+    "automatic_range",
+    "discretize",
+    "get_activation",
+    "known_activations",
+    "real_array",
+]

@@ -1,0 +1,181 @@
+"""The exact engine of the pairwise measures: single layers, without sampling.
+
+The mathematics, and the bound of the error, is in ``csrc/ei_exact.c``. Outputs are independent of
+each other, so work is cut by outputs and the cut never shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..network import Channel
+from ..results import Pairwise
+from ..run import EACH, Runner, cancel_flag
+
+__all__ = ["applies", "ei_parts", "output_marginals", "sensitivity"]
+
+Array = NDArray[np.float64]
+
+#: Edges times cells of their tables: those of one unit of work, some ten milliseconds, and those
+#: below which starting threads costs more than the work.
+_UNIT, _SHORT = 1 << 22, 1 << 16
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some outputs of a layer: what one unit computes."""
+
+    channel: Channel
+    start: int
+    stop: int
+    offset: int = 0  # the layer's output that the channel's first one is
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"outputs {self.start + self.offset}..{self.stop + self.offset - 1}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """What came out of a unit; see ``csrc/ei_exact.h``."""
+
+    information: Array
+    marginal: Array
+    bound: Array
+    outside: Array
+
+
+def _block(rows: _core.ExactRows) -> Block:
+    return Block(rows.information, rows.marginal, rows.bound, rows.outside)
+
+
+def parts_rows(rows: Rows) -> Block:
+    """Return the numbers of a unit with every input perturbed."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_parts(core, rows.start, rows.stop, cancel_flag()))
+
+
+def sensitivity_rows(rows: Rows) -> Block:
+    """Return the numbers of a unit with one input perturbed at a time."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_sensitivity(core, rows.start, rows.stop, cancel_flag()))
+
+
+def marginal_rows(rows: Rows) -> Block:
+    """Return the probabilities of the output bins of a unit."""
+    core = _core.CoreChannel(rows.channel)
+    return _block(_core.exact_marginals(core, rows.start, rows.stop, cancel_flag()))
+
+
+def applies(channel: Channel) -> bool:
+    """Say whether a channel can be computed exactly: one affine map and an elementwise activation.
+
+    Parameters
+    ----------
+    channel : Channel
+
+    Returns
+    -------
+    bool
+    """
+    return not channel.stages
+
+
+def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
+    """Compute ``I(x_A; y_B)`` of every edge with all inputs perturbed.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+        With ``error_bound``, the greatest error of an edge, in bits. Where outliers are dropped,
+        an edge's information is that given that its output is kept, and 0 where it is kept with a
+        probability below 1e-12. Outputs of many inputs (more than 16) that are rarely kept may be
+        less exact, and the bound says so.
+    """
+    return _pairwise(channel, runner, parts_rows, "EI_parts")
+
+
+def sensitivity(channel: Channel, runner: Runner) -> Pairwise:
+    """Compute ``I(x_A; y_B)`` of every edge with input A perturbed alone.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+        As from :func:`ei_parts`.
+    """
+    return _pairwise(channel, runner, sensitivity_rows, "sensitivity")
+
+
+def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
+    """Compute the distribution of every output's bins with all inputs perturbed.
+
+    Parameters
+    ----------
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner, optional
+        By default everything runs right here.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_out, out_bins)
+        Probabilities; a row sums to 1 less the share of dropped samples.
+    """
+    blocks = _run(channel, runner or Runner(threads=1), marginal_rows, "marginals")
+    return np.concatenate([b.marginal for b in blocks])
+
+
+def _run(
+    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
+) -> list[Block]:
+    if not applies(channel):
+        raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
+    row = channel.n_in * channel.in_bins * channel.out_bins
+    short = row * channel.n_out < _SHORT
+    step = max(1, min(_UNIT // row, -(-channel.n_out // (EACH * runner.workers))))
+    if short and runner.executor is None:
+        step = channel.n_out
+    cuts = range(0, channel.n_out, step)
+    if runner.executor is None:
+        units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
+    else:  # send along no more than is needed
+        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in cuts]
+    return runner.map(function, units, f"{channel.name}: {what}", short)
+
+
+def _pairwise(
+    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
+) -> Pairwise:
+    edges = np.empty((channel.n_out, channel.n_in))
+
+    def placed(rows: Rows) -> Block:
+        block = function(rows)
+        edges[rows.start : rows.stop] = block.information
+        return replace(block, information=edges[:0])
+
+    # Threads write to one place, so that the edges of a large layer are never held twice.
+    here = runner.executor is None
+    blocks = _run(channel, runner, placed if here else function, what)
+    if not here:
+        np.concatenate([b.information for b in blocks], out=edges)
+    bound = max(float(b.bound.max()) for b in blocks)
+    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
+    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)

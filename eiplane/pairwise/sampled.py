@@ -1,0 +1,335 @@
+"""The sampled engine of the pairwise measures.
+
+Work is cut by samples where the counts of a whole layer are small, else by outputs; counts are
+integers and every sample's random numbers follow from its index, so the cut never shows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..network import Channel
+from ..results import Pairwise
+from ..run import Purpose, Runner, Sampling, cancel_flag
+
+__all__ = ["DEFAULT_SAMPLES", "ei_parts", "sensitivity"]
+
+#: Where neither a number of samples nor a tolerance is given.
+DEFAULT_SAMPLES = 100_000
+
+#: With a tolerance: where to start, and where to give up.
+FIRST_SAMPLES, MOST_SAMPLES = 1 << 14, 1 << 30
+
+_GRAIN = 512  # samples; a vector of the core's masks
+_SHARED_BYTES = 8 << 20  # counts of a layer up to here may be cut by samples
+_MOST_BYTES = 32 << 20  # the same where there are few outputs to cut by
+_SENT_BYTES = 1 << 20  # where they are sent around: up to here they are, always
+_FEWEST = 64  # outputs for which drawing all inputs once more is no great matter
+_BLOCK_BYTES = 32 << 20  # counts, or output bins, of one unit
+_UNIT_EDGES = 1 << 20  # edges of a unit that is sent away: 8 MiB there, 24 MiB back
+
+# What work takes a core, roughly (bench/roofline.py measures it): an increment with masks, one
+# without, an evaluation of one edge, a draw put in its place in sorted order, a measured edge.
+_MASKED, _SCATTERED, _EVALUATED = 0.2e-9, 1.2e-9, 0.15e-9
+_SORTED, _MEASURED = 3e-9, 2e-6
+
+
+@dataclass(frozen=True)
+class Job:
+    """A block of work, as the core takes it: outputs, inputs (half-open) and samples."""
+
+    key: int
+    out_start: int
+    out_stop: int
+    in_start: int
+    in_stop: int
+    first: int
+    count: int
+    stream: int = 0  # of random numbers, that of the channel's first input
+    masks: int = -1  # count with bit masks, or not; -1: what suits the CPU
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A job of one layer, with what it takes to run it anywhere and no more.
+
+    ``counts``, those of the whole ``job``, come with units that reduce a ``part`` of it. ``offset``
+    is the layer's output that the channel's first one is, where only some rows were sent along; the
+    job's ``stream`` is the input that its first column is.
+    """
+
+    channel: Channel
+    job: Job
+    part: Job | None = None
+    counts: NDArray[np.uint64] | None = None
+    offset: int = 0
+
+    @property
+    def whole(self) -> Job:
+        """The job (or the part of it) in the layer's own numbering."""
+        job = self.part or self.job
+        return replace(
+            job,
+            out_start=job.out_start + self.offset,
+            out_stop=job.out_stop + self.offset,
+            in_start=job.in_start + job.stream,
+            in_stop=job.in_stop + job.stream,
+            stream=0,
+        )
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        job = self.whole
+        spans = (
+            ("outputs", job.out_start, job.out_stop),
+            ("inputs", job.in_start, job.in_stop),
+            ("samples", job.first, job.first + job.count),
+        )
+        return ", ".join(f"{name} {start}..{stop - 1}" for name, start, stop in spans)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The numbers of a block of edges, as they travel: ``job`` in the layer's own numbering."""
+
+    job: Job
+    information: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    dropped: NDArray[np.uint64]
+    spread: NDArray[np.int64] | None = None
+    second: NDArray[np.float64] | None = None
+    variances: NDArray[np.float64] | None = None
+
+
+def _block(unit: Unit, edges: _core.Edges) -> Block:
+    return Block(
+        unit.whole, edges.information, edges.excess, edges.variance, edges.dropped, edges.spread
+    )
+
+
+def count_unit(unit: Unit) -> NDArray[np.uint64]:
+    """Return the counts of a unit."""
+    return _core.pairs_count(_core.CoreChannel(unit.channel), unit.job, cancel_flag())
+
+
+def reduce_unit(unit: Unit) -> Block:
+    """Return the numbers of a part, from the counts of the whole."""
+    assert unit.part is not None and unit.counts is not None
+    channel = _core.CoreChannel(unit.channel)
+    return _block(
+        unit, _core.pairs_reduce(channel, unit.job, unit.part, unit.counts, cancel_flag())
+    )
+
+
+def run_unit(unit: Unit) -> Block:
+    """Return the numbers of a unit with every input perturbed."""
+    return _block(unit, _core.pairs_run(_core.CoreChannel(unit.channel), unit.job, cancel_flag()))
+
+
+def single_unit(unit: Unit) -> Block:
+    """Return the numbers of a unit with one input perturbed at a time."""
+    edges = _core.single_run(_core.CoreChannel(unit.channel), unit.job, cancel_flag())
+    return replace(_block(unit, edges), spread=None, second=edges.second, variances=edges.variances)
+
+
+def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
+    """Cut ``range(total)`` into at most ``parts`` nearly equal ranges at multiples of ``step``.
+
+    Parameters
+    ----------
+    total, parts, step : int
+
+    Returns
+    -------
+    list of tuple of int
+        Start and stop of every range; none is empty.
+    """
+    steps = -(-total // step)
+    parts = max(1, min(parts, steps))
+    bounds = [min(total, step * (steps * i // parts)) for i in range(parts + 1)]
+    return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
+
+
+def ei_parts(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
+    """Sample ``I(x_A; y_B)`` of every edge with all inputs perturbed.
+
+    Parameters
+    ----------
+    channel : Channel
+    sampling : Sampling
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+    """
+    return _until(channel, sampling, runner, Purpose.PAIRS, _measure_pairs)
+
+
+def sensitivity(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
+    """Sample ``I(x_A; y_B)`` of every edge with input A perturbed alone.
+
+    Parameters
+    ----------
+    channel : Channel
+    sampling : Sampling
+    runner : Runner
+
+    Returns
+    -------
+    Pairwise
+    """
+    return _until(channel, sampling, runner, Purpose.SINGLE, _measure_single)
+
+
+def _until(
+    channel: Channel,
+    sampling: Sampling,
+    runner: Runner,
+    purpose: Purpose,
+    measure: Callable[[Channel, Job, Runner], Pairwise],
+) -> Pairwise:
+    key = sampling.key(purpose)
+
+    def run(samples: int) -> Pairwise:
+        return measure(channel, Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples), runner)
+
+    if sampling.tol is None:
+        return run(DEFAULT_SAMPLES if sampling.samples is None else sampling.samples)
+    most = MOST_SAMPLES if sampling.samples is None else sampling.samples
+    samples = min(FIRST_SAMPLES, most)
+    while True:
+        result = run(samples)
+        error = result.stderr or 0.0
+        if error <= sampling.tol or samples >= most:
+            return result
+        # The error falls as one over the root; a little more, so as not to miss by a hair.
+        wanted = samples * (error / sampling.tol) ** 2 * 1.1
+        samples = min(most, max(2 * samples, math.ceil(min(wanted, 64.0 * samples))))
+
+
+def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
+    core = _core.CoreChannel(channel)
+    masked = _core.pairs_masked(core)
+    job = replace(job, masks=int(masked))  # the same wherever the units go
+    words = _core.pairs_size(core, job)
+    what = f"{channel.name}: EI_parts"
+    each = _evaluation(channel) + channel.n_in * channel.n_out * (_MASKED if masked else _SCATTERED)
+    pieces = runner.pieces(job.count * each)
+    if _by_samples(channel, runner, words * 8, pieces):
+        if words * 8 > _SHARED_BYTES:  # that many times
+            pieces = min(pieces, runner.workers)
+        cuts = even_cuts(job.count, pieces, _GRAIN)
+        units = [Unit(channel, replace(job, first=a, count=b - a)) for a, b in cuts]
+        counts = (
+            runner.fold(count_unit, units, np.add, what) if pieces > 1 else count_unit(units[0])
+        )
+        parts = even_cuts(channel.n_out, runner.pieces(channel.n_in * channel.n_out * _MEASURED))
+        tails = [
+            Unit(channel, job, replace(job, out_start=a, out_stop=b), counts) for a, b in parts
+        ]
+        done = runner.map(reduce_unit, tails, what, short=len(tails) == 1, here=True)
+        return _assemble(channel, job, done)
+    held = _core.pairs_held(core, job)  # bytes that one output takes
+    outputs = max(1, _BLOCK_BYTES // held)
+    if runner.executor is not None:
+        outputs = min(outputs, max(1, _UNIT_EDGES // channel.n_in))
+    workers = min(runner.workers, pieces)
+    fewest = min(_FEWEST, -(-channel.n_out // workers))
+    outputs = min(outputs, max(fewest, -(-channel.n_out // pieces)))
+    blocks = -(-channel.n_out // outputs)
+    blocks = min(channel.n_out, -(-blocks // workers) * workers)
+    # Of the inputs, where even one output is too much.
+    slices = -(-(held * -(-channel.n_out // blocks)) // (2 * _BLOCK_BYTES))
+    units = [
+        Unit(
+            channel.rows(a, b),
+            replace(job, out_start=0, out_stop=b - a, in_start=start, in_stop=stop),
+            offset=a,
+        )
+        for a, b in even_cuts(channel.n_out, blocks)
+        for start, stop in even_cuts(channel.n_in, slices)
+    ]
+    return _assemble(channel, job, runner.map(run_unit, units, what, short=len(units) == 1))
+
+
+def _by_samples(channel: Channel, runner: Runner, size: int, pieces: int) -> bool:
+    """Whether to cut the samples, every unit counting the whole layer: `size` bytes each."""
+    if channel.n_out < _FEWEST * min(pieces, runner.workers):  # too few outputs to go round
+        return size <= _MOST_BYTES
+    if runner.executor is not None and channel.n_out >= _FEWEST * pieces:
+        return size <= _SENT_BYTES
+    return size <= _SHARED_BYTES
+
+
+def _measure_single(channel: Channel, job: Job, runner: Runner) -> Pairwise:
+    seconds = channel.n_in * (channel.n_out * _MEASURED + job.count * _SORTED)
+    if channel.stages:  # all but the first map is evaluated for every input
+        seconds += channel.n_in * job.count * _evaluation(channel)
+    cuts = even_cuts(channel.n_in, runner.pieces(seconds))
+    alone = not channel.stages and channel.baseline == 0.0  # one column says all about its input
+    units = [
+        Unit(channel.columns(a, b), replace(job, in_start=0, in_stop=b - a, stream=a))
+        if alone
+        else Unit(channel, replace(job, in_start=a, in_stop=b))
+        for a, b in cuts
+    ]
+    what = f"{channel.name}: sensitivity"
+    blocks = runner.map(single_unit, units, what, short=len(units) == 1 and seconds < 0.1)
+    return _assemble(channel, job, blocks)
+
+
+def _evaluation(channel: Channel) -> float:
+    """Seconds that one sample's evaluation takes."""
+    edges = channel.weight.size + sum(s.weight.size for s in channel.stages if s.weight is not None)
+    return _EVALUATED * edges
+
+
+def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
+    shape = (channel.n_out, channel.n_in)
+    edges, excess, variance, second = (np.empty(shape) for _ in range(4))
+    spread = np.zeros(_core.FOLLOWED, np.int64)
+    variances = np.zeros(channel.n_in)
+    dropped = np.zeros(channel.n_out, np.uint64)
+    single = blocks[0].variances is not None
+    for block in blocks:
+        at = block.job
+        where = np.s_[at.out_start : at.out_stop, at.in_start : at.in_stop]
+        edges[where], excess[where] = block.information, block.excess
+        variance[where] = block.variance
+        if block.variances is not None and block.second is not None:
+            variances[at.in_start : at.in_stop] = block.variances
+            second[where] = block.second
+        elif block.spread is not None:
+            spread += block.spread
+        if single or at.in_start == 0:
+            dropped[at.out_start : at.out_stop] += block.dropped
+    if single:
+        first_order = float(variances.sum())
+        values = job.count * channel.n_in * channel.n_out
+    else:
+        influence = spread[: min(job.count, _core.FOLLOWED)] * _core.UNIT
+        first_order = float(influence.var(ddof=1)) / job.count if len(influence) > 1 else 0.0
+        values = job.count * channel.n_out
+        kept = job.count - (dropped if channel.drops else np.zeros_like(dropped)).astype(np.float64)
+        second = excess / (np.maximum(kept, 1.0) * math.log(2.0))[:, None]
+    # See ei_measure in csrc/ei_info.c: what noise adds to the spread, and what weak edges vary.
+    noise = 2.0 * float(np.maximum(second, 0.0).sum())
+    return Pairwise(
+        edges - excess,
+        "sample",
+        samples=job.count,
+        stderr=math.sqrt(max(first_order - noise, 0.0) + float(np.abs(second).sum())),
+        edges_stderr=np.sqrt(variance),
+        edges_plugin=edges,
+        outlier_fraction=int(dropped.sum()) / values,
+    )

@@ -1,0 +1,119 @@
+"""A page about a tracked run: one file, to be opened in any browser, without any network."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from ..files import require, write_whole
+from ..plot.style import looks
+from ..training import History, as_history
+
+__all__ = ["write_report"]
+
+# What a layer's mark and line are called in Plotly, in the order of the pictures' looks.
+_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+_HEADINGS = {
+    "sensitivity": "sensitivity",
+    "ei_parts": "EI of the parts",
+    "degeneracy": "degeneracy",
+    "ei": "EI",
+    "phi": "phi",
+    "degeneracy_joint": "joint degeneracy",
+    "output_entropy": "output entropy",
+    "effectiveness": "effectiveness",
+    "outlier_fraction": "share out of range",
+}
+
+
+def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+    """Write a self-contained HTML page about a run.
+
+    It has a table of the layers, the causal plane, with what a layer's numbers are where the mouse
+    points, and the history of every quantity and metric; a slider moves all of them through the
+    steps. Everything is in the file, the drawing library (Plotly) too; the page may not even ask
+    for anything from the network.
+
+    Parameters
+    ----------
+    source : Tracker, History, sequence of Decomposition, or path of a tracked run
+    path : path-like
+        Written whole or not at all.
+    title : str, optional
+        The run's name if left out.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ImportError
+        If plotly is missing (``pip install "eiplane[report]"``).
+    OSError, TypeError, ValueError
+        If there is no run to be read, or the page cannot be written.
+    """
+    library = require("plotly.offline", "report").get_plotlyjs()
+    run = as_history(source)
+    if not len(run):
+        raise ValueError("this run has no record to report")
+    target = Path(path)
+    parts = {
+        "@TITLE@": escape(title or run.name or target.stem),
+        "@VERSION@": escape(__version__),
+        "@DATA@": _script_safe(json.dumps(_data(run), allow_nan=False)),
+        # The library comes last: what is in it is not looked through for marks.
+        "@PLOTLY@": library.replace("</script", "<\\/script"),
+    }
+    page = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    for mark, text in parts.items():
+        page = page.replace(mark, text)
+    write_whole(target, lambda file: file.write(page.encode()))
+    return target
+
+
+def _data(run: History) -> dict[str, Any]:
+    shown = run.quantities
+    if not any(np.any(run.values(name, "outlier_fraction") > 0) for name in run.layers):
+        shown = [q for q in shown if q != "outlier_fraction"]
+    layers = []
+    for i, (name, look) in enumerate(zip(run.layers, looks(len(run.layers)), strict=True)):
+        entry = next(e for record in run for e in record.layers if e["name"] == name)
+        layers.append(
+            {
+                "name": name,
+                "shape": f"{entry['n_in']}→{entry['n_out']}, {entry['activation']}",
+                "color": look.color,
+                "symbol": _SYMBOLS[i % len(_SYMBOLS)],
+                "dash": _DASHES[i % len(_DASHES)],
+                "values": {q: _plain(run.values(name, q)) for q in shown},
+            }
+        )
+    first, last = int(run.steps[0]), int(run.steps[-1])
+    return {
+        "about": f"{len(layers)} layers, {len(run)} records from step {first:,} to step {last:,}. "
+        "Information in bits.",
+        "steps": run.steps.tolist(),
+        "labels": {q: _HEADINGS[q] for q in shown},
+        "layers": layers,
+        "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
+    }
+
+
+def _plain(values: np.ndarray[Any, Any]) -> list[float | None]:
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values.tolist()]
+
+
+def _script_safe(text: str) -> str:
+    """Return JSON that ends no script element."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,0 +1,38 @@
+"""How a measurement is run: checked settings, random numbers, parallel work, progress.
+
+Nothing here knows what is measured.
+"""
+
+from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
+from .progress import progress_bar
+from .sampling import Purpose, Sampling, entropy_of
+from .settings import (
+    Range,
+    Settings,
+    check_environment,
+    check_settings,
+    checked_bins,
+    checked_range,
+    checked_samples,
+    checked_threads,
+)
+
+__all__ = [
+    "EACH",
+    "Progress",
+    "Purpose",
+    "Range",
+    "Runner",
+    "Sampling",
+    "Settings",
+    "cancel_flag",
+    "check_environment",
+    "check_settings",
+    "checked_bins",
+    "checked_range",
+    "checked_samples",
+    "checked_threads",
+    "default_threads",
+    "entropy_of",
+    "progress_bar",
+]

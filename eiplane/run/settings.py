@@ -1,0 +1,259 @@
+"""The options of an analysis, checked once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import _core
+from ..network import MAX_BINS, Binning
+
+__all__ = [
+    "MEASURES",
+    "Range",
+    "Settings",
+    "check_environment",
+    "check_settings",
+    "checked_bins",
+    "checked_range",
+    "checked_samples",
+    "checked_threads",
+    "checked_tol",
+]
+
+Range = tuple[float, float]
+
+#: What can be asked for, and which engines that takes.
+MEASURES: dict[str, tuple[str, ...]] = {
+    "sensitivity": ("sensitivity",),
+    "ei_parts": ("ei_parts",),
+    "degeneracy": ("sensitivity", "ei_parts"),
+    "ei": ("ei",),
+    "phi": ("ei_parts", "ei"),
+    "degeneracy_joint": ("sensitivity", "ei"),
+    "output_entropy": ("ei",),
+    "effectiveness": ("ei",),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked options of :func:`eiplane.analyze`.
+
+    Parameters
+    ----------
+    measures : frozenset of str
+        Of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``.
+    binning : Binning
+    in_range : tuple of float
+        Of the network's input.
+    out_range : str, tuple or list
+        ``"auto"``, a range, or one of those a layer.
+    method : str
+        ``"auto"``, ``"exact"`` or ``"sample"``.
+    samples : int or None
+    tol : float or None
+    estimator : str
+    """
+
+    measures: frozenset[str]
+    binning: Binning
+    in_range: Range
+    out_range: Literal["auto"] | Range | list[Literal["auto"] | Range]
+    method: str
+    samples: int | None
+    tol: float | None
+    estimator: str
+
+    def range_of(self, index: int, count: int) -> Literal["auto"] | Range:
+        """Return the output range of one layer of ``count``."""
+        if not isinstance(self.out_range, list):
+            return self.out_range
+        if len(self.out_range) != count:
+            raise ValueError(
+                f"out_range: {len(self.out_range)} ranges were given for {count} layers; "
+                "give one for all, or one for each"
+            )
+        return self.out_range[index]
+
+
+def check_settings(
+    measures: str | Iterable[str],
+    bins: int | tuple[int, int],
+    in_range: Sequence[float],
+    out_range: Any,
+    outliers: str,
+    baseline: float,
+    method: str,
+    samples: int | None,
+    tol: float | None,
+    estimator: str,
+) -> Settings:
+    """Return the options of :func:`eiplane.analyze`, checked; see there."""
+    check_environment()
+    names = [measures] if isinstance(measures, str) else list(measures)
+    if not names:
+        raise ValueError(f"measures: nothing to compute; choose from {', '.join(MEASURES)}")
+    for name in names:
+        if name not in MEASURES:
+            raise ValueError(f"measures: unknown {name!r}; choose from {', '.join(MEASURES)}")
+    _one_of("outliers", outliers, ("clip", "drop"))
+    _one_of("method", method, ("auto", "exact", "sample"))
+    _one_of("estimator", estimator, ("conditional", "plugin"))
+    if not _is_finite_number(baseline):
+        raise ValueError(f"baseline must be a finite number, got {baseline!r}")
+    in_bins, out_bins = checked_bins(bins)
+    return Settings(
+        frozenset(engine for name in names for engine in MEASURES[name]),
+        Binning(in_bins, out_bins, outliers == "drop", float(baseline)),
+        checked_range(in_range, "in_range"),
+        _checked_out_range(out_range),
+        method,
+        checked_samples(samples),
+        checked_tol(tol),
+        estimator,
+    )
+
+
+def check_environment() -> None:
+    """Check ``EIPLANE_CPU``, which names the instruction set to use.
+
+    Raises
+    ------
+    ValueError
+        If this CPU does not have it, with those that it has.
+    """
+    name = os.environ.get("EIPLANE_CPU")
+    if name and name not in _core.supported():
+        raise ValueError(
+            f"EIPLANE_CPU: this CPU has no {name!r}; it has {', '.join(_core.supported())}"
+        )
+
+
+def checked_bins(bins: Any) -> tuple[int, int]:
+    """Return the numbers of input and output bins.
+
+    Parameters
+    ----------
+    bins : int or pair of int
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not whole numbers from 2 to 1024.
+    """
+    pair = tuple(bins) if isinstance(bins, (tuple, list)) else (bins, bins)
+    if len(pair) != 2:
+        raise ValueError(f"bins must be a number or a pair (in_bins, out_bins), got {bins!r}")
+    for value in pair:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"bins must be whole numbers, got {value!r}")
+        if not 2 <= value <= MAX_BINS:
+            raise ValueError(f"bins must be from 2 to {MAX_BINS}, got {value}")
+    return int(pair[0]), int(pair[1])
+
+
+def checked_range(value: Any, what: str) -> Range:
+    """Return a range as two floats.
+
+    Parameters
+    ----------
+    value : pair of float
+    what : str
+        Its name, for the error.
+
+    Returns
+    -------
+    tuple of float
+
+    Raises
+    ------
+    ValueError
+        If it is not a pair of finite numbers, the first below the second.
+    """
+    try:
+        lo, hi = (float(v) for v in value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be a pair of numbers (lo, hi), got {value!r}") from None
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        raise ValueError(f"{what} must be finite, got ({lo}, {hi})")
+    if not lo < hi:
+        raise ValueError(f"{what} must have lo < hi, got ({lo}, {hi})")
+    if not math.isfinite(hi - lo):
+        raise ValueError(f"{what} is too wide, got ({lo}, {hi})")
+    return lo, hi
+
+
+def _checked_out_range(value: Any) -> Any:
+    if isinstance(value, str):
+        return _one_of("out_range", value, ("auto",))
+    try:
+        items = list(value)
+    except TypeError:
+        raise ValueError(
+            f"out_range must be 'auto', a pair (lo, hi) or a list of those, got {value!r}"
+        ) from None
+    if len(items) == 2 and all(isinstance(v, Real) for v in items):
+        return checked_range(items, "out_range")
+    return [
+        _one_of("out_range", v, ("auto",)) if isinstance(v, str) else checked_range(v, "out_range")
+        for v in items
+    ]
+
+
+def checked_samples(samples: Any) -> int | None:
+    """Return a number of samples, or None; ValueError or TypeError if it is neither."""
+    if samples is None:
+        return None
+    if isinstance(samples, float) and samples.is_integer():  # 1e6
+        samples = int(samples)
+    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)):
+        raise TypeError(f"samples must be a whole number, got {samples!r}")
+    if not 2 <= samples < 2**31:
+        raise ValueError(f"samples must be from 2 to {2**31 - 1}, got {samples}")
+    return int(samples)
+
+
+def checked_tol(tol: Any) -> float | None:
+    """Return a tolerance in bits, or None; ValueError if it is not positive and finite."""
+    if tol is None:
+        return None
+    if not _is_finite_number(tol) or tol <= 0:
+        raise ValueError(f"tol must be a positive number of bits, got {tol!r}")
+    return float(tol)
+
+
+def checked_threads(threads: Any, executor: Executor | None) -> int | None:
+    """Return a number of threads, or None; also checks that the executor is one."""
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}"
+        )
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)):
+        raise TypeError(f"threads must be a whole number, got {threads!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return int(threads)
+
+
+def _is_finite_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(float(value))
+
+
+def _one_of(what: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise ValueError(f"{what} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return value

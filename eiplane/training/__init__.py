@@ -1,0 +1,10 @@
+"""A training run: the tracker that records it, its history, what it watches.
+
+Records are measured here or in a process of their own (:mod:`.background`).
+"""
+
+from .background import Background
+from .history import History, Record, as_history
+from .tracker import Tracker
+
+__all__ = ["Background", "History", "Record", "Tracker", "as_history"]

@@ -1,0 +1,160 @@
+"""Measuring in a process of its own, so that a training hardly waits for it.
+
+That process runs :func:`main`: it reads pickled jobs from its standard input and writes pickled
+results to its standard output, until the input ends. It is started as a program, not by
+``multiprocessing``, so that a user's script need not be importable.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..analyze import analyze
+from ..results import Decomposition
+
+__all__ = ["Background", "main", "serve"]
+
+Done = Callable[[int, Decomposition], None]
+
+
+class Background:
+    """Has networks measured by another process, in their order.
+
+    Parameters
+    ----------
+    done : callable
+        Called with a job's number and its result, on a thread of its own.
+    ahead : int
+        How many jobs may wait; :meth:`submit` blocks beyond that.
+    """
+
+    def __init__(self, done: Done, ahead: int = 1000) -> None:
+        self._done = done
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "from eiplane.training.background import main; main()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path},
+        )  # fmt: skip
+        self._room = threading.Semaphore(ahead)
+        self._error: BaseException | None = None
+        self._closed = False
+        self._reader = threading.Thread(target=self._read, name="eiplane-background", daemon=True)
+        self._reader.start()
+
+    def submit(self, number: int, weights: Any, options: dict[str, Any]) -> None:
+        """Have something measured.
+
+        Parameters
+        ----------
+        number : int
+            Comes back with the result.
+        weights : object
+            What :func:`eiplane.analyze` takes, picklable. It is copied before this returns.
+        options : dict
+
+        Raises
+        ------
+        Exception
+            What an earlier job raised.
+        """
+        self._room.acquire()
+        self._raise()
+        job = pickle.dumps((number, weights, options), protocol=pickle.HIGHEST_PROTOCOL)
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(job)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._reader.join(5)
+            self._raise()
+            raise RuntimeError("the process that measures has ended") from None
+
+    def close(self) -> None:
+        """Wait for all that was submitted, and end the process.
+
+        Raises
+        ------
+        Exception
+            What a job raised.
+        """
+        if not self._closed:
+            self._closed = True
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._reader.join()
+            self._process.wait()
+        self._raise()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._closed = True
+        self._process.kill()
+        self._process.wait()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        try:
+            while True:
+                try:
+                    number, result, warned = pickle.load(self._process.stdout)
+                except EOFError:
+                    return
+                for message in warned:
+                    warnings.warn(message, stacklevel=2)
+                if isinstance(result, BaseException):
+                    raise result
+                self._done(number, result)
+                self._room.release()
+        except BaseException as error:
+            self._error = error
+            self._process.kill()
+            self._room.release()
+
+
+def serve(jobs: BinaryIO, results: BinaryIO) -> None:
+    """Measure what comes in until nothing more does.
+
+    Parameters
+    ----------
+    jobs, results : binary files
+        Pickles of (number, weights, options), and of (number, result or exception, warnings).
+    """
+    while True:
+        try:
+            number, weights, options = pickle.load(jobs)
+        except EOFError:
+            return
+        result: Any
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                result = analyze(weights, **options)
+            except Exception as error:
+                result = error
+        pickle.dump((number, result, [w.message for w in caught]), results)
+        results.flush()
+
+
+def main() -> None:
+    """Serve standard input and output."""
+    # Whatever prints must not come between the results.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    # Ctrl-C is for the training: this process ends when its input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(sys.stdin.buffer, output)

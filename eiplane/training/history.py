@@ -1,0 +1,295 @@
+"""What was measured while a network learnt: a record a step, read-only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import read_records, require
+from ..results import Decomposition
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+__all__ = ["QUANTITIES", "History", "Record", "as_history"]
+
+Array = NDArray[np.float64]
+
+#: What is followed over time, in bits (``effectiveness`` and ``outlier_fraction`` are shares).
+QUANTITIES = (
+    "sensitivity", "ei_parts", "degeneracy", "ei", "phi", "degeneracy_joint", "output_entropy",
+    "effectiveness", "outlier_fraction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One moment of a training.
+
+    Parameters
+    ----------
+    step : int
+    layers : tuple of mapping
+        A layer's quantities as :meth:`eiplane.LayerResult.to_dict` gives them, its ``name`` among
+        them.
+    metrics : mapping of str to float
+        Loss, accuracy and the like.
+    """
+
+    step: int
+    layers: tuple[Mapping[str, Any], ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, step: int, decomposition: Decomposition, metrics: Mapping[str, float] | None = None
+    ) -> Record:
+        """Return the record of a decomposition, without its per-edge arrays."""
+        layers = tuple(layer.to_dict(edges=False) for layer in decomposition)
+        return cls(step, layers, dict(metrics or {}))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Record:
+        """Return the record that :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        try:
+            step, layers = value["step"], tuple(value["layers"])
+            metrics = {k: np.nan if v is None else float(v) for k, v in value["metrics"].items()}
+            if not isinstance(step, int) or not all("name" in layer for layer in layers):
+                raise ValueError("step must be a whole number and every layer have a name")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a record of a training: {error!r}") from None
+        return cls(step, layers, metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "step": self.step,
+            "metrics": dict(self.metrics),
+            "layers": [dict(layer) for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class History(Sequence[Record]):
+    """The records of a training, in the order of their steps.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Sorted here; of several with one step the first counts.
+    name : str, optional
+        What pictures call it.
+    """
+
+    records: tuple[Record, ...]
+    name: str | None = None
+
+    def __init__(self, records: Iterable[Record], name: str | None = None) -> None:
+        unique: dict[int, Record] = {}
+        for record in records:
+            unique.setdefault(record.step, record)
+        object.__setattr__(self, "records", tuple(unique[s] for s in sorted(unique)))
+        object.__setattr__(self, "name", name)
+
+    @classmethod
+    def read(cls, path: str | Path) -> History:
+        """Read a file of JSON lines, as :class:`eiplane.Tracker` writes it.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not such a file, or holds no record.
+        """
+        lines = [line for line in read_records(path) if "eiplane" not in line]
+        if not lines:
+            raise ValueError(f"{path} holds no record of a training")
+        try:
+            return cls(map(Record.from_json, lines), Path(path).stem)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Record | History:
+        if isinstance(index, slice):
+            return History(self.records[index], self.name)
+        return self.records[index]
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """The steps, ascending."""
+        return np.array([record.step for record in self.records], dtype=np.int64)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in the order of their first appearance."""
+        names: dict[str, None] = {}
+        for record in self.records:
+            names.update((layer["name"], None) for layer in record.layers)
+        return list(names)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of their first appearance."""
+        names: dict[str, None] = {}
+        for record in self.records:
+            names.update((name, None) for name in record.metrics)
+        return list(names)
+
+    @property
+    def quantities(self) -> list[str]:
+        """Those of :data:`QUANTITIES` that were measured."""
+        return [
+            q
+            for q in QUANTITIES
+            if any(layer.get(q) is not None for r in self.records for layer in r.layers)
+        ]
+
+    def values(self, layer: str, quantity: str) -> Array:
+        """Return a quantity of a layer over the steps.
+
+        Parameters
+        ----------
+        layer : str
+        quantity : str
+
+        Returns
+        -------
+        ndarray of float64, shape (steps,) or (steps, 2)
+            NaN where it was not measured; two columns for bounds.
+        """
+        found = []
+        for record in self.records:
+            matching = (entry for entry in record.layers if entry["name"] == layer)
+            found.append(next(matching, {}).get(quantity))
+        width = max((len(v) for v in found if isinstance(v, Sequence)), default=0)
+        missing = [np.nan] * width if width else np.nan
+        return np.array([missing if v is None else v for v in found], dtype=np.float64)
+
+    def metric(self, name: str) -> Array:
+        """Return a metric over the steps, NaN where it was not given.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        ndarray of float64, shape (steps,)
+        """
+        return np.array([r.metrics.get(name, np.nan) for r in self.records], dtype=np.float64)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a pandas data frame, a row a step and layer, metrics beside the quantities.
+
+        Raises
+        ------
+        ImportError
+            If pandas is missing (``pip install "eiplane[pandas]"``).
+        """
+        pd = require("pandas", "pandas")
+        rows = [
+            {"step": record.step, "layer": layer["name"]}
+            | {k: v for k, v in layer.items() if k != "name"}
+            | dict(record.metrics)
+            for record in self.records
+            for layer in record.layers
+        ]
+        frame = pd.DataFrame(rows, columns=None if rows else ["step", "layer"])
+        return frame.set_index(["step", "layer"])
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Return the quantities as an array of dimensions step, layer and quantity.
+
+        The metrics are coordinates along the steps.
+
+        Raises
+        ------
+        ImportError
+            If xarray is missing (``pip install "eiplane[xarray]"``).
+        """
+        xr = require("xarray", "xarray")
+        quantities, layers = self.quantities, self.layers
+        data = np.full((len(self), len(layers), len(quantities)), np.nan)
+        for i, layer in enumerate(layers):
+            for j, quantity in enumerate(quantities):
+                data[:, i, j] = self.values(layer, quantity)
+        coordinates: dict[str, Any] = {"step": self.steps, "layer": layers, "quantity": quantities}
+        for name in self.metrics:
+            if name not in coordinates:
+                coordinates[name] = ("step", self.metric(name))
+        return xr.DataArray(
+            data, coordinates, ("step", "layer", "quantity"), name="eiplane",
+            attrs={"units": "bits"},
+        )  # fmt: skip
+
+
+def as_history(source: Any) -> History:
+    """Return the history that any source of one holds.
+
+    Parameters
+    ----------
+    source : History, Tracker, Decomposition, sequence of Decomposition or Record, or path
+        Decompositions get the steps 0, 1, ...
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        For a file that holds none.
+    """
+    if isinstance(source, History):
+        return source
+    held = getattr(source, "history", None)
+    if isinstance(held, History):
+        return held
+    if isinstance(source, Decomposition):
+        return History([Record.of(0, source)])
+    if isinstance(source, str | os.PathLike):
+        return History.read(Path(source))
+    if isinstance(source, Iterable):
+        items = list(source)
+        if items and all(isinstance(item, Record) for item in items):
+            return History(items)
+        if items and all(isinstance(item, Decomposition) for item in items):
+            return History(Record.of(i, item) for i, item in enumerate(items))
+    raise TypeError(
+        "expected a Tracker, a History, a Decomposition or a sequence of them, or the path of a "
+        f"tracked run, not {type(source).__name__}"
+    )

@@ -1,0 +1,454 @@
+"""Following a network through its training: one line in the loop, one line of JSON a record."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..analyze import analyze
+from ..extract import ExtractOptions, to_network
+from ..files import Appender, read_records, write_whole
+from ..network import Network
+from ..results import Decomposition
+from .background import Background
+from .history import QUANTITIES, History, Record
+from .watch import Watch
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+__all__ = ["Tracker", "is_main_process", "log_scalars"]
+
+Arrays = dict[str, NDArray[np.float64]]
+
+#: Of the files that a tracker writes.
+FORMAT = 1
+
+# These change how long a measurement takes, not what it is.
+_MANNER = ("threads", "executor", "progress")
+
+
+class Tracker:
+    """Measures a network while it learns, and keeps what it measured.
+
+    Every record is a line of JSON, appended and flushed whole: a killed run loses at most the
+    record that was being written, and a resumed one continues the file. The model's mode, gradients
+    and random numbers stay as they are. Where several processes train together only rank zero
+    measures and writes.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable, or anything that :func:`eiplane.analyze` takes
+        What is measured at every record. A callable (that is no module) is called for it.
+    path : path-like, optional
+        The file of JSON lines; nothing is written if left out.
+    every : int
+        Steps that are no multiple of it are passed over.
+    resume : bool
+        Whether to continue a file that is there already, or to start it anew.
+    edges : bool
+        Whether to keep the per-edge matrices too: as ``step-<step>.npz`` in a folder beside the
+        file, with the ending ``.edges``.
+    loggers : iterable, optional
+        Who gets the numbers as well: TensorBoard's ``SummaryWriter``, or anything with
+        ``log(dict, step)``; the keys are ``eiplane/<layer>/<quantity>``.
+    background : bool
+        Whether to measure in a process of its own: :meth:`record` then takes a copy of the weights
+        and returns at once. What is still being measured when the run is killed is lost; the end of
+        the ``with`` block, or :meth:`close`, waits for it. It uses one thread if ``threads`` says
+        nothing else. Without it every record is in the file when :meth:`record` returns.
+    **options
+        Of :func:`eiplane.analyze`. One seed (``rng=0``, the default) at every record makes their
+        differences smoother than fresh numbers would.
+
+    Attributes
+    ----------
+    history : History
+        What was recorded so far, that of the resumed file included.
+    path : pathlib.Path or None
+    every : int
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read or written.
+    TypeError
+        For an option that ``analyze`` does not have.
+    ValueError
+        For ``every`` below 1, or a file that is no tracked run or was measured with other options.
+
+    Examples
+    --------
+    >>> weights = [np.eye(3)]
+    >>> with eiplane.Tracker(lambda: weights, activation="identity", measures=("ei_parts",)) as t:
+    ...     for step in range(3):
+    ...         record = t.record(step, loss=1.0 / (step + 1))
+    >>> t.history.values("0", "ei_parts").round(6).tolist()
+    [9.0, 9.0, 9.0]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        every: int = 1,
+        resume: bool = True,
+        edges: bool = False,
+        loggers: Iterable[Any] = (),
+        background: bool = False,
+        **options: Any,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"every must be a whole number of at least 1, not {every!r}")
+        inspect.signature(analyze).bind(None, **options)  # an unknown option is told now
+        self.model = model
+        self.path = None if path is None else Path(path)
+        self.every = every
+        self.loggers = list(loggers)
+        self._options = options
+        self._keep_edges = edges
+        self._edges: dict[int, Arrays] = {}
+        self._records: dict[int, Record] = {}
+        self._file: Appender | None = None
+        self._repeats = 0
+        self._active = is_main_process()
+        self._watch = Watch(model, options)
+        self._background: Background | None = None
+        self._in_background = background
+        self._pending: dict[int, dict[str, float]] = {}
+        if self.path is not None and self._active:
+            self._open(self.path, resume)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tracker:
+        """Read a tracked run, to look at.
+
+        Parameters
+        ----------
+        path : path-like
+            The file is not touched, even if its last line was cut.
+
+        Returns
+        -------
+        Tracker
+            Without a model: it records nothing more. To continue a run, give its path to a new
+            ``Tracker``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is no tracked run.
+        """
+        tracker = cls(None)
+        tracker.path = Path(path)
+        tracker._take(read_records(tracker.path))
+        return tracker
+
+    @property
+    def history(self) -> History:
+        """What was recorded so far."""
+        return History(list(self._records.values()), None if self.path is None else self.path.stem)
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that are recorded, ascending."""
+        return sorted({*self._records, *self._pending})
+
+    def due(self, step: int) -> bool:
+        """Return whether :meth:`record` would measure at this step.
+
+        Parameters
+        ----------
+        step : int
+
+        Returns
+        -------
+        bool
+            False for steps between, and in all processes but the first. True for a step that is
+            recorded already.
+        """
+        return self._active and step % self.every == 0
+
+    def record(self, step: int, **metrics: Any) -> Record | None:
+        """Measure the model and keep the result.
+
+        Parameters
+        ----------
+        step : int
+            At least 0. One that is recorded already is not measured again: the record stands, as
+            when a run resumes from a checkpoint older than its last record.
+        **metrics : float
+            Loss, accuracy and the like; tensors of one element too.
+
+        Returns
+        -------
+        Record or None
+            None if the step is no multiple of ``every``, this is not the first process, or the
+            step is measured in the background.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a step that is no whole number, a metric that is no number, and what
+            :func:`eiplane.analyze` raises.
+        """
+        step = _whole(step)
+        if not self.due(step):
+            return None
+        if step in self._records or step in self._pending:
+            self._note_repeat(step)
+            return self._records.get(step)
+        if self.model is None:
+            raise ValueError("this tracker was loaded to look at; it has no model to measure")
+        numbers = {name: _number(name, value) for name, value in metrics.items()}
+        weights, options = self._watch.read()
+        if self._in_background:
+            self._submit(step, weights, options, numbers)
+            return None
+        return self._keep(step, analyze(weights, **options), numbers)
+
+    def _submit(
+        self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
+        if not isinstance(weights, Network):
+            weights = to_network(weights, ExtractOptions(activation=options.get("activation")))
+            weights, options = weights.network, options | {"activation": None}
+        if self._background is None:
+            self._background = Background(self._arrived)
+        self._pending[step] = metrics
+        options = {"threads": 1, **options, "progress": False}
+        self._background.submit(step, weights, options)  # pickling it is the copy
+
+    def _arrived(self, step: int, decomposition: Decomposition) -> None:
+        self._keep(step, decomposition, self._pending[step])
+        del self._pending[step]
+
+    def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
+        record = Record.of(step, decomposition, metrics)
+        if self._keep_edges:  # before the line: a record has its matrices
+            self._write_edges(step, _edge_arrays(decomposition))
+        if self._file is not None:
+            self._file.append(record.to_json())
+        self._records[step] = record
+        log_scalars(self.loggers, record)
+        return record
+
+    def edges(self, step: int) -> Arrays:
+        """Return the per-edge matrices of a record.
+
+        Parameters
+        ----------
+        step : int
+
+        Returns
+        -------
+        dict of str to ndarray of float64
+            Under ``<layer>/<quantity>``, in bits, of the weight's shape.
+
+        Raises
+        ------
+        KeyError
+            If none were kept for this step.
+        """
+        if step in self._edges:
+            return self._edges[step]
+        place = self._edge_file(step)
+        if place is None or not place.exists():
+            raise KeyError(f"no per-edge matrices were kept for step {step}")
+        with np.load(place, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a pandas data frame, a row a step and layer; see :class:`History`."""
+        return self.history.to_dataframe()
+
+    def to_xarray(self) -> xarray.DataArray:
+        """Return an array of dimensions step, layer and quantity; see :class:`History`."""
+        return self.history.to_xarray()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        where = "" if self.path is None else f", {str(self.path)!r}"
+        return f"Tracker({len(self)} records{where})"
+
+    def close(self) -> None:
+        """Wait for what is measured in the background, and close the file.
+
+        What was recorded can still be looked at.
+
+        Raises
+        ------
+        Exception
+            What went wrong in the background.
+        """
+        self._active = False
+        try:
+            if self._background is not None:
+                self._background.close()
+        finally:
+            self._background = None
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self, path: Path, resume: bool) -> None:
+        if not resume:
+            path.unlink(missing_ok=True)
+            for old in path.with_suffix(".edges").glob("step-*.npz"):
+                old.unlink()
+        self._file = Appender(path)
+        header = {"eiplane": FORMAT, "options": _plain_options(self._options)}
+        try:
+            if not self._file.records:
+                self._file.append(header)
+            else:
+                self._take(self._file.records, header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _take(self, lines: list[dict[str, Any]], expected: dict[str, Any] | None = None) -> None:
+        if not lines or not isinstance(lines[0].get("eiplane"), int):
+            raise ValueError(f"{self.path} is not the file of a tracked run")
+        head = lines[0]
+        if head["eiplane"] > FORMAT:
+            raise ValueError(f"{self.path} has format {head['eiplane']}, newer than this version's")
+        if expected is not None and head.get("options") != expected["options"]:
+            raise ValueError(
+                f"{self.path} was measured with the options {json.dumps(head.get('options'))}, not "
+                f"{json.dumps(expected['options'])}; give another path, or resume=False to start "
+                "anew"
+            )
+        for line in lines[1:]:
+            try:
+                record = Record.from_json(line)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from None
+            self._records.setdefault(record.step, record)
+
+    def _edge_file(self, step: int) -> Path | None:
+        if self.path is None:
+            return None
+        return self.path.with_suffix(".edges") / f"step-{step:09d}.npz"
+
+    def _write_edges(self, step: int, arrays: Arrays) -> None:
+        place = self._edge_file(step)
+        if place is None:
+            self._edges[step] = arrays
+            return
+        place.parent.mkdir(exist_ok=True)
+        write_whole(place, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+    def _note_repeat(self, step: int) -> None:
+        self._repeats += 1
+        if self._repeats == 1:
+            warnings.warn(
+                f"step {step} is in {self.path or 'the records'} already and stands as it is "
+                "(resume=False starts a run anew)",
+                stacklevel=3,
+            )
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process that writes: rank zero, or the only one."""
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank()) == 0
+    return os.environ.get("RANK", "0").strip() in ("", "0")
+
+
+def log_scalars(loggers: Iterable[Any], record: Record) -> None:
+    """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
+
+    Parameters
+    ----------
+    loggers : iterable
+        Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
+    record : Record
+
+    Raises
+    ------
+    TypeError
+        For a logger that is neither.
+    """
+    scalars = {
+        f"eiplane/{layer['name']}/{quantity}": float(layer[quantity])
+        for layer in record.layers
+        for quantity in QUANTITIES
+        if layer.get(quantity) is not None
+    }
+    for logger in loggers:
+        if callable(getattr(logger, "add_scalar", None)):
+            for key, value in scalars.items():
+                logger.add_scalar(key, value, record.step)
+        elif callable(getattr(logger, "log", None)):
+            logger.log(dict(scalars), record.step)
+        else:
+            raise TypeError(
+                f"a logger has add_scalar (as TensorBoard's) or log(dict, step); "
+                f"{type(logger).__name__} has neither"
+            )
+
+
+def _edge_arrays(decomposition: Decomposition) -> Arrays:
+    return {
+        f"{layer.name}/{quantity}": values
+        for layer in decomposition
+        for quantity in ("sensitivity_edges", "ei_edges", "degeneracy_edges")
+        if (values := getattr(layer, quantity)) is not None
+    }
+
+
+def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that decide what is measured, as they come back from JSON."""
+    kept = {k: v for k, v in sorted(options.items()) if k not in _MANNER}
+    plain: dict[str, Any] = json.loads(json.dumps(kept, default=lambda v: type(v).__name__))
+    return plain
+
+
+def _whole(step: Any) -> int:
+    try:
+        whole = int(step.__index__())
+    except AttributeError:
+        raise TypeError(f"step must be a whole number, not {step!r}") from None
+    if whole < 0:
+        raise ValueError(f"step must be at least 0, not {whole}")
+    return whole
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"metric {name!r} must be a number, not {value!r}") from None

@@ -1,0 +1,105 @@
+"""The weights of a model that is measured again and again, without reading its wiring each time.
+
+Following a module's forward pass takes longer than measuring a small network. Where every weight
+that was found is the very memory of a parameter, the next measurement can go to that memory
+directly, for as long as the parameters stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extract import ExtractOptions, to_network
+from ..network import Layer, Network
+
+__all__ = ["Watch", "detached", "rebuilt"]
+
+#: Options of ``analyze`` that say how a model is read. The first three are used up by reading it.
+_READING = ("input_size", "input_data", "strict")
+
+
+class Watch:
+    """Gives a model's weights as they are now.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, callable, or anything that :func:`eiplane.analyze` takes
+        A callable that is no module is called each time.
+    options : mapping
+        Of :func:`eiplane.analyze`.
+    """
+
+    def __init__(self, model: Any, options: Mapping[str, Any]) -> None:
+        self.model = model
+        self.options = dict(options)
+        self._module = hasattr(model, "named_modules") and hasattr(model, "named_parameters")
+        self._network: Network | None = None
+        self._seen: Any = None
+
+    def read(self) -> tuple[Any, dict[str, Any]]:
+        """Return what :func:`eiplane.analyze` should be given now.
+
+        Returns
+        -------
+        weights : object
+            What it takes as weights. Its arrays may be the model's own memory.
+        options : dict
+        """
+        if not self._module:
+            return (self.model() if callable(self.model) else self.model), self.options
+        options = {k: v for k, v in self.options.items() if k not in _READING}
+        places = self._places()
+        if self._network is not None and places == self._seen:
+            # Layers check what they are given: weights may have become NaN since.
+            fresh = rebuilt(self._network, lambda layer: replace(layer))
+            return fresh, options
+        self._network = None
+        reading = {k: v for k, v in self.options.items() if k in ("activation", *_READING)}
+        found = to_network(self.model, ExtractOptions(layers=None, **reading))
+        if found.skipped or not self._is_all_parameters(found.network):
+            return self.model, self.options  # analyze says what was skipped
+        self._network, self._seen = found.network, places
+        return found.network, options
+
+    def _places(self) -> Any:
+        """Return what has to stay as it is: where the parameters are, and the modules."""
+        parameters = tuple(
+            (name, p.data_ptr(), tuple(p.shape), tuple(p.stride()), str(p.dtype))
+            for name, p in self.model.named_parameters()
+        )
+        return parameters, tuple(id(m) for m in self.model.modules())
+
+    def _is_all_parameters(self, network: Network) -> bool:
+        places = {p.data_ptr() for _, p in self.model.named_parameters() if p.device.type == "cpu"}
+        for layer in network.layers:
+            if not isinstance(layer, Layer):
+                return False
+            arrays = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+            if not all(_address(a) in places for a in arrays):
+                return False
+        return True
+
+
+def detached(network: Network) -> Network:
+    """Return a copy of a network's weights, which training does not change any more."""
+
+    def copied(layer: Layer) -> Layer:
+        bias = None if layer.bias is None else layer.bias.copy()
+        return replace(layer, weight=layer.weight.copy(), bias=bias)
+
+    return rebuilt(network, copied)
+
+
+def rebuilt(network: Network, change: Callable[[Layer], Layer]) -> Network:
+    """Return the network with every layer changed; layers in files stay as they are."""
+    layers = [change(x) if isinstance(x, Layer) else x for x in network.layers]
+    return Network(layers, network.chained, network.sources, network.in_ranges, network.straight)
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(np.asarray(array).__array_interface__["data"][0])
