@@ -566,7 +566,7 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
 
 
 def joint_moments(const uint64_t[:, ::1] entries, const int32_t[::1] one, const int32_t[::1] two):
-    """Sum number * v and number * v**2 over a pair's entries; see ei_joint.h. Units of 2**-16."""
+    """Sum number * v and number * v**2 over a pair's entries; see csrc/joint/ei_joint.h. Units of 2**-16."""
     cdef int64_t[2] sums
     cdef size_t n = <size_t>entries.shape[0], n_one = <size_t>one.shape[0]
     cdef size_t n_two = <size_t>two.shape[0]
@@ -582,7 +582,7 @@ def joint_moments(const uint64_t[:, ::1] entries, const int32_t[::1] one, const 
 
 
 def joint_cells(CoreChannel channel, job, bint each, int32_t[::1] cancel):
-    """Draw within cells; see ei_joint.h.
+    """Draw within cells; see csrc/joint/ei_joint.h.
 
     The job has key, purpose, first (a multiple of 64), count, given, strata, draws, attempts,
     outputs (rows) and gains. Returns (whole, parts, each or None, singles, ok, spent).

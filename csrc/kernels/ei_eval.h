@@ -2,7 +2,7 @@
 #ifndef EI_EVAL_H
 #define EI_EVAL_H
 
-#include "ei_kernels.h"
+#include "kernels/ei_kernels.h"
 
 /* Scratch memory of one thread. After ei_eval_forward, value of output o (counted from out_start)
  * for sample 16 p + i of the block stands at z[(p * n_out + o) * 16 + i]. */

@@ -1,6 +1,6 @@
 /* The exact engine's hot loops, written once; included by kernels_*.c after ei_kernels_impl.h, whose
  * vector types and macros it uses. */
-#include "ei_exact_kernels.h"
+#include "kernels/ei_exact_kernels.h"
 
 enum { EX_LANES = EI_EXACT_LANES, EX_SUBS = EX_LANES / VD };
 

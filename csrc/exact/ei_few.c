@@ -1,5 +1,5 @@
 /* The recursion (5) of ei_exact.c over all widths, in double-double. */
-#include "ei_few.h"
+#include "exact/ei_few.h"
 
 #include <float.h>
 

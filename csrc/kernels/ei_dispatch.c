@@ -1,4 +1,4 @@
-#include "ei_kernels.h"
+#include "kernels/ei_kernels.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

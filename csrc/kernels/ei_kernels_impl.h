@@ -4,9 +4,9 @@
  *   EI_VBYTES  width of its vectors in bytes: 16, 32 or 64,
  *   EI_MASK_LIMIT  see mask_limit in ei_kernels.h.
  */
-#include "ei_exact_kernels.h"
-#include "ei_kernels.h"
-#include "ei_math.h"
+#include "kernels/ei_exact_kernels.h"
+#include "kernels/ei_kernels.h"
+#include "common/ei_math.h"
 
 #include <string.h>
 

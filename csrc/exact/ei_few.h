@@ -4,7 +4,7 @@
 #ifndef EI_FEW_H
 #define EI_FEW_H
 
-#include "ei_dd.h"
+#include "common/ei_dd.h"
 
 enum { EI_FEW = 16 };
 

@@ -7,7 +7,7 @@
 #ifndef EI_PAIRS_H
 #define EI_PAIRS_H
 
-#include "ei_eval.h"
+#include "kernels/ei_eval.h"
 
 /* Which part of the work: outputs and inputs (half-open), and samples (first a multiple of 64). */
 typedef struct {

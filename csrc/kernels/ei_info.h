@@ -2,7 +2,7 @@
 #ifndef EI_INFO_H
 #define EI_INFO_H
 
-#include "ei_kernels.h"
+#include "kernels/ei_kernels.h"
 
 typedef struct {
     double information; /* plug-in estimate */

@@ -7,7 +7,7 @@
 #ifndef EI_KERNELS_H
 #define EI_KERNELS_H
 
-#include "ei_channel.h"
+#include "common/ei_channel.h"
 
 typedef struct {
     const char *name;

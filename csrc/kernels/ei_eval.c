@@ -1,4 +1,4 @@
-#include "ei_eval.h"
+#include "kernels/ei_eval.h"
 
 #include <string.h>
 

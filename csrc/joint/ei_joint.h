@@ -6,7 +6,7 @@
 #ifndef EI_JOINT_H
 #define EI_JOINT_H
 
-#include "ei_channel.h"
+#include "common/ei_channel.h"
 
 /* Bytes that counters may still take. One thread at a time. */
 typedef struct {

@@ -6,7 +6,7 @@
 #ifndef EI_EXACT_H
 #define EI_EXACT_H
 
-#include "ei_channel.h"
+#include "common/ei_channel.h"
 
 typedef struct {
     double *information; /* (stop - start) x n_in, bits */

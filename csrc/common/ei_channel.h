@@ -12,7 +12,7 @@
 #ifndef EI_CHANNEL_H
 #define EI_CHANNEL_H
 
-#include "ei_common.h"
+#include "common/ei_common.h"
 
 enum ei_activation {
     EI_IDENTITY = 0,

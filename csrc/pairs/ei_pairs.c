@@ -1,6 +1,6 @@
-#include "ei_pairs.h"
+#include "pairs/ei_pairs.h"
 
-#include "ei_info.h"
+#include "kernels/ei_info.h"
 
 #include <math.h>
 #include <string.h>

@@ -60,13 +60,13 @@
  *     I = (1/kappa) [mean_i sum_c s_c p_ic log2 p_ic - sum_c s_c p_c log2 p_c]                  (6)
  * where c runs over the kept cells (s = 1) and their union (s = -1); bounded alike.
  */
-#include "ei_exact.h"
+#include "exact/ei_exact.h"
 
-#include "ei_dd.h"
-#include "ei_exact_kernels.h"
-#include "ei_few.h"
-#include "ei_kernels.h"
-#include "ei_math.h"
+#include "common/ei_dd.h"
+#include "kernels/ei_exact_kernels.h"
+#include "exact/ei_few.h"
+#include "kernels/ei_kernels.h"
+#include "common/ei_math.h"
 
 #include <float.h>
 #include <math.h>

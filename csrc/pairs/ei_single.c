@@ -1,6 +1,6 @@
 /* The sampled sensitivity: one input perturbed at a time. See ei_pairs.h. */
-#include "ei_info.h"
-#include "ei_pairs.h"
+#include "kernels/ei_info.h"
+#include "pairs/ei_pairs.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #ifndef EI_DD_H
 #define EI_DD_H
 
-#include "ei_math.h"
+#include "common/ei_math.h"
 
 typedef struct {
     double hi, lo;

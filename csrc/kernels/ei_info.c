@@ -1,4 +1,4 @@
-#include "ei_info.h"
+#include "kernels/ei_info.h"
 
 static const double ln2 = 0.69314718055994530942;
 

@@ -1,4 +1,4 @@
-#include "ei_common.h"
+#include "common/ei_common.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 #define _DEFAULT_SOURCE /* madvise */
-#include "ei_joint.h"
+#include "joint/ei_joint.h"
 
-#include "ei_eval.h"
-#include "ei_math.h"
+#include "kernels/ei_eval.h"
+#include "common/ei_math.h"
 
 #include <stdlib.h>
 #include <string.h>

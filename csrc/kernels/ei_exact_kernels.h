@@ -7,7 +7,7 @@
 #ifndef EI_EXACT_KERNELS_H
 #define EI_EXACT_KERNELS_H
 
-#include "ei_common.h"
+#include "common/ei_common.h"
 
 enum {
     EI_EXACT_LANES = 8,
