@@ -5,9 +5,13 @@ Environment variables of a developer's build:
 * ``EIPLANE_SANITIZE=1``: AddressSanitizer and UndefinedBehaviorSanitizer,
 * ``EIPLANE_DEBUG=1``: no optimisation, assertions on,
 * ``EIPLANE_ONLY=baseline`` (``avx2``, ``avx512``): the kernels of one instruction set alone.
+
+One wheel serves every CPython from 3.11 on (the limited API, abi3). Free-threaded CPython has no
+limited API, and gets a wheel for its own version.
 """
 
 import os
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -31,6 +35,11 @@ if only := os.environ.get("EIPLANE_ONLY"):
     macros += [(f"EI_ONLY_{only.upper()}", None)]
 
 
+limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+if limited:
+    macros += [("Py_LIMITED_API", "0x030B0000")]
+
+
 class BuildCore(build_ext):
     """Compilers warn about our own C, not about the C that Cython writes."""
 
@@ -52,6 +61,7 @@ def core(pattern: str) -> list[str]:
 
 setup(
     cmdclass={"build_ext": BuildCore},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
     ext_modules=cythonize(
         [
             Extension(
@@ -61,6 +71,7 @@ setup(
                 include_dirs=["csrc"],
                 define_macros=macros,
                 libraries=["m"],
+                py_limited_api=limited,
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )
