@@ -1,4 +1,4 @@
-"""Build and audit what is published: the sdist, and a wheel for every platform that can be built here.
+"""Build and audit what is published: the sdist, and a wheel for every platform.
 
 ``python tests/packaging/build_wheels.py OUT`` builds all; ``--only native`` the sdist and this
 machine's wheel. The other platforms' C is compiled by zig (``pip install ziglang``), which brings
