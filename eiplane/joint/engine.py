@@ -28,7 +28,7 @@ from ..results import Joint, Pairwise
 from ..run import Purpose, Runner, Sampling
 from .bounds import lower_bound, trivial_bounds, upper_bound
 from .cells import CellEntropy, Cells, design, measure_cells
-from .given import conditional_entropies, tractable
+from .given import given_entropies, tractable
 from .pieces import (
     ExactPiece,
     Piece,
@@ -80,8 +80,8 @@ _PILOT, _LEAST_PILOT, _HOPELESS = 1 << 13, 1 << 10, 20.0
 _INFLUENCE_WORK = 1 << 22
 
 #: Standard errors by which bounds are widened where they rest on samples; and bits, where they rest
-#: on :mod:`eiplane.joint.given`.
-_WIDEN, _SLACK = 4.0, 1e-5
+#: on the exact engine.
+_WIDEN, _SLACK = 4.0, 1e-8
 
 #: Steps of a bit to which the core rounds logarithms.
 _FINE = 65536.0
@@ -406,14 +406,16 @@ class _Piece:
         if not self.plugin and not channel.stages:
             if channel.n_in == 1:
                 self.exact = exact_single(channel, self.outs)
-            elif channel.n_out == 1 and tractable(channel):
+            elif channel.n_out == 1:
                 self.exact = exact_output(channel, self.given)
         self.tractable = self.exact is None and tractable(channel)
         # The single outputs' distributions, and their entropies given the cell.
         self.known: Array | None = None
         if self.exact is None and not channel.stages and not channel.drops:
             self.known = output_marginals(channel, runner)
-        self.rest = conditional_entropies(channel, self.given) if self.tractable else None
+        rest = given_entropies(channel, self.given, runner) if self.tractable else None
+        self.rest = None if rest is None else rest.values
+        self.rest_error = 0.0 if rest is None else float(rest.errors.max()) + _SLACK
         self.hopeless = False
         self.samples = 0
         self.counted: Counted | None = None
@@ -648,7 +650,7 @@ class _Piece:
         low, high = trivial_bounds(n_given, len(self.outs), channel.in_bins, channel.out_bins)
         if channel.drops:
             return low, high
-        slack = _SLACK if self.tractable else 0.0
+        slack = self.rest_error
         influence = self.influence_out()
         least = None if influence is None else influence[0] - _WIDEN * influence[1] - slack
         low = lower_bound(None if self.edges is None else self.edges[:, self.given], least)
