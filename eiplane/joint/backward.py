@@ -4,12 +4,12 @@ A simulated input u, uniform on a box of volume 1, is an exact draw of ``p(u | y
 and ``p(u | y) p(y) = 1``. So for any density r on the box, ``H(Y) = E log2 p(u | y) >= E log2 r(u |
 y)`` (Barber and Agakov 2003; Gibbs). r may be bad, it cannot be wrong.
 
-It is built input by input. The outputs' bins and the inputs' ranges are stood for by Gaussian sites,
-found by expectation propagation (Minka 2001). Given the inputs so far, the next one is normal, by
-the sites of the outputs and of the inputs to come, without its own; restricted to where the outputs
-can still be reached, that is its density. As the inputs are filled in, the sites are found anew: at
-the end little is left, and what is left is nearly exact. Without that a site must stand for its
-interval from beginning to end, which costs up to a quarter of a bit an output.
+It is built input by input. The outputs' bins and the inputs' ranges are stood for by Gaussian
+sites, found by expectation propagation (Minka 2001). Given the inputs so far, the next one is
+normal, by the sites of the outputs and of the inputs to come, without its own; restricted to where
+the outputs can still be reached, that is its density. As the inputs are filled in, the sites are
+found anew: at the end little is left, and what is left is nearly exact. Without that a site must
+stand for its interval from beginning to end, which costs up to a quarter of a bit an output.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class _Backward:
             (t, nu), (own, by) = self.outputs, self.inputs
             precision = (weight.T[None] * t[:, None, :]) @ weight
             precision[:, left, left] += own[:, at:]
-            square = np.linalg.inv(precision)
+            square = _inverse(precision)
             drive = (nu - t * self.known) @ weight + by[:, at:]
             mean = np.einsum("bij,bj->bi", square, drive)
             if step == steps:
@@ -146,14 +146,14 @@ class _Backward:
         at, m = self.at, self.p.weight.shape[0]
         prior = self.p.width**2 / 12.0
         weight, places = self.p.weight[:, at:], np.arange(m)
-        ahead = (weight * prior[at:]) @ weight.T
-        ahead[places, places] *= 1.0 + _RIDGE  # should rows depend on each other
-        ahead = np.linalg.inv(ahead)
+        spread = (weight * prior[at:]) @ weight.T
+        spread[places, places] *= 1.0 + _RIDGE  # should rows depend on each other
+        ahead = _inverse(spread)
         for step in range(steps):
             t, nu = self.outputs
             square = np.repeat(ahead[None], len(t), axis=0)
             square[:, places, places] += t
-            square = np.linalg.inv(square)
+            square = _inverse(square)
             mean = np.einsum("bij,bj->bi", square, nu + self.known @ ahead)
             damp = 1.0 if step == 0 and at == 0 else _DAMP
             self._refine_outputs(mean, np.maximum(square[:, places, places], 1e-290), damp)
@@ -161,13 +161,13 @@ class _Backward:
         spread = (after * prior[at + size :]) @ after.T
         t, nu = self.outputs
         root = np.sqrt(t)
-        inner = np.linalg.inv(np.eye(m) + root[:, :, None] * spread * root[:, None, :])
+        inner = _inverse(np.eye(m) + root[:, :, None] * spread * root[:, None, :])
         inner *= root[:, :, None] * root[:, None, :]  # (spread + 1 / t)^-1
         drive = nu - np.einsum("bij,bj->bi", inner, nu @ spread + self.known)
         block = self.p.weight[:, at : at + size]
         precision = block.T @ (inner @ block)
         precision[:, np.arange(size), np.arange(size)] += 1.0 / prior[at : at + size]
-        square = np.linalg.inv(precision)
+        square = _inverse(precision)
         return np.einsum("bij,bj->bi", square, drive @ block), square
 
     # ---- densities ----------------------------------------------------------------------------
@@ -209,6 +209,10 @@ class _Backward:
         return np.minimum(start, own - slack), np.maximum(stop, own + slack)
 
 
+def _inverse(square: Array) -> Array:
+    return np.asarray(np.linalg.inv(square), dtype=np.float64)
+
+
 def _factor(square: Array) -> Array:
     """Return Cholesky's factors; of the diagonals alone where rounding leaves none."""
     places = np.arange(square.shape[1])
@@ -216,7 +220,7 @@ def _factor(square: Array) -> Array:
     spread = np.maximum(square[:, places, places], 1e-290)
     square[:, places, places] = spread * (1.0 + 1e-12)
     try:
-        return np.linalg.cholesky(square)
+        return np.asarray(np.linalg.cholesky(square), dtype=np.float64)
     except np.linalg.LinAlgError:
         plain = np.zeros_like(square)
         plain[:, places, places] = np.sqrt(spread)

@@ -1,7 +1,7 @@
 """Rigorous bounds of the EI of whole vectors and of the entropy of outputs, in closed form.
 
-Write X for the input's bins, independent and uniform, Y for the output's, Z for the pre-activations.
-(For bounds that need samples, see :mod:`eiplane.joint.bracket`.)
+Write X for the input's bins, independent and uniform, Y for the output's, Z for the
+pre-activations. (For bounds that need samples, see :mod:`eiplane.joint.bracket`.)
 
 *Chain rule.* ``I(X; Y) >= sum_A I(X_A; Y)``: by the chain rule ``I(X; Y) = sum_A I(X_A; Y |
 X_1..X_(A-1))``, and as X_A is independent of the inputs before it, ``I(X_A; Y | X_<A) = I(X_A; Y,

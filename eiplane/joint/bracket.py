@@ -1,12 +1,12 @@
 """Bounds of whole vectors from simulated samples, right but for a stated sampling error.
 
-For a sample the density of its inputs given its outputs' bins (:mod:`eiplane.joint.backward`) and the
-probability of its outputs under a model that factorises (:mod:`eiplane.joint.forward`) bracket the
-entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sample the same brackets
-``H(Y | X)``. Both terms are averaged over the same samples, so that what they share cancels in the
-information, and the exact marginals ``sum_B -log2 p_B(y_B)``, of known mean, take part of the rest.
-Averages are widened by four standard errors (by as much as Student's distribution asks for where
-samples are few).
+For a sample the density of its inputs given its outputs' bins (:mod:`eiplane.joint.backward`) and
+the probability of its outputs under a model that factorises (:mod:`eiplane.joint.forward`) bracket
+the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sample the same
+brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
+cancels in the information, and the exact marginals ``sum_B -log2 p_B(y_B)``, of known mean, take
+part of the rest. Averages are widened by four standard errors (by as much as Student's distribution
+asks for where samples are few).
 
 These are averages of logarithms of densities that do not depend on one another: a few dozen samples
 do, whatever the entropy (the information content of a log-concave vector concentrates: Fradelizi,
@@ -16,7 +16,7 @@ Madiman and Wang 2016).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,9 @@ __all__ = ["bracket", "single_outputs"]
 Array = NDArray[np.float64]
 
 #: Multiplications to spend, and beyond which no samples are taken at all.
-_WORK, _MOST_WORK = 1 << 33, 1 << 38
+_WORK, _MOST_WORK = 1 << 32, 1 << 37
 #: Samples: the fewest and the most.
-_FEWEST, _MOST = 32, 256
+_FEWEST, _MOST = 32, 128
 #: Numbers of a stack of matrices that is worked on at once.
 _STACK = 1 << 21
 #: Number of the stream of random numbers.
@@ -99,7 +99,7 @@ def bracket(
     number = _number(len(rows), channel.n_in) if samples is None else samples
     if number < _FEWEST or not len(rows) or bounds.information[1] == 0.0:
         return bounds
-    drawn = _simulate(channel.rows(0, channel.n_out), rows, given, runner, key, number)
+    drawn = _simulate(channel, rows, given, runner, key, number)
     excess = _controls(drawn.labels, known[rows])
     return bounds.within(_averaged(drawn, excess))
 
@@ -146,16 +146,10 @@ def _simulate(
     key: int,
     number: int,
 ) -> _Draws:
-    part = Channel(
-        channel.name,
-        np.ascontiguousarray(channel.weight[rows]),
-        np.ascontiguousarray(channel.bias[rows]),
-        channel.in_lo,
-        channel.in_hi,
-        channel.in_bins,
-        channel.out_bins,
-        channel.thresholds,
-        channel.labels,
+    part = replace(
+        channel,
+        weight=np.ascontiguousarray(channel.weight[rows]),
+        bias=np.ascontiguousarray(channel.bias[rows]),
     )
     size = max(len(rows), channel.n_in if channel.n_in <= 2 * len(rows) else 0)
     step = max(1, min(32, _STACK // (size * size)))
@@ -177,7 +171,7 @@ def _draw(unit: _Unit) -> _Draws:
     draws = np.stack(
         [_core.draw(unit.key, _PURPOSE, k, start, stop - start)[own] for k in range(n)], axis=1
     )
-    u = (draws + 0.5) / 4294967296.0
+    u = draws.astype(np.float64) / 4294967296.0 + 2.0**-33
     weight = channel.weight * (channel.in_hi - channel.in_lo)
     offset = channel.bias + channel.in_lo * channel.weight.sum(axis=1)
     place = np.searchsorted(channel.thresholds, u @ weight.T + offset, side="right")
@@ -232,7 +226,7 @@ def _averaged(drawn: _Draws, excess: Array) -> WholeBounds:
 
 
 def _mean(values: Array, excess: Array) -> Interval:
-    """Return a mean, with as much of the control as goes with the values taken off, and its error."""
+    """Return a mean, less as much of the control as goes with the values, and its error."""
     n = len(values)
     centred = excess - excess.mean()
     square = float(centred @ centred)

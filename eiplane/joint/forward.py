@@ -1,9 +1,9 @@
 """Cross-entropy of output vectors under a model that factorises: an upper bound of their entropy.
 
-Assumed density filtering: inputs are taken for Gaussians of their mean and variance. For one output
-after the other, its interval's probability under the present Gaussian is ``q(y_j | y_<j)``; then the
-Gaussian is conditioned on it by matching the first two moments. Whatever is matched, q is normalised
-over the bins of y_j given the earlier ones, so ``E -log2 q(y) >= H(Y)`` (Gibbs).
+Assumed density filtering: inputs are taken for Gaussians of their mean and variance. For one
+output after the other, its interval's probability under the present Gaussian is ``q(y_j | y_<j)``;
+then the Gaussian is conditioned on it by matching the first two moments. Whatever is matched, q is
+normalised over the bins of y_j given the earlier ones, so ``E -log2 q(y) >= H(Y)`` (Gibbs).
 """
 
 from __future__ import annotations
