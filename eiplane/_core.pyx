@@ -12,6 +12,10 @@ import numpy as np
 
 from ._csrc cimport *
 
+if ei_active() == NULL:
+    raise ImportError("this build of eiplane has only kernels that this CPU cannot run: see EIPLANE_ONLY"
+                      " in setup.py")
+
 FOLLOWED = EI_FOLLOWED
 UNIT = EI_UNIT
 

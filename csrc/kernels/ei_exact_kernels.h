@@ -104,10 +104,4 @@ typedef struct ei_exact_kernels {
     void (*steps)(const ei_exact_steps *row, const double *weight, double *information, double *kept);
 } ei_exact_kernels;
 
-extern const ei_exact_kernels ei_exact_kernels_baseline;
-#if defined(__x86_64__)
-extern const ei_exact_kernels ei_exact_kernels_avx2;
-extern const ei_exact_kernels ei_exact_kernels_avx512;
-#endif
-
 #endif
