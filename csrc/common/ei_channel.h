@@ -62,4 +62,35 @@ typedef struct {
     double baseline;         /* of the inputs that are not perturbed */
 } ei_channel;
 
+/* Whether samples may be dropped. */
+static inline int ei_drops(const ei_channel *c)
+{
+    for (size_t j = 0; j <= c->n_thresholds; j++)
+        if (c->labels[j] < 0)
+            return 1;
+    return 0;
+}
+
+/* Length of a table's row: the output bins, and one column for dropped samples. */
+static inline size_t ei_row_length(const ei_channel *c) { return c->out_bins + (size_t)ei_drops(c); }
+
+/* Column of every interval: its label, out_bins where dropped. n_thresholds + 1. */
+static inline void ei_label_map(const ei_channel *c, uint16_t *map)
+{
+    for (size_t j = 0; j <= c->n_thresholds; j++)
+        map[j] = (uint16_t)(c->labels[j] < 0 ? (int32_t)c->out_bins : c->labels[j]);
+}
+
+/* Smallest draw of input bin k, 0 .. bins; that of `bins` is 2^32. */
+static inline uint64_t ei_bin_start(uint32_t bins, uint64_t k)
+{
+    return ((k << 32) + bins - 1) / bins;
+}
+
+/* Input bin of a draw. */
+static inline size_t ei_bin_of(uint32_t bins, uint32_t draw)
+{
+    return (size_t)(((uint64_t)draw * bins) >> 32);
+}
+
 #endif

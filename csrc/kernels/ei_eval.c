@@ -13,7 +13,7 @@ int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, siz
         if (channel->stages[i].n_out > widest)
             widest = channel->stages[i].n_out;
     size_t block = BLOCK_BYTES / sizeof(double) / widest / EI_GROUP * EI_GROUP;
-    block = block < EI_GROUP ? EI_GROUP : block > 512 ? 512 : block;
+    block = block < EI_GROUP ? EI_GROUP : block > EI_BLOCK ? EI_BLOCK : block;
     eval->channel = channel;
     eval->kernels = ei_active();
     eval->out_start = out_start;
@@ -84,6 +84,32 @@ void ei_eval_forward(ei_eval *eval, size_t n)
     double *a = eval->hidden, *b = eval->hidden + eval->widest * eval->block;
     memcpy(a, eval->x, n_panels * c->n_in * EI_PANEL * sizeof *a);
     finish(eval, 0, a, b, n_panels);
+}
+
+size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
+{
+    const size_t some = left < eval->block ? (size_t)left : eval->block, n = ei_whole_groups(some);
+    ei_eval_draw(eval, key, purpose, first, n);
+    ei_eval_forward(eval, n);
+    return some;
+}
+
+void ei_eval_labels(const ei_eval *e, size_t output, size_t n, const uint16_t *map, uint16_t *labels)
+{
+    const ei_channel *c = e->channel;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, c->thresholds,
+                      c->n_thresholds, map, labels);
+}
+
+uint64_t ei_eval_outside(const ei_eval *e, size_t output, size_t n, uint16_t *flags)
+{
+    const ei_channel *c = e->channel;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, c->limits, c->n_limits,
+                      c->outside, flags);
+    uint64_t sum = 0;
+    for (size_t s = 0; s < n; s++)
+        sum += flags[s];
+    return sum;
 }
 
 void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const double *base, size_t n)
