@@ -1,6 +1,6 @@
 """The exact engine of the pairwise measures: single layers, without sampling.
 
-The mathematics, and the bound of the error, is in ``csrc/ei_exact.c``. Outputs are independent of
+The mathematics, and the bound of the error, is in ``csrc/exact``. Outputs are independent of
 each other, so work is cut by outputs and the cut never shows.
 """
 
@@ -43,7 +43,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Block:
-    """What came out of a unit; see ``csrc/ei_exact.h``."""
+    """What came out of a unit; see ``csrc/exact/ei_exact.h``."""
 
     information: Array
     marginal: Array
