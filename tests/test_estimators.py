@@ -1,4 +1,4 @@
-"""The joint engine's way to an estimator: the plan, the table, the rounds, the results of pieces."""
+"""The way to an estimator: the plan, the table, the rounds, the results of pieces."""
 
 from __future__ import annotations
 
@@ -187,3 +187,23 @@ def test_counting_gives_up_to_whoever_comes_next(monkeypatch):
     assert results_of(wide, Sampling(0))[1][0].estimator == "after"
     assert results_of(narrow, Sampling(0))[1][0].estimator == "conditional"
     assert eiplane.analyze(dense(40, 40), measures="ei")[0].ei == 7.0
+
+
+@pytest.mark.parametrize("outliers", ["clip", "drop"])
+@pytest.mark.parametrize("estimator", ["conditional", "plugin"])
+def test_inputs_that_do_not_count_tell_nothing(estimator, outliers):
+    """Groups without a weight between them, whatever their pieces are measured by."""
+    weight = np.zeros((6, 6))
+    weight[0, 0], weight[1, 1:3], weight[2:4, 3], weight[4:, 4:] = 1.0, 0.5, [1.0, 0.4], 0.5
+    layer = Layer(weight, activation="identity")
+    settings = {"out_range": (0.0, 1.0), "estimator": estimator, "outliers": outliers}
+    pieces = [([0], [0]), ([1, 2], [1]), ([3], [2, 3]), ([4, 5], [4, 5])]
+    for (inputs, own), (_, outputs) in itertools.product(pieces, repeat=2):
+        found = eiplane.ei_between(layer, inputs, outputs, samples=20_000, **settings)
+        if own == outputs:
+            assert found.ei > 0.5
+        else:
+            assert found.ei == pytest.approx(0.0, abs=5 * found.ei_stderr + 1e-9)
+        assert found.ei_bounds[0] - 1e-9 <= found.ei + 5 * found.ei_stderr
+        assert estimator == "plugin" or found.ei <= found.ei_bounds[1] + 1e-9
+        assert found.output_entropy > 1.0

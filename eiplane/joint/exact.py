@@ -185,18 +185,21 @@ class Exact(Estimator):
     def result(self) -> PieceResult:
         """Return what was found."""
         task, found = self.task, self.found
-        bounds, influence_out = (0.0, 0.0), np.zeros(len(task.outs))
+        information = Measured(0.0, 0.0, (0.0, 0.0))  # where the only input does not count
+        influence_in, influence_out = np.empty(0), np.zeros(len(task.outs))
         if task.informed:
-            bounds, influence_out = _around(found.information, found.accuracy), found.influence_out
+            bounds = _around(found.information, found.accuracy)
+            information = Measured(found.information, 0.0, bounds)
+            influence_in, influence_out = found.influence_in, found.influence_out
         return PieceResult(
             self.name,
-            Measured(found.information, 0.0, bounds),
+            information,
             Measured(found.output_entropy, 0.0, _around(found.output_entropy, found.accuracy)),
             0,
             None,
             False,
             found.outside,
-            Nodes.exact(found.influence_in),
+            Nodes.exact(influence_in),
             Nodes.exact(influence_out),
         )
 
