@@ -12,7 +12,7 @@ import numpy as np
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
 from .network import Channel, Layer, Network, Stage, automatic_range, discretize
-from .pairwise import exact, sampled
+from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -302,21 +302,12 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    if settings.method == "exact" and channel.stages:
-        raise ValueError(
-            f"layer {channel.name!r}: method='exact' is for single layers without pooling; "
-            "use method='auto' or 'sample'"
-        )
-    for measure in ("sensitivity", "ei_parts"):
-        if measure not in settings.measures:
-            continue
-        if settings.method != "sample" and exact.applies(channel):
-            computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
-            part = computed(channel, runner)
-        else:
-            engine = {"sensitivity": sampled.sensitivity, "ei_parts": sampled.ei_parts}[measure]
-            part = engine(channel, sampling, runner)
-        parts[measure] = _shaped(part, target.edge_shape)
+    check_method(channel, settings.method)
+    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    for which in wanted:
+        if which in settings.measures:
+            part = measure(which, channel, settings.method, sampling, runner)
+            parts[which] = _shaped(part, target.edge_shape)
     whole = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
