@@ -37,7 +37,7 @@ ROOMS = [
 EVERYWHERE = {"_version"}
 
 #: The doors upwards. Drawing is reached from results only when it is asked for.
-DOORS = {("results/result.py", "plot")}
+DOORS = {("results/decomposition.py", "plot")}
 
 
 def imports(path):
