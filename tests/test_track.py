@@ -11,7 +11,8 @@ import pytest
 import eiplane
 from eiplane.files import Appender, read_records
 from eiplane.training import History, Record, Tracker, as_history
-from eiplane.training.tracker import is_main_process, log_scalars
+from eiplane.training.loggers import log_scalars
+from eiplane.training.tracker import is_main_process
 
 FAST = {"measures": ("sensitivity", "ei_parts"), "samples": 2000, "threads": 1}
 

@@ -6,11 +6,11 @@ Their table and their files are here as well. A new quantity is a row in :mod:`.
 from .decomposition import Decomposition, load
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped
-from .quantities import MEASURES, QUANTITIES, Quantity, bounds_of, quantity
+from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
 
 __all__ = [
     "MEASURES",
-    "QUANTITIES",
+    "TABLE",
     "Decomposition",
     "Joint",
     "LayerResult",
@@ -19,5 +19,5 @@ __all__ = [
     "Skipped",
     "bounds_of",
     "load",
-    "quantity",
+    "row_of",
 ]

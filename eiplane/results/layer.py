@@ -7,7 +7,7 @@ from typing import Any
 
 from .measures import Joint, Pairwise
 from .plain import plain
-from .quantities import QUANTITIES, Quantities
+from .quantities import TABLE, Quantities
 from .table import text_table
 
 __all__ = ["PARTS", "LayerResult"]
@@ -65,7 +65,7 @@ class LayerResult(Quantities):
         dict
         """
         names = [f.name for f in fields(self) if f.name not in PARTS]
-        names += [q.name for q in QUANTITIES if q.listed and (edges or q.per == "layer")]
+        names += [q.name for q in TABLE if q.listed and (edges or q.per == "layer")]
         values = {name: getattr(self, name) for name in names}
         return {k: plain(v) for k, v in values.items() if v is not None}
 

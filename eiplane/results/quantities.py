@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .measures import Joint, Pairwise
 
-__all__ = ["MEASURES", "QUANTITIES", "Quantities", "Quantity", "bounds_of", "error_of", "quantity"]
+__all__ = ["MEASURES", "TABLE", "Quantities", "Quantity", "bounds_of", "error_of", "row_of"]
 
 Array = NDArray[np.float64]
 Bounds = tuple[float, float]
@@ -52,6 +52,8 @@ class Quantity(Generic[T]):
         What the report calls it; its name when left out.
     symbol : str, optional
         What pictures call it, without the unit; as ``words`` when left out.
+    quiet : bool
+        Whether pictures and pages leave it out where it is zero throughout.
     listed : bool
         Whether dictionaries and what is made of them (JSON, data frames, CSV, records) have it.
 
@@ -75,6 +77,7 @@ class Quantity(Generic[T]):
         tracked: bool = False,
         words: str | None = None,
         symbol: str | None = None,
+        quiet: bool = False,
         listed: bool = True,
     ) -> None:
         self.where = tuple(tuple(place.split(".")) for place in where)
@@ -85,6 +88,7 @@ class Quantity(Generic[T]):
         self.needs = needs
         self.heading = heading
         self.tracked = tracked
+        self.quiet = quiet
         self.listed = listed
         self._words = words
         self._symbol = symbol
@@ -144,9 +148,9 @@ def _phi_bounds(result: Quantities) -> Bounds | None:
 
 
 def _phi_stderr(result: Quantities) -> float | None:
-    if result.joint is None or result.pairwise_ei is None:
+    if result.ei_stderr is None or result.ei_parts_stderr is None:
         return None
-    return math.hypot(result.joint.ei_stderr, result.pairwise_ei.total_stderr)
+    return math.hypot(result.ei_stderr, result.ei_parts_stderr)
 
 
 def _degeneracy_edges(result: Quantities) -> Array | None:
@@ -286,7 +290,7 @@ class Quantities:
         "pairwise_ei.outlier_fraction", "joint.outlier_fraction",
         "pairwise_sensitivity.outlier_fraction",
         doc="Share of the outputs' values outside the output range, every input perturbed.",
-        unit="", tracked=True, words="share out of range",
+        unit="", tracked=True, words="share out of range", quiet=True,
     )  # fmt: skip
     sensitivity_edges = Quantity[Array](
         "pairwise_sensitivity.edges",
@@ -336,17 +340,17 @@ class Quantities:
 
 
 #: Every quantity, in the table's order.
-QUANTITIES: tuple[Quantity[Any], ...] = tuple(
+TABLE: tuple[Quantity[Any], ...] = tuple(
     row for row in vars(Quantities).values() if isinstance(row, Quantity)
 )
 
-_BY_NAME = {row.name: row for row in QUANTITIES}
+_BY_NAME = {row.name: row for row in TABLE}
 
 #: What can be asked for, and which engines that takes.
-MEASURES: dict[str, tuple[str, ...]] = {row.name: row.needs for row in QUANTITIES if row.needs}
+MEASURES: dict[str, tuple[str, ...]] = {row.name: row.needs for row in TABLE if row.needs}
 
 
-def quantity(name: str) -> Quantity[Any]:
+def row_of(name: str) -> Quantity[Any]:
     """Return a quantity by its name; KeyError if there is none."""
     return _BY_NAME[name]
 

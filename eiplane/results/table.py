@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from .quantities import QUANTITIES, Quantities, Quantity, bounds_of, error_of
+from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
 
 __all__ = ["cells", "html_table", "text_table"]
 
@@ -28,7 +28,7 @@ def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
     rows : list of list of str
         A cell for every quantity with a heading of which any layer knows something.
     """
-    columns = [q for q in QUANTITIES if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
+    columns = [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
     rows = []
     for layer in layers:
         name = layer.name + (" (saturated)" if layer.saturated else "")
