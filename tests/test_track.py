@@ -138,7 +138,7 @@ def test_a_cut_line_is_mended_wherever_it_was_cut(tmp_path):
 KILLED = """
 import os, signal, sys, time, random
 import numpy as np
-from eiplane.track import Tracker
+from eiplane.training import Tracker
 
 path, seed = sys.argv[1], int(sys.argv[2])
 chance = random.Random(seed)
