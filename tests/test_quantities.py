@@ -58,6 +58,7 @@ def test_a_type_checker_sees_every_row(tmp_path, monkeypatch):
         "    assert_type(r.ei_edges, NDArray[float64] | None)\n"
         "    assert_type(r.converged, bool | None)\n"
         "    r.no_such_quantity\n"
+        "    r.ei = 1.0\n"
     )
     root = Path(eiplane.__file__).parents[1]
     if root.name != "site-packages":  # mypy finds an installed package by itself
@@ -65,8 +66,9 @@ def test_a_type_checker_sees_every_row(tmp_path, monkeypatch):
     command = ["--strict", "--follow-imports=silent", "--config-file=", f"--cache-dir={tmp_path}"]
     said = api.run([*command, str(source)])[0].splitlines()
     errors = [line for line in said if "error:" in line]
-    assert len(errors) == 1, said
+    assert len(errors) == 2, said
     assert 'has no attribute "no_such_quantity"' in errors[0]
+    assert "Incompatible types in assignment" in errors[1]
 
 
 def test_help_and_completion_show_every_row():

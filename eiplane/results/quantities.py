@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
+from typing import Any, Generic, Literal, Never, NoReturn, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,7 @@ class Quantity(Generic[T]):
                 return value
         return None
 
-    def __set__(self, result: Quantities, value: object) -> NoReturn:
+    def __set__(self, result: Quantities, value: Never) -> NoReturn:
         # With it help() and documentation list the quantity as they list a property.
         raise AttributeError(f"{self.name} cannot be set: it follows from what was measured")
 
