@@ -16,7 +16,7 @@ from ..run import (
     Purpose,
     Runner,
     Sampling,
-    check_settings,
+    Settings,
     checked_samples,
     checked_threads,
     entropy_of,
@@ -117,8 +117,8 @@ def convergence(
     >>> c.samples.tolist(), bool(c.values["plugin"][1] < 6)
     ([100, 10000], True)
     """
-    settings = check_settings(
-        "ei", bins, in_range, out_range, outliers, 0.0, "sample", None, None, "conditional"
+    settings = Settings(
+        "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers, method="sample"
     )
     wanted = list(quantities)
     chosen = [q for q in QUANTITIES if q in wanted]

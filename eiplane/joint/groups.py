@@ -18,7 +18,7 @@ from ..run import (
     Purpose,
     Runner,
     Sampling,
-    check_settings,
+    Settings,
     checked_threads,
     entropy_of,
     progress_bar,
@@ -101,9 +101,10 @@ def ei_between(
     >>> eiplane.ei_between(swap, [0], [1], out_range=(0, 1)).ei
     3.0
     """
-    settings = check_settings(
-        "ei", bins, in_range, out_range, outliers, 0.0, "auto", samples, tol, estimator
-    )
+    settings = Settings(
+        "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
+        samples=samples, tol=tol, estimator=estimator,
+    )  # fmt: skip
     workers = checked_threads(threads, executor)
     channel = channel_of(layer, activation, settings)
     pairs, many = _pairs(inputs, outputs, channel)
