@@ -32,12 +32,7 @@ what each gains (Cholesky's factorisation with pivots).
 *Components.* If the inputs and outputs fall into parts between which no weight is other than zero,
 then ``I(X; Y)`` is the sum over the parts (they are independent), and each is bounded by itself.
 
-*Through several layers.* ``I(X; Y)`` of a span is at most that from the span's input to each layer
-before its last one's output; see :func:`eiplane.joint.spans.span_bound`.
-
-With ``outliers="drop"`` inputs are no longer independent given that the sample is kept, and
-pairwise results are conditioned on other events than the joint one; what is left is
-``0 <= I(X; Y) <= min(n log2 in_bins, n_out log2 out_bins)``.
+What is dropped, pooled, or passes several layers: :mod:`eiplane.joint.indirect`.
 """
 
 from __future__ import annotations
@@ -49,10 +44,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
+from .given import row_entropies
 
 __all__ = [
+    "SLACK",
+    "WIDEN",
     "Interval",
-    "SingleOutputs",
+    "KnownOutputs",
     "WholeBounds",
     "closed_form",
     "lower_bound",
@@ -64,6 +62,9 @@ __all__ = [
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
+#: Standard errors by which bounds are widened where they rest on samples; and bits, where they rest
+#: on the exact engine.
+WIDEN, SLACK = 4.0, 1e-8
 #: Of a row's own square, the least that may be left beside the rows chosen before, for it to count
 #: as independent of them: what rounding does to its logarithm is then below 1e-6 bits.
 _INDEPENDENT = 1e-8
@@ -136,22 +137,27 @@ def repeated(channel: Channel) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, eq=False)
-class SingleOutputs:
+class KnownOutputs:
     """What is known of the single outputs of a channel without stages or drops, in bits.
 
     Parameters
     ----------
-    entropies : ndarray of float64, shape (n_out,)
-        ``H(Y_B)``.
+    marginals : ndarray of float64, shape (n_out, out_bins)
+        Their distributions.
     rest : ndarray of float64, shape (n_out,)
         ``H(Y_B | X)``, X the bins of the given inputs.
     error : float
-        Greatest, of either.
+        Greatest, of ``entropies`` or ``rest``.
     """
 
-    entropies: Array
+    marginals: Array
     rest: Array
     error: float
+
+    @property
+    def entropies(self) -> Array:
+        """``H(Y_B)``."""
+        return row_entropies(self.marginals)
 
     @property
     def information(self) -> Array:
@@ -189,7 +195,7 @@ class WholeBounds:
 def closed_form(
     channel: Channel,
     given: NDArray[np.bool_],
-    singles: SingleOutputs,
+    singles: KnownOutputs,
     edges: Array | None = None,
 ) -> WholeBounds:
     """Return the bounds of the module that need no samples.
@@ -200,7 +206,7 @@ def closed_form(
         Without stages, groups or drops.
     given : ndarray of bool, shape (n_in,)
         The inputs that X holds; the others are noise.
-    singles : SingleOutputs
+    singles : KnownOutputs
     edges : ndarray of float64, shape (n_out, n_in), optional
         Lower bounds of ``I(X_A; Y_B)``.
 

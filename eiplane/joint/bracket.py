@@ -26,11 +26,11 @@ from ..network import Channel
 from ..pairwise import exact
 from ..run import Runner
 from .backward import backward_cost, log_backward
-from .bounds import Interval, SingleOutputs, WholeBounds, closed_form, repeated
+from .bounds import SLACK, WIDEN, Interval, KnownOutputs, WholeBounds, closed_form, repeated
 from .forward import Polytopes, forward_cost, log_forward
 from .given import given_entropies
 
-__all__ = ["bracket", "single_outputs"]
+__all__ = ["bracket", "known_outputs"]
 
 Array = NDArray[np.float64]
 
@@ -42,14 +42,12 @@ _FEWEST, _MOST = 32, 128
 _STACK = 1 << 21
 #: Number of the stream of random numbers.
 _PURPOSE = 48
-#: Standard errors, and bits that the quadrature of a thousand sites may be off by.
-_WIDEN, _SLACK = 4.0, 1e-5
+#: Bits that the quadrature of a thousand sites may be off by.
+_QUADRATURE = 1e-5
 
 
-def single_outputs(
-    channel: Channel, given: NDArray[np.bool_], runner: Runner
-) -> tuple[SingleOutputs, Array]:
-    """Return what is known of the single outputs, and their distributions.
+def known_outputs(channel: Channel, given: NDArray[np.bool_], runner: Runner) -> KnownOutputs:
+    """Return what is known of the single outputs.
 
     Parameters
     ----------
@@ -58,15 +56,15 @@ def single_outputs(
     given : ndarray of bool, shape (n_in,)
     runner : Runner
     """
-    known = exact.output_marginals(channel, runner)
-    entropies = -(known * np.log2(np.where(known > 0.0, known, 1.0))).sum(axis=1)
+    marginals = exact.output_marginals(channel, runner)
     rest = given_entropies(channel, given, runner)
-    return SingleOutputs(entropies, rest.values, float(rest.errors.max()) + 1e-8), known
+    return KnownOutputs(marginals, rest.values, float(rest.errors.max()) + SLACK)
 
 
 def bracket(
     channel: Channel,
     given: NDArray[np.bool_],
+    known: KnownOutputs,
     runner: Runner,
     key: int,
     edges: Array | None = None,
@@ -80,6 +78,7 @@ def bracket(
         Without stages, groups or drops.
     given : ndarray of bool, shape (n_in,)
         The inputs that X holds; the others are noise.
+    known : KnownOutputs
     runner : Runner
     key : int
         Of the random numbers.
@@ -93,14 +92,13 @@ def bracket(
     -------
     WholeBounds
     """
-    singles, known = single_outputs(channel, given, runner)
-    bounds = closed_form(channel, given, singles, edges)
+    bounds = closed_form(channel, given, known, edges)
     rows = np.flatnonzero(~repeated(channel) & (channel.weight != 0.0).any(axis=1))
     number = _number(len(rows), channel.n_in) if samples is None else samples
     if number < _FEWEST or not len(rows) or bounds.information[1] == 0.0:
         return bounds
     drawn = _simulate(channel, rows, given, runner, key, number)
-    excess = _controls(drawn.labels, known[rows])
+    excess = _controls(drawn.labels, known.marginals[rows])
     return bounds.within(_averaged(drawn, excess))
 
 
@@ -234,6 +232,6 @@ def _mean(values: Array, excess: Array) -> Interval:
     rest = values - factor * excess
     spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / (n - 2) / n)
     # Student's quantile for the normal's (Fisher and Cornish 1960).
-    z, v = _WIDEN, n - 2.0
+    z, v = WIDEN, n - 2.0
     quantile = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v * v)
-    return float(rest.mean()), quantile * spread + _SLACK
+    return float(rest.mean()), quantile * spread + _QUADRATURE

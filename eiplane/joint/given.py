@@ -35,7 +35,13 @@ from ..network import Channel
 from ..run import Runner
 from .sums import Sums, reach, uniform_distribution
 
-__all__ = ["GivenEntropies", "conditional_entropies", "given_entropies", "tractable"]
+__all__ = [
+    "GivenEntropies",
+    "conditional_entropies",
+    "given_entropies",
+    "row_entropies",
+    "tractable",
+]
 
 Array = NDArray[np.float64]
 
@@ -174,6 +180,11 @@ class _Cells:
 
 def _eta(p: Array) -> Array:
     return np.asarray(-p * np.log2(np.where(p > 0.0, p, 1.0)))
+
+
+def row_entropies(p: Array) -> Array:
+    """Return the entropies, in bits, of the rows."""
+    return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
 
 
 def _mean(total: float, kept: float, drops: bool, error: float) -> tuple[float, float]:
