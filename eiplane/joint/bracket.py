@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 #: Multiplications to spend, and beyond which no samples are taken at all.
 _WORK, _MOST_WORK = 1 << 32, 1 << 37
 #: Samples: the fewest and the most.
-_FEWEST, _MOST = 32, 128
+_FEWEST, _MOST = 32, 64
 #: Numbers of a stack of matrices that is worked on at once.
 _STACK = 1 << 21
 #: Number of the stream of random numbers.

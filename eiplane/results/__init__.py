@@ -5,7 +5,7 @@ Their table and their files are here as well. A new quantity is a row in :mod:`.
 
 from .decomposition import Decomposition, load
 from .layer import LayerResult
-from .measures import Joint, Pairwise, Skipped
+from .measures import Joint, Pairwise, Skipped, VectorBounds
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Pairwise",
     "Quantity",
     "Skipped",
+    "VectorBounds",
     "bounds_of",
     "load",
     "row_of",
