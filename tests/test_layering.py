@@ -138,11 +138,11 @@ def test_no_module_reaches_into_another_s_private_names():
 
 def sources():
     """Every file that the limits hold for, and what it is called there."""
-    for pattern in ("*.py", "*.pyx", "*.pxd", "*.pyi"):
+    for pattern in ("*.py", "*.pyx", "*.pxi", "*.pxd", "*.pyi"):
         for path in sorted(PACKAGE.rglob(pattern)):
             yield "eiplane/" + path.relative_to(PACKAGE).as_posix(), path
     for path in sorted([*C_SOURCES.rglob("*.c"), *C_SOURCES.rglob("*.h")]):
-        yield "csrc/" + path.name, path  # no two have one name
+        yield path.relative_to(C_SOURCES.parent).as_posix(), path
 
 
 def python_functions(text):
