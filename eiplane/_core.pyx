@@ -71,10 +71,13 @@ cdef class CoreChannel:
     def __init__(self, channel):
         cdef const double[:, ::1] weight = channel.weight
         cdef const double[::1] bias = channel.bias
-        cdef const double[::1] thresholds = channel.thresholds
-        cdef const int32_t[::1] labels = channel.labels
-        cdef const double[::1] limits = channel.limits
-        cdef const uint16_t[::1] outside = channel.outside
+        if len(channel.rules) != 1:
+            raise NotImplementedError("outputs with functions of their own")
+        rule = channel.rules[0]
+        cdef const double[::1] thresholds = rule.thresholds
+        cdef const int32_t[::1] labels = rule.labels
+        cdef const double[::1] limits = rule.limits
+        cdef const uint16_t[::1] outside = rule.outside
         cdef const double[:, ::1] w
         cdef const double[::1] b
         cdef size_t i

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import Channel
+from .network import Channel, Rule
 
 __all__ = [
     "cell_octaves",
@@ -119,7 +119,7 @@ def _finish(channel: Channel, value: Array, first_stage: int = 0) -> Array:
         else:
             assert stage.weight is not None and stage.bias is not None
             assert stage.activation is not None
-            value = stage.activation(_affine(stage.weight, stage.bias, value))
+            value = stage.activation(_affine(stage.weight, stage.bias, value), axis=0)
     return _affine(channel.weight, channel.bias, value)
 
 
@@ -138,9 +138,14 @@ def evaluate(channel: Channel, x: Array) -> Array:
     return _finish(channel, x)
 
 
-def output_bins(channel: Channel, z: Array) -> NDArray[np.int32]:
-    """Return the output bins of pre-activations; -1 where dropped."""
-    return channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+def output_bins(channel: Channel, z: Array, output: int | None = None) -> NDArray[np.int32]:
+    """Return the output bins of pre-activations, of all outputs or of one; -1 where dropped."""
+    outputs = range(channel.n_out) if output is None else [output]
+    bins = np.empty((len(outputs), z.shape[-1]), np.int32)
+    for row, values, b in zip(bins, np.atleast_2d(z), outputs, strict=True):
+        rule = channel.rule_of(b)
+        row[:] = rule.labels[np.searchsorted(rule.thresholds, values, side="right")]
+    return bins if output is None else bins[0]
 
 
 def joint_table(
@@ -166,7 +171,7 @@ def pair_table(
     z = evaluate(channel, inputs(channel, r))
     return joint_table(
         input_bins(channel, r[input]),
-        output_bins(channel, z[output]),
+        output_bins(channel, z[output], output),
         channel.in_bins,
         channel.out_bins,
     )
@@ -195,9 +200,12 @@ def single_table(
         z = base[:, None] + weight[:, input, None] * x
         if stage is not None:
             assert stage.activation is not None
-            z = _finish(channel, stage.activation(z), 1)
+            z = _finish(channel, stage.activation(z, axis=0), 1)
     return joint_table(
-        input_bins(channel, r), output_bins(channel, z[output]), channel.in_bins, channel.out_bins
+        input_bins(channel, r),
+        output_bins(channel, z[output], output),
+        channel.in_bins,
+        channel.out_bins,
     )
 
 
@@ -275,11 +283,11 @@ def _uniform_series(widths: Sequence[Fraction], points: Sequence[Fraction]) -> l
     raise ValueError("this series converges too slowly for a reference")
 
 
-def _labelled(channel: Channel, distribution: Sequence[Fraction] | Sequence[float]) -> Array:
+def _labelled(rule: Rule, bins: int, distribution: Sequence[Fraction] | Sequence[float]) -> Array:
     """Return the probabilities of the output bins from the distribution at the thresholds."""
-    table: list[Fraction | float] = [Fraction(0)] * channel.out_bins
+    table: list[Fraction | float] = [Fraction(0)] * bins
     before: Fraction | float = Fraction(0)
-    for label, now in zip(channel.labels, [*distribution, Fraction(1)], strict=True):
+    for label, now in zip(rule.labels, [*distribution, Fraction(1)], strict=True):
         if label >= 0:
             table[label] += max(now - before, Fraction(0))  # a series may undershoot
         before = now
@@ -303,14 +311,16 @@ def exact_table(channel: Channel, output: int, input: int) -> Array:
     widths = [abs(v) * (hi - lo) for v in w]
     own = widths.pop(input)
     widths.append(own / channel.in_bins)
-    thresholds = [Fraction(float(t)) - mean for t in channel.thresholds]
+    rule = channel.rule_of(output)
+    thresholds = [Fraction(float(t)) - mean for t in rule.thresholds]
     sign = -1 if w[input] < 0 else 1
     points = []
     for i in range(channel.in_bins):
         centre = sign * own * (Fraction(2 * i + 1, 2 * channel.in_bins) - Fraction(1, 2))
         points += [t - centre for t in thresholds]
     values, m = _uniform_distribution(widths, points), len(thresholds)
-    return np.stack([_labelled(channel, values[i * m : i * m + m]) for i in range(channel.in_bins)])
+    rows = [values[i * m : i * m + m] for i in range(channel.in_bins)]
+    return np.stack([_labelled(rule, channel.out_bins, row) for row in rows])
 
 
 def exact_single_table(channel: Channel, output: int, input: int) -> Array:
@@ -324,19 +334,19 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
     lo, hi = Fraction(channel.in_lo), Fraction(channel.in_hi)
     held = Fraction(float(channel.bias[output]))
     held += Fraction(channel.baseline) * (sum(w) - w[input])
-    rows = []
+    rows, rule = [], channel.rule_of(output)
     for i in range(channel.in_bins):
         width = (hi - lo) / channel.in_bins
         ends = sorted(held + w[input] * (lo + width * k) for k in (i, i + 1))
         below = []
-        for t in channel.thresholds:
+        for t in rule.thresholds:
             share = Fraction(float(t)) - ends[0]
             if ends[1] > ends[0]:
                 inside = share / (ends[1] - ends[0])
                 below.append(min(max(inside, Fraction(0)), Fraction(1)))
             else:
                 below.append(Fraction(int(share > 0)))
-        rows.append(_labelled(channel, below))
+        rows.append(_labelled(rule, channel.out_bins, below))
     return np.stack(rows)
 
 

@@ -58,12 +58,8 @@ class Piece:
 
 def restrict(channel: Channel, rows: Index, columns: Index) -> Channel:
     """Return the channel of some outputs and some inputs (of the weight's columns)."""
-    return replace(
-        channel,
-        weight=np.ascontiguousarray(channel.weight[np.ix_(rows, columns)]),
-        bias=np.ascontiguousarray(channel.bias[rows]),
-        groups=1,
-    )
+    weight = np.ascontiguousarray(channel.weight[np.ix_(rows, columns)])
+    return replace(channel.outputs(rows), weight=weight, groups=1)
 
 
 def by_group(channel: Channel) -> list[Piece]:
@@ -136,8 +132,7 @@ def silent(piece: Piece) -> bool:
     if channel.stages or not channel.drops:
         return False
     alone = ~(channel.weight != 0.0).any(axis=1)
-    at = np.searchsorted(channel.thresholds, channel.bias[alone], side="right")
-    return bool((channel.labels[at] < 0).any())
+    return bool((channel.bins_of(channel.bias[:, None])[alone] < 0).any())
 
 
 @dataclass(frozen=True)
@@ -172,20 +167,20 @@ def exact_single(channel: Channel, outs: Index) -> ExactPiece | None:
     """
     lo, hi = channel.in_lo, channel.in_hi
     weight = channel.weight[:, 0]
-    if channel.n_out * channel.n_out * len(channel.thresholds) > _CELLS:
+    most = max(len(rule.thresholds) for rule in channel.rules)
+    if channel.n_out * channel.n_out * most > _CELLS:
         return None
-    cuts = _crossings(channel.thresholds, channel.bias, weight)
-    limits = _crossings(channel.limits, channel.bias, weight)
+    cuts, limits = _crossings(channel)
     edges = lo + (hi - lo) * np.arange(channel.in_bins + 1) / channel.in_bins
-    inner = np.concatenate([cuts, limits, edges[1:-1]])
+    inner = np.concatenate([*cuts, *limits, edges[1:-1]])
     ends = np.unique(np.concatenate([[lo, hi], inner[(inner > lo) & (inner < hi)]]))
     length = np.diff(ends) / (hi - lo)
     middle = 0.5 * (ends[1:] + ends[:-1])
     if len(middle) * channel.n_out > _CELLS:
         return None
     z = channel.bias[:, None] + weight[:, None] * middle
-    labels = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
-    off = channel.outside[np.searchsorted(channel.limits, z, side="right")].any(axis=0)
+    labels = channel.bins_of(z)
+    off = channel.outside_of(z).any(axis=0)
     bins = np.minimum(
         ((middle - lo) / (hi - lo) * channel.in_bins).astype(int), channel.in_bins - 1
     )
@@ -227,9 +222,7 @@ def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
     ExactPiece
         To about 1e-6 bits; ``influence_in`` of the given inputs alone.
     """
-    flags = replace(
-        channel, out_bins=2, thresholds=channel.limits, labels=channel.outside.astype(np.int32)
-    )
+    flags = replace(channel, out_bins=2, rules=tuple(r.of_limits() for r in channel.rules))
     p = output_marginals(channel)[0]
     entropy = float(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum())
 
@@ -248,10 +241,18 @@ def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
     )
 
 
-def _crossings(levels: Array, bias: Array, weight: Array) -> Array:
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        at = ((levels[None, :] - bias[:, None]) / weight[:, None]).ravel()
-    return np.asarray(at[np.isfinite(at)])
+def _crossings(channel: Channel) -> tuple[list[Array], list[Array]]:
+    """Return the inputs at which the outputs pass their thresholds, and their limits."""
+    cuts: list[Array] = []
+    limits: list[Array] = []
+    for i, rule in enumerate(channel.rules):
+        mine = slice(None) if channel.rule is None else channel.rule == i
+        bias, weight = channel.bias[mine, None], channel.weight[mine]
+        for levels, found in ((rule.thresholds, cuts), (rule.limits, limits)):
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                at = ((levels - bias) / weight).ravel()
+            found.append(at[np.isfinite(at)])
+    return cuts, limits
 
 
 def _entropy(values: NDArray[np.int64], p: Array) -> float:

@@ -1,12 +1,15 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
 Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.activation`.
+:mod:`.closed`, or in :mod:`.known` if its pieces are to be found numerically.
 """
 
-from .activation import Activation, get_activation, known_activations
-from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
+from .activation import Activation
+from .channel import MAX_BINS, Binning, Channel, Rule, automatic_range, discretize
+from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .rows import per_row
+from .stage import Stage
 
 __all__ = [
     "MAX_BINS",
@@ -17,10 +20,12 @@ __all__ = [
     "LazyLayer",
     "Network",
     "Pool",
+    "Rule",
     "Stage",
     "automatic_range",
     "discretize",
     "get_activation",
     "known_activations",
+    "per_row",
     "real_array",
 ]
