@@ -343,6 +343,8 @@ def _steps(
 ) -> tuple[Array, Array, Activation, tuple[Stage, ...]]:
     """Return a layer's last affine map and activation, and the stages of a pooling before it."""
     pool = layer.pool
+    for stage in before:
+        _check_stage(stage)
     if pool is None:
         return layer.matrix(), layer.offsets(), layer.activation, before
     wide, n_out = layer.unpooled(), layer.n_out
@@ -355,6 +357,7 @@ def _steps(
             # The maximum of a rising function is its value at the maximum: into the thresholds.
             first, last = last, layer.activation
     stage = Stage(n_in, n_wide, matrix, offsets, first)
+    _check_stage(stage)
     if pool.kind == "max":
         stages = (*before, stage, Stage(n_wide, n_out, width=width))
         weight = np.eye(n_out)
@@ -362,3 +365,11 @@ def _steps(
         stages = (*before, stage)
         weight = np.repeat(np.eye(n_out), width, axis=1) / width
     return weight, np.zeros(n_out), last, stages
+
+
+def _check_stage(stage: Stage) -> None:
+    if stage.activation is not None and not stage.activation.in_core:
+        raise ValueError(
+            f"{stage.activation.title} stands before another map or a pooling, where the core "
+            "evaluates it itself, and this one it does not know; measure the layers one by one"
+        )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from .monotone import Function, Piece, bisected
+from .monotone import Function, Piece, Samples
 
 __all__ = ["MAX_TURNS", "evaluated", "find_pieces"]
 
@@ -110,8 +110,8 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     -----
     A feature is seen if it changes one of the samples. They lie at most about
     ``(high - low) / 1300`` apart; within +-8 at most about 0.025; and at most 2.2 % of ``|z|``,
-    down to 1e-13 of the interval's greater end. The single value of a function at a point, between jumps
-    on both sides, is seen at 0 alone.
+    down to 1e-13 of the interval's greater end. The single value of a function at a point, between
+    jumps on both sides, is seen at 0 alone.
     """
     if not low < high:
         value = float(evaluated(function, np.array([low]), title)[0])
@@ -248,14 +248,11 @@ def _located(
         a = points[rows, np.maximum(best - 1, 0)]
         b = points[rows, np.minimum(best + 1, _WAYS - 1)]
         places = points[rows, best]
-    for i in np.flatnonzero(~fixed):
-        others = np.delete(places, i)
-        room = min(
-            places[i] - z[0],
-            z[-1] - places[i],
-            float(np.abs(others - places[i]).min()) if len(others) else math.inf,
-        )
-        places[i] = _polished(function, float(places[i]), room, float(high[i] - low[i]))
+    free = np.flatnonzero(~fixed)
+    if len(free):
+        fence = np.concatenate([z[:1], places, z[-1:]])
+        room = np.minimum(places - fence[:-2], fence[2:] - places)[free]
+        places[free] = _polished(function, places[free], room, (high - low)[free])
     # Most functions that turn about 0 turn there exactly.
     zero = (z[turns] == 0.0) & (sign * f[turns] >= sign * _quiet(function, places))
     return np.where(zero, 0.0, places)
@@ -270,27 +267,36 @@ _NODES = chebyshev.chebpts1(_DEGREE + 1)
 _FIT = np.linalg.inv(chebyshev.chebvander(_NODES, _DEGREE))
 
 
-def _polished(function: Function, place: float, room: float, cell: float) -> float:
-    """Return the extremum where the function is smooth about it: a root of its derivative.
+def _polished(function: Function, places: Array, room: Array, cells: Array) -> Array:
+    """Return extrema again where the function is smooth about them: roots of its derivative.
 
-    The values themselves are flat there and tell its place to the root of their accuracy only.
+    The values themselves are flat there and tell the place to the root of their accuracy only.
     """
-    width = min(0.9 * room, max(1.0, 0.25 * abs(place)))
-    while width > 1e-3 * max(abs(place), cell):
-        series = _FIT @ _quiet(function, place + width * _NODES)
-        size = float(np.abs(series).max())
-        if np.isfinite(size) and float(np.abs(series[-6:]).max()) <= 1e-14 * size:
-            slope = chebyshev.chebder(series)
-            bend = chebyshev.chebder(slope)
-            x = 0.0
-            for _ in range(4):
-                curvature = float(chebyshev.chebval(x, bend))
-                if curvature == 0.0:
-                    return place
-                x -= float(chebyshev.chebval(x, slope)) / curvature
-            return place + width * x if abs(x) * width <= 1e-5 * max(width, abs(place)) else place
-        width *= 0.5
-    return place
+    places = places.copy()
+    size = np.abs(places)
+    width = np.minimum(0.9 * room, np.maximum(1.0, 0.25 * size))
+    least = 1e-6 * np.maximum(size, cells)
+    todo = np.flatnonzero(width > least)
+    while len(todo):
+        w = width[todo]
+        series = _FIT @ _quiet(function, places[todo] + w * _NODES[:, None])
+        with np.errstate(all="ignore"):
+            good = np.abs(series[-6:]).max(axis=0) <= 1e-14 * np.abs(series).max(axis=0)
+        slope = chebyshev.chebder(series[:, good])
+        bend = chebyshev.chebder(slope)
+        x = np.zeros(int(good.sum()))
+        for _ in range(4):
+            with np.errstate(all="ignore"):
+                x -= chebyshev.chebval(x, slope, tensor=False) / chebyshev.chebval(
+                    x, bend, tensor=False
+                )
+        done = todo[good]
+        near = np.abs(x) * width[done] <= 1e-5 * np.maximum(width[done], size[done])
+        places[done] += np.where(near, x * width[done], 0.0)
+        width[todo] *= 0.5
+        todo = todo[~good]
+        todo = todo[width[todo] > least[todo]]
+    return places
 
 
 def _assembled(
@@ -320,17 +326,17 @@ def _assembled(
         inside = slice(np.searchsorted(z, start, "right"), np.searchsorted(z, stop, "left"))
         nodes = np.concatenate([[start], z[inside], [stop]])
         values = np.concatenate([[at_start], f[inside], [at_stop]])
-        inverse, beyond = bisected(function, nodes, values, at_start <= at_stop)
         if (values == values[0]).all():
             pieces.append(Piece(start, after, at_start, at_start))
         else:
-            pieces.append(Piece(start, after, at_start, at_stop, inverse, beyond))
+            samples = Samples(function, nodes, values)
+            pieces.append(Piece(start, after, at_start, at_stop, samples=samples))
     return _for_ever(pieces)
 
 
 def _for_ever(pieces: list[Piece]) -> tuple[Piece, ...]:
     ends = [-math.inf, *(piece.start for piece in pieces[1:]), math.inf]
     return tuple(
-        Piece(start, stop, p.at_start, p.at_stop, p.inverse, p.beyond)
+        Piece(start, stop, p.at_start, p.at_stop, samples=p.samples)
         for p, start, stop in zip(pieces, ends, ends[1:], strict=False)
     )
