@@ -118,8 +118,7 @@ def _finish(channel: Channel, value: Array, first_stage: int = 0) -> Array:
             value = value.reshape(stage.n_out, stage.width, -1).max(axis=1)
         else:
             assert stage.weight is not None and stage.bias is not None
-            assert stage.activation is not None
-            value = stage.activation(_affine(stage.weight, stage.bias, value), axis=0)
+            value = stage.values(_affine(stage.weight, stage.bias, value))
     return _affine(channel.weight, channel.bias, value)
 
 
@@ -199,8 +198,7 @@ def single_table(
             base -= weight[:, input] * channel.baseline
         z = base[:, None] + weight[:, input, None] * x
         if stage is not None:
-            assert stage.activation is not None
-            z = _finish(channel, stage.activation(z, axis=0), 1)
+            z = _finish(channel, stage.values(z), 1)
     return joint_table(
         input_bins(channel, r),
         output_bins(channel, z[output], output),

@@ -16,6 +16,7 @@ from eiplane.network import Binning, automatic_range, discretize
 from eiplane.network.closed import CLOSED
 from eiplane.network.numeric import find_pieces
 from eiplane.network.preimage import preimage
+from eiplane.network.table import tabulated
 
 PARAMETERS = [
     "leaky_relu(0.2)", "leaky_relu(-0.5)", "leaky_relu(0)", "hardtanh(0, 6)", "elu(0.3)",
@@ -296,3 +297,29 @@ def test_names():
         with pytest.raises(ValueError, match=r"parameter|bound"):
             get_activation(bad)
     assert eiplane.get_activation("sin").natural_range == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        np.sin,
+        np.rint,
+        np.sign,
+        np.abs,
+        lambda z: np.clip(np.rint(z / 0.0237) + 3, 0, 255) * 0.0237,
+        lambda z: np.where(np.abs(z) > 0.1, z, 0.0),
+        lambda z: np.maximum(z, 0) ** 2,
+        lambda z: 1 / (1 + np.exp(-1e3 * (z - 0.3))),
+        lambda z: 17 * z - np.floor(17 * z),
+        get_activation("gelu").function,
+    ],
+)
+@pytest.mark.parametrize("ends", [(-20.0, 25.0), (0.0, 1.0), (-0.3, -0.1), (-3.0, 400.0)])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_tables(generator, function, ends):
+    table = tabulated(function, *ends, "it")
+    z = np.concatenate([generator.uniform(*ends, 50_000), generator.normal(size=10_000), ends, [0]])
+    z = z[(z >= ends[0]) & (z <= ends[1])]
+    wanted = function(z)
+    steep = np.abs(function(z * (1 + 1e-15)) - function(z * (1 - 1e-15)))
+    assert (np.abs(table(z) - wanted) <= 1e-12 * (1 + np.abs(wanted)) + 10 * steep).all()

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .monotone import Function, Piece
 from .numeric import evaluated, find_pieces
+from .table import Table, tabulated
 
 __all__ = ["Activation"]
 
@@ -264,6 +265,17 @@ class Activation:
                 self._found.clear()
             self._found[asked] = find_pieces(self.function, *asked, self.title)
         return self._found[asked]
+
+    def tabulated(self, low: float, high: float) -> Table:
+        """Return the function on an interval as the core can evaluate it: a piecewise polynomial.
+
+        Parameters
+        ----------
+        low, high : float
+            Finite, ``low <= high``.
+        """
+        low, high = self._within(np.array([low, high]))
+        return tabulated(self.function, float(low), float(high), self.title)
 
     def _within(self, z: Array) -> Array:
         """Return pre-activations that lie where the function is defined, but for rounding."""

@@ -15,7 +15,7 @@ from .activation import Activation
 from .known import get_activation
 from .layer import Layer
 from .preimage import preimage
-from .reach import reach
+from .reach import reach, with_tables
 from .stage import Stage
 
 __all__ = [
@@ -66,7 +66,7 @@ class Rule:
     Parameters
     ----------
     thresholds : ndarray of float64, shape (m,)
-        Strictly increasing; ``z`` lies in interval j when j thresholds are ``<= z``.
+        Strictly increasing where finite; ``z`` lies in interval j when j thresholds are ``<= z``.
     labels : ndarray of int32, shape (m + 1,)
         The output bin of every interval; -1 where the sample is dropped.
     limits : ndarray of float64, shape (k,)
@@ -93,6 +93,16 @@ class Rule:
         """Say which pre-activations lead out of the output's range."""
         return np.asarray(self.outside[np.searchsorted(self.limits, z, side="right")] != 0)
 
+    def filled(self, thresholds: int, limits: int) -> Rule:
+        """Return the same with as many thresholds and limits, the added ones infinite."""
+        more, beyond = thresholds - len(self.thresholds), limits - len(self.limits)
+        return Rule(
+            np.append(self.thresholds, np.full(more, np.inf)),
+            np.append(self.labels, np.full(more, self.labels[-1])),
+            np.append(self.limits, np.full(beyond, np.inf)),
+            np.append(self.outside, np.full(beyond, self.outside[-1])),
+        )
+
     def of_limits(self) -> Rule:
         """Return the rule that only tells inside, bin 0, from outside, bin 1."""
         return Rule(self.limits, self.outside.astype(np.int32))
@@ -113,7 +123,8 @@ class Channel:
         Every input is uniform on this range.
     in_bins, out_bins : int
     rules : tuple of Rule
-        The different ways in which outputs are binned; mostly one.
+        The different ways in which outputs are binned; mostly one. Several have equally many
+        thresholds, and limits: :meth:`Rule.filled`.
     rule : ndarray of int32, shape (n_out,), or None
         Which of them every output has. None: all have the first.
     baseline : float
@@ -281,8 +292,8 @@ def discretize(
     Raises
     ------
     ValueError
-        If the activation is not defined where the layer can reach, crosses the edges of the bins
-        too often, or stands before others and is none that the core evaluates.
+        If an activation is not defined where the layer can reach, turns too often there, or crosses
+        the edges of the bins too often.
     """
     name = layer.name or "layer"
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
@@ -290,6 +301,7 @@ def discretize(
     high = max(in_range[1], binning.baseline)
     try:
         weight, bias, activation, stages = _steps(layer, before, low, high)
+        stages = with_tables(stages, low, high)
         rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
     except (TypeError, ValueError) as error:
         raise type(error)(f"layer {name!r}: {error}") from None
@@ -335,7 +347,10 @@ def _rules(
                 "supported: use fewer bins or a narrower in_range"
             )
         rules.append(Rule(thresholds, labels, limits, (inside < 0).astype(np.uint16)))
-    return tuple(rules)
+    if len(rules) == 1:
+        return tuple(rules)
+    sizes = [max(len(getattr(rule, cuts)) for rule in rules) for cuts in ("thresholds", "limits")]
+    return tuple(rule.filled(*sizes) for rule in rules)
 
 
 def _steps(
@@ -343,8 +358,6 @@ def _steps(
 ) -> tuple[Array, Array, Activation, tuple[Stage, ...]]:
     """Return a layer's last affine map and activation, and the stages of a pooling before it."""
     pool = layer.pool
-    for stage in before:
-        _check_stage(stage)
     if pool is None:
         return layer.matrix(), layer.offsets(), layer.activation, before
     wide, n_out = layer.unpooled(), layer.n_out
@@ -357,7 +370,6 @@ def _steps(
             # The maximum of a rising function is its value at the maximum: into the thresholds.
             first, last = last, layer.activation
     stage = Stage(n_in, n_wide, matrix, offsets, first)
-    _check_stage(stage)
     if pool.kind == "max":
         stages = (*before, stage, Stage(n_wide, n_out, width=width))
         weight = np.eye(n_out)
@@ -365,11 +377,3 @@ def _steps(
         stages = (*before, stage)
         weight = np.repeat(np.eye(n_out), width, axis=1) / width
     return weight, np.zeros(n_out), last, stages
-
-
-def _check_stage(stage: Stage) -> None:
-    if stage.activation is not None and not stage.activation.in_core:
-        raise ValueError(
-            f"{stage.activation.title} stands before another map or a pooling, where the core "
-            "evaluates it itself, and this one it does not know; measure the layers one by one"
-        )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .monotone import Function, Piece, Samples
 
-__all__ = ["MAX_TURNS", "evaluated", "find_pieces"]
+__all__ = ["MAX_TURNS", "evaluated", "find_pieces", "grid", "jumps_in"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -128,7 +128,8 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     return _assembled(function, z, f, turns, places, jumps)
 
 
-def _grid(low: float, high: float) -> Array:
+def grid(low: float, high: float) -> Array:
+    """Return where a function is first evaluated: see :func:`find_pieces`."""
     top = max(abs(low), abs(high))
     powers = top * 2.0 ** -np.arange(0, _OCTAVES, 1.0 / _PER_OCTAVE)
     parts = [np.array([low, 0.0, high]), powers, -powers]
@@ -146,7 +147,7 @@ def _noise(z: Array, f: Array) -> Array:
 
 
 def _samples(function: Function, low: float, high: float, title: str) -> tuple[Array, Array]:
-    z = _grid(low, high)
+    z = grid(low, high)
     f = evaluated(function, z, title)
     found = [(z, f)]
     noise = _noise(z, f)
@@ -204,28 +205,48 @@ def _with_jumps(
     cells = np.unique(np.concatenate([turns - 1, turns]))
     if not len(cells) or len(cells) > 4 * MAX_TURNS:
         return z, f, np.zeros(len(z) - 1, bool)
-    a, b, fa, fb = z[cells], z[cells + 1], f[cells], f[cells + 1]
+    left_of, right_of, real = jumps_in(function, z[cells], z[cells + 1], title)
+    left_of, right_of = left_of[real], right_of[real]
+    more = np.concatenate([z, left_of, right_of])
+    z, first = np.unique(more, return_index=True)
+    sides = evaluated(function, np.concatenate([left_of, right_of]), title)
+    f = np.concatenate([f, sides])[first]
+    jumps = np.zeros(len(z) - 1, bool)
+    jumps[np.searchsorted(z, left_of)] = True
+    return z, f, jumps
+
+
+def jumps_in(
+    function: Function, a: Array, b: Array, title: str
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return where a function changes most in intervals, and whether it jumps there.
+
+    Parameters
+    ----------
+    function : callable
+    a, b : ndarray of float64, shape (n,)
+        Ends of intervals.
+    title : str
+
+    Returns
+    -------
+    before, after : ndarray of float64, shape (n,)
+        Neighbouring doubles (near 0, as good as) between which the change lies.
+    jumps : ndarray of bool, shape (n,)
+    """
+    fa, fb = evaluated(function, a, title), evaluated(function, b, title)
     whole = np.abs(fb - fa)
-    least = 2.0**-90 * float(np.abs(z).max())
+    least = 2.0**-90 * float(np.maximum(np.abs(a), np.abs(b)).max(initial=0.0))
+    noise = np.maximum(_noise(a, fa), _noise(b, fb)) if len(a) else whole
     while True:
         m = 0.5 * (a + b)
         going = (m > a) & (m < b) & (b - a > least)
         if not going.any():
-            break
+            return a, b, (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
         fm = evaluated(function, m, title)
         left = np.abs(fm - fa) >= np.abs(fb - fm)
         b, fb = np.where(going & left, m, b), np.where(going & left, fm, fb)
         a, fa = np.where(going & ~left, m, a), np.where(going & ~left, fm, fa)
-    noise = _noise(z, f)[cells]
-    real = (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
-    # An isolated value is two jumps: where a function is not what it is on either side.
-    left_of, right_of = a[real], b[real]
-    more = np.concatenate([z, left_of, right_of])
-    z, first = np.unique(more, return_index=True)
-    f = np.concatenate([f, fa[real], fb[real]])[first]
-    jumps = np.zeros(len(z) - 1, bool)
-    jumps[np.searchsorted(z, left_of)] = True
-    return z, f, jumps
 
 
 def _located(
