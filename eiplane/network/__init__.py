@@ -7,7 +7,9 @@ Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activ
 from .activation import Activation
 from .channel import MAX_BINS, Binning, Channel, Rule, automatic_range, discretize
 from .known import get_activation, known_activations
-from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .layer import Layer, LazyLayer, real_array
+from .network import Network
+from .pool import Pool
 from .rows import per_row
 from .stage import Stage
 
