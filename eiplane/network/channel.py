@@ -164,6 +164,18 @@ class Channel:
         """Whether any interval of any output is dropped."""
         return any(rule.drops for rule in self.rules)
 
+    def tables(self) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.uint16]]:
+        """Return thresholds, labels, limits and flags of all rules, one rule after the other."""
+        if len(self.rules) == 1:
+            only = self.rules[0]
+            return only.thresholds, only.labels, only.limits, only.outside
+        return (
+            np.concatenate([rule.thresholds for rule in self.rules]),
+            np.concatenate([rule.labels for rule in self.rules]),
+            np.concatenate([rule.limits for rule in self.rules]),
+            np.concatenate([rule.outside for rule in self.rules]),
+        )
+
     def rule_of(self, output: int) -> Rule:
         """Return how an output is binned."""
         return self.rules[0 if self.rule is None else int(self.rule[output])]

@@ -42,6 +42,12 @@ class Stage:
     width: int = 0
     tables: tuple[Table | None, ...] = ()
 
+    def functions(self) -> list[tuple[Activation, Table | None]]:
+        """Return the activation's different functions, with the table of each that needs one."""
+        assert self.activation is not None
+        distinct = self.activation.distinct
+        return list(zip(distinct, self.tables or (None,) * len(distinct), strict=True))
+
     def values(self, z: Array) -> Array:
         """Return the activation's values.
 
@@ -55,8 +61,7 @@ class Stage:
         """
         assert self.activation is not None
         rule, result = self.activation.rule, np.empty(z.shape)
-        tables = self.tables or (None,) * len(self.activation.distinct)
-        for i, (function, table) in enumerate(zip(self.activation.distinct, tables, strict=True)):
+        for i, (function, table) in enumerate(self.functions()):
             mine = slice(None) if rule is None else rule == i
             result[mine] = function(z[mine]) if table is None else table(z[mine])
         return result
