@@ -11,8 +11,9 @@ from typing import Any
 
 from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
-from .arrays import from_mapping, from_sequence, is_lone_pair, is_matrix
+from .arrays import from_sequence, is_lone_pair, is_matrix
 from .options import Extracted, ExtractOptions, matches, select
+from .state import from_mapping
 
 __all__ = ["ExtractOptions", "Extracted", "to_network"]
 
@@ -82,6 +83,11 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         from .tensors import from_path
 
         return from_path(Path(weights), options)
+    if options.key is not None and not isinstance(weights, Mapping):
+        raise ValueError(
+            "key= chooses among the state dicts of a mapping or a .pt file; leave it out for "
+            f"{type(weights).__name__}"
+        )
     activation = options.activation
     if isinstance(weights, Network):
         if activation is not None:
@@ -90,7 +96,7 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
     if isinstance(weights, Layer | LazyLayer):
         return from_sequence([weights], activation), ()
     if isinstance(weights, Mapping):
-        return from_mapping(weights, activation, "the mapping of weights")
+        return from_mapping(weights, activation, "the mapping of weights", options.key)
     if hasattr(weights, "__array__") or hasattr(weights, "detach"):
         return from_sequence([weights], activation), ()
     if isinstance(weights, list | tuple) and not is_matrix(weights):
