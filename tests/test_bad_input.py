@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -231,3 +232,36 @@ class TestCommandLine:
             "no",
         )
         assert sorted(p.name for p in tmp_path.iterdir()) == ["w.npz"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "options"),
+    [
+        (np.full((2, 2), 1e300), None, {}),
+        (np.array([[1.0, -1e200], [0.5, 0.5]]), None, {"activation": "relu"}),
+        (np.eye(2), np.array([0.0, 1e300]), {}),
+        (np.eye(2), None, {"in_range": (-1e217, 1e217)}),
+        (np.full((2, 2), 1e100), None, {"in_range": (0, 1e100), "activation": "identity"}),
+        (np.full((2, 2), 1e149, np.float64), None, {"in_range": (0, 40), "activation": "tanh"}),
+    ],
+)
+def test_products_that_leave_float64(weight, bias, options):
+    """A clear error that names the layer, and no warning from inside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"layer 'big'.*leave float64"):
+            eiplane.analyze(
+                [eiplane.Layer(weight, bias, options.pop("activation", "sigmoid"), "big")],
+                **options,
+            )
+
+
+def test_what_is_large_and_still_right():
+    """Steep sigmoids are steps: 1e140 gives what 1e9 gives."""
+    weight = np.array([[1.0, -2.0], [3.0, 0.5]])
+    few, many = (
+        eiplane.analyze([weight * scale], measures=("sensitivity", "ei_parts"), in_range=(-1, 1))[0]
+        for scale in (1e9, 1e140)
+    )
+    np.testing.assert_allclose(few.ei_edges, many.ei_edges, atol=1e-6)
+    np.testing.assert_allclose(few.sensitivity_edges, many.sensitivity_edges, atol=1e-6)

@@ -19,9 +19,12 @@ _STATE = "a matrix of a state-space model's recurrence: no linear map between la
 _CODES = "codes or prototypes that inputs are compared with: no linear map"
 _FIXED = "a fixed table (filters, frequencies, a grid): no linear map"
 _SHAPE = "one constant for every input, by its shape: no linear map"
+_UNCLEAR = (
+    "more than two dimensions, of which its name does not say which are inputs and which outputs"
+)
 
 #: The last words of an embedding's own name.
-_EMBEDS = frozenset("embedding embeddings embed embeds emb embs embedder lookup".split())
+_EMBEDS = frozenset("embedding embeddings embed embeds emb embs embedder lookup codebook codebooks".split())
 #: What stands behind those words in other names of embeddings. Anything else (``embed_out``,
 #: ``embeddings_project``, ``time_embed.linear``) is a linear map.
 _OF_WHAT = frozenset(
@@ -69,7 +72,7 @@ _PATTERNS = (
     (re.compile(r"_zero_points?$|_zeros$|zero_point$|_absmax$|_amax$"), _SCALE),
     (re.compile(r"(_|^)masks?$"), _MASK),
     (re.compile(r"inv_freq|(cos|sin)_cache"), _FIXED),
-    (re.compile(r"(^|_)embed(ding)?s?$"), _EMBEDDING),
+    (re.compile(r"(^|_)emb(ed(ding)?)?s?$"), _EMBEDDING),
 )
 
 _NORMS = re.compile(
@@ -118,9 +121,8 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
         return _NORM  # a bias of the weight's own shape: elementwise
     if last in ("weight", "weights", "w") and len(entry.shape) == 2 and bias is None:
         return _EMBEDDING if _is_embedding(name, entries) else ""
-    inside = "." in name or "/" in name
-    if len(entry.shape) >= 3 and entry.shape[0] == 1 and inside and not is_weight_name(name):
-        return _SHAPE
+    if len(entry.shape) >= 3 and ("." in name or "/" in name) and not is_weight_name(name):
+        return _SHAPE if entry.shape[0] == 1 else _UNCLEAR
     if len(entry.shape) == 3 and re.search(r"expert", parent(name) or name, re.IGNORECASE):
         return (
             "the weights of several experts in one array, of which a file does not say which way "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,14 +20,15 @@ from ..files import Appender, read_records, write_whole
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
-from .history import QUANTITIES, History, Record
+from .history import History, Record
+from .loggers import is_main_process, log_scalars
 from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["Tracker", "is_main_process", "log_scalars"]
+__all__ = ["Tracker"]
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -87,6 +87,7 @@ class Tracker:
         For an option that ``analyze`` does not have.
     ValueError
         For ``every`` below 1, or a file that is no tracked run or was measured with other options.
+        At the first record, if the file is of a network of another architecture.
 
     Examples
     --------
@@ -121,6 +122,7 @@ class Tracker:
         self._keep_edges = edges
         self._edges: dict[int, Arrays] = {}
         self._records: dict[int, Record] = {}
+        self._resumed: Record | None = None
         self._file: Appender | None = None
         self._repeats = 0
         self._active = is_main_process()
@@ -239,6 +241,12 @@ class Tracker:
 
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
         record = Record.of(step, decomposition, metrics)
+        if self._resumed is not None and (changed := self._resumed.difference(record)):
+            raise ValueError(
+                f"{self.path} is the run of another architecture: {changed}; give another path, or "
+                "resume=False to start anew"
+            )
+        self._resumed = None
         if self._keep_edges:  # before the line: a record has its matrices
             self._write_edges(step, _edge_arrays(decomposition))
         if self._file is not None:
@@ -282,6 +290,10 @@ class Tracker:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __bool__(self) -> bool:
+        """True, also before the first record: ``if tracker:`` asks whether there is one."""
+        return True
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f", {str(self.path)!r}"
@@ -355,6 +367,8 @@ class Tracker:
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from None
             self._records.setdefault(record.step, record)
+        if expected is not None and self._records:
+            self._resumed = self._records[max(self._records)]
 
     def _edge_file(self, step: int) -> Path | None:
         if self.path is None:
@@ -376,48 +390,6 @@ class Tracker:
                 f"step {step} is in {self.path or 'the records'} already and stands as it is "
                 "(resume=False starts a run anew)",
                 stacklevel=3,
-            )
-
-
-def is_main_process() -> bool:
-    """Return whether this is the process that writes: rank zero, or the only one."""
-    torch = sys.modules.get("torch")
-    distributed = getattr(torch, "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank()) == 0
-    return os.environ.get("RANK", "0").strip() in ("", "0")
-
-
-def log_scalars(loggers: Iterable[Any], record: Record) -> None:
-    """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
-
-    Parameters
-    ----------
-    loggers : iterable
-        Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
-    record : Record
-
-    Raises
-    ------
-    TypeError
-        For a logger that is neither.
-    """
-    scalars = {
-        f"eiplane/{layer['name']}/{quantity}": float(layer[quantity])
-        for layer in record.layers
-        for quantity in QUANTITIES
-        if layer.get(quantity) is not None
-    }
-    for logger in loggers:
-        if callable(getattr(logger, "add_scalar", None)):
-            for key, value in scalars.items():
-                logger.add_scalar(key, value, record.step)
-        elif callable(getattr(logger, "log", None)):
-            logger.log(dict(scalars), record.step)
-        else:
-            raise TypeError(
-                f"a logger has add_scalar (as TensorBoard's) or log(dict, step); "
-                f"{type(logger).__name__} has neither"
             )
 
 
