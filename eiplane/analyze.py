@@ -49,6 +49,7 @@ def analyze(
     input_size: Sequence[int] | None = None,
     input_data: Any = None,
     strict: bool = False,
+    key: str | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -105,6 +106,8 @@ def analyze(
         Shape of a Module's input, or an example of it, where shapes cannot be known otherwise.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
+    key : str, optional
+        Which network of a checkpoint (or a mapping) that holds several: ``"generator"``.
     rng : int, numpy Generator or SeedSequence, or None
         Decides every random number; None takes fresh entropy.
     threads : int, optional
@@ -137,7 +140,8 @@ def analyze(
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    found = to_network(weights, ExtractOptions(activation, layers, input_size, input_data, strict))
+    wanted = ExtractOptions(activation, layers, input_size, input_data, strict, key)
+    found = to_network(weights, wanted)
     plan = Plan(found.network, settings)
     targets = plan.spans(spans, found.selected)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:

@@ -44,7 +44,11 @@ def flax_like(shape, bias=None):
 
 @pytest.mark.parametrize("form", ["nested", "variables", "slashes", "dots", "npz"])
 def test_kernels_have_their_outputs_last(form, tmp_path):
-    tree = {"Dense_0": flax_like((3, 5), 5), "Dense_1": flax_like((4, 4), 4), "head": flax_like((4, 2))}
+    tree = {
+        "Dense_0": flax_like((3, 5), 5),
+        "Dense_1": flax_like((4, 4), 4),
+        "head": flax_like((4, 2)),
+    }
     prefix = ""
     weights = tree
     if form == "variables":
@@ -75,7 +79,10 @@ def test_a_keras_convolution_and_its_depthwise_sister(tmp_path):
     ):
         y = keras.ops.convert_to_numpy(layer(x))
         bias = rng.normal(size=y.shape[-1]).astype(np.float32)
-        state = {f"{layer.name}/{v.name}": np.asarray(keras.ops.convert_to_numpy(v)) for v in layer.weights}
+        state = {
+            f"{layer.name}/{v.name}": np.asarray(keras.ops.convert_to_numpy(v))
+            for v in layer.weights
+        }
         state[f"{layer.name}/bias"] = bias
         found, _ = layers(state)
         (made,) = found.values()
@@ -100,7 +107,9 @@ def test_heads_that_are_kept_apart():
 
 
 def test_a_kernel_whose_bias_does_not_fit_is_listed():
-    found, skipped = layers({"a": {"kernel": np.ones((3, 5)), "bias": np.ones(3)}, "b": flax_like((3, 3))})
+    found, skipped = layers(
+        {"a": {"kernel": np.ones((3, 5)), "bias": np.ones(3)}, "b": flax_like((3, 3))}
+    )
     assert set(found) == {"b"}
     assert "does not fit" in skipped["a"]
 
@@ -120,8 +129,12 @@ def test_gpt2_keeps_its_weights_the_other_way_round():
             np.testing.assert_allclose(found[name](x.numpy()), expected, atol=1e-5)
     assert {"transformer.wte", "transformer.wpe"} <= set(skipped)
     # The same names in a network of Linear layers (as nanoGPT has them).
-    linear = {"h.0.attn.c_attn.weight": np.ones((12, 4)), "h.0.attn.c_attn.bias": np.ones(12),
-              "h.0.attn.c_proj.weight": rng.normal(size=(4, 4)), "h.0.attn.c_proj.bias": np.ones(4)}  # fmt: skip
+    linear = {
+        "h.0.attn.c_attn.weight": np.ones((12, 4)),
+        "h.0.attn.c_attn.bias": np.ones(12),
+        "h.0.attn.c_proj.weight": rng.normal(size=(4, 4)),
+        "h.0.attn.c_proj.bias": np.ones(4),
+    }
     found, _ = layers(linear)
     np.testing.assert_array_equal(found["h.0.attn.c_proj"].weight, linear["h.0.attn.c_proj.weight"])
     alone = {"c_proj.weight": np.ones((4, 4)), "fc.weight": np.ones((2, 4))}
@@ -166,7 +179,9 @@ def test_reparametrised_weights_are_the_module_s(tmp_path):
         for p in model.parameters():
             torch.nn.init.normal_(p)
         model.train()
-        shape = (2, 4) if isinstance(module, torch.nn.Linear) else (1, 2, 5, 5)[: module.weight.ndim]
+        shape = (
+            (2, 4) if isinstance(module, torch.nn.Linear) else (1, 2, 5, 5)[: module.weight.ndim]
+        )
         model(torch.randn(shape).double())  # the power iteration of a spectral norm moves on
         model.eval()
         model(torch.randn(shape).double())
@@ -217,7 +232,8 @@ FAMILIES = {
     "BertModel": "BertConfig", "ViTModel": "ViTConfig", "SwinModel": "SwinConfig",
     "T5Model": "T5Config", "GPT2Model": "GPT2Config", "LlamaModel": "LlamaConfig",
     "CLIPModel": "CLIPConfig", "MambaModel": "MambaConfig", "XLNetModel": "XLNetConfig",
-    "BartModel": "BartConfig", "Wav2Vec2Model": "Wav2Vec2Config", "DebertaV2Model": "DebertaV2Config",
+    "BartModel": "BartConfig", "Wav2Vec2Model": "Wav2Vec2Config",
+    "DebertaV2Model": "DebertaV2Config",
     "ElectraModel": "ElectraConfig", "GPTNeoXForCausalLM": "GPTNeoXConfig",
     "ConvNextModel": "ConvNextConfig", "OPTModel": "OPTConfig", "WhisperModel": "WhisperConfig",
     "BloomModel": "BloomConfig", "DetrModel": "DetrConfig", "BeitModel": "BeitConfig",
@@ -230,7 +246,8 @@ SMALL = {
     "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "d_inner": 24,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "pad_token_id": 0,
     "ffn_dim": 24, "word_embed_proj_dim": 12, "num_key_value_heads": 2, "relative_attention": True,
-    "max_position_embeddings": 32, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+    "max_position_embeddings": 32, "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
 }  # fmt: skip
 
 
@@ -274,8 +291,10 @@ def test_of_a_model_s_parameters_exactly_the_linear_maps_are_layers(family):
         ("layers.0.self_attn.rotary_emb.inv_freq", (4, 1)), ("fc.weight_scale_inv", (2, 2)),
         ("norm.weight", (4, 4)), ("bn1.weight", (1, 8, 1, 1)), ("quantize.codebook", (20, 8)),
         ("model.register_tokens", (1, 4, 8)), ("fc.input_scale", (1, 1)), ("attn.mask", (9, 9)),
-        ("pos_encoder.pe", (30, 1, 8)), ("mixer.A_log", (8, 4)), ("params/Embed_0/embedding", (30, 8)),
-        ("logit_scale", (4, 1, 1)), ("class_embedding", (1, 8)), ("text.token_embedding.weight", (30, 8)),
+        ("pos_encoder.pe", (30, 1, 8)), ("mixer.A_log", (8, 4)),
+        ("params/Embed_0/embedding", (30, 8)),
+        ("logit_scale", (4, 1, 1)), ("class_embedding", (1, 8)),
+        ("text.token_embedding.weight", (30, 8)),
         ("embeddings.0.weight", (30, 8)), ("r_w_bias", (2, 4)), ("level_embed", (4, 8)),
         ("stem.gamma", (1, 8, 1, 1)), ("transformer.wte.weight", (30, 8)),
         ("layer.scales", (3, 3)), ("attention.q_scale", (3, 3)), ("vq.codebook.weight", (30, 8)),
@@ -466,7 +485,9 @@ def test_awq_and_gptq_weights(tmp_path):
     np.testing.assert_allclose(found["awq"].weight, weight)
     expected = ((q - zero[shuffled]) * scale[shuffled].astype(float)).T
     np.testing.assert_allclose(found["gptq"].weight, expected)
-    np.testing.assert_allclose(found["eight"].weight, ((q8 - zero8[index]) * scale[index].astype(float)).T)
+    np.testing.assert_allclose(
+        found["eight"].weight, ((q8 - zero8[index]) * scale[index].astype(float)).T
+    )
     # The second format keeps the zeros themselves.
     (tmp_path / "quantize_config.json").write_text(json.dumps({"checkpoint_format": "gptq_v2"}))
     found, _ = layers(tmp_path / "m.safetensors")
@@ -478,9 +499,11 @@ def test_formats_that_are_not_undone_are_refused_by_name():
     torch = pytest.importorskip("torch")
     u8 = torch.ones(8, 1, dtype=torch.uint8)
     state = {
-        "nf4.weight": u8, "nf4.weight.absmax": torch.ones(2), "nf4.weight.quant_map": torch.ones(16),
+        "nf4.weight": u8, "nf4.weight.absmax": torch.ones(2),
+        "nf4.weight.quant_map": torch.ones(16),
         "nf4.weight.quant_state.bitsandbytes__nf4": u8[:, 0],
-        "ct.weight_packed": u8.int(), "ct.weight_scale": torch.ones(8, 1), "ct.weight_shape": torch.ones(2).int(),
+        "ct.weight_packed": u8.int(), "ct.weight_scale": torch.ones(8, 1),
+        "ct.weight_shape": torch.ones(2).int(),
         "mx.down_proj_blocks": u8, "mx.down_proj_scales": u8,
         "fp4.weight": u8, "fp4.weight_scale": torch.ones(8, 1), "fp4.weight_scale_2": torch.ones(1),
         "plain.weight": torch.ones(3, 3),
@@ -600,7 +623,9 @@ def test_key_chooses_among_several_networks(tmp_path):
             with pytest.raises(ValueError, match="there are") as caught:
                 to_network(weights, ExtractOptions("relu", key="nope"))
             assert names[0] in str(caught.value)
-    found, _ = layers({"nets": {"a": {"state_dict": state_of(one)}, "b": {"w": state_of(two)}}}, key="nets.a")
+    found, _ = layers(
+        {"nets": {"a": {"state_dict": state_of(one)}, "b": {"w": state_of(two)}}}, key="nets.a"
+    )
     assert found["0"].shape == (4, 3)
 
 

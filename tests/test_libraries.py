@@ -42,7 +42,9 @@ def test_perceptrons_of_scikit_learn(activation, kind):
     make = neural.MLPRegressor if kind == "regression" else neural.MLPClassifier
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = make(hidden_layer_sizes=(5, 6), activation=activation, max_iter=4, random_state=0).fit(x, y)
+        model = make(
+            hidden_layer_sizes=(5, 6), activation=activation, max_iter=4, random_state=0
+        ).fit(x, y)
     found = to_network(model)
     network = found.network
     assert network.chained
@@ -80,14 +82,35 @@ def test_other_estimators_are_refused():
 
 def shaken(model):
     """Give every weight, biases and moving averages too, a value of its own."""
-    model.set_weights([rng.uniform(0.2, 1.0, w.shape) * rng.choice([-1, 1], w.shape)
-                       if "var" not in v.name else rng.uniform(0.5, 2.0, w.shape)
-                       for v, w in zip(model.weights, model.get_weights(), strict=True)])  # fmt: skip
+    model.set_weights(
+        [
+            rng.uniform(0.2, 1.0, w.shape) * rng.choice([-1, 1], w.shape)
+            if "var" not in v.name
+            else rng.uniform(0.5, 2.0, w.shape)
+            for v, w in zip(model.weights, model.get_weights(), strict=True)
+        ]
+    )
     return model
 
 
-ACTIVATIONS = ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "mish", "elu",
-               "selu", "softplus", "softsign", "hard_sigmoid", "hard_silu", "hard_tanh", "linear"]  # fmt: skip
+ACTIVATIONS = [
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "silu",
+    "mish",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "linear",
+]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -95,7 +118,8 @@ def test_a_sequential_model_is_its_layers(keras, activation):
     model = shaken(keras.Sequential([
         keras.Input((4,)), keras.layers.Dense(5, activation=activation, name="first"),
         keras.layers.Dropout(0.3), keras.layers.Dense(6, name="second"),
-        keras.layers.Activation(activation), keras.layers.Dense(3, activation="softmax", name="third"),
+        keras.layers.Activation(activation),
+        keras.layers.Dense(3, activation="softmax", name="third"),
     ]))  # fmt: skip
     found = extracted(model)
     assert not found.skipped
@@ -106,20 +130,36 @@ def test_a_sequential_model_is_its_layers(keras, activation):
     for layer in found.network:
         out = layer(out)
     out = np.exp(out - out.max(1, keepdims=True))
-    np.testing.assert_allclose(out / out.sum(1, keepdims=True), model.predict(x, verbose=0), atol=2e-5)
+    np.testing.assert_allclose(
+        out / out.sum(1, keepdims=True), model.predict(x, verbose=0), atol=2e-5
+    )
 
 
 def test_layers_that_are_functions(keras):
     k = keras.layers
-    functions = [k.ReLU(), k.ReLU(max_value=6.0), k.ReLU(negative_slope=0.3), k.LeakyReLU(0.1),
-                 k.ELU(0.7), k.Activation(lambda z: keras.ops.tanh(z)), k.Activation("swish")]  # fmt: skip
+    functions = [
+        k.ReLU(),
+        k.ReLU(max_value=6.0),
+        k.ReLU(negative_slope=0.3),
+        k.LeakyReLU(0.1),
+        k.ELU(0.7),
+        k.Activation(lambda z: keras.ops.tanh(z)),
+        k.Activation("swish"),
+    ]
     x = rng.normal(size=(5, 4)).astype(np.float32)
     for function in functions:
         model = shaken(keras.Sequential([keras.Input((4,)), k.Dense(7), function]))
         (layer,) = extracted(model).network
         np.testing.assert_allclose(layer(x), model.predict(x, verbose=0), atol=1e-5)
-    for function in (k.PReLU(), k.ReLU(threshold=0.5), k.Activation(lambda z: z * z), k.Lambda(lambda z: z - keras.ops.mean(z))):
-        model = keras.Sequential([keras.Input((4,)), k.Dense(7, name="a"), function, k.Dense(2, name="b")])
+    for function in (
+        k.PReLU(),
+        k.ReLU(threshold=0.5),
+        k.Activation(lambda z: z * z),
+        k.Lambda(lambda z: z - keras.ops.mean(z)),
+    ):
+        model = keras.Sequential(
+            [keras.Input((4,)), k.Dense(7, name="a"), function, k.Dense(2, name="b")]
+        )
         found = extracted(model)
         assert found.network.names == ("b",)
         assert "a" in {s.name for s in found.skipped}
@@ -170,7 +210,9 @@ def test_a_functional_graph(keras):
 
 def test_a_model_in_a_model(keras):
     k = keras.layers
-    inner = keras.Sequential([keras.Input((5,)), k.Dense(6, "tanh", name="x"), k.Dense(4, name="y")], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((5,)), k.Dense(6, "tanh", name="x"), k.Dense(4, name="y")], name="inner"
+    )
     model = shaken(keras.Sequential([keras.Input((3,)), k.Dense(5, "relu", name="a"), inner,
                                      k.Dense(2, name="z")]))  # fmt: skip
     network = extracted(model).network
@@ -187,14 +229,20 @@ def test_a_model_in_a_model(keras):
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_gates_of_a_keras_model(keras, kind):
     layer = getattr(keras.layers, kind)(4, recurrent_activation="hard_sigmoid", name="rnn")
-    model = shaken(keras.Sequential([keras.Input((1, 5)), layer, keras.layers.Dense(2, name="out")]))
+    model = shaken(
+        keras.Sequential([keras.Input((1, 5)), layer, keras.layers.Dense(2, name="out")])
+    )
     network = {x.name: x for x in extracted(model).network}
     x = rng.normal(size=(1, 1, 5)).astype(np.float32)
     y = keras.ops.convert_to_numpy(layer(x))[0]
     at = {n.rpartition(".")[2]: f(x[0, 0]) for n, f in network.items() if "rnn/kernel" in n}
     if kind == "LSTM":
         np.testing.assert_allclose(at["o"] * np.tanh(at["i"] * at["c"]), y, atol=1e-5)
-    assert {f.activation.name for n, f in network.items() if "kernel" in n} <= {"hardsigmoid", "tanh", "identity"}
+    assert {f.activation.name for n, f in network.items() if "kernel" in n} <= {
+        "hardsigmoid",
+        "tanh",
+        "identity",
+    }
     assert network["out"].shape == (2, 4)
 
 
@@ -211,7 +259,9 @@ def test_what_cannot_be_seen_is_said(keras):
     assert extracted(cut).network[0].activation.name == "identity"
     with pytest.raises(ValueError, match="seen"):
         extracted(elsewhere)
-    text = keras.Sequential([keras.Input((3,)), k.Embedding(9, 4, name="emb"), k.Dense(2, name="a")])
+    text = keras.Sequential(
+        [keras.Input((3,)), k.Embedding(9, 4, name="emb"), k.Dense(2, name="a")]
+    )
     found = extracted(text)
     assert {s.name for s in found.skipped} == {"emb"}
     with pytest.raises(ValueError, match="not built"):

@@ -123,6 +123,7 @@ def _add_analyze(commands: Any) -> None:
     add("--tol", type=float, metavar="BITS")
     add("--estimator", choices=("conditional", "plugin"), default="conditional")
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
+    add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
     add("--seed", type=_seed, default=0, metavar="N|none")
     add("--threads", type=int, metavar="N")
@@ -154,6 +155,7 @@ def _analyze(options: argparse.Namespace) -> None:
         estimator=options.estimator,
         layers=options.layers,
         strict=options.strict,
+        key=options.key,
         rng=options.seed,
         threads=options.threads,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,9 @@ def adapted(
         whole = _merged(before, pair["A"], pair["B"], scale, turned)
         if whole is not None:
             made[base.name] = whole
+            bias = base.name.removesuffix("weight") + "bias"
+            if bias in entries:
+                made[bias] = replace(entries[bias], name=whole.name.removesuffix("weight") + "bias")
     return swapped(entries, made, gone)
 
 
@@ -93,9 +97,7 @@ def _base(entries: Entries, module: str) -> Entry | None:
     return None
 
 
-def _scale(
-    entries: Entries, module: str, rank: int, about: Mapping[str, Any]
-) -> float | None:
+def _scale(entries: Entries, module: str, rank: int, about: Mapping[str, Any]) -> float | None:
     own = entries.get(f"{module}.alpha")
     if own is not None and math.prod(own.shape) == 1:
         return float(plain(own.read()).reshape(-1)[0]) / rank

@@ -92,9 +92,7 @@ def flattened(
         )
     if not found:
         return _entries(dict(_arrays(weights))), []
-    beside = [
-        Skipped(name, f"an array beside the state dict {found[0].path!r}") for name in loose
-    ]
+    beside = [Skipped(name, f"an array beside the state dict {found[0].path!r}") for name in loose]
     return _entries(found[0].arrays), beside if found[0].path else []
 
 

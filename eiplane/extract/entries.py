@@ -189,7 +189,9 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(w for w in re.split(r"[^a-z]+", spaced.lower()) if w)
 
 
-def swapped(entries: Mapping[str, Entry], made: Mapping[str, Entry], gone: Iterable[str]) -> Entries:
+def swapped(
+    entries: Mapping[str, Entry], made: Mapping[str, Entry], gone: Iterable[str]
+) -> Entries:
     """Return entries with some of them taken out and others put in their places.
 
     Parameters

@@ -6,7 +6,9 @@ By their names, as the libraries document them, and by their shapes where those 
 from __future__ import annotations
 
 import re
+
 from .entries import Entries, Entry, leaf, owner, parent, sibling, words_of
+from .tables import words
 
 __all__ = ["helper_reason", "is_weight_name"]
 
@@ -24,45 +26,48 @@ _UNCLEAR = (
 )
 
 #: The last words of an embedding's own name.
-_EMBEDS = frozenset("embedding embeddings embed embeds emb embs embedder lookup codebook codebooks".split())
+_EMBEDS = words("embedding embeddings embed embeds emb embs embedder lookup codebook codebooks")
 #: What stands behind those words in other names of embeddings. Anything else (``embed_out``,
 #: ``embeddings_project``, ``time_embed.linear``) is a linear map.
-_OF_WHAT = frozenset(
+_OF_WHAT = words(
     "tokens token positions position types type layer layers table ids words word in tok pos"
-    " segment segments chars bag codes dates hours items users".split()
+    " segment segments chars bag codes dates hours items users"
 )
-_EMBEDDINGS = frozenset("wte wpe tte relative_attention_bias embed_tokens rel_attn_bias".split())
+_EMBEDDINGS = words("wte wpe tte relative_attention_bias embed_tokens rel_attn_bias")
 
-#: Names of arrays, whole, and what those are.
-_LEAVES = {
-    **dict.fromkeys(("embedding", "embeddings"), _EMBEDDING),
-    **dict.fromkeys(
+#: Names of arrays, whole, by what those are.
+_KINDS = {
+    _EMBEDDING: "embedding embeddings",
+    _POSITION: (
         "cls_token dist_token mask_token reg_token register_tokens class_token class_embedding"
         " query_tokens latents latent queries query_embed pe positional_encoding pos_enc"
         " pos_encoding row_embed col_embed bos_token eos_token sep_token storage_tokens"
-        " mem_tokens prompt prompts".split(), _POSITION,
+        " mem_tokens prompt prompts"
     ),
-    **dict.fromkeys(
+    _NORM: (
         "running_mean running_var moving_mean moving_variance num_batches_tracked gamma beta"
-        " layer_scale lambda_1 lambda_2 norm_weight".split(), _NORM,
+        " layer_scale lambda_1 lambda_2 norm_weight"
     ),
-    **dict.fromkeys(
+    _SCALE: (
         "scale scales logit_scale temperature shift offset zeros zero_point zero_points qzeros"
-        " absmax SCB g_idx tau alpha".split(), _SCALE,
+        " absmax SCB g_idx tau alpha"
     ),
-    **dict.fromkeys(
+    _MASK: (
         "mask masks masked_bias attn_mask attention_mask causal_mask tril triu relative_bias"
         " relative_position_index rel_pos_bias r_w_bias r_r_bias r_s_bias pos_bias_u pos_bias_v"
-        " dt_bias time_decay time_first time_mix_k time_mix_v time_mix_r".split(), _MASK,
+        " dt_bias time_decay time_first time_mix_k time_mix_v time_mix_r"
     ),
-    **dict.fromkeys("A_log A_logs B_log C_log Ds D dt_projs_bias initial_state".split(), _STATE),
-    **dict.fromkeys("codebook codebooks prototypes centroids centers cluster_centers"
-                    " embed_avg embedding_avg embed_sum cluster_size".split(), _CODES),
-    **dict.fromkeys(
+    _STATE: "A_log A_logs B_log C_log Ds D dt_projs_bias initial_state",
+    _CODES: (
+        "codebook codebooks prototypes centroids centers cluster_centers embed_avg embedding_avg"
+        " embed_sum cluster_size"
+    ),
+    _FIXED: (
         "inv_freq freqs freqs_cis cos_cached sin_cached cos sin rel_pos_h rel_pos_w rel_pos"
-        " mel_filters window anchors grid position_ids token_type_ids".split(), _FIXED,
+        " mel_filters window anchors grid position_ids token_type_ids"
     ),
-}  # fmt: skip
+}
+_LEAVES = {name: reason for reason, names in _KINDS.items() for name in words(names)}
 
 #: Parts of names, whatever stands around them.
 _PATTERNS = (
@@ -139,9 +144,9 @@ def _is_embedding(name: str, entries: Entries) -> bool:
             return False
     if module in _EMBEDDINGS:
         return True
-    words = words_of(module)
-    at = [i for i, word in enumerate(words) if word in _EMBEDS]
-    if at and "patch" not in words and all(w in _OF_WHAT for w in words[at[-1] + 1 :]):
+    said = words_of(module)
+    at = [i for i, word in enumerate(said) if word in _EMBEDS]
+    if at and "patch" not in said and all(w in _OF_WHAT for w in said[at[-1] + 1 :]):
         return True
     # T5's and BART's table for both halves.
     halves = any("encoder." in n for n in entries) and any("decoder." in n for n in entries)

@@ -89,7 +89,9 @@ def kernel_part(entry: Entry, entries: Entries) -> Part | str:
     )
     name = layer_name(entry.name)
     if len(shape) == 3 and module in _HEADS_IN and (heads == 3 or wide == shape[1] * shape[2]):
-        return _part(name, entry, bias, (shape[1] * shape[2], shape[0]), lambda a: a.reshape(len(a), -1).T)
+        return _part(
+            name, entry, bias, (shape[1] * shape[2], shape[0]), lambda a: a.reshape(len(a), -1).T
+        )
     if len(shape) == 3 and module in _HEADS_OUT and heads:
         flat = (shape[2], shape[0] * shape[1])
         return _part(name, entry, bias, flat, lambda a: a.reshape(-1, a.shape[-1]).T)

@@ -121,7 +121,10 @@ def _scaled(
         rows = by_leaf["SCB"]
         column = (-1, *(1,) * (len(entry.shape) - 1))
         return _ready(
-            entry, entry.name, entry.shape, lambda: _values(entry) * _values(rows).reshape(column) / 127
+            entry,
+            entry.name,
+            entry.shape,
+            lambda: _values(entry) * _values(rows).reshape(column) / 127,
         ), beside
     scales = [by_leaf[last] for last in _SCALES if last in by_leaf]
     packed = entry.code == "U8" or (entry.code[0] == "I" and entry.code != "I8")

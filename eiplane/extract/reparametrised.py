@@ -105,13 +105,7 @@ def _whole(target: str, keys: frozenset[str], parts: dict[str, Entry]) -> Entry 
         return _entry(target, whole, lambda: _values(whole) * _values(mask))
     for names in (("_orig", "_u", "_v"), ("original", "0._u", "0._v")):
         if keys == set(names):
-            whole, u, v = (parts[n] for n in names)
-            axis = _axis(whole.shape, u.shape, v.shape)
-            if axis is None:
-                return None
-            return _entry(
-                target, whole, lambda: _spectral(_values(whole), _values(u), _values(v), axis)
-            )
+            return _spectral(target, *(parts[n] for n in names))
     return None
 
 
@@ -134,9 +128,18 @@ def _weight_norm(g: Array, v: Array) -> Array:
     axes = tuple(i for i in range(v.ndim) if g.ndim != v.ndim or g.shape[i] == 1)
     length = np.sqrt((v * v).sum(axis=axes, keepdims=True))
     with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros is told as NaN later
-        return v / length * (g if g.ndim == v.ndim else g.reshape((1,) * v.ndim))
+        scale = g if g.ndim == v.ndim else g.reshape((1,) * v.ndim)
+        return np.asarray(v / length * scale)
 
 
-def _spectral(weight: Array, u: Array, v: Array, axis: int) -> Array:
-    matrix = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-    return weight / float(u @ matrix @ v)
+def _spectral(target: str, whole: Entry, u: Entry, v: Entry) -> Entry | None:
+    axis = _axis(whole.shape, u.shape, v.shape)
+    if axis is None:
+        return None
+
+    def read() -> Array:
+        weight = _values(whole)
+        matrix = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+        return weight / float(_values(u) @ matrix @ _values(v))
+
+    return _entry(target, whole, read)

@@ -97,7 +97,7 @@ def _mapped(path: Path, kind: str, shape: tuple[int, ...], offset: int) -> Calla
         if kind == "BF16":  # the upper half of a float32
             return (array.astype("<u4") << 16).view("<f4")
         if kind.startswith("F8"):
-            return float8(kind)[array]
+            return np.asarray(float8(kind)[array])
         return array
 
     return read

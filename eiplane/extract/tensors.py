@@ -22,6 +22,7 @@ from .torch_files import read_torch
 
 __all__ = ["from_path"]
 
+
 def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
     """Return the layers of a file of weights.
 

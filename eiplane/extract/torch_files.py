@@ -11,7 +11,7 @@ from typing import Any
 from ..files import require
 from ..results import Skipped
 from .checkpoints import flattened
-from .entries import Entry, entry_of
+from .entries import Entry
 from .zips import checked_members, opened
 
 __all__ = ["read_torch"]

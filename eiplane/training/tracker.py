@@ -227,8 +227,9 @@ class Tracker:
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
     ) -> None:
         if not isinstance(weights, Network):
-            weights = to_network(weights, ExtractOptions(activation=options.get("activation")))
-            weights, options = weights.network, options | {"activation": None}
+            wanted = ExtractOptions(options.get("activation"), key=options.get("key"))
+            weights = to_network(weights, wanted).network
+            options = options | {"activation": None, "key": None}
         if self._background is None:
             self._background = Background(self._arrived)
         self._pending[step] = metrics
