@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
 from .network import Channel, Layer, Network, Stage, automatic_range, discretize
-from .pairwise import exact, sampled
+from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -20,7 +20,6 @@ from .run import (
     Runner,
     Sampling,
     Settings,
-    check_settings,
     checked_threads,
     entropy_of,
     progress_bar,
@@ -35,7 +34,7 @@ def analyze(
     *,
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     bins: int | tuple[int, int] = 8,
-    in_range: Sequence[float] = (0.0, 1.0),
+    in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
     out_range: Any = "auto",
     outliers: str = "clip",
     baseline: float = 0.0,
@@ -76,12 +75,13 @@ def analyze(
         ``"effectiveness"``).
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
-    in_range : (float, float)
+    in_range : (float, float), or mapping of layers to those
         Range of the network's inputs. Every later layer takes its predecessor's output range;
-        layers of a state dict or a file, which says nothing of the wiring, all take this one.
-    out_range : "auto", (float, float) or list of those, one a layer
+        layers of a state dict or a file, which says nothing of the wiring, all take this one. A
+        mapping of layers' names or globs to pairs sets those layers' own; under None the network's.
+    out_range : "auto", (float, float), list of those, one a layer, or mapping
         Range of the outputs. ``"auto"``: the activation's own where it is bounded, else the image
-        of mean +- 4 standard deviations of the pre-activation.
+        of mean +- 4 standard deviations of the pre-activation. A mapping is as of ``in_range``.
     outliers : {"clip", "drop"}
         Whether values outside the range fall in the end bins, or the sample is left out.
     baseline : float
@@ -134,9 +134,10 @@ def analyze(
     >>> round(d[0].ei_parts, 6)
     9.0
     """
-    settings = check_settings(
-        measures, bins, in_range, out_range, outliers, baseline, method, samples, tol, estimator
-    )
+    settings = Settings(
+        measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
+        baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
+    )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
@@ -151,7 +152,9 @@ def analyze(
             )
             for first, last in targets
         )
-    return Decomposition(results, found.skipped, _plain_settings(settings, sampling))
+    return Decomposition(
+        results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
+    )
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,13 @@ class Plan:
         self.index = {name: i for i, name in enumerate(self.names)}
         self._out_ranges: dict[int, Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
+        settings.check_names(self.names)
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: joined over the layers that feed it."""
+        """Return the range of a layer's inputs: given, or joined over the layers that feed it."""
+        given = self.settings.in_range_of(self.names[index])
+        if given is not None:
+            return given
         ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
         return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
 
@@ -215,10 +222,15 @@ class Plan:
         return self._out_ranges[index]
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
-        return self.settings.range_of(index, len(self.network))
+        return self.settings.range_of(index, len(self.network), self.names[index])
 
     def _sources(self, index: int) -> list[int]:
         """Return the layers whose output ranges make a layer's input range."""
+        given = self.settings.in_range_of(self.names[index]) is not None
+        return [] if given else self._feeds(index)
+
+    def _feeds(self, index: int) -> list[int]:
+        """Return the layers whose outputs are a layer's inputs."""
         name = self.names[index]
         if name in self.network.in_ranges:
             return []
@@ -286,7 +298,7 @@ class Plan:
         for i in range(first, last + 1):
             if first != last and not self.network[i].is_dense:
                 return f"{self.names[i]!r} is not dense"
-            if i > first and self._sources(i) != [i - 1]:
+            if i > first and self._feeds(i) != [i - 1]:
                 return f"{self.names[i]!r} is not fed by {self.names[i - 1]!r} alone"
             if i > first and self.names[i] not in self.network.straight:
                 return f"{self.names[i]!r} takes what {self.names[i - 1]!r} gives in another order"
@@ -306,21 +318,12 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    if settings.method == "exact" and channel.stages:
-        raise ValueError(
-            f"layer {channel.name!r}: method='exact' is for single layers without pooling; "
-            "use method='auto' or 'sample'"
-        )
-    for measure in ("sensitivity", "ei_parts"):
-        if measure not in settings.measures:
-            continue
-        if settings.method != "sample" and exact.applies(channel):
-            computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
-            part = computed(channel, runner)
-        else:
-            engine = {"sensitivity": sampled.sensitivity, "ei_parts": sampled.ei_parts}[measure]
-            part = engine(channel, sampling, runner)
-        parts[measure] = _shaped(part, target.edge_shape)
+    check_method(channel, settings.method)
+    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    for which in wanted:
+        if which in settings.measures:
+            part = measure(which, channel, settings.method, sampling, runner)
+            parts[which] = _shaped(part, target.edge_shape)
     whole = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
@@ -333,7 +336,7 @@ def _measure(
         channel.out_bins,
         target.in_range,
         target.out_range,
-        "drop" if settings.binning.drop else "clip",
+        settings.outliers,
         parts.get("sensitivity"),
         parts.get("ei_parts"),
         whole,
@@ -348,20 +351,3 @@ def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
         edges_stderr=None if part.edges_stderr is None else part.edges_stderr.reshape(shape),
         edges_plugin=None if part.edges_plugin is None else part.edges_plugin.reshape(shape),
     )
-
-
-def _plain_settings(settings: Settings, sampling: Sampling) -> dict[str, Any]:
-    binning, out_range = settings.binning, settings.out_range
-    return {
-        "measures": sorted(settings.measures),
-        "bins": [binning.in_bins, binning.out_bins],
-        "in_range": list(settings.in_range),
-        "out_range": list(out_range) if isinstance(out_range, tuple) else out_range,
-        "outliers": "drop" if binning.drop else "clip",
-        "baseline": binning.baseline,
-        "method": settings.method,
-        "samples": settings.samples,
-        "tol": settings.tol,
-        "estimator": settings.estimator,
-        "rng": str(sampling.entropy),
-    }

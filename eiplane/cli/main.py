@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -91,11 +92,42 @@ def _out_range(text: str) -> Any:
     return "auto" if text == "auto" else _range(text)
 
 
+def _named(read: Callable[[str], Any]) -> Callable[[str], tuple[str | None, Any]]:
+    """Return the reader of a range that may be preceded by the layers that it is for."""
+
+    def range(text: str) -> tuple[str | None, Any]:  # argparse shows the name
+        glob, sign, rest = text.rpartition("=")
+        return (glob if sign else None), read(rest)
+
+    return range
+
+
+class _Ranges(argparse.Action):
+    """Collects ranges: one for all, or a mapping of layers to theirs."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        name, value = values
+        before = getattr(namespace, self.dest, {})
+        if name is None and not before:
+            setattr(namespace, self.dest, value)
+        else:
+            ranges = before if isinstance(before, dict) else {None: before}
+            setattr(namespace, self.dest, ranges | {name: value})
+
+
 def _count(text: str) -> int:
     value = float(text)
     if not value.is_integer():
         raise ValueError
     return int(value)
+
+
+def _each(text: str) -> str | list[str]:
+    return _names(text) if "," in text and "(" not in text else text
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _seed(text: str) -> int | None:
@@ -109,13 +141,16 @@ _count.__name__, _seed.__name__ = "number", "seed"
 
 def _add_analyze(commands: Any) -> None:
     parser = commands.add_parser("analyze", help="decompose the layers of a file of weights")
-    add = parser.add_argument
+    add = parser.add_argument  # what analyze() has by the same name is handed to it
     add("file", metavar="FILE", help=".npz, .safetensors, .pt (weights only) or .onnx")
-    add("--activation", help="of every layer, or a list with commas, one a layer")
-    add("--measures", default="sensitivity,ei_parts,ei", help="list with commas")
+    add("--activation", type=_each, help="of every layer, or a list with commas, one a layer")
+    add("--measures", type=_names, default="sensitivity,ei_parts,ei", help="list with commas")
     add("--bins", type=_bins, default=8, metavar="N[,M]", help="bins, or input and output bins")
-    add("--in-range", type=_range, default=(0.0, 1.0), metavar="LO,HI")
-    add("--out-range", type=_out_range, default="auto", metavar="LO,HI|auto")
+    given = {"action": _Ranges, "default": argparse.SUPPRESS}
+    add("--in-range", type=_named(_range), metavar="[GLOB=]LO,HI", **given,
+        help="of the network's input, or of some layers' inputs; may be repeated")  # fmt: skip
+    add("--out-range", type=_named(_out_range), metavar="[GLOB=]LO,HI|auto", **given,
+        help="of all layers' outputs, or of some; may be repeated")  # fmt: skip
     add("--outliers", choices=("clip", "drop"), default="clip")
     add("--baseline", type=float, default=0.0)
     add("--method", choices=("auto", "exact", "sample"), default="auto")
@@ -125,7 +160,7 @@ def _add_analyze(commands: Any) -> None:
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
-    add("--seed", type=_seed, default=0, metavar="N|none")
+    add("--seed", dest="rng", type=_seed, default=0, metavar="N|none")
     add("--threads", type=int, metavar="N")
     add("--format", choices=("table", "json", "csv"), default="table")
     add("--no-edges", action="store_true", help="leave the per-edge arrays out of json")
@@ -137,28 +172,9 @@ def _add_analyze(commands: Any) -> None:
 def _analyze(options: argparse.Namespace) -> None:
     from ..analyze import analyze
 
-    activation = options.activation
-    if activation is not None and "," in activation and "(" not in activation:
-        activation = activation.split(",")
-    result = analyze(
-        options.file,
-        activation,
-        measures=options.measures.split(","),
-        bins=options.bins,
-        in_range=options.in_range,
-        out_range=options.out_range,
-        outliers=options.outliers,
-        baseline=options.baseline,
-        method=options.method,
-        samples=options.samples,
-        tol=options.tol,
-        estimator=options.estimator,
-        layers=options.layers,
-        strict=options.strict,
-        key=options.key,
-        rng=options.seed,
-        threads=options.threads,
-    )
+    known = inspect.signature(analyze).parameters
+    chosen = {name: value for name, value in vars(options).items() if name in known}
+    result = analyze(options.file, **chosen)
     if options.save:
         result.save(options.save)
     if options.plot:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import warn_user
 from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
 from .arrays import from_sequence, is_lone_pair, is_matrix
@@ -62,7 +62,7 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         message = f"{count} not analysed: {listed}{more}"
         if options.strict:
             raise ValueError(f"strict: {message}")
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warn_user(message)
     return Extracted(network, skipped, selected)
 
 

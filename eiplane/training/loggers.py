@@ -1,24 +1,13 @@
-"""Who else hears of a record, and which of several processes speaks."""
+"""Who else gets the numbers of a record."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from .history import QUANTITIES, Record
 
-__all__ = ["is_main_process", "log_scalars"]
-
-
-def is_main_process() -> bool:
-    """Return whether this is the process that writes: rank zero, or the only one."""
-    torch = sys.modules.get("torch")
-    distributed = getattr(torch, "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return int(distributed.get_rank()) == 0
-    return os.environ.get("RANK", "0").strip() in ("", "0")
+__all__ = ["log_scalars"]
 
 
 def log_scalars(loggers: Iterable[Any], record: Record) -> None:
