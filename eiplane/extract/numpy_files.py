@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -34,11 +33,9 @@ def read_npz(path: Path) -> list[Entry]:
 
 def _reader(path: Path, member: str) -> Callable[[], NDArray[Any]]:
     def read() -> NDArray[Any]:
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-                return np.asarray(npy.read_array(file, allow_pickle=False))
-        except DAMAGE as error:
-            raise ValueError(f"{path}: array {member!r} is damaged ({error})") from None
+        damaged = f"array {member!r} is damaged"
+        with opened(path, damaged) as archive, archive.open(member) as file:
+            return np.asarray(npy.read_array(file, allow_pickle=False))
 
     return read
 

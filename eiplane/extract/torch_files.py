@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import zipfile
 from collections.abc import Mapping
@@ -46,9 +47,11 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
     torch = require("torch", "torch")
     try:
         loaded = _load(torch, path)
-    except (MemoryError, OSError):
+    except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         text = str(error).strip()
         if any(word in text for word in ("weights_only", "Unsupported", "TorchScript")):
             raise ValueError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-__all__ = ["DAMAGE", "checked_members", "checked_small", "opened"]
+__all__ = ["DAMAGE", "checked_members", "opened"]
 
 #: What Python's reader of archives raises for damaged ones. RuntimeError: encrypted members.
 DAMAGE = (
@@ -69,21 +69,10 @@ def opened(path: Path, what: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except DAMAGE as error:
+    except (*DAMAGE, OSError) as error:
         said = str(error) or type(error).__name__
-        if str(path) in said:
+        # EINVAL: the archive sends its reader to a place before the file's beginning.
+        outside = isinstance(error, OSError) and error.errno != errno.EINVAL
+        if outside or (isinstance(error, ValueError) and str(path) in said):
             raise
         raise ValueError(f"{path}: {what} ({said})") from None
-
-
-def checked_small(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Return a small member's bytes, with its checksum checked on the way."""
-    with archive.open(member) as file:
-        data = file.read()
-        _exhausted(file)
-    return data
-
-
-def _exhausted(file: IO[bytes]) -> None:
-    if file.read(1):
-        raise ValueError("a member holds more than it declares")
