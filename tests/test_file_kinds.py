@@ -394,6 +394,21 @@ def test_transposed_convolutions_are_listed():
     assert len(skipped) == 2
 
 
+def test_attention_s_projections_are_those_of_the_module(tmp_path):
+    torch = pytest.importorskip("torch")
+    for options in ({}, {"bias": False}):
+        module = torch.nn.MultiheadAttention(8, 2, **options)
+        torch.save(module.state_dict(), tmp_path / "m.pt")
+        found, skipped = layers(tmp_path / "m.pt", activation="relu")
+        assert not skipped
+        assert list(found) == ["in_proj.q", "in_proj.k", "in_proj.v", "out_proj"]
+        x = torch.randn(5, 8)
+        whole = torch.nn.functional.linear(x, module.in_proj_weight, module.in_proj_bias)
+        for k, which in enumerate("qkv"):
+            expected = whole[:, 8 * k : 8 * k + 8].detach().numpy()
+            np.testing.assert_allclose(found[f"in_proj.{which}"](x.numpy()), expected, atol=1e-5)
+
+
 # -- quantised ---------------------------------------------------------------------------------
 
 

@@ -64,11 +64,12 @@ def adapted(
             pairs.setdefault((match[1], match[3] or ""), {})[side] = entry
     made: dict[str, Entry] = {}
     gone: set[str] = {n for n in entries if n.endswith(".alpha")} if pairs else set()
+    rescaled = {n.partition(".lora_magnitude_vector")[0] for n in entries if "lora_magn" in n}
     for (module, _), pair in pairs.items():
         base = _base(entries, module)
         if base is None or len(pair) != 2:
             continue
-        if any(n.startswith(f"{module}.lora_magnitude_vector") for n in entries):
+        if module in rescaled:
             gone.add(base.name)
             reason = "a DoRA adapter rescales it; merge the adapter and save the result"
             skipped.append(Skipped(module, reason))

@@ -149,5 +149,6 @@ def _is_embedding(name: str, entries: Entries) -> bool:
     if at and "patch" not in said and all(w in _OF_WHAT for w in said[at[-1] + 1 :]):
         return True
     # T5's and BART's table for both halves.
-    halves = any("encoder." in n for n in entries) and any("decoder." in n for n in entries)
-    return module == "shared" and halves
+    return module == "shared" and all(
+        any(half in other for other in entries) for half in ("encoder.", "decoder.")
+    )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import warn_user
 from ..network import Layer, Network, get_activation, known_activations
 from ..results import Skipped
 from .entries import Entry
@@ -96,6 +97,11 @@ def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
     if not made.layers:
         listed = "; ".join(f"{s.name}: {s.reason}" for s in made.skipped[:8])
         raise ValueError(f"the Keras model {model.name!r} has no layer of weights ({listed})")
+    if made.assumed:
+        warn_user(
+            f"the input ranges of {len(made.assumed)} layers are not known, and taken to be "
+            f"in_range: {', '.join(made.assumed[:8])}; in_range= takes a mapping of names to ranges"
+        )
     network = Network(made.layers, True, made.sources, made.in_ranges, made.straight)
     return network, tuple(made.skipped)
 
@@ -216,6 +222,7 @@ class _Layers:
         self.sources: dict[str, tuple[str, ...]] = {}
         self.in_ranges: dict[str, tuple[float, float]] = {}
         self.straight: list[str] = []
+        self.assumed: list[str] = []  # what feeds them has a range that is not known
         self._of_tensor: dict[int, str] = {}  # the layer whose values a tensor holds
 
     def collect(self) -> None:
@@ -308,6 +315,8 @@ class _Layers:
         self.layers.append(made)
         origin = () if inner else self._origin(node.inputs[0])
         self.sources[name] = origin or ()
+        if origin is None:
+            self.assumed.append(name)
         direct = self._of_tensor.get(node.inputs[0])
         if node.kind == "Dense" and direct is not None:
             self.straight.append(name)

@@ -60,15 +60,20 @@ def dequantised(
     """
     made: dict[str, Entry] = {}
     gone: set[str] = set()
+    inside: dict[str, list[str]] = {}  # by the module that they belong to, or the weight
+    for name in entries:
+        for at in (i for i, letter in enumerate(name) if letter in "./"):
+            inside.setdefault(name[:at], []).append(name)
     for name, entry in entries.items():
         last = leaf(name)
         if last == "qweight":
             whole, used = _packed(entries, entry, about or {})
         elif entry.problem and last.endswith("weight") and len(entry.shape) >= 2:
-            whole, used = _scaled(entries, entry, about or {})
+            state = inside.get(name, [])  # bitsandbytes' four bits, torchao, quanto: of its own
+            whole, used = (None, state) if state else _scaled(entries, entry, about or {})
         elif last in _PACKED and entry.code[0] in "UI":
-            head = [n for n in entries if parent(n) == parent(name)]
-            gone.update(n for n in head if leaf(n) != "bias")
+            beside = inside.get(parent(name), [*entries])
+            gone.update(n for n in beside if parent(n) == parent(name) and leaf(n) != "bias")
             reason = f"{_PACKED[last]}: a format that eiplane does not undo; dequantise it first"
             skipped.append(Skipped(layer_name(sibling(name, "weight")), reason))
             continue
@@ -111,9 +116,6 @@ def _scaled(
     entries: Entries, entry: Entry, about: Mapping[str, Any]
 ) -> tuple[Entry | None, list[str]]:
     """Return the weight, or None, and the names of what stands beside it."""
-    state = [n for n in entries if n.startswith(entry.name + ".")]
-    if state:  # bitsandbytes' four bits, torchao, quanto: a state of its own
-        return None, state
     beside = [sibling(entry.name, last) for last in (*_SCALES, *_ZEROS, *_BESIDE, "SCB")]
     beside = [n for n in beside if n in entries]
     by_leaf = {leaf(n): entries[n] for n in beside}

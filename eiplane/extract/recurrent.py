@@ -1,4 +1,4 @@
-"""Recurrent weights of a file: a layer for each gate, as a module's are."""
+"""Weights of a file that hold several layers: gates, and attention's three projections."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _summed(biases: list[Callable[[], Array]], rows: slice) -> Callable[[], Arra
 
 
 def gates_of(entry: Entry, entries: Entries) -> list[Part] | None:
-    """Return the layers of a recurrent weight matrix, one for each gate.
+    """Return the layers of a matrix that holds several: gates, or attention's q, k and v.
 
     Parameters
     ----------
@@ -128,7 +128,25 @@ def gates_of(entry: Entry, entries: Entries) -> list[Part] | None:
         return _torch(entry, entries, match[1], match[2], match[3])
     if leaf(entry.name) in ("kernel", "recurrent_kernel"):
         return _keras(entry, entries)
+    if leaf(entry.name) == "in_proj_weight" and len(entry.shape) == 2:
+        return _attention(entry, entries)
     return None
+
+
+def _attention(entry: Entry, entries: Entries) -> list[Part] | None:
+    """Return torch's ``MultiheadAttention``'s projections, whose outputs meet in products."""
+    wide, n_in = entry.shape
+    if wide != 3 * n_in:
+        return None
+    bias = entries.get(sibling(entry.name, "in_proj_bias"))
+    read = None if bias is None or bias.shape != (wide,) or bias.problem else bias.read
+    made = []
+    for k, which in enumerate("qkv"):
+        rows = slice(k * n_in, (k + 1) * n_in)
+        offset = None if read is None else _rows(read, rows)
+        name = sibling(entry.name, f"in_proj.{which}")
+        made.append(Part(name, (n_in, n_in), _rows(entry.read, rows), offset, "identity"))
+    return made
 
 
 def _torch(

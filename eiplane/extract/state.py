@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -145,12 +146,11 @@ def _parts(table: Entries, skipped: list[Skipped], what: str) -> list[Part]:
                 skipped.append(Skipped(layer_name(entry.name), found))
         else:
             parts += found if isinstance(found, list) else [found]
-    names = [part.name for part in parts]
+    count = Counter(part.name for part in parts)
     full = {layer_name(e.name): e.name for e in reversed(weights)}
     # Two arrays of one module (weight and W, say) keep their full names.
     return [
-        replace(p, name=full[p.name]) if names.count(p.name) > 1 and p.name in full else p
-        for p in parts
+        replace(p, name=full[p.name]) if count[p.name] > 1 and p.name in full else p for p in parts
     ]
 
 
