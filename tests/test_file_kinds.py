@@ -606,7 +606,7 @@ def test_a_checkpoint_s_state_dict_is_found(tmp_path):
          "loss": torch.tensor(0.5), "epoch": 3},
         {"state_dict": state, "optimizer_states": [optimizer.state_dict()], "loss": torch.ones(1)},
         {"trainer": {"inner": {"net": state}, "step": 3}, "history": torch.ones(7)},
-        {"anything": state, "args": {"lr": 0.1, "betas": (0.9, 0.99)}},
+        {"anything": state, "args": {"lr": 0.1, "betas": (0.9, 0.99), "plan": [1, (2, 3), "x"]}},
     ):  # fmt: skip
         torch.save(checkpoint, tmp_path / "m.pt")
         for weights in (tmp_path / "m.pt", checkpoint):

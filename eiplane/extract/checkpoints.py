@@ -170,7 +170,11 @@ def _arrays(node: Any) -> Iterator[tuple[str, Any]]:
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
     for name, value in items:
         if isinstance(value, list | tuple) and _is_numbers(value):
-            yield str(name), real_array(value, f"entry {str(name)!r}")
+            try:
+                yield str(name), real_array(value, f"entry {str(name)!r}")
+            except TypeError:  # betas, a schedule, ... of a checkpoint may be of any shape
+                if re.search(r"weight|kernel", str(name)):
+                    raise
         elif (array := _array(value)) is not None:
             yield str(name), array
 
