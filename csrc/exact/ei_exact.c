@@ -44,55 +44,69 @@ static ei_exact *open_limits(const ei_channel *c)
     return x;
 }
 
+/* The engines of a layer: of its labels, and of its output's range (NULL without limits). */
+typedef struct {
+    ei_exact *x, *limits;
+} layer;
+
+static int open_layer(layer *l, const ei_channel *c)
+{
+    l->x = ex_open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
+    l->limits = c->n_limits > 0 ? open_limits(c) : NULL;
+    return l->x == NULL || (c->n_limits > 0 && l->limits == NULL) ? EI_ENOMEM : EI_OK;
+}
+
+static void close_layer(layer *l)
+{
+    ex_close_engine(l->limits);
+    ex_close_engine(l->x);
+}
+
 int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                    const ei_exact_out *out)
 {
-    ei_exact *x = ex_open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
-    ei_exact *limits = c->n_limits > 0 ? open_limits(c) : NULL;
-    int status = x == NULL || (c->n_limits > 0 && limits == NULL) ? EI_ENOMEM : EI_OK;
+    layer l;
+    int status = open_layer(&l, c);
     for (size_t o = start; o < stop && status == EI_OK; o++) {
         const size_t at = o - start;
         const double *weight = c->weight + o * c->n_in;
         double inside[2] = {1.0, 0.0}, ignored;
-        if (limits != NULL)
-            status = ex_row_parts(limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
+        if (l.limits != NULL)
+            status = ex_row_parts(l.limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
         if (status == EI_OK)
-            status = ex_row_parts(x, weight, c->bias[o],
+            status = ex_row_parts(l.x, weight, c->bias[o],
                                   out->information ? out->information + at * c->n_in : NULL,
                                   out->marginal + at * c->out_bins, out->bound + at, cancel);
         out->outside[at] = c->n_limits == 0 && c->outside[0] ? 1.0 : 1.0 - inside[0];
     }
-    ex_close_engine(limits);
-    ex_close_engine(x);
+    close_layer(&l);
     return status;
 }
 
 int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                          const ei_exact_out *out)
 {
-    ei_exact *x = ex_open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
-    ei_exact *limits = c->n_limits > 0 ? open_limits(c) : NULL;
+    layer l;
+    int status = open_layer(&l, c);
     double *kept = ei_alloc(c->n_in, sizeof *kept), *unused = ei_alloc(c->n_in, sizeof *unused);
-    int status = EI_OK;
-    if (x == NULL || (c->n_limits > 0 && limits == NULL) || kept == NULL || unused == NULL)
+    if (kept == NULL || unused == NULL)
         status = EI_ENOMEM;
     for (size_t o = start; o < stop && status == EI_OK; o++) {
         const size_t at = o - start;
         const double *weight = c->weight + o * c->n_in;
         double ignored, outside = c->n_limits == 0 && c->outside[0] ? (double)c->n_in : 0.0;
-        if (limits != NULL) {
-            status = ex_row_sensitivity(limits, weight, c->bias[o], unused, kept, &ignored, cancel);
+        if (l.limits != NULL) {
+            status = ex_row_sensitivity(l.limits, weight, c->bias[o], unused, kept, &ignored, cancel);
             for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
                 outside += 1.0 - kept[i];
         }
         if (status == EI_OK)
-            status = ex_row_sensitivity(x, weight, c->bias[o], out->information + at * c->n_in, kept,
+            status = ex_row_sensitivity(l.x, weight, c->bias[o], out->information + at * c->n_in, kept,
                                         out->bound + at, cancel);
         out->outside[at] = outside / (double)c->n_in;
     }
     ei_free(kept);
     ei_free(unused);
-    ex_close_engine(limits);
-    ex_close_engine(x);
+    close_layer(&l);
     return status;
 }

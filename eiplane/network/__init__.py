@@ -1,6 +1,7 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in
 :mod:`.activation`.
 """
 
