@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .activation import Activation
 from .known import get_activation
-from .layer import Layer
+from .layer import MOST, Layer
 from .preimage import preimage
 from .reach import reach, with_tables
 from .stage import Stage
@@ -242,6 +242,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     natural = layer.activation.natural_range
     if natural is not None:
         return natural
+    _check_reach(layer, in_range)
     lo, hi = in_range
     weight = layer.weight.reshape(layer.n_out, -1)
     sums, sizes, squares = np.empty((3, layer.n_out))
@@ -257,6 +258,22 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     deviation = (hi - lo) * np.sqrt(squares / 12.0)
     half = np.minimum(4.0 * deviation, reach)
     return joined_image(layer.activation, mean - half, mean + half)
+
+
+def _check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64."""
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
+        return
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )
 
 
 def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
@@ -305,8 +322,10 @@ def discretize(
     ------
     ValueError
         If an activation is not defined where the layer can reach, turns too often there, or crosses
-        the edges of the bins too often.
+        the edges of the bins too often; if pre-activations on this range leave float64. It names
+        the layer.
     """
+    _check_reach(layer, in_range)
     name = layer.name or "layer"
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
     low = min(in_range[0], binning.baseline)
