@@ -47,7 +47,7 @@ def by_grid(channel):
     axis = (np.arange(bins * points) + 0.5) / (bins * points)
     grid = np.stack([g.ravel() for g in np.meshgrid(*[axis] * n, indexing="ij")])
     z = channel.weight @ grid + channel.bias[:, None]
-    y = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+    y = channel.rules[0].labels[np.searchsorted(channel.rules[0].thresholds, z, side="right")]
     kept = (y >= 0).all(axis=0)
     x = np.minimum((grid * bins).astype(int), bins - 1)[:, kept]
     y = y[:, kept]
@@ -158,8 +158,8 @@ def polytopes(channel, samples, seed=0, cell=False):
     n, width = channel.n_in, 1.0 / channel.in_bins if cell else 1.0
     u = rng.random((samples, n))
     start = np.floor(u / width) * width
-    place = np.searchsorted(channel.thresholds, u @ channel.weight.T, side="right")
-    ends = np.concatenate([[-np.inf], channel.thresholds, [np.inf]])
+    place = np.searchsorted(channel.rules[0].thresholds, u @ channel.weight.T, side="right")
+    ends = np.concatenate([[-np.inf], channel.rules[0].thresholds, [np.inf]])
     lo, hi = ends[place][..., None], ends[place + 1][..., None]
     return Polytopes(channel.weight, lo, hi, u, start, np.full(n, width)), place
 
@@ -170,7 +170,7 @@ def test_forward_is_normalised():
         channel = channel_of(weight, 3)
         m = len(weight)
         labels = np.stack([g.ravel() for g in np.meshgrid(*[np.arange(3)] * m, indexing="ij")], 1)
-        ends = np.concatenate([[-np.inf], channel.thresholds, [np.inf]])
+        ends = np.concatenate([[-np.inf], channel.rules[0].thresholds, [np.inf]])
         n, shape = weight.shape[1], (len(labels), weight.shape[1])
         every = Polytopes(weight, ends[labels][..., None], ends[labels + 1][..., None],
                           np.full(shape, 0.5), np.zeros(shape), np.ones(n))  # fmt: skip
@@ -183,8 +183,10 @@ def test_backward_is_a_density():
     points = 200
     axis = (np.arange(points) + 0.5) / points
     u = np.stack([g.ravel() for g in np.meshgrid(axis, axis, indexing="ij")], axis=1)
-    ends = np.concatenate([[-np.inf], channel.thresholds, [np.inf]])
-    place = np.searchsorted(channel.thresholds, np.array([[0.3, 0.6]]) @ channel.weight.T, "right")
+    ends = np.concatenate([[-np.inf], channel.rules[0].thresholds, [np.inf]])
+    place = np.searchsorted(
+        channel.rules[0].thresholds, np.array([[0.3, 0.6]]) @ channel.weight.T, "right"
+    )
     place = np.repeat(place, len(u), axis=0)
     lo, hi = ends[place][..., None], ends[place + 1][..., None]
     # Only inputs that have these outputs are ever asked for; the rest of r's mass lies elsewhere.

@@ -30,7 +30,7 @@ def by_fractions(channel, given, output):
     w = [Fraction(float(v)) for v in channel.weight[output]]
     b = Fraction(float(channel.bias[output]))
     bins = channel.in_bins
-    cuts = [Fraction(float(t)) for t in channel.thresholds]
+    cuts = [Fraction(float(t)) for t in channel.rules[0].thresholds]
     widths = [abs(v) / (bins if g else 1) for v, g in zip(w, given, strict=True)]
     places = [range(bins) if g else (None,) for g in given]
     total = kept = 0.0
@@ -42,7 +42,7 @@ def by_fractions(channel, given, output):
         )
         below = [0.0, *reference.uniform_sum(widths, [t - centre for t in cuts]), 1.0]
         p = np.zeros(channel.out_bins)
-        for label, share in zip(channel.labels, np.diff(below), strict=True):
+        for label, share in zip(channel.rules[0].labels, np.diff(below), strict=True):
             if label >= 0:
                 p[label] += max(share, 0.0)
         part = p.sum()
@@ -107,7 +107,9 @@ def test_against_counting_at_width():
         for i in range(values.shape[1]):
             centre = np.where(given, (rng.integers(0, 8, n) + 0.5) / 8, 0.5) @ channel.weight.T
             for o in range(4):
-                below = np.searchsorted(inner[:, o], channel.thresholds - centre[o]) / len(inner)
+                below = np.searchsorted(inner[:, o], channel.rules[0].thresholds - centre[o]) / len(
+                    inner
+                )
                 p = np.diff(np.concatenate([[0.0], below, [1.0]]))
                 p = p[p > 0]
                 values[o, i] = -(p * np.log2(p)).sum()

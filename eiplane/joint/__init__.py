@@ -9,7 +9,7 @@ from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import ei_between
 from .options import JointOptions, checked_memory
-from .saturation import SaturationWarning
+from .saturation import SaturationWarning, once_a_layer
 
 __all__ = [
     "Convergence",
@@ -20,4 +20,5 @@ __all__ = [
     "convergence",
     "ei_between",
     "joint",
+    "once_a_layer",
 ]

@@ -130,7 +130,8 @@ def upper_bound(
 
 def repeated(channel: Channel) -> NDArray[np.bool_]:
     """Return which outputs are copies of an earlier one."""
-    rows = np.column_stack([channel.weight, channel.bias])
+    rule = np.zeros(channel.n_out) if channel.rule is None else channel.rule
+    rows = np.column_stack([channel.weight, channel.bias, rule])
     twins = np.ones(len(rows), bool)
     twins[np.unique(rows, axis=0, return_index=True)[1]] = False
     return twins

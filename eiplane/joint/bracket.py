@@ -16,13 +16,13 @@ Madiman and Wang 2016).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..network import Channel
+from ..network import Channel, Rule
 from ..pairwise import exact
 from ..run import Runner
 from .backward import backward_cost, log_backward
@@ -144,11 +144,7 @@ def _simulate(
     key: int,
     number: int,
 ) -> _Draws:
-    part = replace(
-        channel,
-        weight=np.ascontiguousarray(channel.weight[rows]),
-        bias=np.ascontiguousarray(channel.bias[rows]),
-    )
+    part = channel.outputs(rows)
     size = max(len(rows), channel.n_in if channel.n_in <= 2 * len(rows) else 0)
     step = max(1, min(32, _STACK // (size * size)))
     units = [_Unit(part, given, key, a, min(step, number - a)) for a in range(0, number, step)]
@@ -172,10 +168,8 @@ def _draw(unit: _Unit) -> _Draws:
     u = draws.astype(np.float64) / 4294967296.0 + 2.0**-33
     weight = channel.weight * (channel.in_hi - channel.in_lo)
     offset = channel.bias + channel.in_lo * channel.weight.sum(axis=1)
-    place = np.searchsorted(channel.thresholds, u @ weight.T + offset, side="right")
-    labels = channel.labels[place]
-    ends = np.concatenate([[-np.inf], channel.thresholds, [np.inf]])
-    lo, hi = _pieces(channel, labels, ends)
+    labels = channel.bins_of(weight @ u.T + offset[:, None]).T
+    lo, hi = _pieces(channel, labels)
     lo, hi = lo - offset[:, None], hi - offset[:, None]
     whole = Polytopes(weight, lo, hi, u, np.zeros_like(u), np.ones(n))
     width = np.where(unit.given, 1.0 / channel.in_bins, 1.0)
@@ -190,14 +184,29 @@ def _draw(unit: _Unit) -> _Draws:
     )
 
 
-def _pieces(channel: Channel, labels: NDArray[np.int32], ends: Array) -> tuple[Array, Array]:
+def _pieces(channel: Channel, labels: NDArray[np.int32]) -> tuple[Array, Array]:
     """Return the intervals of z of the samples' output bins, (samples, n_out, pieces)."""
-    intervals = [np.flatnonzero(channel.labels == v) for v in range(channel.out_bins)]
-    most = max(len(i) for i in intervals)
-    lo, hi = np.zeros((channel.out_bins, most)), np.full((channel.out_bins, most), -1.0)
-    for label, places in enumerate(intervals):
-        lo[label, : len(places)], hi[label, : len(places)] = ends[places], ends[places + 1]
-    return lo[labels], hi[labels]
+    tables = [_intervals(rule, channel.out_bins) for rule in channel.rules]
+    most = max(lo.shape[1] for lo, _ in tables)
+    lo, hi = np.zeros((*labels.shape, most)), np.full((*labels.shape, most), -1.0)
+    for i, (start, stop) in enumerate(tables):
+        mine = slice(None) if channel.rule is None else np.flatnonzero(channel.rule == i)
+        pieces = start.shape[1]
+        lo[:, mine, :pieces] = start[labels[:, mine]]
+        hi[:, mine, :pieces] = stop[labels[:, mine]]
+    return lo, hi
+
+
+def _intervals(rule: Rule, bins: int) -> tuple[Array, Array]:
+    """Return where the intervals of every bin begin and end, (bins, pieces), filled with none."""
+    ends = np.concatenate([[-np.inf], rule.thresholds, [np.inf]])
+    real = ends[:-1] < ends[1:]
+    places = [np.flatnonzero((rule.labels == v) & real) for v in range(bins)]
+    most = max(len(p) for p in places)
+    lo, hi = np.zeros((bins, most)), np.full((bins, most), -1.0)
+    for label, own in enumerate(places):
+        lo[label, : len(own)], hi[label, : len(own)] = ends[own], ends[own + 1]
+    return lo, hi
 
 
 def _controls(labels: NDArray[np.int32], known: Array) -> Array:

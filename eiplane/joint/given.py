@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Channel
+from ..network import Channel, Rule
 from ..run import Runner
 from .sums import Sums, reach, uniform_distribution
 
@@ -124,18 +124,18 @@ def _rows(rows: _Rows) -> GivenEntropies:
     span = channel.in_hi - channel.in_lo
     middle = channel.bias + channel.weight.sum(axis=1) * 0.5 * (channel.in_lo + channel.in_hi)
     found = [
-        _row(channel, channel.thresholds - m, np.abs(w) * span, rows.given)
-        for w, m in zip(channel.weight, middle, strict=True)
+        _row(channel.rule_of(b), m, np.abs(channel.weight[b]) * span, rows.given, channel.in_bins)
+        for b, m in enumerate(middle)
     ]
     values, errors = np.array(found).T
     return GivenEntropies(np.ascontiguousarray(values), np.ascontiguousarray(errors))
 
 
 def _row(
-    channel: Channel, thresholds: Array, widths: Array, given: NDArray[np.bool_]
+    rule: Rule, middle: float, widths: Array, given: NDArray[np.bool_], bins: int
 ) -> tuple[float, float]:
-    """Return the entropy of one output, centred, and its error."""
-    bins = channel.in_bins
+    """Return the entropy of one output, and its error."""
+    thresholds = rule.thresholds - middle
     widths, known = widths[widths > 0.0], given[widths > 0.0]
     parts = np.where(known, widths / bins, widths)
     steps = parts[known]
@@ -144,7 +144,7 @@ def _row(
     inside = np.abs(thresholds) < spread + around
     # What is out of reach tells nothing; intervals of one label, next to each other, are one.
     first = int(np.searchsorted(thresholds, -(spread + around), side="right"))
-    labels = channel.labels[first : first + int(inside.sum()) + 1]
+    labels = rule.labels[first : first + int(inside.sum()) + 1]
     cuts = thresholds[inside]
     change = np.flatnonzero(labels[1:] != labels[:-1])
     cells = _Cells(cuts[change], labels[np.concatenate([[0], change + 1]).astype(np.intp)])

@@ -28,7 +28,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Channel
+from ..network import Channel, Rule
 from ..pairwise import output_marginals
 from ..run import Runner
 from .bounds import Interval, WholeBounds, closed_form, trivial_bounds
@@ -71,12 +71,7 @@ def dropped_bounds(
     share += 1e-9 * channel.n_out
     if share > _SHARE:
         return trivial
-    kept = replace(
-        channel,
-        weight=np.ascontiguousarray(channel.weight[outs]),
-        bias=np.ascontiguousarray(channel.bias[outs]),
-        labels=_clipped(channel.labels),
-    )
+    kept = replace(channel.outputs(outs), rules=tuple(map(_clipped, channel.outputs(outs).rules)))
     clip = bracket(kept, given, known_outputs(kept, given, runner), runner, key, None, samples)
     bit = -share * math.log2(share) - (1.0 - share) * math.log2(1.0 - share)
     (i0, i1), (h0, h1) = clip.information, clip.entropy
@@ -85,11 +80,11 @@ def dropped_bounds(
     return WholeBounds(information, entropy, trivial.rest).within(trivial)
 
 
-def _clipped(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return labels without -1: those next to a kept interval take its label."""
-    kept = np.flatnonzero(labels >= 0)
-    nearest = np.abs(np.arange(len(labels))[:, None] - kept).argmin(axis=1)
-    return np.ascontiguousarray(labels[kept[nearest]])
+def _clipped(rule: Rule) -> Rule:
+    """Return a rule that drops nothing: dropped intervals take the label of the nearest kept."""
+    kept = np.flatnonzero(rule.labels >= 0)
+    nearest = np.abs(np.arange(len(rule.labels))[:, None] - kept).argmin(axis=1)
+    return replace(rule, labels=np.ascontiguousarray(rule.labels[kept[nearest]]))
 
 
 def staged_bounds(channel: Channel, given: NDArray[np.bool_], runner: Runner) -> Interval:
@@ -136,12 +131,15 @@ def _before_maximum(channel: Channel) -> Channel | None:
     )
     if not plain:
         return None
-    bins = len(channel.labels)
+    bins = max(len(rule.labels) for rule in channel.rules)
     return replace(
         channel,
         weight=weight,
         bias=bias,
         stages=(),
-        labels=np.arange(bins, dtype=np.int32),
+        rules=tuple(
+            replace(r, labels=np.arange(len(r.labels), dtype=np.int32)) for r in channel.rules
+        ),
+        rule=None if channel.rule is None else np.repeat(channel.rule, pool.width),
         out_bins=max(bins, 2),
     )
