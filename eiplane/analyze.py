@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -34,7 +34,7 @@ def analyze(
     *,
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     bins: int | tuple[int, int] = 8,
-    in_range: Sequence[float] = (0.0, 1.0),
+    in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
     out_range: Any = "auto",
     outliers: str = "clip",
     baseline: float = 0.0,
@@ -48,6 +48,7 @@ def analyze(
     input_size: Sequence[int] | None = None,
     input_data: Any = None,
     strict: bool = False,
+    key: str | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -74,12 +75,13 @@ def analyze(
         ``"effectiveness"``).
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
-    in_range : (float, float)
+    in_range : (float, float), or mapping of layers to those
         Range of the network's inputs. Every later layer takes its predecessor's output range;
-        layers of a state dict or a file, which says nothing of the wiring, all take this one.
-    out_range : "auto", (float, float) or list of those, one a layer
+        layers of a state dict or a file, which says nothing of the wiring, all take this one. A
+        mapping of layers' names or globs to pairs sets those layers' own; under None the network's.
+    out_range : "auto", (float, float), list of those, one a layer, or mapping
         Range of the outputs. ``"auto"``: the activation's own where it is bounded, else the image
-        of mean +- 4 standard deviations of the pre-activation.
+        of mean +- 4 standard deviations of the pre-activation. A mapping is as of ``in_range``.
     outliers : {"clip", "drop"}
         Whether values outside the range fall in the end bins, or the sample is left out.
     baseline : float
@@ -104,6 +106,8 @@ def analyze(
         Shape of a Module's input, or an example of it, where shapes cannot be known otherwise.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
+    key : str, optional
+        Which network of a checkpoint (or a mapping) that holds several: ``"generator"``.
     rng : int, numpy Generator or SeedSequence, or None
         Decides every random number; None takes fresh entropy.
     threads : int, optional
@@ -137,7 +141,8 @@ def analyze(
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    found = to_network(weights, ExtractOptions(activation, layers, input_size, input_data, strict))
+    wanted = ExtractOptions(activation, layers, input_size, input_data, strict, key)
+    found = to_network(weights, wanted)
     plan = Plan(found.network, settings)
     targets = plan.spans(spans, found.selected)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
@@ -190,9 +195,13 @@ class Plan:
         self.index = {name: i for i, name in enumerate(self.names)}
         self._out_ranges: dict[int, Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
+        settings.check_names(self.names)
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: joined over the layers that feed it."""
+        """Return the range of a layer's inputs: given, or joined over the layers that feed it."""
+        given = self.settings.in_range_of(self.names[index])
+        if given is not None:
+            return given
         ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
         return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
 
@@ -213,10 +222,15 @@ class Plan:
         return self._out_ranges[index]
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
-        return self.settings.range_of(index, len(self.network))
+        return self.settings.range_of(index, len(self.network), self.names[index])
 
     def _sources(self, index: int) -> list[int]:
         """Return the layers whose output ranges make a layer's input range."""
+        given = self.settings.in_range_of(self.names[index]) is not None
+        return [] if given else self._feeds(index)
+
+    def _feeds(self, index: int) -> list[int]:
+        """Return the layers whose outputs are a layer's inputs."""
         name = self.names[index]
         if name in self.network.in_ranges:
             return []
@@ -284,7 +298,7 @@ class Plan:
         for i in range(first, last + 1):
             if first != last and not self.network[i].is_dense:
                 return f"{self.names[i]!r} is not dense"
-            if i > first and self._sources(i) != [i - 1]:
+            if i > first and self._feeds(i) != [i - 1]:
                 return f"{self.names[i]!r} is not fed by {self.names[i - 1]!r} alone"
             if i > first and self.names[i] not in self.network.straight:
                 return f"{self.names[i]!r} takes what {self.names[i - 1]!r} gives in another order"

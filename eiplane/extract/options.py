@@ -37,6 +37,8 @@ class ExtractOptions:
         An example input of a module instead: one argument, several, or named ones.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
+    key : str, optional
+        Which of several state dicts in a checkpoint or a mapping.
     """
 
     activation: ActivationChoice = None
@@ -44,6 +46,7 @@ class ExtractOptions:
     input_size: Sequence[int] | None = None
     input_data: Any = None
     strict: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import Activation, get_activation, preimage
-from .layer import Layer
+from .layer import MOST, Layer
 
 __all__ = [
     "MAX_BINS",
@@ -173,6 +173,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     natural = layer.activation.natural_range
     if natural is not None:
         return natural
+    _check_reach(layer, in_range)
     lo, hi = in_range
     weight = layer.weight.reshape(layer.n_out, -1)
     sums, sizes, squares = np.empty((3, layer.n_out))
@@ -188,6 +189,22 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     deviation = (hi - lo) * np.sqrt(squares / 12.0)
     half = np.minimum(4.0 * deviation, reach)
     return joined_image(layer.activation, mean - half, mean + half)
+
+
+def _check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64."""
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
+        return
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )
 
 
 def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
@@ -230,7 +247,13 @@ def discretize(
     Returns
     -------
     Channel
+
+    Raises
+    ------
+    ValueError
+        If pre-activations on this range leave float64; it names the layer.
     """
+    _check_reach(layer, in_range)
     weight, bias, activation, stages = _steps(layer)
     edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
     thresholds, labels = preimage(activation, edges, binning.drop)

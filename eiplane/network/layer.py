@@ -13,9 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from .activation import Activation, get_activation
 from .pool import Pool
 
-__all__ = ["Layer", "LazyLayer", "real_array"]
+__all__ = ["MOST", "Layer", "LazyLayer", "real_array"]
 
 Array = NDArray[np.float64]
+
+
+#: The greatest size of a weight, a bias or a pre-activation: beyond it squares leave float64.
+MOST = 1e150
 
 
 def real_array(value: Any, what: str) -> NDArray[Any]:
@@ -63,6 +67,18 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
             f"{array[where]} at {list(where)}; replace them before measuring"
         )
     return array
+
+
+def _check_size(array: NDArray[Any], what: str) -> None:
+    """Raise ValueError if products of an array's numbers would leave float64."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or array.size == 0:
+        return
+    if max(float(array.max()), -float(array.min())) > MOST:
+        at = np.unravel_index(int(np.argmax(np.abs(array))), array.shape)
+        raise ValueError(
+            f"{what} reaches {float(array[at]):.4g} at {[int(i) for i in at]}, whose products "
+            f"leave float64 (the most is {MOST:g}); scale it down"
+        )
 
 
 class _Sized:
@@ -149,6 +165,7 @@ class Layer(_Sized):
             )
         if weight.size == 0:
             raise ValueError(f"{title}: weight of shape {weight.shape} is empty")
+        _check_size(weight, f"{title}: weight")
         try:
             activation = get_activation(self.activation)
         except (TypeError, ValueError) as error:
@@ -156,6 +173,7 @@ class Layer(_Sized):
         bias = self.bias
         if bias is not None:
             bias = real_array(bias, f"{title}: bias")
+            _check_size(bias, f"{title}: bias")
             if bias.shape != (weight.shape[0],):
                 raise ValueError(
                     f"{title}: bias must have shape ({weight.shape[0]},), one number an output, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -15,6 +15,7 @@ import numpy as np
 from .. import _core
 from ..network import MAX_BINS, Binning
 from ..results import MEASURES
+from .ranges import by_name, check_names
 
 __all__ = [
     "Range",
@@ -42,9 +43,10 @@ class Settings:
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
     in_range : tuple of float
-        Of the network's input.
+        Of the network's input. Given as a pair, or in a mapping of layers' names or globs to pairs
+        under None.
     out_range : str, tuple or list
-        ``"auto"``, a range, or one of those a layer.
+        ``"auto"``, a range, or one of those a layer; likewise.
     outliers : str
         ``"clip"`` or ``"drop"``.
     baseline : float
@@ -54,6 +56,8 @@ class Settings:
     tol : float or None
     estimator : str
         ``"conditional"`` or ``"plugin"``.
+    in_ranges, out_ranges : dict of str to range
+        Those that were given by layers' names or globs.
 
     Raises
     ------
@@ -72,13 +76,15 @@ class Settings:
     samples: int | None
     tol: float | None
     estimator: str
+    in_ranges: Mapping[str, Range]
+    out_ranges: Mapping[str, Literal["auto"] | Range]
 
     def __init__(
         self,
         measures: str | Iterable[str],
         *,
         bins: int | tuple[int, int] = 8,
-        in_range: Sequence[float] = (0.0, 1.0),
+        in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
         out_range: Any = "auto",
         outliers: str = "clip",
         baseline: float = 0.0,
@@ -88,6 +94,8 @@ class Settings:
         estimator: str = "conditional",
     ) -> None:
         check_environment()
+        in_range, in_ranges = _named(in_range, "in_range", (0.0, 1.0))
+        out_range, out_ranges = _named(out_range, "out_range", "auto")
         checked = {
             "measures": _checked_measures(measures),
             "outliers": _one_of("outliers", outliers, ("clip", "drop")),
@@ -99,6 +107,8 @@ class Settings:
             "out_range": _checked_out_range(out_range),
             "samples": checked_samples(samples),
             "tol": checked_tol(tol),
+            "in_ranges": in_ranges,
+            "out_ranges": out_ranges,
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -108,8 +118,20 @@ class Settings:
         """How inputs and outputs become bins."""
         return Binning(*self.bins, self.outliers == "drop", self.baseline)
 
-    def range_of(self, index: int, count: int) -> Literal["auto"] | Range:
+    def in_range_of(self, name: str) -> Range | None:
+        """Return the input range that is given for a layer by its name, if one is."""
+        return by_name(self.in_ranges, name)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ValueError for ranges of layers that are not among these."""
+        check_names(self.in_ranges, names, "in_range")
+        check_names(self.out_ranges, names, "out_range")
+
+    def range_of(self, index: int, count: int, name: str = "") -> Literal["auto"] | Range:
         """Return the output range of one layer of ``count``."""
+        given = by_name(self.out_ranges, name)
+        if given is not None:
+            return given
         if not isinstance(self.out_range, list):
             return self.out_range
         if len(self.out_range) != count:
@@ -123,7 +145,25 @@ class Settings:
         """Return the options as plain values, ready for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["measures"] = sorted(self.measures)
+        for what in ("in_range", "out_range"):
+            named = values.pop(f"{what}s")
+            if named:  # the network's own, or that of all others, under an empty name
+                values[what] = {"": values[what], **named}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _named(value: Any, what: str, default: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the range that has no name, and those that have."""
+    if not isinstance(value, Mapping):
+        return value, {}
+    named: dict[str, Any] = {}
+    for name, pair in value.items():
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{what} must have names or globs for keys, not {name!r}")
+        if name is not None:
+            auto = what == "out_range" and isinstance(pair, str) and pair == "auto"
+            named[name] = "auto" if auto else checked_range(pair, f"{what} of {name!r}")
+    return value.get(None, default), named
 
 
 def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:

@@ -19,8 +19,8 @@ from ..network import Layer, Network
 
 __all__ = ["Watch", "detached", "rebuilt"]
 
-#: Options of ``analyze`` that say how a model is read. The first three are used up by reading it.
-_READING = ("input_size", "input_data", "strict")
+#: Options of ``analyze`` that say how a model is read. They are used up by reading it.
+_READING = ("input_size", "input_data", "strict", "key")
 
 
 class Watch:
