@@ -23,6 +23,7 @@ from .run import (
     checked_threads,
     entropy_of,
     progress_bar,
+    warn_assumed,
 )
 
 __all__ = ["analyze"]
@@ -34,7 +35,7 @@ def analyze(
     *,
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     bins: int | tuple[int, int] = 8,
-    in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
+    in_range: Sequence[float] | Mapping[Any, Any] | None = None,
     out_range: Any = "auto",
     outliers: str = "clip",
     baseline: float = 0.0,
@@ -42,6 +43,8 @@ def analyze(
     samples: int | None = None,
     tol: float | None = None,
     estimator: str = "conditional",
+    ranges: str = "auto",
+    quantiles: Sequence[float] = (0.001, 0.999),
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
@@ -76,9 +79,10 @@ def analyze(
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
     in_range : (float, float), or mapping of layers to those
-        Range of the network's inputs. Every later layer takes its predecessor's output range;
-        layers of a state dict or a file, which says nothing of the wiring, all take this one. A
-        mapping of layers' names or globs to pairs sets those layers' own; under None the network's.
+        Range of the network's inputs, (0, 1) when left out. Every later layer takes its
+        predecessor's output range; layers of a state dict or a file, which says nothing of the
+        wiring, all take this one. A mapping of layers' names or globs to pairs sets those layers'
+        own; under None the network's.
     out_range : "auto", (float, float), list of those, one a layer, or mapping
         Range of the outputs. ``"auto"``: the activation's own where it is bounded, else the image
         of mean +- 4 standard deviations of the pre-activation. A mapping is as of ``in_range``.
@@ -137,6 +141,7 @@ def analyze(
     settings = Settings(
         measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
         baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
+        ranges=ranges, quantiles=quantiles,
     )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
@@ -145,6 +150,7 @@ def analyze(
     found = to_network(weights, wanted)
     plan = Plan(found.network, settings)
     targets = plan.spans(spans, found.selected)
+    warn_assumed(plan.assumed(targets), settings.input_range)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         results = tuple(
             _measure(
@@ -168,6 +174,8 @@ class Target:
     activation : str
         Of the last layer.
     in_range, out_range : tuple of float
+    range_source : str
+        Of ``in_range``.
     edge_shape : tuple of int
         Of the per-edge arrays.
     """
@@ -176,6 +184,7 @@ class Target:
     activation: str
     in_range: Range
     out_range: Range
+    range_source: str
     edge_shape: tuple[int, ...]
 
 
@@ -203,7 +212,27 @@ class Plan:
         if given is not None:
             return given
         ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
-        return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
+        return self.network.in_range_of(self.names[index], self.settings.input_range, ranges)
+
+    def range_source(self, index: int) -> str:
+        """Return what the range of a layer's inputs follows from.
+
+        Returns
+        -------
+        str
+            As of :attr:`eiplane.LayerResult.range_source`.
+        """
+        name, settings = self.names[index], self.settings
+        if settings.in_range_of(name) is not None:
+            return "given"
+        if name in self.network.in_ranges or self._sources(index):
+            return "activation"
+        return "assumed" if settings.in_range is None and not self.network.chained else "given"
+
+    def assumed(self, targets: Iterable[tuple[int, int]]) -> list[str]:
+        """Return the names of the measured layers whose input range is assumed."""
+        first = dict.fromkeys(start for start, _ in targets)
+        return [self.names[i] for i in first if self.range_source(i) == "assumed"]
 
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
@@ -240,7 +269,7 @@ class Plan:
         """Return what is measured from the input of one layer to the output of another."""
         layer = self.network[last].load()
         name, out_range = self.names[last], self.out_range(last)
-        in_range = self.in_range(first)
+        in_range, source = self.in_range(first), self.range_source(first)
         channel = discretize(layer, self.settings.binning, in_range, out_range)
         shape = layer.edge_shape
         if first != last:
@@ -248,7 +277,9 @@ class Plan:
             channel = replace(channel, stages=stages + channel.stages)
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
-        return Target(replace(channel, name=name), layer.function, in_range, out_range, shape)
+        return Target(
+            replace(channel, name=name), layer.function, in_range, out_range, source, shape
+        )
 
     def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
         """Return the spans to measure, as pairs of positions.
@@ -340,6 +371,7 @@ def _measure(
         parts.get("sensitivity"),
         parts.get("ei_parts"),
         whole,
+        target.range_source,
     )
 
 

@@ -130,7 +130,7 @@ class QuantileSketch:
         if len(self._values) == self.count:
             return 0.0
         rank = 1.0 + q * (self.count - 1)
-        return max(self._last[at] - rank, rank - self._first[at]) / self.count
+        return float(max(self._last[at] - rank, rank - self._first[at])) / self.count
 
     def __len__(self) -> int:
         """Return how many numbers are kept."""

@@ -5,6 +5,7 @@ Nothing here knows how anything is measured.
 
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
 from .progress import progress_bar
+from .ranges import AssumedRangeWarning, warn_assumed
 from .sampling import Purpose, Sampling, entropy_of
 from .settings import (
     Range,
@@ -18,6 +19,7 @@ from .settings import (
 
 __all__ = [
     "EACH",
+    "AssumedRangeWarning",
     "Progress",
     "Purpose",
     "Range",
@@ -33,4 +35,5 @@ __all__ = [
     "default_threads",
     "entropy_of",
     "progress_bar",
+    "warn_assumed",
 ]
