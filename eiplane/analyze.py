@@ -11,7 +11,18 @@ import numpy as np
 
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
-from .network import Channel, Layer, Network, Stage, automatic_range, discretize
+from .network import (
+    Channel,
+    Interval,
+    Layer,
+    Network,
+    RangeRule,
+    Stage,
+    automatic_range,
+    discretize,
+    evaluate,
+    input_rule,
+)
 from .pairwise import exact, sampled
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
@@ -186,29 +197,72 @@ class Plan:
         self.settings = settings
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
-        self._out_ranges: dict[int, Range] = {}
+        self._rules: dict[str, RangeRule] = {}
+        self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: joined over the layers that feed it."""
-        ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
-        return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
+        """Return the range of a layer's inputs: what follows from all that lies before it."""
+        return self._in_range(index)[0]
+
+    def range_source(self, index: int) -> str:
+        """Return what a layer's input range follows from.
+
+        Returns
+        -------
+        str
+            ``"given"``, ``"activation"``, ``"interval"``, ``"norm"``, ``"data"`` or ``"assumed"``.
+        """
+        return self._in_range(index)[1]
+
+    def _in_range(self, index: int) -> tuple[Range, str]:
+        rule = input_rule(self.network, self.names[index], self._rules)
+        return self._whole(evaluate(rule, self, self._memo))
+
+    def _whole(self, found: Interval) -> tuple[Range, str]:
+        """Return one range for all inputs, and its source."""
+        low, high = float(found.low.min()), float(found.high.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return self.settings.in_range, "assumed"
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            low, high = low - 0.5, high + 0.5
+        return (low, high), found.source
 
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
-        # Whatever it depends on comes first: no recursion, which a deep network would exhaust.
-        needed, todo = set(), [index]
-        while todo:
-            at = todo.pop()
-            if at not in self._out_ranges and at not in needed:
-                needed.add(at)
-                todo += self._sources(at) if self._chosen(at) == "auto" else []
-        for at in sorted(needed):  # layers stand in order of execution
-            chosen = self._chosen(at)
-            if chosen == "auto":
-                chosen = automatic_range(self.network[at].load(), self.in_range(at))
-            self._out_ranges[at] = chosen
-        return self._out_ranges[index]
+        chosen = self.output(self.names[index], None)
+        if chosen is not None:
+            return chosen[0], chosen[1]
+        rule = input_rule(self.network, self.names[index], self._rules)
+        low, high, _ = self._made(index, evaluate(rule, self, self._memo))
+        return low, high
+
+    # -- what evaluating the ranges asks for
+
+    @property
+    def in_range_of_network(self) -> Range:
+        """The range of the network's input."""
+        return self.settings.in_range
+
+    def output(self, name: str, feed: Interval | None) -> tuple[float, float, str] | None:
+        """Return a layer's output range and its source; None if that takes the input's range."""
+        index = self.index[name]
+        chosen = self._chosen(index)
+        if chosen != "auto":
+            return chosen[0], chosen[1], "given"
+        layer = self.network[index]
+        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
+        natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
+        if natural.natural_range is not None:
+            return (*natural.natural_range, "activation")
+        return None if feed is None else self._made(index, feed)
+
+    def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
+        key = self.names[index], self._whole(feed)[0]
+        if key not in self._automatic:
+            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+        return (*self._automatic[key], "activation")
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network))

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..network import Network
 from ..results import Skipped
+from .aten import Run
 from .options import ExtractOptions
-from .torch_run import Run
 
 __all__ = ["from_module"]
 

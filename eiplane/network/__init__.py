@@ -5,9 +5,28 @@ Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activ
 """
 
 from .activation import Activation
-from .channel import MAX_BINS, Binning, Channel, Rule, automatic_range, discretize
+from .channel import MAX_BINS, Binning, Channel, Rule, discretize
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .ranges import (
+    Context,
+    Gather,
+    Interval,
+    Join,
+    Known,
+    LayerOutput,
+    Mapped,
+    NetworkInput,
+    Norm,
+    Pairwise,
+    RangeRule,
+    Rows,
+    Scaled,
+    Unknown,
+    automatic_range,
+    evaluate,
+    input_rule,
+)
 from .rows import per_row
 from .stage import Stage
 
@@ -16,15 +35,31 @@ __all__ = [
     "Activation",
     "Binning",
     "Channel",
+    "Context",
+    "Gather",
+    "Interval",
+    "Join",
+    "Known",
     "Layer",
+    "LayerOutput",
     "LazyLayer",
+    "Mapped",
     "Network",
+    "NetworkInput",
+    "Norm",
+    "Pairwise",
     "Pool",
+    "RangeRule",
+    "Rows",
     "Rule",
+    "Scaled",
     "Stage",
+    "Unknown",
     "automatic_range",
     "discretize",
+    "evaluate",
     "get_activation",
+    "input_rule",
     "known_activations",
     "per_row",
     "real_array",
