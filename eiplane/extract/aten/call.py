@@ -95,7 +95,8 @@ class AtenOperator:
         """Return the operator's result."""
         import torch
 
-        tensors = [torch.from_numpy(_wide(a)) for a in arrays]
+        # Not all operators broadcast by themselves.
+        tensors = [torch.from_numpy(_wide(a)) for a in np.broadcast_arrays(*arrays)]
 
         def filled(value: Any) -> Any:
             if isinstance(value, Slot):

@@ -74,6 +74,10 @@ class Constants:
         rows = value.shape[0] if value.ndim else 1
         self._named.setdefault(key, []).append(_Named(name, start, stop, rows, row, value))
 
+    def knows(self, tensor: Any) -> bool:
+        """Return whether a tensor is a parameter, a buffer or an attribute, or a part of one."""
+        return tensor.untyped_storage()._cdata in self._named
+
     def names(self, tensor: Any) -> frozenset[str]:
         """Return the names of the tensors that a constant is made of."""
         key = tensor.untyped_storage()._cdata

@@ -46,8 +46,8 @@ class Run:
         self.covered: set[str] = set()
         self._shadows = Shadows(torch)
         self._used: dict[str, set[str]] = {}
-        self._escaped = False
-        self._origin: dict[int, Any] = {}
+        self._left: list[Operand] = []
+        self._seen_storages: dict[int, Any] = {}
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -84,8 +84,9 @@ class Run:
 
     def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
-        if name in _ESCAPES and not self._escaped and args:
-            self._escaped = any(self.dynamic(t) for t in tensors_in(self.torch, args))
+        if name in _ESCAPES:
+            for tensor in tensors_in(self.torch, args):
+                self._leaves(tensor)
         if self._inside or (name not in LAYERS and name not in CELLS):
             return func(*args, **kwargs)
         self._inside = True
@@ -134,7 +135,39 @@ class Run:
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
         codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
+        if codes is None and self._left and tensor.is_floating_point() and self._is_new(tensor):
+            codes = self._returned(tensor)
         return Operand(codes, lambda: numbers(tensor), precision)
+
+    def _leaves(self, tensor: Any) -> None:
+        """Note that Python or NumPy take numbers that depend on the input."""
+        if tensor.is_floating_point() and self.dynamic(tensor):
+            codes = self._shadows.get(tensor)
+            assert codes is not None
+            self._left.append(Operand(codes.copy(), lambda: numbers(tensor)))
+
+    def _is_new(self, tensor: Any) -> bool:
+        """Return whether no operator that was seen has made a tensor."""
+        if not self._has_storage(tensor) or self.constants.knows(tensor):
+            return False
+        return tensor.untyped_storage()._cdata not in self._seen_storages
+
+    def _returned(self, tensor: Any) -> Codes:
+        """Report a tensor that came from where numbers have left for."""
+        codes = self.flow.event(
+            "Python", self._left, tuple(tensor.shape), lambda _: Unknown(),
+            unknown="its numbers leave torch and come back, so what becomes of them is not seen",
+        )  # fmt: skip
+        self._shadows.put(tensor, codes)
+        return codes
+
+    def _made(self, tensors: list[Any]) -> None:
+        """Note what operators have made."""
+        weak = self.torch.multiprocessing.reductions.StorageWeakRef
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._seen_storages:
+                self._seen_storages[storage._cdata] = weak(storage)
 
     def _seen(self, func: Any, args: Any, kwargs: Any) -> dict[int, Operand]:
         """Return what is known of the arguments before the call, which may write to them."""
@@ -160,6 +193,7 @@ class Run:
         tensors = tensors_in(torch, (args, kwargs))
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
+        self._made(results)
         namespace, _, name = func._schema.name.partition("::")
         writes = func._schema.is_mutable
         if namespace != "aten":
@@ -171,7 +205,8 @@ class Run:
             self._random(name, args, kwargs, results)
             return
         if name == "_local_scalar_dense":
-            self._escaped = self._escaped or bool(dynamic)
+            for tensor in dynamic:
+                self._leaves(tensor)
             return
         if not dynamic:
             self._constant(name, tensors, results, writes)
@@ -213,18 +248,15 @@ class Run:
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""
         fresh = [t for t in results if not _shared(t, tensors)]
-        if self._escaped and name in ("lift_fresh", "_to_copy"):
-            for tensor in fresh or results:
-                self._shadows.put(
-                    tensor, self.flow.begin("what Python computed", tuple(tensor.shape), Unknown)
-                )
-            return
         self.constants.computed(results if writes else fresh, [t for t in tensors])
         if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
             for tensor in tensors:
                 if tensor.ndim >= 2:
                     for n in self.constants.names(tensor):
                         self._used.setdefault(n, set()).add("constant")
+        elif name == "embedding":
+            for n in self.constants.names(tensors[0]):
+                self._used.setdefault(n, set()).add(NOTES[name])
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
@@ -275,7 +307,7 @@ class Run:
                 continue  # a position or a scale: no map from inputs to outputs
             elif any(" " in u for u in used):
                 reason = next(u for u in sorted(used) if " " in u)
-            elif used == {"constant"}:
+            elif used <= _HARMLESS | {"constant"}:
                 reason = "its input does not depend on the network's input"
             else:
                 strange = sorted(used - _HARMLESS - {"constant"})[0]

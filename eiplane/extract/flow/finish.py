@@ -218,11 +218,9 @@ class _Finish:
         """Return the names of the layers whose outputs, as they are, make an input."""
         names: list[str] = []
         for value, mask in made.feed:
-            origin = value.origin
-            pooled = origin.pooling
-            source = origin if pooled is None else pooled.source.origin
+            at = self._unpooled(value)
             left = mask.copy()
-            for m in self._by_origin.get(source.index, []):
+            for m in self._by_origin.get(_map_of(at.origin).index, []):
                 rows, outcome = m.outcome.rows, m.outcome
                 if not left[rows].any():
                     continue
@@ -232,9 +230,6 @@ class _Finish:
                     target = outcome.pool.value
                 else:
                     target = None if first is None else first.value
-                at = value
-                if pooled is not None and outcome.pool is None and at is origin.value:
-                    at = pooled.source  # pooling keeps the range
                 if target is None or at.origin is not target.origin or not same(at, target, rows):
                     return ()
                 if m.title not in names:
@@ -242,6 +237,16 @@ class _Finish:
             if left.any():
                 return ()
         return tuple(names)
+
+    def _unpooled(self, value: Value) -> Value:
+        """Return what was pooled, by poolings that belong to no layer: they keep the range."""
+        while value.origin.pooling is not None and value is value.origin.value:
+            source = value.origin.pooling.source
+            made = self._by_origin.get(_map_of(source.origin).index, [])
+            if any(m.outcome.pool is value.origin for m in made):
+                break
+            value = source
+        return value
 
     # -- ranges
 
@@ -292,6 +297,13 @@ class _Finish:
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
 _DEAD = "its output does not lead to the network's result"
+
+
+def _map_of(origin: Origin) -> Origin:
+    """Return the map whose outputs were pooled."""
+    while origin.pooling is not None:
+        origin = origin.pooling.source.origin
+    return origin
 
 
 def _same_kind(a: list[Outcome], b: list[Outcome]) -> bool:

@@ -272,7 +272,8 @@ class Flow:
             feed.append((value, self._used(x, codes, value, None, by, unknown)))
             return feed, None
         places = self.signals.places(codes >> SHIFT)
-        for place in np.unique(places[places >= 0]).tolist():
+        found, at = np.unique(places[places >= 0], return_index=True)
+        for place in found[np.argsort(at)].tolist():
             value = self.signals.at(place)
             feed.append((value, self._used(x, codes, value, places == place, by, unknown)))
         return feed, constants

@@ -124,25 +124,35 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     """
     path = _path(value)
     scale, shift = np.ones(len(rows)), np.zeros(len(rows))
-    start = 0
+    folds = [(scale, shift)]
     for k in range(1, len(path)):
         line = _affine(_on_probes(path[k], path[k - 1], rows))
         if line is None:
             break
-        scale, shift, start = line[0] * scale, line[0] * shift + line[1], k
-    if start == len(path) - 1:
+        scale, shift = line[0] * scale, line[0] * shift + line[1]
+        folds.append((scale, shift))
+    if len(folds) == len(path):
         return Function(value, scale, shift, get_activation("identity"))
-    base = path[start]
-    found = recognise(_on_probes(value, base, rows), len(rows))
+    base, found = path[len(folds) - 1], None
+    values = _on_probes(value, base, rows)
+    if bool((values == values[:, :1]).all()):
+        made = chain(value, base, rows)
+        assert made is not None
+        reason = f"its output goes through {made.name}, which makes a constant of it"
+        return Function(value, scale, shift, None, reason)
+    for k in range(len(folds) - 1, -1, -1):
+        # Such as 1 / (1 + exp(-z)): what looks like a scale may be a part of the function.
+        again = recognise(_on_probes(value, path[k], rows), len(rows))
+        named = again is not None and again[0].kind in known_activations()
+        if again is not None and (found is None or named):
+            found = (*again, *folds[k])
+        if named:
+            break
     made = chain(value, base, rows)
     assert made is not None
     if found is not None:
-        activation, factor = found
+        activation, factor, scale, shift = found
         return Function(value, scale * factor, shift * factor, activation)
-    values = _on_probes(value, base, rows)
-    if bool((values == values[:, :1]).all()):
-        return Function(value, scale, shift, None, f"its output goes through {made.name}, which "
-                        "makes a constant of it")  # fmt: skip
     own = from_chain(made, len(rows), values.shape[0] > 1)
     try:
         own.images(np.array([-8.0]), np.array([8.0]))
