@@ -306,12 +306,12 @@ def test_what_has_a_weight_but_is_no_layer():
             x = self.norm(self.table(ids) + self.position)
             x = self.bilinear(x, x)
             x = self.up(x)[..., :2]
-            x = self.fc(torch.matmul(x[:, None, :2], self.stack)[:, 0])
+            x = self.fc(torch.matmul(x[:, :2, None], self.stack)[:, 0])
             return torch.einsum("bij,jk->bik", x, self.mixed) + self.constant(torch.ones(2))
 
     network, skipped = extract_some(Odd(), input_data=torch.zeros(2, 3, dtype=torch.long))
-    assert network.names == ("up[0:2]", "stack[0]", "stack[1]", "fc", "mixed")
-    assert set(skipped) == {"table", "unused", "bilinear", "constant", "up[2]"}
+    assert network.names == ("up[0]", "stack[0]", "fc", "mixed")
+    assert set(skipped) == {"table", "unused", "bilinear", "constant", "up[1:3]", "stack[1]"}
     assert "embedding" in skipped["table"]
     assert "no use of it was seen" in skipped["unused"]
     assert "bilinear" in skipped["bilinear"]
@@ -766,8 +766,8 @@ def test_recurrent_networks_of_every_kind():
     assert found["rnn.weight_ih_l0"] == found["rnn.weight_hh_l0"] == "relu"
     assert found["gru.weight_ih_l0.n"] == "tanh"
     found = ranges(network)
-    assert found["gru.weight_hh_l0.r"] == (-1.0, 1.0, "interval")
-    assert found["lstm.weight_hr_l0"] == (-1.0, 1.0, "interval")
+    assert found["gru.weight_hh_l0.r"] == (-1.0, 1.0, "activation")
+    assert found["lstm.weight_hr_l0"] == (-1.0, 1.0, "activation")
     assert found["fc"] == (-1.0, 1.0, "interval")  # a hidden state
     assert found["lstm.weight_hh_l0.i"] == (0.0, 1.0, "assumed")  # a projected one has no bounds
     assert found["rnn.weight_hh_l0"] == (0.0, 1.0, "assumed")

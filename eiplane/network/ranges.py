@@ -58,13 +58,25 @@ class Interval:
     ----------
     low, high : ndarray of float64, shape (1,) or (rows,)
         Infinite where nothing is known.
-    source : str
-        One of :data:`SOURCES`.
+    ranks : ndarray of int, shape (1,) or (rows,)
+        Where it comes from: positions in :data:`SOURCES`.
     """
 
     low: Array
     high: Array
-    source: str
+    ranks: NDArray[np.intp]
+
+    @staticmethod
+    def of(low: Any, high: Any, source: str) -> Interval:
+        """Return the interval of one source."""
+        low = np.atleast_1d(np.asarray(low, dtype=np.float64))
+        high = np.atleast_1d(np.asarray(high, dtype=np.float64))
+        return Interval(low, high, np.array([SOURCES.index(source)]))
+
+    @property
+    def source(self) -> str:
+        """One of :data:`SOURCES`."""
+        return SOURCES[int(self.ranks.max())]
 
     @property
     def known(self) -> bool:
@@ -114,7 +126,7 @@ class Unknown(RangeRule):
 
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return the whole line."""
-        return Interval(np.array([-_INF]), np.array([_INF]), "assumed")
+        return Interval.of(-_INF, _INF, "assumed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +136,7 @@ class NetworkInput(RangeRule):
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return its range."""
         low, high = context.in_range_of_network
-        return Interval(np.array([low]), np.array([high]), "given")
+        return Interval.of(low, high, "given")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +155,7 @@ class Known(RangeRule):
 
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return it."""
-        low = np.atleast_1d(np.asarray(self.low, dtype=np.float64))
-        return Interval(low, np.atleast_1d(np.asarray(self.high, dtype=np.float64)), self.source)
+        return Interval.of(self.low, self.high, self.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +177,7 @@ class LayerOutput(RangeRule):
 
 
 def _of(found: tuple[float, float, str]) -> Interval:
-    return Interval(np.array([found[0]]), np.array([found[1]]), found[2])
+    return Interval.of(*found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +189,8 @@ class Rows(RangeRule):
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return those rows."""
         (x,) = operands
-        if len(x.low) == 1:
-            return x
-        return Interval(x.low[self.index], x.high[self.index], x.source)
+        low, high, ranks = (a if len(a) == 1 else a[self.index] for a in (x.low, x.high, x.ranks))
+        return Interval(low, high, ranks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,11 +209,12 @@ class Gather(RangeRule):
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return those rows."""
         low, high = np.empty(len(self.owner)), np.empty(len(self.owner))
+        ranks = np.empty(len(self.owner), dtype=np.intp)
         for k, x in enumerate(operands):
             mine = self.owner == k
-            at = self.index[mine] if len(x.low) > 1 else np.zeros(int(mine.sum()), np.intp)
-            low[mine], high[mine] = x.low[at], x.high[at]
-        return Interval(low, high, _worst(operands))
+            for made, known in ((low, x.low), (high, x.high), (ranks, x.ranks)):
+                made[mine] = known[0] if len(known) == 1 else known[self.index[mine]]
+        return Interval(low, high, ranks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +225,16 @@ class Join(RangeRule):
 
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return it."""
-        source = _worst(operands)
+        if not operands:
+            return Interval.of(-_INF, _INF, "assumed")
         if self.by_row:
             low, high = operands[0].low, operands[0].high
             for x in operands[1:]:
                 low, high = np.minimum(low, x.low), np.maximum(high, x.high)
-            return Interval(low, high, source)
+            return Interval(low, high, _worst(operands))
         low = np.array([min(x.low.min() for x in operands)])
-        return Interval(low, np.array([max(x.high.max() for x in operands)]), source)
+        high = np.array([max(x.high.max() for x in operands)])
+        return Interval(low, high, np.array([max(x.ranks.max() for x in operands)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +255,7 @@ class Scaled(RangeRule):
         scale = np.atleast_1d(np.asarray(self.scale, dtype=np.float64))
         shift = np.atleast_1d(np.asarray(self.shift, dtype=np.float64))
         ends = _product(scale, x.low) + shift, _product(scale, x.high) + shift
-        return Interval(np.minimum(*ends), np.maximum(*ends), _passed(x.source))
+        return Interval(np.minimum(*ends), np.maximum(*ends), _passed(x.ranks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,10 +283,9 @@ class Pairwise(RangeRule):
                 low, high = _spanned(a.low, a.high, c_low, c_high)
             else:
                 low, high = _spanned(a.low, a.high, b.low, b.high)
-        source = _worst(operands)
         unknown = np.isnan(low) | np.isnan(high)
         low, high = np.where(unknown, -_INF, low), np.where(unknown, _INF, high)
-        return Interval(low, high, _passed(source, low, high))
+        return Interval(low, high, _passed(_worst(operands), low, high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +310,7 @@ class Norm(RangeRule):
         most = math.sqrt(max(self.size - 1, 0) if self.centred else self.size)
         reach = min(4.0, most) * np.abs(np.atleast_1d(np.asarray(self.scale, dtype=np.float64)))
         shift = np.atleast_1d(np.asarray(self.shift, dtype=np.float64))
-        return Interval(shift - reach, shift + reach, "norm")
+        return Interval.of(shift - reach, shift + reach, "norm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +337,7 @@ class Mapped(RangeRule):
         else:
             low, high = self._searched(x.low, x.high)
         low, high = np.where(np.isnan(low), -_INF, low), np.where(np.isnan(high), _INF, high)
-        return Interval(low, high, _passed(x.source, low, high))
+        return Interval(low, high, _passed(x.ranks, low, high))
 
     def _at(self, points: Array) -> Array:
         with np.errstate(all="ignore"):
@@ -384,16 +396,22 @@ def _spanned(a_low: Array, a_high: Array, b_low: Array, b_high: Array) -> tuple[
     return np.minimum.reduce(corners), np.maximum.reduce(corners)
 
 
-def _worst(intervals: Sequence[Interval]) -> str:
-    return max((x.source for x in intervals), key=SOURCES.index)
+def _worst(intervals: Sequence[Interval]) -> NDArray[np.intp]:
+    return np.maximum.reduce(np.broadcast_arrays(*(x.ranks for x in intervals)))
 
 
-def _passed(source: str, low: Array | None = None, high: Array | None = None) -> str:
-    """Return the source of what was computed from an interval of some source."""
-    known = low is not None and high is not None and np.isfinite(low).all()
-    if source == "assumed" and known and np.isfinite(high).all():  # type: ignore[arg-type]
-        return "interval"  # bounded whatever it is of
-    return "interval" if source in ("given", "activation") else source
+_INTERVAL, _ASSUMED = SOURCES.index("interval"), SOURCES.index("assumed")
+
+
+def _passed(
+    ranks: NDArray[np.intp], low: Array | None = None, high: Array | None = None
+) -> NDArray[np.intp]:
+    """Return the sources of what was computed from intervals of some sources."""
+    ranks = np.maximum(ranks, _INTERVAL)
+    if low is None or high is None:
+        return ranks
+    bounded = np.isfinite(low) & np.isfinite(high)  # whatever it is of
+    return np.where(bounded & (ranks == _ASSUMED), _INTERVAL, ranks)
 
 
 def evaluate(
@@ -454,7 +472,7 @@ def input_rule(network: Any, name: str, memo: dict[str, RangeRule]) -> RangeRule
         if at in network.inputs:
             memo[at] = network.inputs[at]
         elif at in network.in_ranges:
-            memo[at] = Known(*network.in_ranges[at], source="activation")
+            memo[at] = Known(network.in_ranges[at][0], network.in_ranges[at][1], "activation")
         elif missing:
             todo += missing
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -209,14 +210,24 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
         run.note(named, f"a stack of {count} matrices, multiplied in one go")
         return run.flow.event("matrices", [x], call.shape, lambda _: Unknown(),
                               unknown="it goes to a stack of matrices")  # fmt: skip
-    made = []
+    made, place = [], _distinct(weight)
     for k in range(count):
         assert x.codes is not None
         part = Operand(x.codes[k], lambda k=k: x.read()[k], x.precision)  # type: ignore[misc]
         made.append(
-            _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{k}]"))
+            _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
         )
     return np.stack(made)
+
+
+def _distinct(weight: Any) -> list[int]:
+    """Return for each matrix of a stack which of the different ones it is."""
+    numbered: dict[bytes, int] = {}
+    found = []
+    for matrix in weight:
+        key = hashlib.blake2b(np.ascontiguousarray(numbers(matrix)).tobytes()).digest()
+        found.append(numbered.setdefault(key, len(numbered)))
+    return found
 
 
 def _alike(run: Run, call: Call, weight: Any, x: Operand, left: bool, named: Any) -> Codes:

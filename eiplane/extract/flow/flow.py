@@ -351,7 +351,7 @@ def _joined(feed: Any, constants: tuple[float, float] | None) -> Any:
             Rows(np.flatnonzero(mask), operands=(ruler(value),)) for value, mask in feed
         ]
         if constants is not None:
-            rules.append(Known(*constants))
+            rules.append(Known(*constants, "given"))
         return Join(operands=tuple(rules))
 
     return part
