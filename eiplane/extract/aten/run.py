@@ -57,6 +57,10 @@ class Run:
         torch, run = self.torch, self
 
         class Operators(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined,misc]
+            @classmethod
+            def _should_skip_dynamo(cls) -> bool:
+                return False  # or torch would import its compiler, which takes seconds
+
             def __torch_dispatch__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
