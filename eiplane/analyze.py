@@ -11,7 +11,18 @@ import numpy as np
 
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
-from .network import Channel, Layer, Network, Stage, automatic_range, discretize
+from .network import (
+    Channel,
+    Interval,
+    Layer,
+    Network,
+    RangeRule,
+    Stage,
+    automatic_range,
+    discretize,
+    evaluate,
+    input_rule,
+)
 from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
@@ -195,60 +206,111 @@ class Plan:
     ----------
     network : Network
     settings : Settings
+    seen : mapping of str to Seen, optional
+        What went into layers and came out of them.
     """
 
-    def __init__(self, network: Network, settings: Settings) -> None:
+    def __init__(
+        self, network: Network, settings: Settings, seen: Mapping[str, Seen] | None = None
+    ) -> None:
         self.network = network
         self.settings = settings
+        self.seen = seen or {}
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
-        self._out_ranges: dict[int, Range] = {}
+        self._rules: dict[str, RangeRule] = {}
+        self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names(self.names)
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: given, or joined over the layers that feed it."""
-        given = self.settings.in_range_of(self.names[index])
-        if given is not None:
-            return given
-        ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
-        return self.network.in_range_of(self.names[index], self.settings.input_range, ranges)
+        """Return the range of a layer's inputs: what follows from all that lies before it."""
+        return self._in_range(index)[0]
 
     def range_source(self, index: int) -> str:
-        """Return what the range of a layer's inputs follows from.
+        """Return what a layer's input range follows from.
 
         Returns
         -------
         str
             As of :attr:`eiplane.LayerResult.range_source`.
         """
-        name, settings = self.names[index], self.settings
-        if settings.in_range_of(name) is not None:
-            return "given"
-        if name in self.network.in_ranges or self._sources(index):
-            return "activation"
-        return "assumed" if settings.in_range is None and not self.network.chained else "given"
+        return self._in_range(index)[1]
 
     def assumed(self, targets: Iterable[tuple[int, int]]) -> list[str]:
         """Return the names of the measured layers whose input range is assumed."""
         first = dict.fromkeys(start for start, _ in targets)
         return [self.names[i] for i in first if self.range_source(i) == "assumed"]
 
+    def _in_range(self, index: int) -> tuple[Range, str]:
+        found = self._whole(self._feed(index))
+        alone = self.settings.in_range is None and not self.network.chained
+        # Layers of a file: nobody says that the network's input is theirs.
+        return (found[0], "assumed") if alone and self._fixed(index) is None else found
+
+    def _feed(self, index: int) -> Interval:
+        """Return the range of a layer's inputs, and its source."""
+        fixed = self._fixed(index)
+        if fixed is not None:
+            return fixed
+        rule = input_rule(self.network, self.names[index], self._rules)
+        return evaluate(rule, self, self._memo)
+
+    def _fixed(self, index: int) -> Interval | None:
+        """Return the range of a layer's inputs if it is given, or was seen."""
+        name, source = self.names[index], "given"
+        span = self.settings.in_range_of(name)
+        if span is None and name in self.seen:
+            span, source = self.seen[name].inputs, "data"
+        return None if span is None else Interval(np.array(span[:1]), np.array(span[1:]), source)
+
+    def _whole(self, found: Interval) -> tuple[Range, str]:
+        """Return one range for all inputs, and its source."""
+        low, high = float(found.low.min()), float(found.high.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return self.settings.input_range, "assumed"
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            low, high = low - 0.5, high + 0.5
+        return (low, high), found.source
+
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
-        # Whatever it depends on comes first: no recursion, which a deep network would exhaust.
-        needed, todo = set(), [index]
-        while todo:
-            at = todo.pop()
-            if at not in self._out_ranges and at not in needed:
-                needed.add(at)
-                todo += self._sources(at) if self._chosen(at) == "auto" else []
-        for at in sorted(needed):  # layers stand in order of execution
-            chosen = self._chosen(at)
-            if chosen == "auto":
-                chosen = automatic_range(self.network[at].load(), self.in_range(at))
-            self._out_ranges[at] = chosen
-        return self._out_ranges[index]
+        chosen = self.output(self.names[index], None)
+        if chosen is not None:
+            return chosen[0], chosen[1]
+        low, high, _ = self._made(index, self._feed(index))
+        return low, high
+
+    # -- what evaluating the ranges asks for
+
+    @property
+    def in_range_of_network(self) -> Range:
+        """The range of the network's input."""
+        return self.settings.input_range
+
+    def output(self, name: str, feed: Interval | None) -> tuple[float, float, str] | None:
+        """Return a layer's output range and its source; None if that takes the input's range."""
+        index = self.index[name]
+        chosen = self._chosen(index)
+        if chosen != "auto":
+            return chosen[0], chosen[1], "given"
+        if name in self.seen and self.seen[name].outputs is not None:
+            return (*self.seen[name].outputs, "data")
+        layer = self.network[index]
+        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
+        natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
+        if natural.natural_range is not None:
+            return (*natural.natural_range, "activation")
+        fixed = self._fixed(index)
+        feed = feed if fixed is None else fixed
+        return None if feed is None else self._made(index, feed)
+
+    def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
+        key = self.names[index], self._whole(feed)[0]
+        if key not in self._automatic:
+            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+        return (*self._automatic[key], "activation")
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..network import Network
 from ..results import Skipped
+from .aten import Run
 from .options import ExtractOptions
-from .torch_run import Run
 
 __all__ = ["from_module"]
 
@@ -81,11 +81,6 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
 
 
 def _refuse(module: Any, kind: str, torch: Any) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ValueError(
-            f"{kind} is TorchScript, whose inner workings cannot be followed; pass the module that "
-            "it was made of, or its state_dict() with activation="
-        )
     for name, parameter in module.named_parameters():
         if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
             raise ValueError(

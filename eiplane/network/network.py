@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 from .layer import Layer, LazyLayer
 
@@ -32,6 +32,8 @@ class Network(Sequence[Layer | LazyLayer]):
     straight : collection of str, optional
         The dense layers whose inputs are, in order, the outputs of their one, dense source; sizes
         are checked. When left out, all dense ones that have one dense source.
+    inputs : mapping of str to RangeRule, optional
+        How the range of a layer's inputs follows, where that is more than its sources' outputs.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class Network(Sequence[Layer | LazyLayer]):
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     in_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     straight: frozenset[str] = frozenset()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Network(Sequence[Layer | LazyLayer]):
         sources: Mapping[str, tuple[str, ...]] | None = None,
         in_ranges: Mapping[str, tuple[float, float]] | None = None,
         straight: Iterable[str] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         named = tuple(
             layer if layer.name is not None else layer.renamed(str(i))
@@ -94,6 +98,7 @@ class Network(Sequence[Layer | LazyLayer]):
         object.__setattr__(self, "sources", wiring)
         object.__setattr__(self, "in_ranges", dict(in_ranges or {}))
         object.__setattr__(self, "straight", frozenset(dense))
+        object.__setattr__(self, "inputs", dict(inputs or {}))
 
     @property
     def names(self) -> tuple[str, ...]:
