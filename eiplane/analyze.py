@@ -109,6 +109,16 @@ def analyze(
         Sample until the standard error is below this, in bits.
     estimator : {"conditional", "plugin"}
         Of ``ei``; ``"plugin"`` is the paper's.
+    ranges : {"auto", "data"}
+        Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
+        from activations and interval arithmetic. ``"data"``: a Module runs on all of
+        ``input_data``, once, in evaluation mode, and each layer's inputs and outputs have the range
+        that they really had. What the data did not reach has that of ``"auto"``.
+    quantiles : (float, float)
+        Where a range from data begins and ends, of all numbers of all batches, outputs or inputs
+        alike: each within 1/64 of its distance from 0 or 1. ``(0, 1)`` is exactly the least and the
+        greatest. Where both are the same number the least and the greatest are taken, and a range
+        of width 1 about what never changes.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
@@ -117,8 +127,14 @@ def analyze(
         layers; a list of pairs of names or positions measures just those.
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
-    input_size, input_data : optional
-        Shape of a Module's input, or an example of it, where shapes cannot be known otherwise.
+    input_size : sequence of int, optional
+        Shape of a Module's input, where it cannot be known otherwise.
+    input_data : array, tensor, tuple, mapping or iterable of those, optional
+        An example of a Module's input: one argument, several in a tuple, or named ones. Anything
+        else that can be gone through, such as a list or a ``DataLoader``, is taken for batches:
+        the first is the example, and ``ranges="data"`` takes them all. Of a batch that is a pair
+        (inputs, labels), or any sequence, the first entries are taken, as many as ``forward``
+        cannot do without; of a mapping the entries whose names ``forward`` knows.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
     key : str, optional
@@ -157,18 +173,22 @@ def analyze(
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    wanted = ExtractOptions(activation, layers, input_size, input_data, strict, key)
-    found = to_network(weights, wanted)
-    plan = Plan(found.network, settings)
-    targets = plan.spans(spans, found.selected)
-    warn_assumed(plan.assumed(targets), settings.input_range)
-    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        results = tuple(
-            _measure(
-                plan.target(first, last), settings, options, sampling.of_layer(first, last), runner
-            )
-            for first, last in targets
+    with progress_bar(progress) as tell:
+        wanted = ExtractOptions(
+            activation, layers, input_size, input_data, strict, key, settings.data_quantiles, tell
         )
+        found = to_network(weights, wanted)
+        plan = Plan(found.network, settings)
+        targets = plan.spans(spans, found.selected)
+        warn_assumed(plan.assumed(targets), settings.input_range)
+        with Runner(workers, executor, tell) as runner:
+            results = tuple(
+                _measure(
+                    plan.target(first, last), settings, options, sampling.of_layer(first, last),
+                    runner,
+                )
+                for first, last in targets
+            )  # fmt: skip
     return Decomposition(
         results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
     )
@@ -206,16 +226,12 @@ class Plan:
     ----------
     network : Network
     settings : Settings
-    seen : mapping of str to Seen, optional
-        What went into layers and came out of them.
     """
 
-    def __init__(
-        self, network: Network, settings: Settings, seen: Mapping[str, Seen] | None = None
-    ) -> None:
+    def __init__(self, network: Network, settings: Settings) -> None:
         self.network = network
         self.settings = settings
-        self.seen = seen or {}
+        self.seen = network.seen if settings.ranges == "data" else {}
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
         self._rules: dict[str, RangeRule] = {}
@@ -245,9 +261,10 @@ class Plan:
 
     def _in_range(self, index: int) -> tuple[Range, str]:
         found = self._whole(self._feed(index))
-        alone = self.settings.in_range is None and not self.network.chained
-        # Layers of a file: nobody says that the network's input is theirs.
-        return (found[0], "assumed") if alone and self._fixed(index) is None else found
+        if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
+            return found
+        # A layer of a file: nothing says that the network's input is its own.
+        return found[0], "assumed" if self.settings.in_range is None else "given"
 
     def _feed(self, index: int) -> Interval:
         """Return the range of a layer's inputs, and its source."""
@@ -263,7 +280,7 @@ class Plan:
         span = self.settings.in_range_of(name)
         if span is None and name in self.seen:
             span, source = self.seen[name].inputs, "data"
-        return None if span is None else Interval(np.array(span[:1]), np.array(span[1:]), source)
+        return None if span is None else Interval.of(*span, source)
 
     def _whole(self, found: Interval) -> tuple[Range, str]:
         """Return one range for all inputs, and its source."""
@@ -295,8 +312,9 @@ class Plan:
         chosen = self._chosen(index)
         if chosen != "auto":
             return chosen[0], chosen[1], "given"
-        if name in self.seen and self.seen[name].outputs is not None:
-            return (*self.seen[name].outputs, "data")
+        seen = self.seen.get(name)
+        if seen is not None and seen.outputs is not None:
+            return (*seen.outputs, "data")
         layer = self.network[index]
         pooled = layer.pool is not None and layer.pool.activation.name != "identity"
         natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eiplane.information import Extent, QuantileSketch
+from eiplane.run import Extent, QuantileSketch
 
 QUANTILES = (0.0, 1e-5, 1e-3, 0.01, 0.1, 0.25, 0.5, 0.9, 0.99, 0.999, 0.99999, 1.0)
 
@@ -134,7 +134,7 @@ def test_too_small_a_capacity_is_said(all_streams):
     st.floats(0, 1),
 )
 def test_any_stream(batches, capacity, q):
-    import eiplane.information.quantiles as module
+    import eiplane.run.quantiles as module
 
     whole = np.sort(np.concatenate(batches))
     with pytest.MonkeyPatch.context() as patch:

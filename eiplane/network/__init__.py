@@ -9,7 +9,7 @@ from .activation import Activation
 from .channel import MAX_BINS, Binning, Channel, Rule, discretize
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .network import Network
+from .network import Network, Seen
 from .pool import Pool
 from .ranges import (
     Context,
@@ -56,6 +56,7 @@ __all__ = [
     "Rows",
     "Rule",
     "Scaled",
+    "Seen",
     "Stage",
     "Unknown",
     "automatic_range",

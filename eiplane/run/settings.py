@@ -135,6 +135,11 @@ class Settings:
         """The range of the network's input: (0, 1) if the user has given none."""
         return (0.0, 1.0) if self.in_range is None else self.in_range
 
+    @property
+    def data_quantiles(self) -> tuple[float, float] | None:
+        """Where ranges from data begin and end; None if they are not wanted."""
+        return self.quantiles if self.ranges == "data" else None
+
     def in_range_of(self, name: str) -> Range | None:
         """Return the input range that is given for a layer by its name, if one is."""
         return by_name(self.in_ranges, name)

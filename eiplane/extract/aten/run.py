@@ -36,11 +36,13 @@ class Run:
     ----------
     torch : module
     module : torch.nn.Module
+    flow : Flow, optional
+        What the run is reported to.
     """
 
-    def __init__(self, torch: Any, module: Any) -> None:
+    def __init__(self, torch: Any, module: Any, flow: Flow | None = None) -> None:
         self.torch = torch
-        self.flow = Flow()
+        self.flow = Flow() if flow is None else flow
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
         self.covered: set[str] = set()

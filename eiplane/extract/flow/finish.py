@@ -187,6 +187,7 @@ class _Finish:
             if outcome.unpooled:
                 self._skipped.setdefault(f"{title} (pooling)", outcome.unpooled)
             self._layers[title] = layer
+            self._flow.layers[title] = made, outcome
             layers.append(_Made(outcome, title))
         return layers
 

@@ -57,6 +57,7 @@ class Flow:
         self.signals = Signals()
         self.noted: dict[str, str] = {}
         self.maps: list[Origin] = []
+        self.layers: dict[str, tuple[Map, Any]] = {}
         self._rng = np.random.default_rng(seed)
 
     # -- origins ------------------------------------------------------------------------------

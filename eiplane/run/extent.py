@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..run import Range
 from .quantiles import QuantileSketch
+from .settings import Range
 
 __all__ = ["Extent"]
 
