@@ -2,18 +2,27 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
-cdef extern from "ei_common.h" nogil:
+cdef extern from "common/ei_common.h" nogil:
     enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT
     ctypedef const volatile int32_t *ei_cancel
 
 
-cdef extern from "ei_channel.h" nogil:
+cdef extern from "common/ei_channel.h" nogil:
+    enum: EI_TABLE, EI_POLYNOMIAL
+
+    ctypedef struct ei_function:
+        int activation
+        double p0, p1
+        size_t n_knots
+        const double *knots
+        const double *polynomials
+
     ctypedef struct ei_stage:
         size_t n_in, n_out, width
         const double *weight
         const double *bias
-        int activation
-        double p0, p1
+        const ei_function *functions
+        const int32_t *function
 
     ctypedef struct ei_channel:
         size_t n_in
@@ -24,16 +33,19 @@ cdef extern from "ei_channel.h" nogil:
         size_t n_last, n_out
         const double *weight
         const double *bias
+        size_t n_rules
+        const int32_t *rule
         size_t n_thresholds
         const double *thresholds
         const int32_t *labels
+        int drops
         size_t n_limits
         const double *limits
         const uint16_t *outside
         double baseline
 
 
-cdef extern from "ei_kernels.h" nogil:
+cdef extern from "kernels/ei_kernels.h" nogil:
     ctypedef struct ei_kernels:
         const char *name
         size_t mask_limit
@@ -48,7 +60,7 @@ cdef extern from "ei_kernels.h" nogil:
     int ei_supported(const char **)
 
 
-cdef extern from "ei_eval.h" nogil:
+cdef extern from "kernels/ei_eval.h" nogil:
     ctypedef struct ei_eval:
         size_t n_out, block
         double *z
@@ -58,7 +70,7 @@ cdef extern from "ei_eval.h" nogil:
     void ei_eval_forward(ei_eval *, size_t)
 
 
-cdef extern from "ei_info.h" nogil:
+cdef extern from "kernels/ei_info.h" nogil:
     ctypedef struct ei_information:
         double information, excess, variance, second
         uint64_t kept
@@ -66,7 +78,7 @@ cdef extern from "ei_info.h" nogil:
     ei_information ei_measure(const ei_kernels *, const uint64_t *, size_t, size_t, size_t, double *, double *)
 
 
-cdef extern from "ei_pairs.h" nogil:
+cdef extern from "pairs/ei_pairs.h" nogil:
     ctypedef struct ei_job:
         uint64_t key
         size_t out_start, out_stop, in_start, in_stop
@@ -98,7 +110,7 @@ cdef extern from "ei_pairs.h" nogil:
     int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)
 
 
-cdef extern from "ei_exact.h" nogil:
+cdef extern from "exact/ei_exact.h" nogil:
     ctypedef struct ei_exact_out:
         double *information
         double *marginal
@@ -108,7 +120,7 @@ cdef extern from "ei_exact.h" nogil:
     int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
 
 
-cdef extern from "ei_joint.h" nogil:
+cdef extern from "joint/ei_joint.h" nogil:
     ctypedef struct ei_budget:
         int64_t left
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 
 from eiplane.analyze import Plan  # noqa: E402
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
-from eiplane.run import check_settings  # noqa: E402
+from eiplane.run import Settings  # noqa: E402
 
 
 def extract(module, **options):
@@ -37,9 +37,7 @@ def extract_some(module, **options):
 
 def ranges(network, in_range=(0.0, 1.0), **chosen):
     """Return each layer's input range and where it comes from."""
-    options = {"out_range": "auto", **chosen}
-    plan = Plan(network, check_settings("ei", 8, in_range, options["out_range"], "clip", 0.0, "auto",
-                                        None, None, "conditional"))  # fmt: skip
+    plan = Plan(network, Settings("ei", in_range=in_range, **chosen))
     return {n: (*plan.in_range(i), plan.range_source(i)) for i, n in enumerate(network.names)}
 
 

@@ -15,11 +15,13 @@ from eiplane import _core, reference
 from eiplane.joint import JointOptions, SaturationWarning, joint
 from eiplane.joint.bounds import lower_bound, upper_bound
 from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octave_gains
-from eiplane.joint.engine import Target, measure
+from eiplane.joint.engine import measure
+from eiplane.joint.exact import exact_single
 from eiplane.joint.given import conditional_entropies, tractable
-from eiplane.joint.pieces import by_group, connected, exact_single
+from eiplane.joint.pieces import by_group, connected
+from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
-from eiplane.network import Binning, Layer, Rule, Stage, discretize, get_activation
+from eiplane.network import Binning, Layer, Rule, Stage, discretize, get_activation, per_row
 from eiplane.run import Runner, Sampling
 
 SIX = np.random.default_rng(6).uniform(-5, 5, (6, 6)) / np.sqrt(6)
@@ -93,6 +95,10 @@ CASES = {
     "odd bins": channel_of(SIX[:3, :4], bins=(5, 11)),
     "several words": channel_of(np.tile(SIX, (2, 5))[:11, :28], bins=(64, 256)),
     "drop": channel_of(SIX[:3, :3] * 0.5, activation="identity", out_range=(-0.5, 1), drop=True),
+    "rows": channel_of(SIX[:4, :3], activation=per_row(["relu", "sin", "sigmoid", "sign"])),
+    "rows drop": channel_of(
+        SIX[:3, :3], activation=per_row(["relu", "sin", "leaky_relu(0.2)"]), drop=True
+    ),
 }
 
 
@@ -175,7 +181,7 @@ def test_octaves_are_those_of_the_twin(draws):
     np.testing.assert_allclose(values.sum(axis=0)[1:], total, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["dense", "six", "odd bins"])
+@pytest.mark.parametrize("name", ["dense", "six", "odd bins", "rows"])
 @pytest.mark.parametrize("draws", [32, 64, 1024])
 def test_cells_are_those_of_the_twin(name, draws, instruction_set):
     channel = CASES[name]

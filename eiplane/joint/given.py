@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..network import Channel, Rule
 
-__all__ = ["conditional_entropies", "tractable"]
+__all__ = ["conditional_entropies", "row_entropies", "tractable"]
 
 Array = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def _bins(
     return result.T
 
 
-def _entropy(p: Array) -> Array:
+def row_entropies(p: Array) -> Array:
     """Return the entropies, in bits, of the rows."""
     return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
 
@@ -162,7 +162,7 @@ def _mean_entropy(
         centres = np.array([middle])
         for step in steps:
             centres = (centres[:, None] + step * offset).ravel()
-        return float(_entropy(_bins(rule, out_bins, centres, rest, low, high)).mean())
+        return float(row_entropies(_bins(rule, out_bins, centres, rest, low, high)).mean())
     # Too many: as a Fourier series, of which the average over each input's bins is a factor. Beyond
     # the half length no threshold is within reach, so the function is 0 at the ends.
     half = spread + 2.0 * rest.reach
@@ -170,7 +170,7 @@ def _mean_entropy(
     grid = middle + half * (np.arange(n) * (2.0 / n) - 1.0)
     entropies = np.concatenate(
         [
-            _entropy(_bins(rule, out_bins, part, rest, low, high))
+            row_entropies(_bins(rule, out_bins, part, rest, low, high))
             for part in np.array_split(grid, max(1, n * channel.out_bins >> 20))
         ]
     )

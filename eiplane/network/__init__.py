@@ -1,13 +1,16 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.closed`, or in :mod:`.known` if its pieces are to be found numerically.
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in :mod:`.closed`,
+or in :mod:`.known` if its pieces are to be found numerically.
 """
 
 from .activation import Activation
 from .channel import MAX_BINS, Binning, Channel, Rule, discretize
 from .known import get_activation, known_activations
-from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .layer import Layer, LazyLayer, real_array
+from .network import Network
+from .pool import Pool
 from .ranges import (
     Context,
     Gather,

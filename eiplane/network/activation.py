@@ -2,8 +2,8 @@
 
 No engine evaluates the activation of the layer that it measures. The edges of the output bins are
 carried back through the activation to *thresholds* of the pre-activation ``z``; a bin is then a
-union of intervals of ``z`` (:mod:`.preimage`). Any function will do whose monotone pieces are known:
-in closed form (:mod:`.known`), or found by evaluating it (:mod:`.numeric`).
+union of intervals of ``z`` (:mod:`.preimage`). Any function will do whose monotone pieces are
+known: in closed form (:mod:`.closed`), or found by evaluating it (:mod:`.numeric`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .monotone import Function, Piece
 from .numeric import evaluated, find_pieces
+from .table import Table, tabulated
 
 __all__ = ["Activation"]
 
@@ -264,6 +266,17 @@ class Activation:
             self._found[asked] = find_pieces(self.function, *asked, self.title)
         return self._found[asked]
 
+    def tabulated(self, low: float, high: float) -> Table:
+        """Return the function on an interval as the core can evaluate it: a piecewise polynomial.
+
+        Parameters
+        ----------
+        low, high : float
+            Finite, ``low <= high``.
+        """
+        low, high = self._within(np.array([low, high]))
+        return tabulated(self.function, float(low), float(high), self.title)
+
     def _within(self, z: Array) -> Array:
         """Return pre-activations that lie where the function is defined, but for rounding."""
         if self.interval is None:
@@ -280,8 +293,8 @@ class Activation:
     def rises_on(self, low: float, high: float) -> bool:
         """Say whether the function nowhere falls on an interval."""
         pieces = self.pieces_on(low, high)
-        steps = zip(pieces, pieces[1:], strict=False)
-        return all(p.rising for p in pieces) and all(p.at_stop <= q.at_start for p, q in steps)
+        risen = all(p.at_stop <= q.at_start for p, q in pairwise(pieces))
+        return risen and all(p.rising for p in pieces)
 
     def images(self, low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
         """Return the least and the greatest value on each of many intervals.
@@ -302,7 +315,7 @@ class Activation:
         ends = [evaluated(self.function, z, self.title) for z in (low, high)]
         least, greatest = np.minimum(*ends), np.maximum(*ends)
         pieces = self.pieces_on(float(low.min()), float(high.max()))
-        for before, after in zip(pieces, pieces[1:], strict=False):
+        for before, after in pairwise(pieces):
             inside = (low < after.start) & (after.start < high)
             for value in (before.at_stop, after.at_start):
                 least = np.where(inside, np.minimum(least, value), least)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .activation import Activation
 from .layer import Layer
 from .preimage import preimage
-from .reach import reach
+from .reach import reach, with_tables
 from .stage import Stage
 
 __all__ = [
@@ -61,7 +61,7 @@ class Rule:
     Parameters
     ----------
     thresholds : ndarray of float64, shape (m,)
-        Strictly increasing; ``z`` lies in interval j when j thresholds are ``<= z``.
+        Strictly increasing where finite; ``z`` lies in interval j when j thresholds are ``<= z``.
     labels : ndarray of int32, shape (m + 1,)
         The output bin of every interval; -1 where the sample is dropped.
     limits : ndarray of float64, shape (k,)
@@ -88,6 +88,16 @@ class Rule:
         """Say which pre-activations lead out of the output's range."""
         return np.asarray(self.outside[np.searchsorted(self.limits, z, side="right")] != 0)
 
+    def filled(self, thresholds: int, limits: int) -> Rule:
+        """Return the same with as many thresholds and limits, the added ones infinite."""
+        more, beyond = thresholds - len(self.thresholds), limits - len(self.limits)
+        return Rule(
+            np.append(self.thresholds, np.full(more, np.inf)),
+            np.append(self.labels, np.full(more, self.labels[-1])),
+            np.append(self.limits, np.full(beyond, np.inf)),
+            np.append(self.outside, np.full(beyond, self.outside[-1])),
+        )
+
     def of_limits(self) -> Rule:
         """Return the rule that only tells inside, bin 0, from outside, bin 1."""
         return Rule(self.limits, self.outside.astype(np.int32))
@@ -108,7 +118,8 @@ class Channel:
         Every input is uniform on this range.
     in_bins, out_bins : int
     rules : tuple of Rule
-        The different ways in which outputs are binned; mostly one.
+        The different ways in which outputs are binned; mostly one. Several have equally many
+        thresholds, and limits: :meth:`Rule.filled`.
     rule : ndarray of int32, shape (n_out,), or None
         Which of them every output has. None: all have the first.
     baseline : float
@@ -147,6 +158,18 @@ class Channel:
     def drops(self) -> bool:
         """Whether any interval of any output is dropped."""
         return any(rule.drops for rule in self.rules)
+
+    def tables(self) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.uint16]]:
+        """Return thresholds, labels, limits and flags of all rules, one rule after the other."""
+        if len(self.rules) == 1:
+            only = self.rules[0]
+            return only.thresholds, only.labels, only.limits, only.outside
+        return (
+            np.concatenate([rule.thresholds for rule in self.rules]),
+            np.concatenate([rule.labels for rule in self.rules]),
+            np.concatenate([rule.limits for rule in self.rules]),
+            np.concatenate([rule.outside for rule in self.rules]),
+        )
 
     def rule_of(self, output: int) -> Rule:
         """Return how an output is binned."""
@@ -212,8 +235,8 @@ def discretize(
     Raises
     ------
     ValueError
-        If the activation is not defined where the layer can reach, crosses the edges of the bins
-        too often, or stands before others and is none that the core evaluates.
+        If an activation is not defined where the layer can reach, turns too often there, or crosses
+        the edges of the bins too often.
     """
     name = layer.name or "layer"
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
@@ -221,6 +244,7 @@ def discretize(
     high = max(in_range[1], binning.baseline)
     try:
         weight, bias, activation, stages = _steps(layer, before, low, high)
+        stages = with_tables(stages, low, high)
         rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
     except (TypeError, ValueError) as error:
         raise type(error)(f"layer {name!r}: {error}") from None
@@ -266,7 +290,10 @@ def _rules(
                 "supported: use fewer bins or a narrower in_range"
             )
         rules.append(Rule(thresholds, labels, limits, (inside < 0).astype(np.uint16)))
-    return tuple(rules)
+    if len(rules) == 1:
+        return tuple(rules)
+    sizes = [max(len(getattr(rule, cuts)) for rule in rules) for cuts in ("thresholds", "limits")]
+    return tuple(rule.filled(*sizes) for rule in rules)
 
 
 def _steps(

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Function", "Piece", "bisected", "unbounded"]
+__all__ = ["Function", "Piece", "Samples", "Search", "places", "searched", "unbounded"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Values of a function on a piece, between which it is found by bisection.
+
+    Parameters
+    ----------
+    function : callable
+    nodes : ndarray of float64, shape (n,)
+        Ascending points of the piece, with the ends of it (or of what is known of it).
+    values : ndarray of float64, shape (n,)
+        The function there.
+    """
+
+    function: Function
+    nodes: Array
+    values: Array
 
 
 @dataclass(frozen=True)
@@ -26,12 +44,11 @@ class Piece:
     at_start, at_stop : float
         The activation's value, or limit, there. Equal on a flat piece.
     inverse : callable or None
-        None on a flat piece. Without ``beyond`` the piece is continuous and strictly monotone, and
-        this is its inverse on the open interval between the two values.
-    beyond : callable or None
-        For a piece that may jump and stand still on its way: ``inverse(y)`` is the first ``z`` of
-        the piece at which the value has reached ``y``, ``beyond(y)`` the first at which it has
-        passed it. The values at the ends are then taken.
+        Of a continuous and strictly monotone piece in closed form: the inverse on the open interval
+        between the two values.
+    samples : Samples or None
+        Of a piece that was found numerically. It may jump and stand still on its way, and takes the
+        values at its ends.
     """
 
     start: float
@@ -39,7 +56,7 @@ class Piece:
     at_start: float
     at_stop: float
     inverse: Function | None = None
-    beyond: Function | None = None
+    samples: Samples | None = None
 
     @property
     def rising(self) -> bool:
@@ -47,7 +64,7 @@ class Piece:
         return self.at_start <= self.at_stop
 
     def scaled(self, c: float, d: float) -> Piece:
-        """Return the piece of ``c f + d``, for a continuous or flat one."""
+        """Return the piece of ``c f + d``, for one in closed form."""
         inverse = self.inverse
         return Piece(
             self.start,
@@ -58,45 +75,77 @@ class Piece:
         )
 
 
-def bisected(
-    function: Function, nodes: Array, values: Array, rising: bool
-) -> tuple[Function, Function]:
-    """Return ``inverse`` and ``beyond`` of a piece, see :class:`Piece`.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Values whose places on pieces are looked for, all at once: see :func:`places`.
+
+    Parameters
+    ----------
+    low, high : ndarray of float64, shape (n,)
+        Neighbouring nodes that hold the place; equal where it is a node.
+    wanted : ndarray of float64, shape (n,)
+        The value, times ``sign``.
+    sign : ndarray of float64, shape (n,)
+        1 on a rising piece, -1 on a falling one.
+    strict : ndarray of bool, shape (n,)
+        Whether the value must be passed, not only reached.
+    """
+
+    low: Array
+    high: Array
+    wanted: Array
+    sign: Array
+    strict: NDArray[np.bool_]
+
+
+def searched(piece: Piece, reached: Array, passed: Array) -> Search:
+    """Prepare the search for where a piece reaches some values and passes others, in this order."""
+    assert piece.samples is not None
+    sign = 1.0 if piece.rising else -1.0
+    nodes = piece.samples.nodes
+    steps = np.maximum.accumulate(sign * piece.samples.values)
+    at = np.concatenate(
+        [
+            np.searchsorted(steps, sign * reached, side="left"),
+            np.searchsorted(steps, sign * passed, side="right"),
+        ]
+    )
+    wanted = sign * np.concatenate([reached, passed])
+    strict = np.repeat([False, True], [len(reached), len(passed)])
+    low, high = nodes[np.maximum(at - 1, 0)], nodes[np.minimum(at, len(nodes) - 1)]
+    return Search(low, high, wanted, np.full(len(at), sign), strict)
+
+
+def places(function: Function, searches: Sequence[Search], least: float) -> Array:
+    """Return where a function first reaches, or passes, the values of searches.
 
     Parameters
     ----------
     function : callable
-    nodes : ndarray of float64, shape (n,)
-        Ascending points of the piece with both of its ends, or where it is known to.
-    values : ndarray of float64, shape (n,)
-        The function there.
-    rising : bool
+    searches : sequence of Search
+    least : float
+        The accuracy wanted next to 0, where doubles go on to 1e-308.
 
     Returns
     -------
-    inverse, beyond : callable
-        The least double found by bisection between two nodes; the last node where there is none.
+    ndarray of float64
+        For one search after the other: the least double, found by bisection.
     """
-    sign = 1.0 if rising else -1.0
-    steps = np.maximum.accumulate(sign * values)
-    # Next to 0 doubles go on to 1e-308; nobody needs a place to that.
-    least = 2.0**-90 * max(abs(float(nodes[0])), abs(float(nodes[-1])))
-
-    def search(y: Array, strict: bool) -> Array:
-        wanted = sign * np.asarray(y, dtype=np.float64)
-        at = np.searchsorted(steps, wanted, side="right" if strict else "left")
-        low, high = nodes[np.maximum(at - 1, 0)], nodes[np.minimum(at, len(nodes) - 1)]
-        while True:
-            middle = 0.5 * (low + high)
-            going = (middle > low) & (middle < high) & (high - low > least)
-            if not going.any():
-                return high
+    low, high, wanted, sign = (
+        np.concatenate([getattr(s, part) for s in searches])
+        for part in ("low", "high", "wanted", "sign")
+    )
+    strict = np.concatenate([s.strict for s in searches])
+    while True:
+        middle = 0.5 * (low + high)
+        going = (middle > low) & (middle < high) & (high - low > least)
+        if not going.any():
+            return high
+        with np.errstate(all="ignore"):
             value = sign * function(middle)
-            there = value > wanted if strict else value >= wanted
-            high = np.where(going & there, middle, high)
-            low = np.where(going & ~there, middle, low)
-
-    return (lambda y: search(y, False)), (lambda y: search(y, True))
+        there = (value > wanted) | (~strict & (value == wanted))
+        high = np.where(going & there, middle, high)
+        low = np.where(going & ~there, middle, low)
 
 
 def unbounded(function: Function, start: float, stop: float, rising: bool) -> Function:

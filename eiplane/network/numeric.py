@@ -19,9 +19,9 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from .monotone import Function, Piece, bisected
+from .monotone import Function, Piece, Samples
 
-__all__ = ["MAX_TURNS", "evaluated", "find_pieces"]
+__all__ = ["MAX_TURNS", "evaluated", "find_pieces", "grid", "jumps_in"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -110,8 +110,8 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     -----
     A feature is seen if it changes one of the samples. They lie at most about
     ``(high - low) / 1300`` apart; within +-8 at most about 0.025; and at most 2.2 % of ``|z|``,
-    down to 1e-13 of the interval's greater end. The single value of a function at a point, between jumps
-    on both sides, is seen at 0 alone.
+    down to 1e-13 of the interval's greater end. The single value of a function at a point, between
+    jumps on both sides, is seen at 0 alone.
     """
     if not low < high:
         value = float(evaluated(function, np.array([low]), title)[0])
@@ -128,7 +128,8 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     return _assembled(function, z, f, turns, places, jumps)
 
 
-def _grid(low: float, high: float) -> Array:
+def grid(low: float, high: float) -> Array:
+    """Return where a function is first evaluated: see :func:`find_pieces`."""
     top = max(abs(low), abs(high))
     powers = top * 2.0 ** -np.arange(0, _OCTAVES, 1.0 / _PER_OCTAVE)
     parts = [np.array([low, 0.0, high]), powers, -powers]
@@ -146,7 +147,7 @@ def _noise(z: Array, f: Array) -> Array:
 
 
 def _samples(function: Function, low: float, high: float, title: str) -> tuple[Array, Array]:
-    z = _grid(low, high)
+    z = grid(low, high)
     f = evaluated(function, z, title)
     found = [(z, f)]
     noise = _noise(z, f)
@@ -204,28 +205,48 @@ def _with_jumps(
     cells = np.unique(np.concatenate([turns - 1, turns]))
     if not len(cells) or len(cells) > 4 * MAX_TURNS:
         return z, f, np.zeros(len(z) - 1, bool)
-    a, b, fa, fb = z[cells], z[cells + 1], f[cells], f[cells + 1]
+    left_of, right_of, real = jumps_in(function, z[cells], z[cells + 1], title)
+    left_of, right_of = left_of[real], right_of[real]
+    more = np.concatenate([z, left_of, right_of])
+    z, first = np.unique(more, return_index=True)
+    sides = evaluated(function, np.concatenate([left_of, right_of]), title)
+    f = np.concatenate([f, sides])[first]
+    jumps = np.zeros(len(z) - 1, bool)
+    jumps[np.searchsorted(z, left_of)] = True
+    return z, f, jumps
+
+
+def jumps_in(
+    function: Function, a: Array, b: Array, title: str
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return where a function changes most in intervals, and whether it jumps there.
+
+    Parameters
+    ----------
+    function : callable
+    a, b : ndarray of float64, shape (n,)
+        Ends of intervals.
+    title : str
+
+    Returns
+    -------
+    before, after : ndarray of float64, shape (n,)
+        Neighbouring doubles (near 0, as good as) between which the change lies.
+    jumps : ndarray of bool, shape (n,)
+    """
+    fa, fb = evaluated(function, a, title), evaluated(function, b, title)
     whole = np.abs(fb - fa)
-    least = 2.0**-90 * float(np.abs(z).max())
+    least = 2.0**-90 * float(np.maximum(np.abs(a), np.abs(b)).max(initial=0.0))
+    noise = np.maximum(_noise(a, fa), _noise(b, fb)) if len(a) else whole
     while True:
         m = 0.5 * (a + b)
         going = (m > a) & (m < b) & (b - a > least)
         if not going.any():
-            break
+            return a, b, (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
         fm = evaluated(function, m, title)
         left = np.abs(fm - fa) >= np.abs(fb - fm)
         b, fb = np.where(going & left, m, b), np.where(going & left, fm, fb)
         a, fa = np.where(going & ~left, m, a), np.where(going & ~left, fm, fa)
-    noise = _noise(z, f)[cells]
-    real = (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
-    # An isolated value is two jumps: where a function is not what it is on either side.
-    left_of, right_of = a[real], b[real]
-    more = np.concatenate([z, left_of, right_of])
-    z, first = np.unique(more, return_index=True)
-    f = np.concatenate([f, fa[real], fb[real]])[first]
-    jumps = np.zeros(len(z) - 1, bool)
-    jumps[np.searchsorted(z, left_of)] = True
-    return z, f, jumps
 
 
 def _located(
@@ -248,14 +269,11 @@ def _located(
         a = points[rows, np.maximum(best - 1, 0)]
         b = points[rows, np.minimum(best + 1, _WAYS - 1)]
         places = points[rows, best]
-    for i in np.flatnonzero(~fixed):
-        others = np.delete(places, i)
-        room = min(
-            places[i] - z[0],
-            z[-1] - places[i],
-            float(np.abs(others - places[i]).min()) if len(others) else math.inf,
-        )
-        places[i] = _polished(function, float(places[i]), room, float(high[i] - low[i]))
+    free = np.flatnonzero(~fixed)
+    if len(free):
+        fence = np.concatenate([z[:1], places, z[-1:]])
+        room = np.minimum(places - fence[:-2], fence[2:] - places)[free]
+        places[free] = _polished(function, places[free], room, (high - low)[free])
     # Most functions that turn about 0 turn there exactly.
     zero = (z[turns] == 0.0) & (sign * f[turns] >= sign * _quiet(function, places))
     return np.where(zero, 0.0, places)
@@ -270,27 +288,36 @@ _NODES = chebyshev.chebpts1(_DEGREE + 1)
 _FIT = np.linalg.inv(chebyshev.chebvander(_NODES, _DEGREE))
 
 
-def _polished(function: Function, place: float, room: float, cell: float) -> float:
-    """Return the extremum where the function is smooth about it: a root of its derivative.
+def _polished(function: Function, places: Array, room: Array, cells: Array) -> Array:
+    """Return extrema again where the function is smooth about them: roots of its derivative.
 
-    The values themselves are flat there and tell its place to the root of their accuracy only.
+    The values themselves are flat there and tell the place to the root of their accuracy only.
     """
-    width = min(0.9 * room, max(1.0, 0.25 * abs(place)))
-    while width > 1e-3 * max(abs(place), cell):
-        series = _FIT @ _quiet(function, place + width * _NODES)
-        size = float(np.abs(series).max())
-        if np.isfinite(size) and float(np.abs(series[-6:]).max()) <= 1e-14 * size:
-            slope = chebyshev.chebder(series)
-            bend = chebyshev.chebder(slope)
-            x = 0.0
-            for _ in range(4):
-                curvature = float(chebyshev.chebval(x, bend))
-                if curvature == 0.0:
-                    return place
-                x -= float(chebyshev.chebval(x, slope)) / curvature
-            return place + width * x if abs(x) * width <= 1e-5 * max(width, abs(place)) else place
-        width *= 0.5
-    return place
+    places = places.copy()
+    size = np.abs(places)
+    width = np.minimum(0.9 * room, np.maximum(1.0, 0.25 * size))
+    least = 1e-6 * np.maximum(size, cells)
+    todo = np.flatnonzero(width > least)
+    while len(todo):
+        w = width[todo]
+        series = _FIT @ _quiet(function, places[todo] + w * _NODES[:, None])
+        with np.errstate(all="ignore"):
+            good = np.abs(series[-6:]).max(axis=0) <= 1e-14 * np.abs(series).max(axis=0)
+        slope = chebyshev.chebder(series[:, good])
+        bend = chebyshev.chebder(slope)
+        x = np.zeros(int(good.sum()))
+        for _ in range(4):
+            with np.errstate(all="ignore"):
+                x -= chebyshev.chebval(x, slope, tensor=False) / chebyshev.chebval(
+                    x, bend, tensor=False
+                )
+        done = todo[good]
+        near = np.abs(x) * width[done] <= 1e-5 * np.maximum(width[done], size[done])
+        places[done] += np.where(near, x * width[done], 0.0)
+        width[todo] *= 0.5
+        todo = todo[~good]
+        todo = todo[width[todo] > least[todo]]
+    return places
 
 
 def _assembled(
@@ -320,17 +347,17 @@ def _assembled(
         inside = slice(np.searchsorted(z, start, "right"), np.searchsorted(z, stop, "left"))
         nodes = np.concatenate([[start], z[inside], [stop]])
         values = np.concatenate([[at_start], f[inside], [at_stop]])
-        inverse, beyond = bisected(function, nodes, values, at_start <= at_stop)
         if (values == values[0]).all():
             pieces.append(Piece(start, after, at_start, at_start))
         else:
-            pieces.append(Piece(start, after, at_start, at_stop, inverse, beyond))
+            samples = Samples(function, nodes, values)
+            pieces.append(Piece(start, after, at_start, at_stop, samples=samples))
     return _for_ever(pieces)
 
 
 def _for_ever(pieces: list[Piece]) -> tuple[Piece, ...]:
     ends = [-math.inf, *(piece.start for piece in pieces[1:]), math.inf]
     return tuple(
-        Piece(start, stop, p.at_start, p.at_stop, p.inverse, p.beyond)
+        Piece(start, stop, p.at_start, p.at_stop, samples=p.samples)
         for p, start, stop in zip(pieces, ends, ends[1:], strict=False)
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .monotone import Piece
+from .monotone import Piece, Search, places, searched
 
 __all__ = ["preimage"]
 
@@ -37,17 +37,25 @@ def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, 
         The bin of every interval, or -1. Neighbours differ.
     """
     bins = len(edges) - 1
-    thresholds: list[Array] = []
+    inside: list[Array] = []
     raw: list[Index] = []
-    for piece in pieces:
-        if piece.beyond is not None:
-            inner, labels = _with_steps(piece, edges)
+    searches: dict[int, Search] = {}
+    for i, piece in enumerate(pieces):
+        inner = np.empty(0)
+        if piece.samples is not None:
+            searches[i], labels = _sampled(piece, edges)
         elif piece.inverse is None:
-            inner, labels = np.empty(0), np.array([_bin_of(piece.at_start, edges)])
+            labels = np.array([_bin_of(piece.at_start, edges)])
         else:
             inner, labels = _continuous(piece, edges)
-        thresholds += [np.array([piece.start]), np.clip(inner, piece.start, piece.stop)]
+        inside.append(inner)
         raw.append(labels)
+    if searches:
+        for i, found in zip(searches, _solved(pieces, list(searches.values())), strict=True):
+            inside[i] = found
+    thresholds: list[Array] = []
+    for piece, inner in zip(pieces, inside, strict=True):
+        thresholds += [np.array([piece.start]), np.clip(inner, piece.start, piece.stop)]
     cuts = np.concatenate(thresholds)[1:]
     bin_of = np.concatenate(raw)
     outside = (bin_of < 0) | (bin_of >= bins)
@@ -88,18 +96,23 @@ def _continuous(piece: Piece, edges: Array) -> tuple[Array, Index]:
     return inner, np.arange(last - 1, last - 2 - len(crossed), -1)
 
 
-def _with_steps(piece: Piece, edges: Array) -> tuple[Array, Index]:
-    """Return the same of a piece that may stand still on an edge, or jump over one."""
-    assert piece.inverse is not None and piece.beyond is not None
+def _sampled(piece: Piece, edges: Array) -> tuple[Search, Index]:
+    """Return what to look for in a piece that may stand still on an edge, and the bins about it."""
     lower, upper = edges[:-1], edges[-1:]
     start, stop = _bin_of(piece.at_start, edges), _bin_of(piece.at_stop, edges)
     if piece.rising:  # into bin k where the value reaches its lower edge
-        inner = piece.inverse(lower[max(start + 1, 0) : stop + 1])
-        if start < len(lower) <= stop:
-            inner = np.append(inner, piece.beyond(upper))
-        return inner, np.arange(start, stop + 1)
+        top = upper if start < len(lower) <= stop else upper[:0]
+        inner = lower[max(start + 1, 0) : stop + 1]
+        return searched(piece, inner, top), np.arange(start, stop + 1)
     # out of bin k where the value falls below its lower edge
-    inner = piece.beyond(lower[max(stop + 1, 0) : start + 1][::-1])
-    if stop < len(lower) <= start:
-        inner = np.concatenate([piece.inverse(upper), inner])
-    return inner, np.arange(start, stop - 1, -1)
+    top = upper if stop < len(lower) <= start else upper[:0]
+    inner = lower[max(stop + 1, 0) : start + 1][::-1]
+    return searched(piece, top, inner), np.arange(start, stop - 1, -1)
+
+
+def _solved(pieces: Sequence[Piece], searches: list[Search]) -> list[Array]:
+    """Return the places that were looked for: of all pieces at once, one function made them."""
+    samples = [piece.samples for piece in pieces if piece.samples is not None]
+    least = 2.0**-90 * max(float(np.abs(s.nodes).max()) for s in samples)
+    found = places(samples[0].function, searches, least)
+    return np.split(found, np.cumsum([len(s.wanted) for s in searches])[:-1])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .stage import Stage
+from .table import Table
 
-__all__ = ["affine_reach", "reach"]
+__all__ = ["affine_reach", "reach", "with_tables"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +36,36 @@ def affine_reach(
     centre = weight @ np.broadcast_to(0.5 * (low + high), weight.shape[1:]) + bias
     half = np.abs(weight) @ np.broadcast_to(0.5 * (high - low), weight.shape[1:])
     return centre - half, centre + half
+
+
+def with_tables(stages: Sequence[Stage], low: float, high: float) -> tuple[Stage, ...]:
+    """Return stages with tables of the functions that the core does not evaluate itself.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    low, high : float
+        The range of every input of the first one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a function that gives no finite numbers where it can be reached, or is too rough.
+    """
+    ready: list[Stage] = []
+    for stage in stages:
+        activation = stage.activation
+        if activation is not None and not all(f.in_core for f in activation.distinct):
+            assert stage.weight is not None and stage.bias is not None
+            least, greatest = reach(ready, stage.weight, stage.bias, low, high)
+            tables: list[Table | None] = []
+            for i, function in enumerate(activation.distinct):
+                mine = slice(None) if activation.rule is None else activation.rule == i
+                ends = (float(least[mine].min()), float(greatest[mine].max()))
+                tables.append(None if function.in_core else function.tabulated(*ends))
+            stage = replace(stage, tables=tuple(tables))
+        ready.append(stage)
+    return tuple(ready)
 
 
 def reach(

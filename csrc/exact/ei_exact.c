@@ -1,0 +1,144 @@
+/* The exact pairwise engine.
+ *
+ * Setting. Write x_k = mid + range v_k with v_k uniform on [-1/2, 1/2]; then z = mean + S with
+ * S = sum a_k v_k. Signs do not matter: v_k and the bins are symmetric, so a_k = |w_k| range >= 0.
+ * With D = 1 / in_bins and m_i the centre of bin i,
+ *
+ *     P(S <= s | x_A in bin i) = F_A(s - a_A m_i),                                             (1)
+ *
+ * F_A the distribution function of the sum of independent uniforms of widths {a_k, k != A} and
+ * a_A D. So all that is needed is the distribution function of a sum of uniforms ("widths"), at
+ * many points, and differences of it over the thresholds that lie inside the support.
+ *
+ * Each file opens with the part of the mathematics that it holds:
+ *     ei_series.c       route 1, the series (2)
+ *     ei_expansion.c    route 2, narrow inputs by the derivatives of the row, (4)
+ *     ei_recursion.c    route 3, closed form over the dominant few, (5)
+ *     ei_plan.c         which of 1 and 3 for one set of widths
+ *     ei_bounds.c       the rest of (2), (3), and from probabilities to bits
+ *     ei_row.c          one output: thresholds, cells, information (6)
+ *     ei_edge.c         one edge on its own
+ *     ei_route.c        which route a row takes
+ *     ei_rare.c         rarely kept rows: inputs confined
+ *     ei_few_row.c      rarely kept rows of few inputs, with ei_few.c
+ *     ei_parts.c        a row, every input perturbed
+ *     ei_sensitivity.c  a row, one input perturbed at a time
+ *     ei_engine.c       memory, and what a layer's rows share
+ * and this one, layers. Each route carries a bound of its truncation and rounding (the latter to first
+ * order in the unit roundoff); a row or edge takes the cheapest route whose bound is small enough, or
+ * else the best, and reports it.
+ */
+#include "exact/ei_exact.h"
+#include "exact/ei_exact_internal.h"
+
+/* What the rows of one rule share. */
+typedef struct {
+    ei_exact *x, *limits; /* limits: NULL where there are none */
+    int outside;          /* whether everything lies outside, where there are none */
+    double *kept, *unused; /* n_in */
+} rule_engine;
+
+/* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
+static ei_exact *open_limits(const ei_channel *c, size_t rule)
+{
+    const uint16_t *outside = c->outside + rule * (c->n_limits + 1);
+    int32_t *labels = ei_alloc(c->n_limits + 1, sizeof *labels);
+    if (labels == NULL)
+        return NULL;
+    for (size_t j = 0; j <= c->n_limits; j++)
+        labels[j] = outside[j] ? -1 : 0;
+    ei_exact *x = ex_open_engine(c, c->n_limits, c->limits + rule * c->n_limits, labels, 2);
+    ei_free(labels);
+    return x;
+}
+
+static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
+{
+    const size_t m = c->n_thresholds;
+    e->x = ex_open_engine(c, m, c->thresholds + rule * m, c->labels + rule * (m + 1), c->out_bins);
+    e->limits = c->n_limits > 0 ? open_limits(c, rule) : NULL;
+    e->outside = c->n_limits == 0 && c->outside[rule];
+    e->kept = ei_alloc(c->n_in, sizeof *e->kept);
+    e->unused = ei_alloc(c->n_in, sizeof *e->unused);
+    const int limits = c->n_limits == 0 || e->limits != NULL;
+    return e->x && limits && e->kept && e->unused ? EI_OK : EI_ENOMEM;
+}
+
+static void close_rule(rule_engine *e)
+{
+    ei_free(e->kept);
+    ei_free(e->unused);
+    ex_close_engine(e->limits);
+    ex_close_engine(e->x);
+}
+
+/* Output o, whose numbers go to place `at`. */
+typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                         ei_cancel cancel, const ei_exact_out *out);
+
+static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                     ei_cancel cancel, const ei_exact_out *out)
+{
+    const double *weight = c->weight + o * c->n_in;
+    double inside[2] = {1.0, 0.0}, ignored;
+    int status = EI_OK;
+    if (e->limits != NULL)
+        status = ex_row_parts(e->limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
+    if (status == EI_OK)
+        status = ex_row_parts(e->x, weight, c->bias[o],
+                              out->information ? out->information + at * c->n_in : NULL,
+                              out->marginal + at * c->out_bins, out->bound + at, cancel);
+    out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
+    return status;
+}
+
+static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                           ei_cancel cancel, const ei_exact_out *out)
+{
+    const double *weight = c->weight + o * c->n_in;
+    double ignored, outside = e->outside ? (double)c->n_in : 0.0;
+    int status = EI_OK;
+    if (e->limits != NULL) {
+        status =
+            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, e->kept, &ignored, cancel);
+        for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
+            outside += 1.0 - e->kept[i];
+    }
+    if (status == EI_OK)
+        status = ex_row_sensitivity(e->x, weight, c->bias[o], out->information + at * c->n_in,
+                                    e->kept, out->bound + at, cancel);
+    out->outside[at] = outside / (double)c->n_in;
+    return status;
+}
+
+/* All rows, those of one rule after the other. */
+static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                    const ei_exact_out *out, row_function *row)
+{
+    int status = EI_OK;
+    for (size_t rule = 0; rule < c->n_rules && status == EI_OK; rule++) {
+        rule_engine engine = {0};
+        for (size_t o = start; o < stop && status == EI_OK; o++) {
+            if (ei_rule(c, o) != rule)
+                continue;
+            if (engine.x == NULL)
+                status = open_rule(c, rule, &engine);
+            if (status == EI_OK)
+                status = row(c, &engine, o, o - start, cancel, out);
+        }
+        close_rule(&engine);
+    }
+    return status;
+}
+
+int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                   const ei_exact_out *out)
+{
+    return each_row(c, start, stop, cancel, out, parts_row);
+}
+
+int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                         const ei_exact_out *out)
+{
+    return each_row(c, start, stop, cancel, out, sensitivity_row);
+}
