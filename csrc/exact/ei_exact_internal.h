@@ -258,6 +258,8 @@ int ex_row_exponent(const double *w, size_t n, double *greatest);
 dd ex_sum_weights(const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
+/* Set the negligible widths of x->a to 0; their number and their reach. */
+void ex_view_widths(ei_exact *x, row_view *v);
 void ex_view_cells(ei_exact *x, row_view *v);
 void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);

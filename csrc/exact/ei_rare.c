@@ -110,17 +110,9 @@ void ex_view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v)
         x->a[x->cut[c].input] *= x->cut[c].length;
     for (size_t i = 0; i < x->n_in; i++)
         row->unit = x->a[i] > row->unit ? x->a[i] : row->unit;
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < x->n_in; i++) {
-        double a = x->a[i] / row->unit;
-        a = a < x->negligible ? 0.0 : a;
-        x->a[i] = a;
-        sum += a;
-        squares += a * a;
-        v->n_widths += a > 0.0;
-    }
-    const double tail = x->tail * sqrt(squares / 12.0);
-    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    for (size_t i = 0; i < x->n_in; i++)
+        x->a[i] /= row->unit;
+    ex_view_widths(x, v);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = x->distance[j];

@@ -92,6 +92,20 @@ void ex_view_cells(ei_exact *x, row_view *v)
         x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
 }
 
+void ex_view_widths(ei_exact *x, row_view *v)
+{
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double a = x->a[i] < x->negligible ? 0.0 : x->a[i];
+        x->a[i] = a;
+        sum += a;
+        squares += a * a;
+        v->n_widths += a > 0.0;
+    }
+    const double tail = x->tail * sqrt(squares / 12.0);
+    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+}
+
 void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
 {
     memset(v, 0, sizeof *v);
@@ -100,17 +114,9 @@ void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
     const int e = ex_row_exponent(w, n, &greatest);
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
     const dd offset = dd_mul(centre, ex_sum_weights(w, n, e));
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double a = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
-        a = a < x->negligible ? 0.0 : a;
-        x->a[i] = a;
-        sum += a;
-        squares += a * a;
-        v->n_widths += a > 0.0;
-    }
-    const double tail = x->tail * sqrt(squares / 12.0);
-    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    for (size_t i = 0; i < n; i++)
+        x->a[i] = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
+    ex_view_widths(x, v);
     const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {

@@ -1,3 +1,4 @@
+/* Samples from draws to pre-activations: inputs, stages, the last affine map, a block at a time. */
 #include "kernels/ei_eval.h"
 
 #include <string.h>

@@ -120,11 +120,7 @@ def convergence(
     settings = Settings(
         "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers, method="sample"
     )
-    wanted = list(quantities)
-    chosen = [q for q in QUANTITIES if q in wanted]
-    unknown = [q for q in wanted if q not in QUANTITIES]
-    if unknown or not chosen:
-        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+    chosen = _chosen(list(quantities))
     sizes = sorted({_size(n) for n in samples})
     if not sizes:
         raise ValueError("samples: give at least one number of samples")
@@ -149,6 +145,14 @@ def convergence(
                 result = measure(target, key, sized, options, runner)
                 values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
     return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
+
+
+def _chosen(wanted: list[str]) -> list[str]:
+    chosen = [q for q in QUANTITIES if q in wanted]
+    unknown = [q for q in wanted if q not in QUANTITIES]
+    if unknown or not chosen:
+        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+    return chosen
 
 
 def _size(value: Any) -> int:

@@ -1,7 +1,8 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.closed`, or in :mod:`.known` if its pieces are to be found numerically.
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in :mod:`.closed`,
+or in :mod:`.known` if its pieces are to be found numerically.
 """
 
 from .activation import Activation

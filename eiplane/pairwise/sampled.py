@@ -317,7 +317,8 @@ def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
         values = job.count * channel.n_out
         kept = job.count - (dropped if channel.drops else np.zeros_like(dropped)).astype(np.float64)
         second = excess / (np.maximum(kept, 1.0) * math.log(2.0))[:, None]
-    # See ei_measure in csrc/kernels/ei_info.c: what noise adds to the spread, and what weak edges vary.
+    # See ei_measure in csrc/kernels/ei_info.c: what noise adds to the spread, and what weak
+    # edges vary.
     noise = 2.0 * float(np.maximum(second, 0.0).sum())
     return Pairwise(
         edges - excess,

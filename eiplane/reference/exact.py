@@ -160,6 +160,7 @@ def exact_information(table: Array) -> float:
     if kept < 1e-12 * len(table):
         return 0.0
     p = table / kept
-    expected = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    rows, columns = np.broadcast_arrays(p.sum(axis=1, keepdims=True), p.sum(axis=0, keepdims=True))
     some = p > 0
-    return math.fsum(p[some] * np.log2(p[some] / expected[some]))
+    # Logarithms one by one: the product of two small sums may be too small for a float.
+    return math.fsum(p[some] * (np.log2(p[some]) - np.log2(rows[some]) - np.log2(columns[some])))
