@@ -211,6 +211,8 @@ class Quantities:
     activation: str
     in_bins: int
     out_bins: int
+    in_range: tuple[float, float]
+    range_source: str | None
     pairwise_sensitivity: Pairwise | None
     pairwise_ei: Pairwise | None
     joint: Joint | None
