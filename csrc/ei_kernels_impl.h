@@ -6,6 +6,7 @@
  */
 #include "ei_exact_kernels.h"
 #include "ei_kernels.h"
+#include "ei_wide_kernels.h"
 #include "ei_math.h"
 
 #include <string.h>
@@ -502,6 +503,7 @@ const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .mask_limit = EI_MASK_LIMIT,
     .exact = &EI_CAT(ei_exact_kernels, EI_NAME),
+    .wide = &EI_CAT(ei_wide_kernels, EI_NAME),
     .draw = draw,
     .inputs = inputs,
     .affine = affine,

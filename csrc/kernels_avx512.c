@@ -5,4 +5,5 @@
 #define EI_MASK_LIMIT 240
 #include "ei_kernels_impl.h"
 #include "ei_exact_impl.h"
+#include "ei_wide_impl.h"
 #endif
