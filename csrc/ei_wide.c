@@ -3,6 +3,7 @@
 #include "ei_kernels.h"
 #include "ei_math.h"
 #include "ei_wide_kernels.h"
+#include "ei_wide_pair.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,6 +11,11 @@
 enum { LANES = EI_WIDE_LANES };
 
 static const double TWO_PI = 6.28318530717958647693;
+
+/* Correlation from which on a pair of sites is integrated instead of expanded, and such pairs a site,
+ * at most. */
+static const double STRONG = 0.6;
+enum { STRONG_EACH = 16 };
 
 /* Of the prior's precision or a posterior's: the least that a cavity keeps. */
 static const double LEAST = 1e-10;
@@ -25,6 +31,7 @@ typedef struct {
     size_t active;    /* outputs with a limit */
     size_t dim;       /* of the linear algebra: n, or m where it is less */
     size_t *rows;     /* the active outputs */
+    ei_wide_strong *strong;
     double *by_output; /* W in panels of inputs, m rows */
     double *by_input;  /* W^T in panels of outputs, n rows */
     double *scaled;    /* either, scaled */
@@ -76,13 +83,15 @@ static int open_wide(wide *w, const ei_wide_job *job)
     w->kernels = ei_active()->wide;
     const size_t n = padded(job->n_in), m = padded(job->n_out);
     w->rows = ei_alloc(m, sizeof *w->rows);
+    w->strong = ei_alloc(STRONG_EACH * (n + m), sizeof *w->strong);
     w->memory = ei_alloc(lay_out(w, n, m, NULL), sizeof(double));
-    return w->rows == NULL || w->memory == NULL ? EI_ENOMEM : EI_OK;
+    return w->rows == NULL || w->strong == NULL || w->memory == NULL ? EI_ENOMEM : EI_OK;
 }
 
 static void close_wide(wide *w)
 {
     ei_free(w->rows);
+    ei_free(w->strong);
     ei_free(w->memory);
 }
 
@@ -364,20 +373,37 @@ static void update(wide *w, double step)
     }
 }
 
+static ei_wide_site site_of(const wide *w, size_t i)
+{
+    const int own = i < w->n;
+    return (ei_wide_site){w->h[i], w->l[i], w->log_mass[i], w->mean[i], w->variance[i], w->lo + i,
+                          w->hi + i, own ? 1 : w->job->pieces, own ? 0 : w->m};
+}
+
+/* Of the evidence, by what the sites' Gaussians miss: the cumulants of the tilted distributions, and
+ * the integral over pairs of sites that are strongly correlated. */
 static double correction(wide *w)
 {
     const size_t all = w->n + w->m;
+    double *scale = w->tau; /* not needed any more */
     for (size_t i = 0; i < all; i++) {
         const int real = i < w->job->n_in || (i >= w->n && i < w->n + w->active);
         const double v = w->variance[i], one = real ? 1.0 / sqrt(v) : 0.0;
-        w->tau[i] = one;
+        scale[i] = one;
         w->third[i] = real ? w->third[i] * one / v : 0.0;
         w->fourth[i] = real ? w->fourth[i] / (v * v) : 0.0;
     }
     const int small = w->m < w->n;
-    const ei_wide_pairs pairs = {w->dim, all / LANES, w->q, w->tau, w->third, w->fourth, w->n,
-                                 small ? w->by_input : NULL, w->root, w->gram};
-    return w->kernels->pairs(&pairs);
+    ei_wide_pairs pairs = {w->dim, all / LANES, w->q, scale, w->third, w->fourth, w->n,
+                           small ? w->by_input : NULL, w->root, w->gram, STRONG, w->strong,
+                           STRONG_EACH * all, 0};
+    double sum = w->kernels->pairs(&pairs);
+    for (size_t i = 0; i < pairs.n_strong; i++) {
+        const ei_wide_strong *s = w->strong + i;
+        const ei_wide_site one = site_of(w, s->i), two = site_of(w, s->j);
+        sum += ei_wide_pair(&one, &two, s->correlation);
+    }
+    return sum;
 }
 
 /* Go on until the evidence settles. Returns it, -infinity where the algebra broke down. */
@@ -399,7 +425,7 @@ static double settle(wide *w, double damping, uint32_t iterations, double *chang
 }
 
 /* One sample; the results in nats. */
-static void run(wide *w, double *log_mass, double *corrected, double *change)
+static void run(wide *w, int correct, double *log_mass, double *corrected, double *change)
 {
     *change = *corrected = 0.0;
     if (w->active == 0) {
@@ -410,14 +436,15 @@ static void run(wide *w, double *log_mass, double *corrected, double *change)
     *log_mass = settle(w, w->job->damping, w->job->iterations, change);
     if (!(*log_mass > -INFINITY && fabs(*change) < w->job->tolerance))
         *log_mass = settle(w, 0.25, 4 * w->job->iterations, change);
-    if (w->job->correct && *log_mass > -INFINITY) {
+    if (correct && *log_mass > -INFINITY) {
         evidence(w, 1);
         *corrected = correction(w);
     }
 }
 
 int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, const double *in_hi,
-                const double *out_lo, const double *out_hi, const ei_wide_out *out, ei_cancel cancel)
+                const double *out_lo, const double *out_hi, const uint8_t *correct,
+                const ei_wide_out *out, ei_cancel cancel)
 {
     wide w;
     int status = open_wide(&w, job);
@@ -428,7 +455,7 @@ int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, con
             break;
         }
         pack(&w, in_lo + s * n, in_hi + s * n, out_lo + s * m, out_hi + s * m);
-        run(&w, out->evidence + s, out->correction + s, out->change + s);
+        run(&w, correct[s], out->evidence + s, out->correction + s, out->change + s);
         if (out->h != NULL) {
             memcpy(out->h + s * n, w.h, n * sizeof(double));
             memcpy(out->l + s * n, w.l, n * sizeof(double));

@@ -19,7 +19,6 @@ typedef struct {
     uint32_t iterations;  /* at most, at least 1 */
     double damping;       /* share of a step that is taken from the second one on */
     double tolerance;     /* nats: the evidence has settled when it changes by less */
-    int correct;          /* whether to compute the correction */
 } ei_wide_job;
 
 /* Of each sample, in nats unless said otherwise. */
@@ -32,8 +31,10 @@ typedef struct {
 
 /* in_lo, in_hi: samples x n_in, within [-1/2, 1/2], lo < hi. out_lo, out_hi: samples x pieces x
  * n_out, infinite where there is no limit; an interval with lo >= hi counts for nothing, at least one
- * piece is not empty. An output without limits costs nothing. */
+ * piece is not empty. An output without limits costs nothing. correct: whether each sample's correction
+ * is wanted. */
 int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, const double *in_hi,
-                const double *out_lo, const double *out_hi, const ei_wide_out *out, ei_cancel cancel);
+                const double *out_lo, const double *out_hi, const uint8_t *correct,
+                const ei_wide_out *out, ei_cancel cancel);
 
 #endif

@@ -1,26 +1,9 @@
 /* The wide engine's hot loops, written once; included by kernels_*.c after ei_kernels_impl.h, whose
  * vector types and macros it uses. */
 #include "ei_wide_kernels.h"
+#include "ei_wide_nodes.h"
 
 enum { WL = EI_WIDE_LANES, WS = WL / VD };
-
-/* Gauss-Legendre nodes and weights on (0, 1), from 30 digits. */
-static const double wd_node[EI_WIDE_NODES] = {
-    0.00240639000148931991, 0.0126357220143452509, 0.0308627239986336207, 0.0567922364977994829,
-    0.089999007013048539, 0.129937904210722818, 0.175953174031512215, 0.227289264305580232,
-    0.283103246186977431, 0.342478660151918313, 0.404440566263191845, 0.467971553568697187,
-    0.532028446431302813, 0.595559433736808155, 0.657521339848081687, 0.716896753813022569,
-    0.772710735694419768, 0.824046825968487785, 0.870062095789277182, 0.910000992986951461,
-    0.943207763502200517, 0.969137276001366379, 0.987364277985654749, 0.99759360999851068,
-};
-static const double wd_weight[EI_WIDE_NODES] = {
-    0.00617061489999359977, 0.0142656943144668316, 0.0221387194087099031, 0.0296492924577183904,
-    0.0366732407055401529, 0.043095080765976638, 0.0488093260520569441, 0.0537221350579828174,
-    0.0577528340268628007, 0.0608352364639016956, 0.0629187281734141481, 0.0639690976733760785,
-    0.0639690976733760785, 0.0629187281734141481, 0.0608352364639016956, 0.0577528340268628007,
-    0.0537221350579828174, 0.0488093260520569441, 0.043095080765976638, 0.0366732407055401529,
-    0.0296492924577183904, 0.0221387194087099031, 0.0142656943144668316, 0.00617061489999359977,
-};
 
 EI_FORCE vd wd_select(vu mask, vd yes, vd no) { return (vd)(((vu)yes & mask) | ((vu)no & ~mask)); }
 EI_FORCE vd wd_max(vd a, vd b) { return wd_select((vu)(a > b), a, b); }
@@ -74,16 +57,16 @@ EI_FN void wd_tilt_lanes(const ei_wide_sites *sites, size_t at)
     const vd half = 0.5 * l;
     vd e[EI_WIDE_NODES], mass = zero, first = zero;
     for (int i = 0; i < EI_WIDE_NODES; i++) {
-        const vd d = from + width * wd_node[i];
+        const vd d = from + width * ei_wide_node[i];
         const vd exponent = wd_min(wd_max(d * (slope - half * d), zero - 700.0), zero);
-        e[i] = wd_weight[i] * wd_exp(exponent);
+        e[i] = ei_wide_weight[i] * wd_exp(exponent);
         mass += e[i];
-        first += e[i] * wd_node[i];
+        first += e[i] * ei_wide_node[i];
     }
     first /= mass;
     vd second = zero, third = zero, fourth = zero;
     for (int i = 0; i < EI_WIDE_NODES; i++) {
-        const vd d = wd_node[i] - first;
+        const vd d = ei_wide_node[i] - first;
         const vd square = d * d;
         second += e[i] * square;
         third += e[i] * (square * d);
@@ -231,24 +214,58 @@ EI_FORCE void wd_base(const ei_wide_pairs *w, size_t p, size_t r, double *acc)
             acc[i * WL + c] = prior[i * WL + c] * w->part[p * WL + i];
 }
 
-EI_FN double wd_pairs(const ei_wide_pairs *w)
+/* Correlations in place of covariances; 0 where a column meets itself or an earlier one. Returns the
+ * greatest square. */
+EI_FORCE double wd_correlate(const ei_wide_pairs *w, size_t p, size_t r, double *acc)
+{
+    double peak[WL] = {0};
+    for (size_t i = 0; i < WL; i++) {
+        const double scale = w->scale[p * WL + i];
+        for (size_t c = 0; c < WL; c++) {
+            double rho = acc[i * WL + c] * (scale * w->scale[r * WL + c]);
+            rho = p == r && c <= i ? 0.0 : rho;
+            acc[i * WL + c] = rho;
+            peak[c] = rho * rho > peak[c] ? rho * rho : peak[c];
+        }
+    }
+    double most = 0.0;
+    for (size_t c = 0; c < WL; c++)
+        most = peak[c] > most ? peak[c] : most;
+    return most;
+}
+
+/* Take the strong ones out. */
+EI_FN void wd_note(ei_wide_pairs *w, size_t p, size_t r, double *acc)
+{
+    for (size_t i = 0; i < WL; i++)
+        for (size_t c = 0; c < WL; c++) {
+            const double rho = acc[i * WL + c];
+            if (rho * rho > w->limit * w->limit && w->n_strong < w->room) {
+                w->strong[w->n_strong++] = (ei_wide_strong){p * WL + i, r * WL + c, rho};
+                acc[i * WL + c] = 0.0;
+            }
+        }
+}
+
+EI_FN double wd_pairs(ei_wide_pairs *w)
 {
     double total[WL] = {0};
+    w->n_strong = 0;
     for (size_t r = 0; r < w->n_panels; r++)
         for (size_t p = 0; p <= r; p++) {
             double acc[WL * WL];
             wd_base(w, p, r, acc);
             wd_block(w->q + p * w->terms * WL, w->q + r * w->terms * WL, 0, w->terms,
                      w->prior == NULL, acc);
+            if (wd_correlate(w, p, r, acc) > w->limit * w->limit)
+                wd_note(w, p, r, acc);
             for (size_t i = 0; i < WL; i++) {
-                const size_t at = p * WL + i;
-                const double scale = w->scale[at];
-                const double third = w->third[at] / 6.0, fourth = w->fourth[at] / 24.0;
-                for (size_t c = p == r ? i + 1 : 0; c < WL; c++) {
-                    const size_t to = r * WL + c;
-                    const double rho = acc[i * WL + c] * (scale * w->scale[to]);
-                    const double square = rho * rho;
-                    total[c] += square * (third * w->third[to] * rho + fourth * w->fourth[to] * square);
+                const double third = w->third[p * WL + i] / 6.0;
+                const double fourth = w->fourth[p * WL + i] / 24.0;
+                for (size_t c = 0; c < WL; c++) {
+                    const double rho = acc[i * WL + c], square = rho * rho;
+                    total[c] += square * (third * w->third[r * WL + c] * rho +
+                                          fourth * w->fourth[r * WL + c] * square);
                 }
             }
         }

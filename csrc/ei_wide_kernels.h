@@ -20,8 +20,14 @@ typedef struct {
     double *log_mass, *mean, *variance, *third, *fourth;
 } ei_wide_sites;
 
+/* Columns i before j that are correlated by more than the limit. */
+typedef struct {
+    size_t i, j;
+    double correlation;
+} ei_wide_strong;
+
 /* Sum over pairs of columns of Q, i before j: third_i third_j r^3 / 6 + fourth_i fourth_j r^4 / 24,
- * r the columns' correlation. */
+ * r the columns' correlation; those with |r| > limit are noted instead, as long as there is room. */
 typedef struct {
     size_t terms, n_panels;
     const double *q;             /* n_panels panels of `terms` rows */
@@ -34,6 +40,9 @@ typedef struct {
     const double *prior; /* panels of `split` rows */
     const double *part;  /* split */
     const double *gram;  /* panels of n_panels * 8 - split rows */
+    double limit;
+    ei_wide_strong *strong;
+    size_t room, n_strong; /* n_strong is set */
 } ei_wide_pairs;
 
 typedef struct ei_wide_kernels {
@@ -56,7 +65,7 @@ typedef struct ei_wide_kernels {
     void (*project)(const double *x, const double *y, size_t from, size_t terms, double *square,
                     double *along);
 
-    double (*pairs)(const ei_wide_pairs *pairs);
+    double (*pairs)(ei_wide_pairs *pairs);
 } ei_wide_kernels;
 
 extern const ei_wide_kernels ei_wide_kernels_baseline;

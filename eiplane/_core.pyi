@@ -182,6 +182,7 @@ def wide_run(
     in_hi: NDArray[np.float64],
     out_lo: NDArray[np.float64],
     out_hi: NDArray[np.float64],
+    correct: NDArray[np.uint8],
     cancel: NDArray[np.int32],
 ) -> tuple[
     NDArray[np.float64],

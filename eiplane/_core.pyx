@@ -650,7 +650,7 @@ def affine(const double[:, ::1] weight, const double[::1] bias, const double[:, 
 
 def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
              const double[:, ::1] in_hi, const double[:, :, ::1] out_lo,
-             const double[:, :, ::1] out_hi, int32_t[::1] cancel):
+             const double[:, :, ::1] out_hi, const uint8_t[::1] correct, int32_t[::1] cancel):
     """Return (evidence, correction, change, h, l) of samples; see csrc/ei_wide.h."""
     cdef size_t samples = <size_t>in_lo.shape[0], n_in = <size_t>weight.shape[1]
     cdef ei_wide_job j
@@ -663,12 +663,11 @@ def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
         j.n_in, j.n_out, j.pieces = n_in, <size_t>weight.shape[0], <size_t>out_lo.shape[1]
         j.weight = &weight[0, 0] if j.n_out else NULL
         j.iterations, j.damping, j.tolerance = job.iterations, job.damping, job.tolerance
-        j.correct = 1
         o.evidence, o.correction, o.change = &t[0, 0], &t[1, 0], &t[2, 0]
         o.h, o.l = &c[0, 0, 0], &c[1, 0, 0]
         with nogil:
             status = ei_wide_run(&j, samples, &in_lo[0, 0], &in_hi[0, 0],
                                  &out_lo[0, 0, 0] if j.n_out else NULL,
-                                 &out_hi[0, 0, 0] if j.n_out else NULL, &o, &cancel[0])
+                                 &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0], &o, &cancel[0])
         check(status)
     return totals[0], totals[1], totals[2], cavities[0], cavities[1]

@@ -161,7 +161,6 @@ cdef extern from "ei_wide.h" nogil:
         size_t pieces
         uint32_t iterations
         double damping, tolerance
-        int correct
 
     ctypedef struct ei_wide_out:
         double *evidence
@@ -169,4 +168,4 @@ cdef extern from "ei_wide.h" nogil:
         double *change
         double *h
         double *l
-    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const ei_wide_out *, ei_cancel)
+    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)

@@ -22,12 +22,8 @@ __all__ = ["Controls", "Filtered", "FilterUnit", "Problem", "control_unit", "fil
 
 Array = NDArray[np.float64]
 
-#: Purpose of the random numbers.
-PURPOSE = 12
-
-#: The share of the cumulants' correction that is taken: where it could be checked, the evidence
-#: without it was too great by 0.5 to 0.8 of it (tests/test_wide.py).
-SHARE = 0.75
+#: Purposes of the random numbers: of samples that are filtered, of those of the controls' means.
+FILTERED, CONTROLS = 12, 13
 
 #: Least probability of a bin in a control variate.
 _LEAST = 1e-9
@@ -63,6 +59,8 @@ class Problem:
     unions : tuple of Unions
         Of every rule of thresholds.
     rule : ndarray of int, shape (n_out,)
+    marginals : ndarray of float64, shape (n_out, out_bins), or None
+        The outputs' distributions, where they are known.
     settings : Settings
     """
 
@@ -73,6 +71,7 @@ class Problem:
     known: Directions
     unions: tuple[Unions, ...]
     rule: NDArray[np.intp]
+    marginals: Array | None = None
     settings: Settings = Settings()
 
     @property
@@ -93,24 +92,31 @@ class Problem:
 
 
 def problem(
-    channel: Channel, given: NDArray[np.bool_], wanted: NDArray[np.bool_], key: int
+    channel: Channel,
+    given: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    key: int,
+    marginals: Array | None = None,
 ) -> Problem:
     """Return the problem of a channel without stages."""
     rules = (unions(channel.thresholds, channel.labels, channel.out_bins),)
     rule = np.zeros(channel.n_out, np.intp)
-    kept = channel if not channel.stages else None
-    assert kept is not None
     merge = all(u.pieces == 1 for u in rules)
-    return Problem(channel, given, wanted, key, directions(channel, merge), rules, rule)
+    known = directions(channel, merge)
+    return Problem(channel, given, wanted, key, known, rules, rule, marginals)
 
 
 @dataclass(frozen=True, eq=False)
 class FilterUnit:
-    """Samples ``first`` to ``first + count`` of a problem."""
+    """Samples ``first`` to ``first + count`` of a problem.
+
+    Every ``every``-th one is corrected.
+    """
 
     problem: Problem
     first: int
     count: int
+    every: int = 1
 
     @property
     def where(self) -> str:
@@ -137,17 +143,18 @@ class Samples:
     cell: Array
     bins: NDArray[np.int64]
     labels: NDArray[np.intp]
+    index: NDArray[np.intp]
     outside: int
 
 
-def draw_samples(unit: FilterUnit) -> Samples:
+def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
     """Draw the samples of a unit."""
     p, channel = unit.problem, unit.problem.channel
     start = unit.first // _GROUP * _GROUP
     skip = unit.first - start
     draws = np.stack(
         [
-            _core.draw(p.key, PURPOSE, k, start, skip + unit.count)[skip:]
+            _core.draw(p.key, purpose, k, start, skip + unit.count)[skip:]
             for k in range(channel.n_in)
         ]
     )
@@ -162,6 +169,7 @@ def draw_samples(unit: FilterUnit) -> Samples:
         np.ascontiguousarray(cell[:, kept]),
         bins[:, kept],
         labels[:, kept].astype(np.intp),
+        unit.first + np.flatnonzero(kept),
         int(outside.sum()),
     )
 
@@ -213,9 +221,14 @@ def _controls(p: Problem, samples: Samples, count: int) -> Controls:
     shift = _core.affine(
         np.ascontiguousarray(p.channel.weight * span), p.known.centre, samples.cell
     )
-    still = np.broadcast_to(p.known.centre[:, None], shift.shape)
+    if p.marginals is not None:
+        logs = -np.log2(np.maximum(p.marginals, _LEAST))
+        outer = np.take_along_axis(logs, samples.labels, axis=1)[p.wanted].sum(axis=0)
+    else:
+        still = np.broadcast_to(p.known.centre[:, None], shift.shape)
+        outer = _surprise(p, samples.labels, still, np.ones_like(p.width))
     return Controls(
-        _surprise(p, samples.labels, still, np.ones_like(p.width)),
+        outer,
         _surprise(p, samples.labels, shift, p.width),
         count,
         samples.outside,
@@ -224,7 +237,7 @@ def _controls(p: Problem, samples: Samples, count: int) -> Controls:
 
 def control_unit(unit: FilterUnit) -> Controls:
     """Return the control variates of a unit's samples, without filtering them."""
-    return _controls(unit.problem, draw_samples(unit), unit.count)
+    return _controls(unit.problem, draw_samples(unit, CONTROLS), unit.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +249,8 @@ class Filtered:
     output, within, kept : ndarray of float64, shape (kept, 2)
         ``-log2`` of ``p(y)``, of ``p(y | cell)``, of ``p(kept | cell)`` (0 without drops): without
         the correction, and the correction.
+    corrected : ndarray of bool, shape (kept,)
+        Which have been corrected.
     unsettled : int
         Evidences that did not settle.
     controls : Controls
@@ -246,6 +261,7 @@ class Filtered:
     output: Array
     within: Array
     kept: Array
+    corrected: NDArray[np.bool_]
     unsettled: int
     controls: Controls
     posterior: Array
@@ -253,34 +269,47 @@ class Filtered:
 
 def filter_unit(unit: FilterUnit) -> Filtered:
     """Filter the samples of a unit."""
-    p, samples = unit.problem, draw_samples(unit)
+    p, samples = unit.problem, draw_samples(unit, FILTERED)
     labels = np.ascontiguousarray(samples.labels.T)
     bins = p.channel.out_bins
     if not p.wanted.all():
         labels = np.where(p.wanted, labels, bins)
     count = len(labels)
+    correct = samples.index % unit.every == 0
     whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
     lo, hi = p.limits(labels)
-    first, unsettled, h, l, limits = _evidence(p, lo, hi, everywhere, whole)
+    first, unsettled, h, l, limits = _evidence(p, lo, hi, everywhere, whole, correct)
     posterior = _posterior(p.channel.in_bins, samples.bins.T, h, l, limits)
     place = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), samples.cell).T
     place = np.ascontiguousarray(place)
-    second, more, *_ = _evidence(p, lo, hi, place, p.width)
+    second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)
     third = np.zeros((count, 2))
     if p.channel.drops:
         lo, hi = p.limits(np.full_like(labels, bins))
-        third, again, *_ = _evidence(p, lo, hi, place, p.width)
+        third, again, *_ = _evidence(p, lo, hi, place, p.width, correct)
         more += again
     controls = _controls(p, samples, unit.count)
-    return Filtered(first, second, third, unsettled + more, controls, posterior)
+    return Filtered(first, second, third, correct, unsettled + more, controls, posterior)
 
 
 def _evidence(
-    p: Problem, lo: Array, hi: Array, place: Array, width: Array
+    p: Problem,
+    lo: Array,
+    hi: Array,
+    place: Array,
+    width: Array,
+    correct: NDArray[np.bool_],
 ) -> tuple[Array, int, Array, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
     evidence, correction, change, h, l = _core.wide_run(
-        p.settings, c.weight, c.in_lo, c.in_hi, c.out_lo, c.out_hi, cancel_flag()
+        p.settings,
+        c.weight,
+        c.in_lo,
+        c.in_hi,
+        c.out_lo,
+        c.out_hi,
+        correct.astype(np.uint8),
+        cancel_flag(),
     )
     bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
