@@ -3,7 +3,8 @@
 Environment variables of a developer's build:
 
 * ``EIPLANE_SANITIZE=1``: AddressSanitizer and UndefinedBehaviorSanitizer,
-* ``EIPLANE_DEBUG=1``: no optimisation, assertions on.
+* ``EIPLANE_DEBUG=1``: no optimisation, assertions on,
+* ``EIPLANE_ONLY=baseline`` (``avx2``, ``avx512``): the kernels of one instruction set alone.
 """
 
 import os
@@ -11,25 +12,54 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # No -march=native and no contraction into FMA: one wheel for every CPU, the same numbers on each.
 compile_args = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 compile_args += ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unused-parameter"]
+compile_args += ["-fvisibility=hidden"]
 link_args: list[str] = []
 if os.environ.get("EIPLANE_DEBUG"):
     compile_args += ["-O0", "-g", "-UNDEBUG"]
 if os.environ.get("EIPLANE_SANITIZE"):
     compile_args += ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     link_args += ["-fsanitize=address,undefined"]
+macros: list[tuple[str, str | None]] = []
+if only := os.environ.get("EIPLANE_ONLY"):
+    if only not in ("baseline", "avx2", "avx512"):
+        raise SystemExit(f"EIPLANE_ONLY must be baseline, avx2 or avx512, not {only!r}")
+    macros += [(f"EI_ONLY_{only.upper()}", None)]
+
+
+class BuildCore(build_ext):
+    """Compilers warn about our own C, not about the C that Cython writes."""
+
+    def build_extensions(self):
+        compile_one = self.compiler._compile
+
+        def compile_quietly(obj, src, ext, cc_args, postargs, pp_opts):
+            if Path(src).parts[0] != "csrc":
+                postargs = [*(a for a in postargs if not a.startswith("-W")), "-w"]
+            compile_one(obj, src, ext, cc_args, postargs, pp_opts)
+
+        self.compiler._compile = compile_quietly
+        super().build_extensions()
+
+
+def core(pattern: str) -> list[str]:
+    return sorted(map(str, Path("csrc").rglob(pattern)))
+
 
 setup(
+    cmdclass={"build_ext": BuildCore},
     ext_modules=cythonize(
         [
             Extension(
                 "eiplane._core",
-                sources=["eiplane/_core.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
-                depends=sorted(map(str, Path("csrc").glob("*.h"))),
+                sources=["eiplane/_core.pyx", *core("*.c")],
+                depends=core("*.h"),
                 include_dirs=["csrc"],
+                define_macros=macros,
                 libraries=["m"],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,

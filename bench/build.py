@@ -34,7 +34,7 @@ def build_kernels(folder: Path) -> Path:
         subprocess.run(["cc", *flags, "-c", str(source), "-o", out], check=True)
         return out
 
-    sources = [*sorted((ROOT / "csrc").glob("*.c")), HERE / "kernels.c"]
+    sources = [*sorted((ROOT / "csrc").rglob("*.c")), HERE / "kernels.c"]
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compile_one, sources))
     program = folder / "kernels"

@@ -7,9 +7,9 @@
  * it, it prints the least and the median time of a run in nanoseconds, over so many batches of RUNS.
  */
 #define _POSIX_C_SOURCE 200112L
-#include "ei_exact_kernels.h"
-#include "ei_info.h"
-#include "ei_pairs.h"
+#include "kernels/ei_exact_kernels.h"
+#include "kernels/ei_info.h"
+#include "pairs/ei_pairs.h"
 
 #include <stdio.h>
 #include <stdlib.h>

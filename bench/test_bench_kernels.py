@@ -1,7 +1,7 @@
 """Counting: increments a second of the two kernels, against a plain C scatter loop.
 
 An increment is one (sample, edge) pair. Where the two cross is what ``mask_limit`` in
-csrc/kernels_*.c says.
+csrc/kernels/kernels_*.c says.
 """
 
 from __future__ import annotations

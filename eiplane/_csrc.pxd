@@ -2,12 +2,12 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
-cdef extern from "ei_common.h" nogil:
+cdef extern from "common/ei_common.h" nogil:
     enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT
     ctypedef const volatile int32_t *ei_cancel
 
 
-cdef extern from "ei_channel.h" nogil:
+cdef extern from "common/ei_channel.h" nogil:
     ctypedef struct ei_stage:
         size_t n_in, n_out, width
         const double *weight
@@ -33,7 +33,7 @@ cdef extern from "ei_channel.h" nogil:
         double baseline
 
 
-cdef extern from "ei_kernels.h" nogil:
+cdef extern from "kernels/ei_kernels.h" nogil:
     ctypedef struct ei_kernels:
         const char *name
         size_t mask_limit
@@ -49,7 +49,7 @@ cdef extern from "ei_kernels.h" nogil:
     int ei_supported(const char **)
 
 
-cdef extern from "ei_eval.h" nogil:
+cdef extern from "kernels/ei_eval.h" nogil:
     ctypedef struct ei_eval:
         size_t n_out, block
         double *z
@@ -59,7 +59,7 @@ cdef extern from "ei_eval.h" nogil:
     void ei_eval_forward(ei_eval *, size_t)
 
 
-cdef extern from "ei_info.h" nogil:
+cdef extern from "kernels/ei_info.h" nogil:
     ctypedef struct ei_information:
         double information, excess, variance, second
         uint64_t kept
@@ -67,7 +67,7 @@ cdef extern from "ei_info.h" nogil:
     ei_information ei_measure(const ei_kernels *, const uint64_t *, size_t, size_t, size_t, double *, double *)
 
 
-cdef extern from "ei_pairs.h" nogil:
+cdef extern from "pairs/ei_pairs.h" nogil:
     ctypedef struct ei_job:
         uint64_t key
         size_t out_start, out_stop, in_start, in_stop
@@ -99,7 +99,7 @@ cdef extern from "ei_pairs.h" nogil:
     int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)
 
 
-cdef extern from "ei_exact.h" nogil:
+cdef extern from "exact/ei_exact.h" nogil:
     ctypedef struct ei_exact_out:
         double *information
         double *marginal
@@ -109,7 +109,7 @@ cdef extern from "ei_exact.h" nogil:
     int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
 
 
-cdef extern from "ei_joint.h" nogil:
+cdef extern from "joint/ei_joint.h" nogil:
     ctypedef struct ei_budget:
         int64_t left
 
@@ -154,7 +154,7 @@ cdef extern from "ei_joint.h" nogil:
     int ei_joint_cells(const ei_channel *, const ei_cells_job *, double *, double *, double *, uint32_t *, uint8_t *, uint64_t *, ei_cancel)
 
 
-cdef extern from "ei_wide.h" nogil:
+cdef extern from "joint/ei_wide.h" nogil:
     ctypedef struct ei_wide_job:
         size_t n_in, n_out
         const double *weight

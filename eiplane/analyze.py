@@ -12,7 +12,7 @@ import numpy as np
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
 from .network import Channel, Layer, Network, Stage, automatic_range, discretize
-from .pairwise import exact, sampled
+from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -20,7 +20,6 @@ from .run import (
     Runner,
     Sampling,
     Settings,
-    check_settings,
     checked_threads,
     entropy_of,
     progress_bar,
@@ -131,9 +130,10 @@ def analyze(
     >>> round(d[0].ei_parts, 6)
     9.0
     """
-    settings = check_settings(
-        measures, bins, in_range, out_range, outliers, baseline, method, samples, tol, estimator
-    )
+    settings = Settings(
+        measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
+        baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
+    )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
@@ -147,7 +147,9 @@ def analyze(
             )
             for first, last in targets
         )
-    return Decomposition(results, found.skipped, _plain_settings(settings, sampling))
+    return Decomposition(
+        results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
+    )
 
 
 @dataclass(frozen=True)
@@ -302,21 +304,12 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    if settings.method == "exact" and channel.stages:
-        raise ValueError(
-            f"layer {channel.name!r}: method='exact' is for single layers without pooling; "
-            "use method='auto' or 'sample'"
-        )
-    for measure in ("sensitivity", "ei_parts"):
-        if measure not in settings.measures:
-            continue
-        if settings.method != "sample" and exact.applies(channel):
-            computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
-            part = computed(channel, runner)
-        else:
-            engine = {"sensitivity": sampled.sensitivity, "ei_parts": sampled.ei_parts}[measure]
-            part = engine(channel, sampling, runner)
-        parts[measure] = _shaped(part, target.edge_shape)
+    check_method(channel, settings.method)
+    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    for which in wanted:
+        if which in settings.measures:
+            part = measure(which, channel, settings.method, sampling, runner)
+            parts[which] = _shaped(part, target.edge_shape)
     whole = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
@@ -329,7 +322,7 @@ def _measure(
         channel.out_bins,
         target.in_range,
         target.out_range,
-        "drop" if settings.binning.drop else "clip",
+        settings.outliers,
         parts.get("sensitivity"),
         parts.get("ei_parts"),
         whole,
@@ -344,20 +337,3 @@ def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
         edges_stderr=None if part.edges_stderr is None else part.edges_stderr.reshape(shape),
         edges_plugin=None if part.edges_plugin is None else part.edges_plugin.reshape(shape),
     )
-
-
-def _plain_settings(settings: Settings, sampling: Sampling) -> dict[str, Any]:
-    binning, out_range = settings.binning, settings.out_range
-    return {
-        "measures": sorted(settings.measures),
-        "bins": [binning.in_bins, binning.out_bins],
-        "in_range": list(settings.in_range),
-        "out_range": list(out_range) if isinstance(out_range, tuple) else out_range,
-        "outliers": "drop" if binning.drop else "clip",
-        "baseline": binning.baseline,
-        "method": settings.method,
-        "samples": settings.samples,
-        "tol": settings.tol,
-        "estimator": settings.estimator,
-        "rng": str(sampling.entropy),
-    }

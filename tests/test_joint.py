@@ -15,9 +15,11 @@ from eiplane import _core, reference
 from eiplane.joint import JointOptions, SaturationWarning, joint
 from eiplane.joint.bounds import lower_bound, upper_bound
 from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octave_gains
-from eiplane.joint.engine import Target, measure
+from eiplane.joint.engine import measure
+from eiplane.joint.exact import exact_single
 from eiplane.joint.given import conditional_entropies, tractable
-from eiplane.joint.pieces import by_group, connected, exact_single
+from eiplane.joint.pieces import by_group, connected
+from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
 from eiplane.network import Binning, Layer, Stage, discretize, get_activation
 from eiplane.run import Runner, Sampling

@@ -11,7 +11,8 @@ import pytest
 import eiplane
 from eiplane.files import Appender, read_records
 from eiplane.training import History, Record, Tracker, as_history
-from eiplane.training.tracker import is_main_process, log_scalars
+from eiplane.training.loggers import log_scalars
+from eiplane.training.tracker import is_main_process
 
 FAST = {"measures": ("sensitivity", "ei_parts"), "samples": 2000, "threads": 1}
 
@@ -137,7 +138,7 @@ def test_a_cut_line_is_mended_wherever_it_was_cut(tmp_path):
 KILLED = """
 import os, signal, sys, time, random
 import numpy as np
-from eiplane.track import Tracker
+from eiplane.training import Tracker
 
 path, seed = sys.argv[1], int(sys.argv[2])
 chance = random.Random(seed)

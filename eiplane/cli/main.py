@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -98,6 +99,14 @@ def _count(text: str) -> int:
     return int(value)
 
 
+def _each(text: str) -> str | list[str]:
+    return _names(text) if "," in text and "(" not in text else text
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
 def _seed(text: str) -> int | None:
     return None if text == "none" else int(text)
 
@@ -109,10 +118,10 @@ _count.__name__, _seed.__name__ = "number", "seed"
 
 def _add_analyze(commands: Any) -> None:
     parser = commands.add_parser("analyze", help="decompose the layers of a file of weights")
-    add = parser.add_argument
+    add = parser.add_argument  # what analyze() has by the same name is handed to it
     add("file", metavar="FILE", help=".npz, .safetensors, .pt (weights only) or .onnx")
-    add("--activation", help="of every layer, or a list with commas, one a layer")
-    add("--measures", default="sensitivity,ei_parts,ei", help="list with commas")
+    add("--activation", type=_each, help="of every layer, or a list with commas, one a layer")
+    add("--measures", type=_names, default="sensitivity,ei_parts,ei", help="list with commas")
     add("--bins", type=_bins, default=8, metavar="N[,M]", help="bins, or input and output bins")
     add("--in-range", type=_range, default=(0.0, 1.0), metavar="LO,HI")
     add("--out-range", type=_out_range, default="auto", metavar="LO,HI|auto")
@@ -124,7 +133,7 @@ def _add_analyze(commands: Any) -> None:
     add("--estimator", choices=("conditional", "plugin"), default="conditional")
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
-    add("--seed", type=_seed, default=0, metavar="N|none")
+    add("--seed", dest="rng", type=_seed, default=0, metavar="N|none")
     add("--threads", type=int, metavar="N")
     add("--format", choices=("table", "json", "csv"), default="table")
     add("--no-edges", action="store_true", help="leave the per-edge arrays out of json")
@@ -136,27 +145,9 @@ def _add_analyze(commands: Any) -> None:
 def _analyze(options: argparse.Namespace) -> None:
     from ..analyze import analyze
 
-    activation = options.activation
-    if activation is not None and "," in activation and "(" not in activation:
-        activation = activation.split(",")
-    result = analyze(
-        options.file,
-        activation,
-        measures=options.measures.split(","),
-        bins=options.bins,
-        in_range=options.in_range,
-        out_range=options.out_range,
-        outliers=options.outliers,
-        baseline=options.baseline,
-        method=options.method,
-        samples=options.samples,
-        tol=options.tol,
-        estimator=options.estimator,
-        layers=options.layers,
-        strict=options.strict,
-        rng=options.seed,
-        threads=options.threads,
-    )
+    known = inspect.signature(analyze).parameters
+    chosen = {name: value for name, value in vars(options).items() if name in known}
+    result = analyze(options.file, **chosen)
     if options.save:
         result.save(options.save)
     if options.plot:

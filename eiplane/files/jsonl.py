@@ -7,8 +7,9 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from .closing import Closing
 
 __all__ = ["Appender", "read_records"]
 
@@ -37,7 +38,7 @@ def read_records(path: str | Path) -> list[Json]:
     return _parse(Path(path).read_bytes(), path)[0]
 
 
-class Appender:
+class Appender(Closing):
     """Appends records to a file of JSON lines.
 
     Opening mends the file: what a kill left of a line is taken away, unless nothing but the line's
@@ -96,17 +97,6 @@ class Appender:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> Appender:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:

@@ -32,9 +32,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["lower_bound", "trivial_bounds", "upper_bound"]
+__all__ = ["SLACK", "WIDEN", "lower_bound", "trivial_bounds", "upper_bound"]
 
 Array = NDArray[np.float64]
+
+#: Standard errors by which bounds are widened where they rest on samples; and bits, where they rest
+#: on :mod:`eiplane.joint.given`.
+WIDEN, SLACK = 4.0, 1e-5
 
 
 def trivial_bounds(n_in: int, n_out: int, in_bins: int, out_bins: int) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..network import Channel
 
-__all__ = ["conditional_entropies", "tractable"]
+__all__ = ["conditional_entropies", "row_entropies", "tractable"]
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def _bins(channel: Channel, centre: Array, rest: _Distribution, low: float, high
     return result.T
 
 
-def _entropy(p: Array) -> Array:
+def row_entropies(p: Array) -> Array:
     """Return the entropies, in bits, of the rows."""
     return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
 
@@ -158,7 +158,7 @@ def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: A
         centres = np.array([middle])
         for step in steps:
             centres = (centres[:, None] + step * offset).ravel()
-        return float(_entropy(_bins(channel, centres, rest, low, high)).mean())
+        return float(row_entropies(_bins(channel, centres, rest, low, high)).mean())
     # Too many: as a Fourier series, of which the average over each input's bins is a factor. Beyond
     # the half length no threshold is within reach, so the function is 0 at the ends.
     half = spread + 2.0 * rest.reach
@@ -166,7 +166,7 @@ def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: A
     grid = middle + half * (np.arange(n) * (2.0 / n) - 1.0)
     entropies = np.concatenate(
         [
-            _entropy(_bins(channel, part, rest, low, high))
+            row_entropies(_bins(channel, part, rest, low, high))
             for part in np.array_split(grid, max(1, n * channel.out_bins >> 20))
         ]
     )

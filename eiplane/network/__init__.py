@@ -6,7 +6,9 @@ Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activ
 
 from .activation import Activation, get_activation, known_activations
 from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
-from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .layer import Layer, LazyLayer, real_array
+from .network import Network
+from .pool import Pool
 
 __all__ = [
     "MAX_BINS",

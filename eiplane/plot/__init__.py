@@ -5,11 +5,11 @@ layer's colour, marker and line differ together, so that pictures are readable f
 and in grey.
 """
 
+from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
 from .graphs import edges, matrices, network
 from .movies import animate
-from .planes import causal_plane, compare, trajectory
 from .style import save_figure
 
 __all__ = [

@@ -15,6 +15,7 @@ import numpy as np
 from .._version import __version__
 from ..files import require, write_whole
 from ..plot.style import looks
+from ..results import row_of
 from ..training import History, as_history
 
 __all__ = ["write_report"]
@@ -22,18 +23,6 @@ __all__ = ["write_report"]
 # What a layer's mark and line are called in Plotly, in the order of the pictures' looks.
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-
-_HEADINGS = {
-    "sensitivity": "sensitivity",
-    "ei_parts": "EI of the parts",
-    "degeneracy": "degeneracy",
-    "ei": "EI",
-    "phi": "phi",
-    "degeneracy_joint": "joint degeneracy",
-    "output_entropy": "output entropy",
-    "effectiveness": "effectiveness",
-    "outlier_fraction": "share out of range",
-}
 
 
 def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
@@ -83,9 +72,7 @@ def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None
 
 
 def _data(run: History) -> dict[str, Any]:
-    shown = run.quantities
-    if not any(np.any(run.values(name, "outlier_fraction") > 0) for name in run.layers):
-        shown = [q for q in shown if q != "outlier_fraction"]
+    shown = run.shown
     layers = []
     for i, (name, look) in enumerate(zip(run.layers, looks(len(run.layers)), strict=True)):
         entry = next(e for record in run for e in record.layers if e["name"] == name)
@@ -104,7 +91,7 @@ def _data(run: History) -> dict[str, Any]:
         "about": f"{len(layers)} layers, {len(run)} records from step {first:,} to step {last:,}. "
         "Information in bits.",
         "steps": run.steps.tolist(),
-        "labels": {q: _HEADINGS[q] for q in shown},
+        "labels": {q: row_of(q).words for q in shown},
         "layers": layers,
         "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
     }

@@ -1,8 +1,23 @@
 """What was measured: measures, a layer's results, the decomposition of a network.
 
-Their table and their files are here as well.
+Their table and their files are here as well. A new quantity is a row in :mod:`.quantities`.
 """
 
-from .result import Decomposition, Joint, LayerResult, Pairwise, Skipped, load
+from .decomposition import Decomposition, load
+from .layer import LayerResult
+from .measures import Joint, Pairwise, Skipped
+from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
 
-__all__ = ["Decomposition", "Joint", "LayerResult", "Pairwise", "Skipped", "load"]
+__all__ = [
+    "MEASURES",
+    "TABLE",
+    "Decomposition",
+    "Joint",
+    "LayerResult",
+    "Pairwise",
+    "Quantity",
+    "Skipped",
+    "bounds_of",
+    "load",
+    "row_of",
+]

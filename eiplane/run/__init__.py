@@ -1,6 +1,6 @@
 """How a measurement is run: checked settings, random numbers, parallel work, progress.
 
-Nothing here knows what is measured.
+Nothing here knows how anything is measured.
 """
 
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
@@ -10,7 +10,6 @@ from .settings import (
     Range,
     Settings,
     check_environment,
-    check_settings,
     checked_bins,
     checked_range,
     checked_samples,
@@ -27,7 +26,6 @@ __all__ = [
     "Settings",
     "cancel_flag",
     "check_environment",
-    "check_settings",
     "checked_bins",
     "checked_range",
     "checked_samples",

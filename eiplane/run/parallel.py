@@ -22,12 +22,13 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..files import Closing
 
 __all__ = ["Progress", "Runner", "WorkerLostWarning", "cancel_flag", "default_threads"]
 
@@ -105,7 +106,7 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
-class Runner:
+class Runner(Closing):
     """Runs units in parallel, in order, and stops on Ctrl-C within a second.
 
     Where the executor loses a worker, the unit goes to another one, up to ``RETRIES`` times; where
@@ -139,17 +140,6 @@ class Runner:
         self._token = secrets.token_hex(8)
         _flags[self._token] = self._flag
         self._pool: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Runner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the threads."""

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal
 
@@ -14,13 +14,12 @@ import numpy as np
 
 from .. import _core
 from ..network import MAX_BINS, Binning
+from ..results import MEASURES
 
 __all__ = [
-    "MEASURES",
     "Range",
     "Settings",
     "check_environment",
-    "check_settings",
     "checked_bins",
     "checked_range",
     "checked_samples",
@@ -30,47 +29,84 @@ __all__ = [
 
 Range = tuple[float, float]
 
-#: What can be asked for, and which engines that takes.
-MEASURES: dict[str, tuple[str, ...]] = {
-    "sensitivity": ("sensitivity",),
-    "ei_parts": ("ei_parts",),
-    "degeneracy": ("sensitivity", "ei_parts"),
-    "ei": ("ei",),
-    "phi": ("ei_parts", "ei"),
-    "degeneracy_joint": ("sensitivity", "ei"),
-    "output_entropy": ("ei",),
-    "effectiveness": ("ei",),
-}
-
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked options of :func:`eiplane.analyze`.
+    """Options of :func:`eiplane.analyze`, which says what each is; checked as they are taken.
 
     Parameters
     ----------
     measures : frozenset of str
-        Of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``.
-    binning : Binning
+        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``. Given as the
+        names of what is to be computed.
+    bins : tuple of int
+        Of inputs and of outputs. Given as a number, or a pair.
     in_range : tuple of float
         Of the network's input.
     out_range : str, tuple or list
         ``"auto"``, a range, or one of those a layer.
+    outliers : str
+        ``"clip"`` or ``"drop"``.
+    baseline : float
     method : str
         ``"auto"``, ``"exact"`` or ``"sample"``.
     samples : int or None
     tol : float or None
     estimator : str
+        ``"conditional"`` or ``"plugin"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an option that is none; the message says what would be right. Also where the
+        environment asks for an instruction set that this CPU has not.
     """
 
     measures: frozenset[str]
-    binning: Binning
+    bins: tuple[int, int]
     in_range: Range
     out_range: Literal["auto"] | Range | list[Literal["auto"] | Range]
+    outliers: str
+    baseline: float
     method: str
     samples: int | None
     tol: float | None
     estimator: str
+
+    def __init__(
+        self,
+        measures: str | Iterable[str],
+        *,
+        bins: int | tuple[int, int] = 8,
+        in_range: Sequence[float] = (0.0, 1.0),
+        out_range: Any = "auto",
+        outliers: str = "clip",
+        baseline: float = 0.0,
+        method: str = "auto",
+        samples: int | None = None,
+        tol: float | None = None,
+        estimator: str = "conditional",
+    ) -> None:
+        check_environment()
+        checked = {
+            "measures": _checked_measures(measures),
+            "outliers": _one_of("outliers", outliers, ("clip", "drop")),
+            "method": _one_of("method", method, ("auto", "exact", "sample")),
+            "estimator": _one_of("estimator", estimator, ("conditional", "plugin")),
+            "baseline": _checked_baseline(baseline),
+            "bins": checked_bins(bins),
+            "in_range": checked_range(in_range, "in_range"),
+            "out_range": _checked_out_range(out_range),
+            "samples": checked_samples(samples),
+            "tol": checked_tol(tol),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def binning(self) -> Binning:
+        """How inputs and outputs become bins."""
+        return Binning(*self.bins, self.outliers == "drop", self.baseline)
 
     def range_of(self, index: int, count: int) -> Literal["auto"] | Range:
         """Return the output range of one layer of ``count``."""
@@ -83,43 +119,28 @@ class Settings:
             )
         return self.out_range[index]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain values, ready for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["measures"] = sorted(self.measures)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
-def check_settings(
-    measures: str | Iterable[str],
-    bins: int | tuple[int, int],
-    in_range: Sequence[float],
-    out_range: Any,
-    outliers: str,
-    baseline: float,
-    method: str,
-    samples: int | None,
-    tol: float | None,
-    estimator: str,
-) -> Settings:
-    """Return the options of :func:`eiplane.analyze`, checked; see there."""
-    check_environment()
+
+def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
+    """Return the engines that the measures take."""
     names = [measures] if isinstance(measures, str) else list(measures)
     if not names:
         raise ValueError(f"measures: nothing to compute; choose from {', '.join(MEASURES)}")
     for name in names:
         if name not in MEASURES:
             raise ValueError(f"measures: unknown {name!r}; choose from {', '.join(MEASURES)}")
-    _one_of("outliers", outliers, ("clip", "drop"))
-    _one_of("method", method, ("auto", "exact", "sample"))
-    _one_of("estimator", estimator, ("conditional", "plugin"))
+    return frozenset(engine for name in names for engine in MEASURES[name])
+
+
+def _checked_baseline(baseline: Any) -> float:
     if not _is_finite_number(baseline):
         raise ValueError(f"baseline must be a finite number, got {baseline!r}")
-    in_bins, out_bins = checked_bins(bins)
-    return Settings(
-        frozenset(engine for name in names for engine in MEASURES[name]),
-        Binning(in_bins, out_bins, outliers == "drop", float(baseline)),
-        checked_range(in_range, "in_range"),
-        _checked_out_range(out_range),
-        method,
-        checked_samples(samples),
-        checked_tol(tol),
-        estimator,
-    )
+    return float(baseline)
 
 
 def check_environment() -> None:

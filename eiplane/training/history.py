@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import read_records, require
-from ..results import Decomposition
+from ..results import TABLE, Decomposition, bounds_of, row_of
 
 if TYPE_CHECKING:
     import pandas
@@ -22,11 +22,8 @@ __all__ = ["QUANTITIES", "History", "Record", "as_history"]
 
 Array = NDArray[np.float64]
 
-#: What is followed over time, in bits (``effectiveness`` and ``outlier_fraction`` are shares).
-QUANTITIES = (
-    "sensitivity", "ei_parts", "degeneracy", "ei", "phi", "degeneracy_joint", "output_entropy",
-    "effectiveness", "outlier_fraction",
-)  # fmt: skip
+#: Names of what is followed over time.
+QUANTITIES = tuple(q.name for q in TABLE if q.tracked and q.per == "layer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,12 +166,26 @@ class History(Sequence[Record]):
 
     @property
     def quantities(self) -> list[str]:
-        """Those of :data:`QUANTITIES` that were measured."""
+        """Those of :data:`QUANTITIES` that were measured, or of which bounds are known."""
+        return [
+            q for q in QUANTITIES if self._has(q) or ((b := bounds_of(q)) and self._has(b.name))
+        ]
+
+    @property
+    def shown(self) -> list[str]:
+        """Those of :attr:`quantities` that a picture of all should have."""
         return [
             q
-            for q in QUANTITIES
-            if any(layer.get(q) is not None for r in self.records for layer in r.layers)
+            for q in self.quantities
+            if not row_of(q).quiet or any((self.values(n, q) > 0).any() for n in self.layers)
         ]
+
+    def _has_bounds(self, quantity: str) -> bool:
+        bounds = bounds_of(quantity)
+        return bounds is not None and self._has(bounds.name)
+
+    def _has(self, quantity: str) -> bool:
+        return any(layer.get(quantity) is not None for r in self.records for layer in r.layers)
 
     def values(self, layer: str, quantity: str) -> Array:
         """Return a quantity of a layer over the steps.
@@ -196,6 +207,23 @@ class History(Sequence[Record]):
         width = max((len(v) for v in found if isinstance(v, Sequence)), default=0)
         missing = [np.nan] * width if width else np.nan
         return np.array([missing if v is None else v for v in found], dtype=np.float64)
+
+    def bounds(self, layer: str, quantity: str) -> Array:
+        """Return the rigorous bounds of a quantity of a layer over the steps.
+
+        Parameters
+        ----------
+        layer : str
+        quantity : str
+
+        Returns
+        -------
+        ndarray of float64, shape (steps, 2)
+            NaN where none are known.
+        """
+        bounds = bounds_of(quantity)
+        found = np.empty(0) if bounds is None else self.values(layer, bounds.name)
+        return found if found.ndim == 2 else np.full((len(self), 2), np.nan)
 
     def metric(self, name: str) -> Array:
         """Return a metric over the steps, NaN where it was not given.

@@ -9,28 +9,24 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..analyze import analyze
 from ..extract import ExtractOptions, to_network
-from ..files import Appender, read_records, write_whole
+from ..files import Appender, Closing, read_records
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
-from .history import QUANTITIES, History, Record
+from .history import History, Record
+from .loggers import log_scalars
+from .matrices import Arrays, Matrices
 from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["Tracker", "is_main_process", "log_scalars"]
-
-Arrays = dict[str, NDArray[np.float64]]
+__all__ = ["Tracker", "is_main_process"]
 
 #: Of the files that a tracker writes.
 FORMAT = 1
@@ -39,7 +35,7 @@ FORMAT = 1
 _MANNER = ("threads", "executor", "progress")
 
 
-class Tracker:
+class Tracker(Closing):
     """Measures a network while it learns, and keeps what it measured.
 
     Every record is a line of JSON, appended and flushed whole: a killed run loses at most the
@@ -119,7 +115,7 @@ class Tracker:
         self.loggers = list(loggers)
         self._options = options
         self._keep_edges = edges
-        self._edges: dict[int, Arrays] = {}
+        self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
         self._file: Appender | None = None
         self._repeats = 0
@@ -155,6 +151,7 @@ class Tracker:
         """
         tracker = cls(None)
         tracker.path = Path(path)
+        tracker._matrices = Matrices(tracker.path)
         tracker._take(read_records(tracker.path))
         return tracker
 
@@ -240,7 +237,7 @@ class Tracker:
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
         record = Record.of(step, decomposition, metrics)
         if self._keep_edges:  # before the line: a record has its matrices
-            self._write_edges(step, _edge_arrays(decomposition))
+            self._matrices.keep(step, decomposition)
         if self._file is not None:
             self._file.append(record.to_json())
         self._records[step] = record
@@ -264,13 +261,7 @@ class Tracker:
         KeyError
             If none were kept for this step.
         """
-        if step in self._edges:
-            return self._edges[step]
-        place = self._edge_file(step)
-        if place is None or not place.exists():
-            raise KeyError(f"no per-edge matrices were kept for step {step}")
-        with np.load(place, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return self._matrices.of(step)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a pandas data frame, a row a step and layer; see :class:`History`."""
@@ -310,22 +301,10 @@ class Tracker:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _open(self, path: Path, resume: bool) -> None:
         if not resume:
             path.unlink(missing_ok=True)
-            for old in path.with_suffix(".edges").glob("step-*.npz"):
-                old.unlink()
+            self._matrices.remove()
         self._file = Appender(path)
         header = {"eiplane": FORMAT, "options": _plain_options(self._options)}
         try:
@@ -356,19 +335,6 @@ class Tracker:
                 raise ValueError(f"{self.path}: {error}") from None
             self._records.setdefault(record.step, record)
 
-    def _edge_file(self, step: int) -> Path | None:
-        if self.path is None:
-            return None
-        return self.path.with_suffix(".edges") / f"step-{step:09d}.npz"
-
-    def _write_edges(self, step: int, arrays: Arrays) -> None:
-        place = self._edge_file(step)
-        if place is None:
-            self._edges[step] = arrays
-            return
-        place.parent.mkdir(exist_ok=True)
-        write_whole(place, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-
     def _note_repeat(self, step: int) -> None:
         self._repeats += 1
         if self._repeats == 1:
@@ -386,48 +352,6 @@ def is_main_process() -> bool:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank()) == 0
     return os.environ.get("RANK", "0").strip() in ("", "0")
-
-
-def log_scalars(loggers: Iterable[Any], record: Record) -> None:
-    """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
-
-    Parameters
-    ----------
-    loggers : iterable
-        Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
-    record : Record
-
-    Raises
-    ------
-    TypeError
-        For a logger that is neither.
-    """
-    scalars = {
-        f"eiplane/{layer['name']}/{quantity}": float(layer[quantity])
-        for layer in record.layers
-        for quantity in QUANTITIES
-        if layer.get(quantity) is not None
-    }
-    for logger in loggers:
-        if callable(getattr(logger, "add_scalar", None)):
-            for key, value in scalars.items():
-                logger.add_scalar(key, value, record.step)
-        elif callable(getattr(logger, "log", None)):
-            logger.log(dict(scalars), record.step)
-        else:
-            raise TypeError(
-                f"a logger has add_scalar (as TensorBoard's) or log(dict, step); "
-                f"{type(logger).__name__} has neither"
-            )
-
-
-def _edge_arrays(decomposition: Decomposition) -> Arrays:
-    return {
-        f"{layer.name}/{quantity}": values
-        for layer in decomposition
-        for quantity in ("sensitivity_edges", "ei_edges", "degeneracy_edges")
-        if (values := getattr(layer, quantity)) is not None
-    }
 
 
 def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+/* The discrete channel of a layer, or of a chain of layers, under maximum-entropy noise.
+ *
+ * Input k of sample s is x = in_lo + (r + 1/2) * ((in_hi - in_lo) / 2^32), r the 32-bit draw of
+ * stream k (ei_kernels.h); its bin is (r * in_bins) >> 32. The stages run first, then the last
+ * affine map gives the pre-activations z. z lies in interval j when j thresholds are <= z;
+ * labels[j] is its output bin, or -1 where the sample is dropped.
+ *
+ * Preconditions: sizes positive, stages chain, thresholds strictly increasing and not NaN, weights
+ * finite, 2 <= in_bins, out_bins <= 1024, n_thresholds <= 4096, labels in -1 .. out_bins - 1,
+ * n_in below 2^32.
+ */
+#ifndef EI_CHANNEL_H
+#define EI_CHANNEL_H
+
+#include "common/ei_common.h"
+
+enum ei_activation {
+    EI_IDENTITY = 0,
+    EI_RELU,
+    EI_LEAKY_RELU, /* p0: slope */
+    EI_SIGMOID,
+    EI_TANH,
+    EI_SOFTPLUS, /* p0: beta */
+    EI_GELU,
+    EI_GELU_TANH,
+    EI_QUICK_GELU,
+    EI_SILU,
+    EI_MISH,
+    EI_ELU, /* p0: alpha */
+    EI_SELU,
+    EI_HARDTANH, /* p0, p1: bounds */
+    EI_HARDSIGMOID,
+    EI_HARDSWISH,
+    EI_SOFTSIGN
+};
+
+typedef struct {
+    size_t n_in, n_out;
+    size_t width;         /* 0: affine map and activation; else: maximum of `width` neighbours */
+    const double *weight; /* n_out x n_in, row by row (affine) */
+    const double *bias;   /* n_out (affine) */
+    int activation;       /* enum ei_activation (affine) */
+    double p0, p1;
+} ei_stage;
+
+typedef struct {
+    size_t n_in; /* perturbed inputs */
+    double in_lo, in_hi;
+    uint32_t in_bins, out_bins;
+    size_t n_stages; /* before the last map */
+    const ei_stage *stages;
+    size_t n_last; /* inputs of the last map: n_in without stages */
+    size_t n_out;
+    const double *weight; /* n_out x n_last */
+    const double *bias;   /* n_out */
+    size_t n_thresholds;
+    const double *thresholds;
+    const int32_t *labels; /* n_thresholds + 1 */
+    size_t n_limits; /* intervals of z that lie outside the output's range: as above, with */
+    const double *limits;
+    const uint16_t *outside; /* n_limits + 1 flags */
+    double baseline;         /* of the inputs that are not perturbed */
+} ei_channel;
+
+/* Whether samples may be dropped. */
+static inline int ei_drops(const ei_channel *c)
+{
+    for (size_t j = 0; j <= c->n_thresholds; j++)
+        if (c->labels[j] < 0)
+            return 1;
+    return 0;
+}
+
+/* Length of a table's row: the output bins, and one column for dropped samples. */
+static inline size_t ei_row_length(const ei_channel *c) { return c->out_bins + (size_t)ei_drops(c); }
+
+/* Column of every interval: its label, out_bins where dropped. n_thresholds + 1. */
+static inline void ei_label_map(const ei_channel *c, uint16_t *map)
+{
+    for (size_t j = 0; j <= c->n_thresholds; j++)
+        map[j] = (uint16_t)(c->labels[j] < 0 ? (int32_t)c->out_bins : c->labels[j]);
+}
+
+/* Smallest draw of input bin k, 0 .. bins; that of `bins` is 2^32. */
+static inline uint64_t ei_bin_start(uint32_t bins, uint64_t k)
+{
+    return ((k << 32) + bins - 1) / bins;
+}
+
+/* Input bin of a draw. */
+static inline size_t ei_bin_of(uint32_t bins, uint32_t draw)
+{
+    return (size_t)(((uint64_t)draw * bins) >> 32);
+}
+
+#endif

@@ -1,0 +1,112 @@
+/* The exact pairwise engine.
+ *
+ * Setting. Write x_k = mid + range v_k with v_k uniform on [-1/2, 1/2]; then z = mean + S with
+ * S = sum a_k v_k. Signs do not matter: v_k and the bins are symmetric, so a_k = |w_k| range >= 0.
+ * With D = 1 / in_bins and m_i the centre of bin i,
+ *
+ *     P(S <= s | x_A in bin i) = F_A(s - a_A m_i),                                             (1)
+ *
+ * F_A the distribution function of the sum of independent uniforms of widths {a_k, k != A} and
+ * a_A D. So all that is needed is the distribution function of a sum of uniforms ("widths"), at
+ * many points, and differences of it over the thresholds that lie inside the support.
+ *
+ * Each file opens with the part of the mathematics that it holds:
+ *     ei_series.c       route 1, the series (2)
+ *     ei_expansion.c    route 2, narrow inputs by the derivatives of the row, (4)
+ *     ei_recursion.c    route 3, closed form over the dominant few, (5)
+ *     ei_plan.c         which of 1 and 3 for one set of widths
+ *     ei_bounds.c       the rest of (2), (3), and from probabilities to bits
+ *     ei_row.c          one output: thresholds, cells, information (6)
+ *     ei_edge.c         one edge on its own
+ *     ei_route.c        which route a row takes
+ *     ei_rare.c         rarely kept rows: inputs confined
+ *     ei_few_row.c      rarely kept rows of few inputs, with ei_few.c
+ *     ei_parts.c        a row, every input perturbed
+ *     ei_sensitivity.c  a row, one input perturbed at a time
+ *     ei_engine.c       memory, and what a layer's rows share
+ * and this one, layers. Each route carries a bound of its truncation and rounding (the latter to first
+ * order in the unit roundoff); a row or edge takes the cheapest route whose bound is small enough, or
+ * else the best, and reports it.
+ */
+#include "exact/ei_exact.h"
+#include "exact/ei_exact_internal.h"
+
+/* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
+static ei_exact *open_limits(const ei_channel *c)
+{
+    int32_t *labels = ei_alloc(c->n_limits + 1, sizeof *labels);
+    if (labels == NULL)
+        return NULL;
+    for (size_t j = 0; j <= c->n_limits; j++)
+        labels[j] = c->outside[j] ? -1 : 0;
+    ei_exact *x = ex_open_engine(c, c->n_limits, c->limits, labels, 2);
+    ei_free(labels);
+    return x;
+}
+
+/* The engines of a layer: of its labels, and of its output's range (NULL without limits). */
+typedef struct {
+    ei_exact *x, *limits;
+} layer;
+
+static int open_layer(layer *l, const ei_channel *c)
+{
+    l->x = ex_open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
+    l->limits = c->n_limits > 0 ? open_limits(c) : NULL;
+    return l->x == NULL || (c->n_limits > 0 && l->limits == NULL) ? EI_ENOMEM : EI_OK;
+}
+
+static void close_layer(layer *l)
+{
+    ex_close_engine(l->limits);
+    ex_close_engine(l->x);
+}
+
+int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                   const ei_exact_out *out)
+{
+    layer l;
+    int status = open_layer(&l, c);
+    for (size_t o = start; o < stop && status == EI_OK; o++) {
+        const size_t at = o - start;
+        const double *weight = c->weight + o * c->n_in;
+        double inside[2] = {1.0, 0.0}, ignored;
+        if (l.limits != NULL)
+            status = ex_row_parts(l.limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
+        if (status == EI_OK)
+            status = ex_row_parts(l.x, weight, c->bias[o],
+                                  out->information ? out->information + at * c->n_in : NULL,
+                                  out->marginal + at * c->out_bins, out->bound + at, cancel);
+        out->outside[at] = c->n_limits == 0 && c->outside[0] ? 1.0 : 1.0 - inside[0];
+    }
+    close_layer(&l);
+    return status;
+}
+
+int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                         const ei_exact_out *out)
+{
+    layer l;
+    int status = open_layer(&l, c);
+    double *kept = ei_alloc(c->n_in, sizeof *kept), *unused = ei_alloc(c->n_in, sizeof *unused);
+    if (kept == NULL || unused == NULL)
+        status = EI_ENOMEM;
+    for (size_t o = start; o < stop && status == EI_OK; o++) {
+        const size_t at = o - start;
+        const double *weight = c->weight + o * c->n_in;
+        double ignored, outside = c->n_limits == 0 && c->outside[0] ? (double)c->n_in : 0.0;
+        if (l.limits != NULL) {
+            status = ex_row_sensitivity(l.limits, weight, c->bias[o], unused, kept, &ignored, cancel);
+            for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
+                outside += 1.0 - kept[i];
+        }
+        if (status == EI_OK)
+            status = ex_row_sensitivity(l.x, weight, c->bias[o], out->information + at * c->n_in, kept,
+                                        out->bound + at, cancel);
+        out->outside[at] = outside / (double)c->n_in;
+    }
+    ei_free(kept);
+    ei_free(unused);
+    close_layer(&l);
+    return status;
+}

@@ -1,0 +1,141 @@
+#include "kernels/ei_eval.h"
+
+#include <string.h>
+
+/* Inputs of a block stay in a mid-sized L2 cache. */
+enum { BLOCK_BYTES = 512 * 1024 };
+
+int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
+{
+    memset(eval, 0, sizeof *eval);
+    size_t widest = channel->n_in;
+    for (size_t i = 0; i < channel->n_stages; i++)
+        if (channel->stages[i].n_out > widest)
+            widest = channel->stages[i].n_out;
+    size_t block = BLOCK_BYTES / sizeof(double) / widest / EI_GROUP * EI_GROUP;
+    block = block < EI_GROUP ? EI_GROUP : block > EI_BLOCK ? EI_BLOCK : block;
+    eval->channel = channel;
+    eval->kernels = ei_active();
+    eval->out_start = out_start;
+    eval->n_out = out_stop - out_start;
+    eval->block = block;
+    eval->widest = widest;
+    size_t cells, outputs;
+    if (ei_mul(widest, block, &cells) || ei_mul(eval->n_out, block, &outputs))
+        return EI_EOVERFLOW;
+    eval->draws = ei_alloc(channel->n_in * block, sizeof *eval->draws);
+    eval->x = ei_alloc(channel->n_in * block, sizeof *eval->x);
+    eval->hidden = channel->n_stages ? ei_alloc(2 * cells, sizeof *eval->hidden) : NULL;
+    eval->z = ei_alloc(outputs, sizeof *eval->z);
+    if (!eval->draws || !eval->x || !eval->z || (channel->n_stages && !eval->hidden))
+        return EI_ENOMEM;
+    return EI_OK;
+}
+
+void ei_eval_close(ei_eval *eval)
+{
+    ei_free(eval->draws);
+    ei_free(eval->x);
+    ei_free(eval->hidden);
+    ei_free(eval->z);
+    memset(eval, 0, sizeof *eval);
+}
+
+void ei_eval_draw(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, size_t n)
+{
+    for (size_t k = 0; k < eval->channel->n_in; k++)
+        eval->kernels->draw(key, purpose, (uint32_t)k, first, n, eval->draws + k * eval->block);
+}
+
+/* Everything after the first map. `value` holds its result unless there are no stages. */
+static void finish(ei_eval *eval, size_t first_stage, double *value, double *spare, size_t n_panels)
+{
+    const ei_channel *c = eval->channel;
+    const ei_kernels *k = eval->kernels;
+    for (size_t i = first_stage; i < c->n_stages; i++) {
+        const ei_stage *stage = c->stages + i;
+        if (stage->width)
+            k->pool(stage->width, stage->n_out, value, spare, n_panels);
+        else
+            k->affine(stage->weight, stage->n_in, stage->bias, stage->n_in, stage->n_out, value,
+                      spare, n_panels);
+        if (!stage->width)
+            k->activate(stage->activation, stage->p0, stage->p1, spare,
+                        n_panels * stage->n_out * EI_PANEL);
+        double *swap = value;
+        value = spare;
+        spare = swap;
+    }
+    k->affine(c->weight + eval->out_start * c->n_last, c->n_last, c->bias + eval->out_start,
+              c->n_last, eval->n_out, value, eval->z, n_panels);
+}
+
+void ei_eval_forward(ei_eval *eval, size_t n)
+{
+    const ei_channel *c = eval->channel;
+    size_t n_panels = n / EI_PANEL;
+    for (size_t k = 0; k < c->n_in; k++)
+        eval->kernels->inputs(eval->draws + k * eval->block, n, c->in_lo, ei_scale(c),
+                              eval->x + k * EI_PANEL, c->n_in * EI_PANEL);
+    if (c->n_stages == 0) {
+        finish(eval, 0, eval->x, NULL, n_panels);
+        return;
+    }
+    double *a = eval->hidden, *b = eval->hidden + eval->widest * eval->block;
+    memcpy(a, eval->x, n_panels * c->n_in * EI_PANEL * sizeof *a);
+    finish(eval, 0, a, b, n_panels);
+}
+
+size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
+{
+    const size_t some = left < eval->block ? (size_t)left : eval->block, n = ei_whole_groups(some);
+    ei_eval_draw(eval, key, purpose, first, n);
+    ei_eval_forward(eval, n);
+    return some;
+}
+
+void ei_eval_labels(const ei_eval *e, size_t output, size_t n, const uint16_t *map, uint16_t *labels)
+{
+    const ei_channel *c = e->channel;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, c->thresholds,
+                      c->n_thresholds, map, labels);
+}
+
+uint64_t ei_eval_outside(const ei_eval *e, size_t output, size_t n, uint16_t *flags)
+{
+    const ei_channel *c = e->channel;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, c->limits, c->n_limits,
+                      c->outside, flags);
+    uint64_t sum = 0;
+    for (size_t s = 0; s < n; s++)
+        sum += flags[s];
+    return sum;
+}
+
+void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const double *base, size_t n)
+{
+    const ei_channel *c = eval->channel;
+    size_t n_panels = n / EI_PANEL;
+    eval->kernels->inputs(draws, n, c->in_lo, ei_scale(c), eval->x, EI_PANEL);
+    if (c->n_stages == 0) {
+        eval->kernels->affine(c->weight + eval->out_start * c->n_last + only, c->n_last,
+                              base + eval->out_start, 1, eval->n_out, eval->x, eval->z, n_panels);
+        return;
+    }
+    double *a = eval->hidden, *b = eval->hidden + eval->widest * eval->block;
+    const ei_stage *stage = c->stages;
+    if (stage->width) { /* a pool right on the inputs: nothing to save */
+        for (size_t p = 0; p < n_panels; p++)
+            for (size_t k = 0; k < c->n_in; k++)
+                for (size_t i = 0; i < EI_PANEL; i++)
+                    a[(p * c->n_in + k) * EI_PANEL + i] =
+                        k == only ? eval->x[p * EI_PANEL + i] : c->baseline;
+        finish(eval, 0, a, b, n_panels);
+        return;
+    }
+    eval->kernels->affine(stage->weight + only, stage->n_in, base, 1, stage->n_out, eval->x, a,
+                          n_panels);
+    eval->kernels->activate(stage->activation, stage->p0, stage->p1, a,
+                            n_panels * stage->n_out * EI_PANEL);
+    finish(eval, 1, a, b, n_panels);
+}

@@ -1,0 +1,418 @@
+/* The exact engine's hot loops, written once; included by ei_kernels_impl.h, whose vector
+ * types and macros it uses. */
+
+enum { EX_LANES = EI_EXACT_LANES, EX_SUBS = EX_LANES / VD };
+
+/* Eight lanes in one fixed order. */
+EI_FORCE double ex_reduce(const vd lanes[EX_SUBS])
+{
+    double x[EX_LANES];
+    memcpy(x, lanes, sizeof x);
+    return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+EI_FORCE vd ex_select(vu mask, vd yes, vd no) { return (vd)(((vu)yes & mask) | ((vu)no & ~mask)); }
+
+/* x log2 |x|, and 0 for 0: log2 below 2e-15 off. Rounding may leave a probability a little below
+ * zero; its absolute value then costs no more than its distance from zero does. log2(1) is 0. */
+EI_FORCE vd ex_xlog2(vd x)
+{
+    vu bits = (vu)x & 0x7fffffffffffffffull;
+    vu shifted = bits + (0x3ff0000000000000ull - 0x3fe6a09e667f3bcdull);
+    vd e = (vd)((shifted >> 52) | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
+    vd t = (vd)((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull) - 1.0;
+    /* log2(1 + t) / t, interpolated at the Chebyshev nodes of sqrt(1/2) <= 1 + t <= sqrt 2. */
+    vd t2 = t * t, t4 = t2 * t2, t8 = t4 * t4;
+    vd a0 = 1.442695040888961 + t * -0.7213475204444744;
+    vd a1 = 0.48089834696635186 + t * -0.36067376022931874;
+    vd a2 = 0.2885390074459846 + t * -0.2404491717654101;
+    vd a3 = 0.20609935165660867 + t * -0.1803370456075891;
+    vd a4 = 0.16029707750652847 + t * -0.14426173158514688;
+    vd a5 = 0.13120223089953834 + t * -0.12041875891128528;
+    vd a6 = 0.11051433445433557 + t * -0.10044652934071209;
+    vd a7 = 0.09704605528122602 + t * -0.10715965704794954;
+    vd a8 = 0.10097695102587106 + t * -0.04694320952454281;
+    vd b0 = (a0 + t2 * a1) + t4 * (a2 + t2 * a3);
+    vd b1 = (a4 + t2 * a5) + t4 * (a6 + t2 * a7);
+    return x * (e + t * (b0 + t8 * (b1 + t8 * a8)));
+}
+
+/* Sine and cosine, |x| below 2^20: errors below 2e-16 beside x's own. */
+EI_FORCE void ex_sincos(vd x, vd *sine, vd *cosine)
+{
+    vd k = x * 0.6366197723675814 + 6755399441055744.0; /* rounds to an integer */
+    vu n = (vu)k;
+    k -= 6755399441055744.0;
+    /* pi / 2 in three parts of 33 bits: the first two products are exact. */
+    vd r = ((x - k * 1.5707963267341256) - k * 6.077100506303966e-11) - k * 2.0222662487959506e-21;
+    vd z = r * r, z2 = z * z, z4 = z2 * z2;
+    vd s = (-0.16666666666666666 + z * 0.008333333333330946) +
+           z2 * (-0.0001984126983675497 + z * 2.755731610068303e-06) +
+           z4 * (-2.5051131455427946e-08 + z * 1.591810123027412e-10);
+    vd c = (0.041666666666666664 + z * -0.0013888888888887395) +
+           z2 * (2.4801587298763433e-05 + z * -2.7557317270560326e-07) +
+           z4 * (2.0876146024689747e-09 + z * -1.1382614868556325e-11);
+    s = r + r * z * s;
+    c = (1.0 - 0.5 * z) + z2 * c;
+    vu odd = (vu){0} - (n & 1);
+    *sine = (vd)((vu)ex_select(odd, c, s) ^ ((n & 2) << 62));
+    *cosine = (vd)((vu)ex_select(odd, s, c) ^ (((n + 1) & 2) << 62));
+}
+
+/* 2 q + 1 for the lanes of a vector that starts at q. */
+EI_FORCE vd ex_odds(size_t q)
+{
+    vd x;
+    for (int i = 0; i < VD; i++)
+        x[i] = (double)(2 * (q + (size_t)i) + 1);
+    return x;
+}
+
+EI_FN double ex_expansion(const ei_exact_expansion *row, const double *powers, size_t n_terms)
+{
+    vd total[EX_SUBS];
+    memset(total, 0, sizeof total);
+    for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
+        for (int sub = 0; sub < EX_SUBS; sub++) {
+            const size_t at = c + (size_t)(sub * VD);
+            const double *term = row->term + c * EI_EXACT_TERMS + sub * VD;
+            const vd base = *(const vd *)(row->base + at);
+            vd scaled[EI_EXACT_TERMS];
+            vd sum = {0};
+            for (size_t k = 0; k < n_terms; k++)
+                scaled[k] = *(const vd *)(term + k * EX_LANES) * powers[k];
+            const double *beta = row->beta;
+            for (size_t i = 0; i < row->n_pairs; i++, beta += EI_EXACT_TERMS) {
+                vd odd = scaled[0] * beta[0], even = base + scaled[1] * beta[1];
+                for (size_t k = 2; k < n_terms; k += 2) {
+                    odd += scaled[k] * beta[k];
+                    even += scaled[k + 1] * beta[k + 1];
+                }
+                sum += ex_xlog2(even + odd) + ex_xlog2(even - odd);
+            }
+            if (row->middle) {
+                vd even = base;
+                for (size_t k = 1; k < n_terms; k += 2)
+                    even += scaled[k] * beta[k];
+                sum += ex_xlog2(even);
+            }
+            total[sub] += sum * *(const vd *)(row->sign + at);
+        }
+    }
+    return ex_reduce(total);
+}
+
+/* u[i][q] = phi(q) cos((2 q + 1) centre_i), v with the sine, for the bins of one panel. */
+EI_FN void ex_panel(const ei_exact_series *row, const double *phi, double first, double step,
+                    size_t n)
+{
+    for (size_t q = 0; q < row->n_waves; q += VD) {
+        const vd odds = ex_odds(q), f = *(const vd *)(phi + q);
+        vd s, c, ds, dc;
+        ex_sincos(odds * first, &s, &c);
+        ex_sincos(odds * step, &ds, &dc);
+        for (size_t i = 0;; i++) {
+            *(vd *)(row->u + i * row->n_waves + q) = f * c;
+            *(vd *)(row->v + i * row->n_waves + q) = f * s;
+            if (i + 1 == n)
+                break;
+            vd next = c * dc - s * ds;
+            s = s * dc + c * ds;
+            c = next;
+        }
+    }
+}
+
+/* The cells of one sub-vector for `n` bins of a panel (1, 2 or 4, a constant when inlined). */
+EI_FORCE vd ex_tile(const ei_exact_series *row, const double *sine, const double *cosine, vd base,
+                    size_t bin, const int n)
+{
+    vd even[4], odd[4];
+    for (int i = 0; i < n; i++)
+        even[i] = odd[i] = (vd){0};
+    const size_t waves = row->n_waves;
+    const double *u = row->u + bin * waves, *v = row->v + bin * waves;
+    for (size_t q = waves; q-- > 0;) { /* from the small terms to the great */
+        const vd s = *(const vd *)(sine + q * EX_LANES), c = *(const vd *)(cosine + q * EX_LANES);
+        for (int i = 0; i < n; i++) {
+            even[i] += s * u[(size_t)i * waves + q];
+            odd[i] += c * v[(size_t)i * waves + q];
+        }
+    }
+    vd sum = {0};
+    for (int i = 0; i < n; i++) {
+        even[i] += base;
+        sum += ex_xlog2(even[i] - odd[i]) + ex_xlog2(even[i] + odd[i]);
+    }
+    return sum;
+}
+
+EI_FN double ex_series(const ei_exact_series *row, const double *phi, double width)
+{
+    vd total[EX_SUBS];
+    memset(total, 0, sizeof total);
+    const size_t pairs = row->n_bins / 2;
+    const double step = row->half_step * width / (double)row->n_bins;
+    /* Bins are counted from the middle outwards: their centres lie at width / n_bins times
+     * 1/2, 3/2, ... or, if there is a middle bin, at 0, 1, 2, ... */
+    for (size_t i0 = 0; i0 < pairs; i0 += EI_EXACT_PANEL) {
+        const size_t n = pairs - i0 < EI_EXACT_PANEL ? pairs - i0 : EI_EXACT_PANEL;
+        const double centre = row->n_bins % 2 ? (double)(i0 + 1) : (double)i0 + 0.5;
+        ex_panel(row, phi, centre * step, step, n);
+        for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
+            for (int sub = 0; sub < EX_SUBS; sub++) {
+                const size_t at = c + (size_t)(sub * VD);
+                const double *sine = row->sine + c * row->n_waves + sub * VD;
+                const double *cosine = row->cosine + c * row->n_waves + sub * VD;
+                const vd base = *(const vd *)(row->base + at);
+                vd sum = {0};
+                size_t i = 0;
+                for (; i + 4 <= n; i += 4)
+                    sum += ex_tile(row, sine, cosine, base, i, 4);
+                for (; i < n; i++)
+                    sum += ex_tile(row, sine, cosine, base, i, 1);
+                total[sub] += sum * *(const vd *)(row->sign + at);
+            }
+        }
+    }
+    if (row->n_bins % 2) {
+        for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
+            for (int sub = 0; sub < EX_SUBS; sub++) {
+                const size_t at = c + (size_t)(sub * VD);
+                const double *sine = row->sine + c * row->n_waves + sub * VD;
+                vd even = {0};
+                for (size_t q = row->n_waves; q-- > 0;)
+                    even += *(const vd *)(sine + q * EX_LANES) * phi[q];
+                even += *(const vd *)(row->base + at);
+                total[sub] += ex_xlog2(even) * *(const vd *)(row->sign + at);
+            }
+        }
+    }
+    return ex_reduce(total);
+}
+
+EI_FN void ex_sinc(double angle, size_t n_waves, double *out)
+{
+    for (size_t q = 0; q < n_waves; q += VD) {
+        vd x = ex_odds(q) * angle, s, c;
+        ex_sincos(x, &s, &c);
+        *(vd *)(out + q) = s / x;
+    }
+}
+
+EI_FN void ex_sinc_product(const double *width, size_t n, double scale, size_t n_waves, double *out)
+{
+    for (size_t q = 0; q < n_waves; q += VD) {
+        const vd odds = ex_odds(q) * scale;
+        vd product = (vd){0} + 1.0;
+        for (size_t k = 0; k < n; k++) {
+            vd x = odds * width[k], s, c;
+            ex_sincos(x, &s, &c);
+            product *= s / x;
+        }
+        *(vd *)(out + q) = product;
+    }
+}
+
+EI_FN void ex_power_sums(const double *width, size_t n, double *out)
+{
+    vd sums[EI_EXACT_POWERS][EX_SUBS];
+    for (int sub = 0; sub < EX_SUBS; sub++) {
+        vd acc[EI_EXACT_POWERS];
+        for (int m = 0; m < EI_EXACT_POWERS; m++)
+            acc[m] = (vd){0};
+        for (size_t k = 0; k < n; k += EX_LANES) {
+            vd x = *(const vd *)(width + k + (size_t)(sub * VD));
+            vd square = x * x, power = square;
+            for (int m = 0; m < EI_EXACT_POWERS; m++) {
+                acc[m] += power;
+                power *= square;
+            }
+        }
+        for (int m = 0; m < EI_EXACT_POWERS; m++)
+            sums[m][sub] = acc[m];
+    }
+    for (int m = 0; m < EI_EXACT_POWERS; m++)
+        out[m] = ex_reduce(sums[m]);
+}
+
+EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
+{
+    for (size_t q = 0; q < n_waves; q += VD) {
+        vd s, c;
+        ex_sincos(ex_odds(q) * angle, &s, &c);
+        *(vd *)(sine + q) = s;
+        *(vd *)(cosine + q) = c;
+    }
+}
+
+EI_FORCE int ex_any(vu mask)
+{
+    uint64_t any = 0;
+    for (int i = 0; i < VD; i++)
+        any |= mask[i];
+    return any != 0;
+}
+
+/* The integrated series within reach[0]. */
+EI_FN vd ex_leaf(const ei_exact_sum *sum, vd s)
+{
+    const vd angle = s * sum->half_step;
+    vd total = {0}, sine = {0}, cosine = {0}, ds, dc;
+    ex_sincos(angle * 2.0, &ds, &dc);
+    for (size_t q = 0; q < sum->n_waves; q++) {
+        if (q % 32 == 0) {
+            ex_sincos(angle * (double)(2 * q + 1), &sine, &cosine);
+        } else {
+            vd next = cosine * dc - sine * ds;
+            sine = sine * dc + cosine * ds;
+            cosine = next;
+        }
+        total += (sum->dominant % 2 ? cosine : sine) * sum->coefficient[q];
+    }
+    vd value = (vd){0} + sum->base[sum->dominant];
+    for (int k = sum->dominant; k-- > 0;)
+        value = value * s + sum->base[k];
+    return value + total;
+}
+
+/* G_d of order dominant - d. Lanes outside the support need no recursion. */
+EI_FN vd ex_integral(const ei_exact_sum *sum, int d, vd s)
+{
+    const vd reach = (vd){0} + sum->reach[d];
+    const vu right = (vu)(s >= reach), inside = ~right & (vu)(s > -reach);
+    const int order = sum->dominant - d;
+    vd value = {0};
+    if (ex_any(right)) {
+        const double *c = sum->right + d * (EI_EXACT_DOMINANT / 2 + 1);
+        const vd square = s * s;
+        vd v = (vd){0} + c[0];
+        for (int l = 1; l <= order / 2; l++)
+            v = v * square + c[l];
+        if (order % 2)
+            v *= s;
+        value = (vd)((vu)v & right);
+    }
+    if (ex_any(inside)) {
+        vd v;
+        if (d == 0) {
+            v = ex_leaf(sum, s);
+        } else {
+            const double width = sum->width[d];
+            v = (ex_integral(sum, d - 1, s + 0.5 * width) -
+                 ex_integral(sum, d - 1, s - 0.5 * width)) / width;
+        }
+        value = ex_select(inside, v, value);
+    }
+    return value;
+}
+
+EI_FN void ex_distribution(const ei_exact_sum *sum, const double *points, size_t n, double *out)
+{
+    const vd one = (vd){0} + 1.0;
+    for (size_t i = 0; i < n; i += VD) {
+        vd f = ex_integral(sum, sum->dominant, *(const vd *)(points + i));
+        f = (vd)((vu)f & (vu)(f > (vd){0}));
+        *(vd *)(out + i) = ex_select((vu)(f < one), f, one);
+    }
+}
+
+EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
+{
+    vd total[EX_SUBS];
+    memset(total, 0, sizeof total);
+    for (size_t c = 0; c < n_cells; c += EX_LANES)
+        for (int sub = 0; sub < EX_SUBS; sub++) {
+            const size_t at = c + (size_t)(sub * VD);
+            total[sub] += ex_xlog2(*(const vd *)(p + at)) * *(const vd *)(sign + at);
+        }
+    return ex_reduce(total);
+}
+
+/* a b = *hi + *lo (Dekker, Numer. Math. 18, 1971). */
+EI_FORCE void ex_two_product(vd a, vd b, vd *hi, vd *lo)
+{
+    vd p = a * b;
+    vd ca = a * 134217729.0, cb = b * 134217729.0;
+    vd a1 = ca - (ca - a), b1 = cb - (cb - b);
+    vd a2 = a - a1, b2 = b - b1;
+    *hi = p;
+    *lo = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
+}
+
+/* Greatest integer not above x, 0 <= x < 2^51. */
+EI_FORCE vd ex_floor(vd x)
+{
+    vd k = (x + 4503599627370496.0) - 4503599627370496.0;
+    return k - (vd)((vu)(k > x) & (vu)((vd){0} + 1.0));
+}
+
+/* With the other inputs held, z runs from its value at one end of the input's range to that at the
+ * other, and threshold j is crossed at y_j input bins from the end where z is least (counting from
+ * either end gives the same information). An interval of outputs holds whole input bins, which are
+ * certain, and a part of at most two. */
+EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *information,
+                    double *kept_mass)
+{
+    const vd one = (vd){0} + 1.0, zero = {0};
+    const vd bins = zero + row->n_bins;
+    for (int sub = 0; sub < EX_SUBS; sub++) {
+        const vd w = *(const vd *)(weight + sub * VD);
+        const vu up = (vu)(w > zero);
+        const vd e_hi = ex_select(up, zero + row->lo_hi, zero + row->hi_hi);
+        const vd e_lo = ex_select(up, zero + row->lo_lo, zero + row->hi_lo);
+        vd z_hi, z_lo;
+        ex_two_product(w, e_hi, &z_hi, &z_lo);
+        z_lo += w * e_lo;
+        const vd span = (vd)((vu)w & 0x7fffffffffffffffull) * row->range;
+        double *y = row->scratch;
+        for (size_t j = 0; j < row->n_thresholds; j++) {
+            /* threshold - z_start, as if exactly and rounded once */
+            const vd a = zero + row->t_hi[j];
+            vd d = a - z_hi, back = d - a;
+            vd err = (a - (d - back)) - (z_hi + back);
+            vd distance = d + (err + (row->t_lo[j] - z_lo));
+            vd at = distance / span * bins;
+            at = (vd)((vu)at & (vu)(at > zero));
+            *(vd *)(y + j * VD) = ex_select((vu)(at < bins), at, bins);
+        }
+        vd inside = zero, outside = zero;
+        for (size_t j = 0; j < row->n_pieces; j++) {
+            const int32_t i0 = row->from[j], i1 = row->to[j];
+            const vd a = i0 < 0 ? zero : *(const vd *)(y + i0 * VD);
+            const vd b = i1 < (int32_t)row->n_thresholds ? *(const vd *)(y + i1 * VD) : bins;
+            const vd length = b - a;
+            uint64_t any = 0;
+            for (int i = 0; i < VD; i++)
+                any |= ((vu)length)[i];
+            if (any == 0)
+                continue;
+            const vd fa = ex_floor(a), fb = ex_floor(b);
+            const vu same = (vu)(fa == fb);
+            const vd first = ex_select(same, length, fa + one - a);
+            const vd last = (vd)((vu)(b - fb) & ~same);
+            inside += row->sign[j] * (ex_xlog2(first) + ex_xlog2(last));
+            outside += row->sign[j] * ex_xlog2(length / bins);
+        }
+        const vd k0 = row->kept_from < 0 ? zero : *(const vd *)(y + row->kept_from * VD);
+        const vd k1 = row->kept_to < (int32_t)row->n_thresholds ? *(const vd *)(y + row->kept_to * VD)
+                                                                : bins;
+        const vd kept = (k1 - k0) / bins;
+        const vd value = (inside / bins - outside) / kept;
+        *(vd *)(information + sub * VD) = (vd)((vu)value & (vu)(value > zero));
+        *(vd *)(kept_mass + sub * VD) = kept;
+    }
+}
+
+static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
+    .name = EI_STR(EI_NAME),
+    .expansion = ex_expansion,
+    .series = ex_series,
+    .sinc = ex_sinc,
+    .sinc_product = ex_sinc_product,
+    .power_sums = ex_power_sums,
+    .waves = ex_waves,
+    .distribution = ex_distribution,
+    .entropy = ex_entropy,
+    .steps = ex_steps,
+};

@@ -1,0 +1,107 @@
+/* The hot loops of the exact engine, one table for every instruction set (see csrc/exact for what
+ * they are for). They are written once, in ei_exact_impl.h. Every table returns the same bits: lanes
+ * are independent, and where lanes are summed there are eight of them whatever the vectors' width.
+ *
+ * "Blocks of 8": an array over cells or frequencies is padded to a multiple of 8 (EI_EXACT_LANES).
+ */
+#ifndef EI_EXACT_KERNELS_H
+#define EI_EXACT_KERNELS_H
+
+#include "common/ei_common.h"
+
+enum {
+    EI_EXACT_LANES = 8,
+    EI_EXACT_POWERS = 14, /* terms of the series of log sinc, for arguments up to 1 */
+    EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
+    EI_EXACT_DOMINANT = 20, /* most dominant widths */
+    EI_EXACT_PANEL = 8    /* input bins (counted from the middle) between two direct sines */
+};
+
+/* One row's probabilities as functions of an edge's width: p(i, c) = base(c) + sum_k
+ * width^k beta(i, k) term(k, c). */
+typedef struct {
+    size_t n_cells;     /* padded */
+    const double *base; /* n_cells: probability of every cell */
+    const double *sign; /* n_cells: +1, -1 or, for padding, 0 */
+    const double *term; /* [n_cells / 8][EI_EXACT_TERMS][8] */
+    size_t n_pairs;     /* in_bins / 2 */
+    int middle;         /* in_bins is odd: there is one more bin, its own mirror image */
+    const double *beta; /* [n_pairs + middle][EI_EXACT_TERMS] */
+} ei_exact_expansion;
+
+/* One row's probabilities as a sine series: p(x, c) = base(c) + sum_q phi(q) [sine(q, c)
+ * cos(w_q x) - cosine(q, c) sin(w_q x)]. */
+typedef struct {
+    size_t n_cells;
+    const double *base, *sign;
+    size_t n_waves;       /* padded */
+    const double *sine;   /* [n_cells / 8][n_waves][8] */
+    const double *cosine; /* as sine */
+    double half_step;     /* w_q = (2 q + 1) half_step */
+    size_t n_bins;        /* in_bins */
+    double *u, *v;        /* scratch, EI_EXACT_PANEL * n_waves each */
+} ei_exact_series;
+
+/* The distribution function of a sum of uniforms, by recursion over `dominant` widths (ei_recursion.c).
+ * Index d counts the dominant widths taken in, from the least. */
+typedef struct {
+    int dominant;
+    const double *width; /* width[1 .. dominant] */
+    const double *reach; /* reach[0 .. dominant] */
+    const double *right; /* [dominant + 1][EI_EXACT_DOMINANT / 2 + 1]: right of the reach, order
+                            dominant - d: from the highest power of s, which is that order, in twos */
+    const double *base;  /* within reach[0]: powers 0 .. dominant of s, beside the series */
+    size_t n_waves;      /* 0: nothing lies within reach[0] */
+    double half_step;
+    const double *coefficient; /* of the sines; of the cosines where `dominant` is odd */
+} ei_exact_sum;
+
+/* Intervals of outputs, as pairs of thresholds: `from` and `to` count thresholds, -1 and n being the
+ * ends of the line. */
+typedef struct {
+    size_t n_thresholds;
+    const double *t_hi, *t_lo; /* thresholds less the part of z that all edges share: double-double */
+    size_t n_pieces;
+    const int32_t *from, *to;
+    const double *sign;
+    int32_t kept_from, kept_to; /* the run of kept intervals */
+    double lo_hi, lo_lo;        /* in_lo - baseline, double-double */
+    double hi_hi, hi_lo;        /* in_hi - baseline */
+    double range;               /* in_hi - in_lo */
+    double n_bins;
+    double *scratch; /* n_thresholds * 8 */
+} ei_exact_steps;
+
+typedef struct ei_exact_kernels {
+    const char *name;
+
+    /* Sum over bins and cells of sign p log2 p. powers[k] = width^(k + 1); n_terms even, at least 2. */
+    double (*expansion)(const ei_exact_expansion *row, const double *powers, size_t n_terms);
+
+    /* The same sum by the series; phi[n_waves] is the edge's own, width its input's. */
+    double (*series)(const ei_exact_series *row, const double *phi, double width);
+
+    /* out[q] = sinc((2 q + 1) angle), angle positive. */
+    void (*sinc)(double angle, size_t n_waves, double *out);
+
+    /* out[q] = prod_k sinc((2 q + 1) scale width[k]), all widths positive. */
+    void (*sinc_product)(const double *width, size_t n, double scale, size_t n_waves, double *out);
+
+    /* out[m - 1] = sum_k width[k]^(2 m), m = 1 .. EI_EXACT_POWERS; n a multiple of 8. */
+    void (*power_sums)(const double *width, size_t n, double *out);
+
+    /* Sines and cosines of (2 q + 1) angle. */
+    void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);
+
+    /* Distribution function at n points (a multiple of 8). */
+    void (*distribution)(const ei_exact_sum *sum, const double *points, size_t n, double *out);
+
+    /* sum_c sign p log2 p. */
+    double (*entropy)(const double *p, const double *sign, size_t n_cells);
+
+    /* Mutual information of eight edges whose other inputs are held, and the probability that their
+     * output is kept. What comes out for a weight of zero means nothing. */
+    void (*steps)(const ei_exact_steps *row, const double *weight, double *information, double *kept);
+} ei_exact_kernels;
+
+#endif

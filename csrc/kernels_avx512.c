@@ -1,9 +1,0 @@
-#if defined(__x86_64__)
-#define EI_NAME avx512
-#define EI_TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,prefer-vector-width=512")))
-#define EI_VBYTES 64
-#define EI_MASK_LIMIT 240
-#include "ei_kernels_impl.h"
-#include "ei_exact_impl.h"
-#include "ei_wide_impl.h"
-#endif
