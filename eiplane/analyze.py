@@ -41,7 +41,7 @@ def analyze(
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
@@ -90,8 +90,10 @@ def analyze(
         Number of samples; with ``tol`` the most to take.
     tol : float, optional
         Sample until the standard error is below this, in bits.
-    estimator : {"conditional", "plugin"}
-        Of ``ei``; ``"plugin"`` is the paper's.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``: ``"conditional"`` counts vectors, which serves up to some 20 bits of output
+        entropy; ``"wide"`` computes the probabilities of a few hundred samples, at any width, for
+        single layers; ``"auto"`` counts where that works. ``"plugin"`` is the paper's.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.

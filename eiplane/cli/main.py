@@ -130,7 +130,7 @@ def _add_analyze(commands: Any) -> None:
     add("--method", choices=("auto", "exact", "sample"), default="auto")
     add("--samples", type=_count, metavar="N")
     add("--tol", type=float, metavar="BITS")
-    add("--estimator", choices=("conditional", "plugin"), default="conditional")
+    add("--estimator", choices=("auto", "conditional", "wide", "plugin"), default="auto")
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
     add("--seed", dest="rng", type=_seed, default=0, metavar="N|none")

@@ -151,12 +151,10 @@ def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
     """Draw the samples of a unit."""
     p, channel = unit.problem, unit.problem.channel
     start = unit.first // _GROUP * _GROUP
-    skip = unit.first - start
+    here = slice(unit.first - start, unit.first - start + unit.count)
+    whole = -(-here.stop // _GROUP) * _GROUP  # the core draws whole groups
     draws = np.stack(
-        [
-            _core.draw(p.key, purpose, k, start, skip + unit.count)[skip:]
-            for k in range(channel.n_in)
-        ]
+        [_core.draw(p.key, purpose, k, start, whole)[here] for k in range(channel.n_in)]
     )
     x = channel.in_lo + (draws + 0.5) * ((channel.in_hi - channel.in_lo) / 4294967296.0)
     bins = (draws.astype(np.int64) * channel.in_bins) >> 32

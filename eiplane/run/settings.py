@@ -85,14 +85,14 @@ class Settings:
         method: str = "auto",
         samples: int | None = None,
         tol: float | None = None,
-        estimator: str = "conditional",
+        estimator: str = "auto",
     ) -> None:
         check_environment()
         checked = {
             "measures": _checked_measures(measures),
             "outliers": _one_of("outliers", outliers, ("clip", "drop")),
             "method": _one_of("method", method, ("auto", "exact", "sample")),
-            "estimator": _one_of("estimator", estimator, ("conditional", "plugin")),
+            "estimator": _one_of("estimator", estimator, ("auto", "conditional", "wide", "plugin")),
             "baseline": _checked_baseline(baseline),
             "bins": checked_bins(bins),
             "in_range": checked_range(in_range, "in_range"),
