@@ -95,8 +95,8 @@ def _run(task: Task, rounds: Rounds) -> Estimator:
         other = choose(task, rounds.samples, after=estimator) if stuck else None
         if other is not None:
             given_up, estimator, samples = estimator, other, rounds.samples
-        elif given_up is not None and stuck:
-            return given_up  # no better: then the first one's word stands
+        elif given_up is not None and not math.isfinite(standing.stderr):
+            return given_up  # it has nothing to say
         else:
             samples = after
     return estimator
