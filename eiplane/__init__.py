@@ -10,7 +10,7 @@ from ._version import __version__
 from .analyze import analyze
 from .information import entropy, mutual_information
 from .joint import Convergence, SaturationWarning, convergence, ei_between
-from .network import Activation, Layer, Network, Pool, get_activation
+from .network import Activation, Layer, Network, Pool, get_activation, per_row
 from .results import Decomposition, Joint, LayerResult, load
 from .training import Tracker
 
@@ -33,5 +33,6 @@ __all__ = [
     "get_activation",
     "load",
     "mutual_information",
+    "per_row",
     "plot",
 ]

@@ -229,11 +229,10 @@ class Plan:
         layer = self.network[last].load()
         name, out_range = self.names[last], self.out_range(last)
         in_range = self.in_range(first)
-        channel = discretize(layer, self.settings.binning, in_range, out_range)
+        before = tuple(_stage(self.network[i].load()) for i in range(first, last))
+        channel = discretize(layer, self.settings.binning, in_range, out_range, before)
         shape = layer.edge_shape
         if first != last:
-            stages = tuple(_stage(self.network[i].load()) for i in range(first, last))
-            channel = replace(channel, stages=stages + channel.stages)
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
         return Target(replace(channel, name=name), layer.function, in_range, out_range, shape)

@@ -1,14 +1,18 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.activation`.
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in :mod:`.closed`,
+or in :mod:`.known` if its pieces are to be found numerically.
 """
 
-from .activation import Activation, get_activation, known_activations
-from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
+from .activation import Activation
+from .channel import MAX_BINS, Binning, Channel, Rule, automatic_range, discretize
+from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
 from .network import Network
 from .pool import Pool
+from .rows import per_row
+from .stage import Stage
 
 __all__ = [
     "MAX_BINS",
@@ -19,10 +23,12 @@ __all__ = [
     "LazyLayer",
     "Network",
     "Pool",
+    "Rule",
     "Stage",
     "automatic_range",
     "discretize",
     "get_activation",
     "known_activations",
+    "per_row",
     "real_array",
 ]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .activation import Activation, get_activation
+from .activation import Activation
+from .known import get_activation
 from .pool import Pool
 
 __all__ = ["Layer", "LazyLayer", "real_array"]
@@ -172,6 +173,12 @@ class Layer(_Sized):
                 f"{title}: a pooling of {len(self.pool.window)} dimensions does not fit a weight "
                 f"of shape {weight.shape}"
             )
+        for f in (activation,) if self.pool is None else (activation, self.pool.activation):
+            if f.rows not in (None, weight.shape[0]):
+                raise ValueError(
+                    f"{title}: {f.title} has functions for {f.rows} outputs, but there are "
+                    f"{weight.shape[0]}"
+                )
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "activation", activation)
@@ -221,7 +228,8 @@ class Layer(_Sized):
             return self
         weight = self.pool.spread(self.weight).reshape(self.n_out * self.pool.positions, -1)
         bias = None if self.bias is None else np.repeat(self.bias, self.pool.positions)
-        return Layer(weight, bias, self.activation, self.name, self.groups)
+        activation = self.activation.repeated(self.pool.positions)
+        return Layer(weight, bias, activation, self.name, self.groups)
 
     def __call__(self, x: ArrayLike) -> Array:
         """Return the layer's output.

@@ -1,6 +1,6 @@
 """How a measurement is run: checked settings, random numbers, parallel work, progress.
 
-Nothing here knows how anything is measured.
+The options of every engine are checked here; how anything is measured stands above.
 """
 
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
