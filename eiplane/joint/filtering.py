@@ -18,7 +18,15 @@ from ..network import Channel
 from ..run import cancel_flag
 from .polytopes import Directions, Unions, constraints, directions, unions
 
-__all__ = ["Controls", "Filtered", "FilterUnit", "Problem", "control_unit", "filter_unit", "problem"]
+__all__ = [
+    "Controls",
+    "FilterUnit",
+    "Filtered",
+    "Problem",
+    "control_unit",
+    "filter_unit",
+    "problem",
+]
 
 Array = NDArray[np.float64]
 
@@ -99,8 +107,10 @@ def problem(
     marginals: Array | None = None,
 ) -> Problem:
     """Return the problem of a channel without stages."""
-    rules = (unions(channel.thresholds, channel.labels, channel.out_bins),)
-    rule = np.zeros(channel.n_out, np.intp)
+    rules = tuple(unions(r.thresholds, r.labels, channel.out_bins) for r in channel.rules)
+    rule = (
+        np.zeros(channel.n_out, np.intp) if channel.rule is None else channel.rule.astype(np.intp)
+    )
     merge = all(u.pieces == 1 for u in rules)
     known = directions(channel, merge)
     return Problem(channel, given, wanted, key, known, rules, rule, marginals)
@@ -159,8 +169,7 @@ def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
     x = channel.in_lo + (draws + 0.5) * ((channel.in_hi - channel.in_lo) / 4294967296.0)
     bins = (draws.astype(np.int64) * channel.in_bins) >> 32
     z = _core.affine(channel.weight, channel.bias, np.ascontiguousarray(x))
-    labels = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
-    outside = channel.outside[np.searchsorted(channel.limits, z, side="right")].any(axis=0)
+    labels, outside = channel.bins_of(z), channel.outside_of(z).any(axis=0)
     kept = (labels >= 0).all(axis=0)
     cell = np.where(p.given[:, None], (bins + 0.5) / channel.in_bins - 0.5, 0.0)
     return Samples(
@@ -276,8 +285,8 @@ def filter_unit(unit: FilterUnit) -> Filtered:
     correct = samples.index % unit.every == 0
     whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
     lo, hi = p.limits(labels)
-    first, unsettled, h, l, limits = _evidence(p, lo, hi, everywhere, whole, correct)
-    posterior = _posterior(p.channel.in_bins, samples.bins.T, h, l, limits)
+    first, unsettled, cavities, limits = _evidence(p, lo, hi, everywhere, whole, correct)
+    posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
     place = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), samples.cell).T
     place = np.ascontiguousarray(place)
     second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)
@@ -297,9 +306,9 @@ def _evidence(
     place: Array,
     width: Array,
     correct: NDArray[np.bool_],
-) -> tuple[Array, int, Array, Array, tuple[Array, Array]]:
+) -> tuple[Array, int, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
-    evidence, correction, change, h, l = _core.wide_run(
+    evidence, correction, change, linear, square = _core.wide_run(
         p.settings,
         c.weight,
         c.in_lo,
@@ -311,11 +320,11 @@ def _evidence(
     )
     bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
-    return bits, int(bad.sum()), h, l, (c.in_lo, c.in_hi)
+    return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
 
 
 def _posterior(
-    in_bins: int, own: NDArray[np.int64], h: Array, l: Array, limits: tuple[Array, Array]
+    in_bins: int, own: NDArray[np.int64], cavities: Array, limits: tuple[Array, Array]
 ) -> Array:
     """Return what the outputs tell of every input's bin: ``exp(h u - l u^2 / 2)`` inside limits."""
     edges = np.arange(in_bins + 1) / in_bins - 0.5
@@ -324,7 +333,8 @@ def _posterior(
         lo = np.clip(edges[:-1], limits[0][s][:, None], limits[1][s][:, None])
         hi = np.clip(edges[1:], limits[0][s][:, None], limits[1][s][:, None])
         u = 0.5 * ((lo + hi)[..., None] + (hi - lo)[..., None] * _NODES[0])
-        exponent = u * (h[s][:, None, None] - 0.5 * l[s][:, None, None] * u)
+        linear, square = cavities[:, s, :, None, None]
+        exponent = u * (linear - 0.5 * square * u)
         exponent -= exponent.max(axis=(1, 2), keepdims=True)
         mass = ((hi - lo)[..., None] * np.exp(exponent) * _NODES[1]).sum(axis=2)
         share = mass / mass.sum(axis=1, keepdims=True)

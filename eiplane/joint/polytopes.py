@@ -1,11 +1,11 @@
 """What a sample's output bins say of its inputs: a polytope.
 
-Write every input as ``mid + span u``, u uniform on (-1/2, 1/2); then ``z_B = centre_B + scale_B d .
-u`` with a direction ``d`` of its own, and a bin of output B confines ``d . u`` to an interval, or to
-a union of intervals where the activation is not monotone. Outputs of one direction (copies, multiples)
-confine the same number: their intervals are intersected. An output of a single input confines this
-input itself. Within the cell of some inputs' bins the same holds, with every such input's span
-shrunk to a bin.
+Write every input as ``mid + span u``, u uniform on (-1/2, 1/2). Then ``z_B = centre_B + scale_B d .
+u`` with a direction ``d`` of its own, and a bin of output B confines ``d . u`` to an interval, or
+to a union of intervals where the activation is not monotone. Outputs of one direction (copies,
+multiples) confine the same number: their intervals are intersected. An output of a single input
+confines this input itself. Within the cell of some inputs' bins the same holds, with every such
+input's span shrunk to a bin.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Unions:
 
 
 def unions(thresholds: Array, labels: NDArray[np.int32], bins: int) -> Unions:
-    """Return the unions of a rule of thresholds and labels (see :class:`eiplane.network.Channel`)."""
+    """Return the unions of a rule of thresholds and labels (see :class:`eiplane.network.Rule`)."""
     ends = np.concatenate([[-np.inf], thresholds, [np.inf]])
 
     def of(member: NDArray[np.bool_]) -> list[tuple[float, float]]:
@@ -148,9 +148,7 @@ class Constraints:
     out_hi: Array
 
 
-def constraints(
-    known: Directions, lo: Array, hi: Array, place: Array, width: Array
-) -> Constraints:
+def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Array) -> Constraints:
     """Return the constraints of samples.
 
     Parameters

@@ -3,17 +3,18 @@
 The channel is known, so the probability of an output vector is the volume of a polytope of inputs
 (:mod:`.polytopes`), within the cell of inputs as well, and the logarithm of a probability needs no
 second sample with the same y. The volumes come from expectation propagation with a correction for
-what it misses (:mod:`.filtering`, csrc/ei_wide.h); a few hundred samples do, whatever H(Y) is, as
-the information content of such vectors concentrates (Fradelizi, Madiman and Wang 2016).
+what it misses (:mod:`.filtering`, csrc/joint/ei_wide.h); a few hundred samples do, whatever H(Y)
+is, as the information content of such vectors concentrates (Fradelizi, Madiman and Wang 2016).
 
-*Noise.* Both terms use the same samples. ``-sum_B log2 p_B(y_B)`` and ``-sum_B log2 p_B(y_B | cell)``
-are control variates: their means come from the outputs' exact distributions, or from many more samples
-that are not filtered.
+*Noise.* Both terms use the same samples. ``-sum_B log2 p_B(y_B)`` and ``-sum_B log2 p_B(y_B |
+cell)`` are control variates: their means come from the outputs' exact distributions, or from many
+more samples that are not filtered.
 
-*Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most of it
-is taken, and part of it is doubt. Both, from small layers of known truth: see ``SHARE``.
+*Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most
+of it is taken, and part of it is doubt. Both, from small layers of known truth: see ``SHARE``.
 
-Where samples are dropped, ``p(kept | cell)`` is a third volume, and ``p(kept)`` the share of kept ones.
+Where samples are dropped, ``p(kept | cell)`` is a third volume, and ``p(kept)`` the share of those
+that are kept.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ __all__ = ["Wide", "default_filtered", "work"]
 
 Array = NDArray[np.float64]
 
-#: The share of the correction that is taken, and the share that is doubt: over layers of 2 to 6 inputs
-#: and 6 to 40 outputs the evidence without it was too great by 0.70 to 0.92 of it.
+#: The share of the correction that is taken, and the share that is doubt: over layers of 2 to 6
+#: inputs and 6 to 40 outputs the evidence without it was too great by 0.70 to 0.92 of it.
 SHARE, DOUBT = 0.8, 0.15
 
 #: Filtered samples where none are asked for: so many at a million multiplications each, fewer in
@@ -162,7 +163,8 @@ class Wide(Estimator):
         assert self._means is not None
         found, means = self._found, self._means
         output, within, kept = (
-            np.concatenate([getattr(f, name) for f in found]) for name in ("output", "within", "kept")
+            np.concatenate([getattr(f, name) for f in found])
+            for name in ("output", "within", "kept")
         )
         corrected = np.concatenate([f.corrected for f in found])
         self.samples = len(output)
@@ -258,6 +260,4 @@ def _estimate(
     variance += SHARE**2 * float(correction.var()) / len(correction)
     bias = DOUBT * abs(float(correction.mean()))
     value = float(factors[0]) + SHARE * float(correction.mean()) + shift
-    return Estimate(
-        max(value, 0.0), math.sqrt(variance + error * error + bias * bias), bias, 1.0
-    )
+    return Estimate(max(value, 0.0), math.sqrt(variance + error * error + bias * bias), bias, 1.0)
