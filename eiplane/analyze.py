@@ -53,7 +53,7 @@ def analyze(
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     ranges: str = "auto",
     quantiles: Sequence[float] = (0.001, 0.999),
     memory_limit: int | None = None,
@@ -109,8 +109,10 @@ def analyze(
         Number of samples; with ``tol`` the most to take.
     tol : float, optional
         Sample until the standard error is below this, in bits.
-    estimator : {"conditional", "plugin"}
-        Of ``ei``; ``"plugin"`` is the paper's.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``: ``"conditional"`` counts vectors, which serves up to some 20 bits of output
+        entropy; ``"wide"`` computes the probabilities of a few hundred samples, at any width, for
+        single layers; ``"auto"`` counts where that works. ``"plugin"`` is the paper's.
     ranges : {"auto", "data"}
         Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
         from activations and interval arithmetic. ``"data"``: a Module runs on all of

@@ -57,7 +57,7 @@ def ei_between(
     outliers: str = "clip",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
