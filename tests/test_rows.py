@@ -12,8 +12,8 @@ import pytest
 import eiplane
 from eiplane import Activation, Layer, _core, analyze, get_activation, per_row, reference
 from eiplane.joint import JointOptions, joint
-from eiplane.joint.given import conditional_entropies
 from eiplane.joint.exact import exact_single
+from eiplane.joint.given import conditional_entropies
 from eiplane.network import Binning, automatic_range, discretize
 from eiplane.pairwise.sampled import Job
 from eiplane.run import Runner, Sampling

@@ -4,18 +4,21 @@ A layer falls into independent pieces (``plan``); each is exact or goes to an es
 that ``choice`` picks (``estimator`` is what they all are); ``assemble`` puts the pieces together.
 """
 
+from .closed import closed_bounds
 from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import ei_between
 from .options import JointOptions, checked_memory
-from .saturation import SaturationWarning
+from .saturation import SaturationWarning, once_a_layer
 
 __all__ = [
     "Convergence",
     "JointOptions",
     "SaturationWarning",
     "checked_memory",
+    "closed_bounds",
     "convergence",
     "ei_between",
     "joint",
+    "once_a_layer",
 ]

@@ -107,6 +107,7 @@ def assemble(
         ei_bounds=(information.low, information.high),
         output_entropy=output.value,
         output_entropy_stderr=output.stderr,
+        output_entropy_bounds=(output.low, output.high),
         estimator=_name(found, options),
         samples=sum(r.samples for r in found),
         coverage=_coverage(plan, found),

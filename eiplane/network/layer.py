@@ -14,9 +14,13 @@ from .activation import Activation
 from .known import get_activation
 from .pool import Pool
 
-__all__ = ["Layer", "LazyLayer", "real_array"]
+__all__ = ["MOST", "Layer", "LazyLayer", "check_reach", "real_array"]
 
 Array = NDArray[np.float64]
+
+
+#: The greatest size of a weight, a bias or a pre-activation: beyond it squares leave float64.
+MOST = 1e150
 
 
 def real_array(value: Any, what: str) -> NDArray[Any]:
@@ -64,6 +68,18 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
             f"{array[where]} at {list(where)}; replace them before measuring"
         )
     return array
+
+
+def _check_size(array: NDArray[Any], what: str) -> None:
+    """Raise ValueError if products of an array's numbers would leave float64."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or array.size == 0:
+        return
+    if max(float(array.max()), -float(array.min())) > MOST:
+        at = np.unravel_index(int(np.argmax(np.abs(array))), array.shape)
+        raise ValueError(
+            f"{what} reaches {float(array[at]):.4g} at {[int(i) for i in at]}, whose products "
+            f"leave float64 (the most is {MOST:g}); scale it down"
+        )
 
 
 class _Sized:
@@ -150,6 +166,7 @@ class Layer(_Sized):
             )
         if weight.size == 0:
             raise ValueError(f"{title}: weight of shape {weight.shape} is empty")
+        _check_size(weight, f"{title}: weight")
         try:
             activation = get_activation(self.activation)
         except (TypeError, ValueError) as error:
@@ -157,6 +174,7 @@ class Layer(_Sized):
         bias = self.bias
         if bias is not None:
             bias = real_array(bias, f"{title}: bias")
+            _check_size(bias, f"{title}: bias")
             if bias.shape != (weight.shape[0],):
                 raise ValueError(
                     f"{title}: bias must have shape ({weight.shape[0]},), one number an output, "
@@ -315,3 +333,26 @@ class LazyLayer(_Sized):
     def renamed(self, name: str) -> LazyLayer:
         """Return the same layer under another name."""
         return replace(self, name=name, read=lambda: self.read().renamed(name))
+
+
+def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64.
+
+    Parameters
+    ----------
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
+    """
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
+        return
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )

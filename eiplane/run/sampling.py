@@ -1,8 +1,8 @@
 """Random numbers and numbers of samples: what every sampling engine is told.
 
 Here is the key of a layer's numbers. The numbers themselves are a function of key, stream and
-sample alone (Philox; ``draw`` in ``csrc/kernels/ei_kernels.h``, :mod:`eiplane.reference.generator`),
-which is why threads and blocks do not matter.
+sample alone (Philox: ``draw`` in ``csrc/kernels/ei_kernels.h``, and its twin in
+:mod:`eiplane.reference.generator`), which is why threads and blocks do not matter.
 """
 
 from __future__ import annotations
