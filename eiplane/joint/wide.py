@@ -30,7 +30,7 @@ from .estimates import Estimate
 from .estimator import Estimator, Nodes, PieceResult, Standing
 from .filtering import Filtered, FilterUnit, control_unit, filter_unit, problem
 from .nodes import SingleOutputs
-from .settle import information_bounds, settled_information, settled_output
+from .settle import settled_information, settled_output, whole_bounds
 from .task import Task
 
 __all__ = ["Wide", "default_filtered", "work"]
@@ -210,13 +210,13 @@ class Wide(Estimator):
         """Return what was found."""
         task = self.task
         singles = SingleOutputs(task)
-        bounds = information_bounds(task, singles)
+        bounds = whole_bounds(task, singles, None)
         influence = self.input_influence() if task.options.influence else None
         outside = 0.0 if self._means is None else self._means.outside
         return PieceResult(
             self.name,
-            settled_information(self.information, bounds, self.saturated, False),
-            settled_output(task, self.output, singles, bounds[0]),
+            settled_information(self.information, bounds.information, self.saturated, False),
+            settled_output(self.output, bounds),
             self.samples,
             None,
             self.saturated,
