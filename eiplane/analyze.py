@@ -185,7 +185,6 @@ def analyze(
         found = to_network(weights, wanted)
         plan = Plan(found.network, settings)
         targets = spans_of(found.network, spans, found.selected)
-        warn_assumed(plan.assumed(targets), settings.input_range)
         with Runner(workers, executor, tell) as runner:
             results = tuple(
                 _measure(
@@ -194,6 +193,7 @@ def analyze(
                 )
                 for first, last in targets
             )  # fmt: skip
+    warn_assumed(plan.assumed(targets), settings.input_range)  # what fails needs no warning
     return Decomposition(
         results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
     )
