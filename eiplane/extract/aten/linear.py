@@ -322,7 +322,7 @@ def _shares(x: Operand) -> float | None:
 
 
 def _convolution(run: Run, call: Call) -> Any:
-    x, weight, bias, stride, padding, dilation, transposed, extra, groups = call.args[:9]
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = call.args[:9]
     if call.dynamic(weight) or not call.dynamic(x) or (bias is not None and call.dynamic(bias)):
         operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
         return run.flow.event("a product", operands, call.shape, lambda _: Unknown())

@@ -119,6 +119,7 @@ class Run:
     # -- what is known of tensors
 
     def dynamic(self, tensor: Any) -> bool:
+        """Return whether a tensor depends on the network's input."""
         return self._has_storage(tensor) and self._shadows.holds(tensor)
 
     def put(self, tensor: Any, codes: Codes | None) -> None:
@@ -135,6 +136,7 @@ class Run:
         return True
 
     def operand(self, tensor: Any) -> Operand:
+        """Return what is known of a tensor."""
         precision = 2.0**-23
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
@@ -181,10 +183,8 @@ class Run:
             if func._schema.is_mutable and operand.codes is not None:
                 operand.codes = operand.codes.copy()
             if func._schema.is_mutable and tensor is _written(func, args, kwargs):
-                if tensor.numel() <= 1 << 22 or operand.codes is None:
-                    kept = numbers(tensor).copy() if tensor.numel() <= 1 << 26 else None
-                    if kept is not None:
-                        operand.read = lambda kept=kept: kept  # type: ignore[misc]
+                kept = numbers(tensor).copy()
+                operand.read = lambda kept=kept: kept  # type: ignore[misc]
             found[id(tensor)] = operand
         return found
 
@@ -264,9 +264,7 @@ class Run:
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
-        if tag is None or tag not in func.tags or name in HANDLERS:
-            return False
-        return True
+        return not (tag is None or tag not in func.tags or name in HANDLERS)
 
     def _random(self, name: str, args: Any, kwargs: Any, results: list[Any]) -> None:
         low, high = {"bernoulli": (0.0, 1.0), "rand": (0.0, 1.0), "rand_like": (0.0, 1.0)}.get(

@@ -194,16 +194,16 @@ class _Finish:
         """Note from where on the ranges of a map's values are known."""
         anchors = self._anchors.setdefault(origin.index, [])
         for m in layers:
-            outcome = m.outcome
             rule = LayerOutput(m.title, operands=(feed,))
-            if outcome.pool is not None:
-                value = outcome.after.value if outcome.after is not None else outcome.pool.value
-                assert value is not None
-                self._anchors.setdefault(outcome.pool.index, []).append(
-                    _Anchor(outcome.rows, value, rule)
-                )
-            elif outcome.first is not None:
-                anchors.append(_Anchor(outcome.rows, outcome.first.value, rule))
+            for outcome in m.outcome.parts:
+                if outcome.pool is not None:
+                    value = outcome.after.value if outcome.after is not None else outcome.pool.value
+                    assert value is not None
+                    self._anchors.setdefault(outcome.pool.index, []).append(
+                        _Anchor(outcome.rows, value, rule)
+                    )
+                elif outcome.first is not None:
+                    anchors.append(_Anchor(outcome.rows, outcome.first.value, rule))
 
     def _fed(self, made: Map) -> RangeRule:
         """Return the rule of what a map takes."""
@@ -211,13 +211,8 @@ class _Finish:
             Rows(np.flatnonzero(mask), operands=(self._rule(value),)) for value, mask in made.feed
         ]
         if made.constants is not None:
-            rules.append(
-                Known(
-                    made.constants[0],
-                    made.constants[1],
-                    "given" if made.fixed is None else "activation",
-                )
-            )
+            source = "given" if made.fixed is None else "activation"
+            rules.append(Known(made.constants[0], made.constants[1], source))
         return Join(operands=tuple(rules)) if rules else Unknown()
 
     def _direct(self, made: Map) -> tuple[str, ...]:
@@ -227,19 +222,20 @@ class _Finish:
             at = self._unpooled(value)
             left = mask.copy()
             for m in self._by_origin.get(_map_of(at.origin).index, []):
-                rows, outcome = m.outcome.rows, m.outcome
-                if not left[rows].any():
-                    continue
-                left[rows] = False
-                first = outcome.first if outcome.pool is None else outcome.after
-                if outcome.pool is not None and first is None:
-                    target = outcome.pool.value
-                else:
-                    target = None if first is None else first.value
-                if target is None or at.origin is not target.origin or not same(at, target, rows):
-                    return ()
-                if m.title not in names:
-                    names.append(m.title)
+                for outcome in m.outcome.parts:
+                    rows = outcome.rows
+                    if not left[rows].any():
+                        continue
+                    first = outcome.first if outcome.pool is None else outcome.after
+                    target = outcome.pool.value if outcome.pool is not None else None
+                    target = target if first is None else first.value
+                    if target is None or at.origin is not target.origin:
+                        return ()
+                    if not same(at, target, rows[left[rows]]):
+                        return ()
+                    left[rows] = False
+                    if m.title not in names:
+                        names.append(m.title)
             if left.any():
                 return ()
         return tuple(names)

@@ -45,12 +45,15 @@ def objection(origin: Origin, outcome: Outcome, layer: Layer) -> str:
         return "its weights do not reproduce what it computed in the run"
     if origin.numbers is None:
         return ""
-    for use in outcome.uses:
-        if not _is_function(use, first, outcome.rows):
-            return "the function found after it does not reproduce what was computed in the run"
-    if outcome.pool is not None and outcome.after is not None:
-        for use in outcome.pool.uses:
-            if use.live and not _is_function(use, outcome.after, outcome.rows):
+    for part in outcome.parts:
+        assert part.first is not None
+        for use in part.uses:
+            if not _is_function(use, part.first, part.rows):
+                return "the function found after it does not reproduce what was computed in the run"
+        if part.pool is None or part.after is None:
+            continue
+        for use in part.pool.uses:
+            if use.live and not _is_function(use, part.after, part.rows):
                 return "the function found after its pooling does not reproduce the run"
     return ""
 
