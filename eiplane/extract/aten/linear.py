@@ -69,6 +69,7 @@ def _report(run: Run, p: _Product) -> Codes:
     )  # fmt: skip
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
+    made.still = run.still
     made.straight = _is_straight(run, p.x.codes, p.axis)
     shape = tuple(p.out.shape)
     axis = len(shape) + p.axis if shape else 0

@@ -46,8 +46,10 @@ class Run:
         self.covered: set[str] = set()
         self._shadows = Shadows(torch)
         self._used: dict[str, set[str]] = {}
+        self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
         self._seen_storages: dict[int, Any] = {}
+        self._busy = False
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -88,6 +90,8 @@ class Run:
 
     def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
+        if self._busy:  # with its own bookkeeping
+            return func(*args, **kwargs)
         if name in _ESCAPES:
             for tensor in tensors_in(self.torch, args):
                 self._leaves(tensor)
@@ -110,11 +114,14 @@ class Run:
         return out
 
     def _guarded(self, work: Any) -> Any:
+        self._busy = True
         try:
             return work()
         except Exception as error:
             self.failure = error
             raise
+        finally:
+            self._busy = False
 
     # -- what is known of tensors
 
@@ -161,7 +168,7 @@ class Run:
     def _returned(self, tensor: Any) -> Codes:
         """Report a tensor that came from where numbers have left for."""
         codes = self.flow.event(
-            "Python", self._left, tuple(tensor.shape), lambda _: Unknown(),
+            "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
         self._shadows.put(tensor, codes)
@@ -212,9 +219,13 @@ class Run:
             for tensor in dynamic:
                 self._leaves(tensor)
             return
+        self.still = False
         if not dynamic:
-            self._constant(name, tensors, results, writes)
-            return
+            first = self._first_state(name, args, operands)
+            if first is None:
+                self._constant(name, tensors, results, writes)
+                return
+            self.still, dynamic = True, [first]
         if not results:
             return
         if not writes and all(_shared(t, tensors) for t in results):
@@ -232,6 +243,26 @@ class Run:
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
                 self._shadows.put(tensor, codes)
+
+    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
+        """Return what a parameter is multiplied with, if that is made of no parameter itself.
+
+        Such as the zeros that a recurrent network written by hand begins with: this is one more
+        use of the layer.
+        """
+        if name not in ("mm", "addmm") or len(args) < 2:
+            return None
+        x, weight = args[-2], args[-1]
+        if not self.constants.knows(weight) or self.constants.names(x):
+            return None
+        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
+        if numbers_of.size == 0:
+            return None
+        low, high = float(numbers_of.min()), float(numbers_of.max())
+        operands[id(x)].codes = self.flow.begin(
+            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
+        )
+        return x
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""

@@ -79,6 +79,7 @@ def finished(flow: Flow) -> tuple[Network | None, tuple[Skipped, ...]]:
 class _Finish:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
+        self._moving: set[Any] = set()
         self._anchors: dict[int, list[_Anchor]] = {}
         self._rules: dict[int, tuple[Value, RangeRule]] = {}
         self._kinds: dict[Any, list[_Kind]] = {}
@@ -91,6 +92,7 @@ class _Finish:
 
     def network(self) -> tuple[Network | None, tuple[Skipped, ...]]:
         mark_live(self._flow.signals.origins)
+        self._moving = {o.map.key for o in self._flow.maps if o.map is not None and not o.map.still}
         for origin in self._flow.signals.origins:
             if origin.map is not None:
                 self._map(origin, origin.map)
@@ -123,7 +125,9 @@ class _Finish:
 
     def _map(self, origin: Origin, made: Map) -> None:
         feed = self._fed(made)
-        if not origin.live and made.fixed is None:
+        if made.still and made.key not in self._moving:
+            found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
+        elif not origin.live and made.fixed is None:
             found = [Outcome(np.arange(origin.rows), unknown=_DEAD)]
         else:
             found = outcomes(origin)
@@ -298,6 +302,7 @@ class _Finish:
 
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
+_STILL = "its input does not depend on the network's input"
 _DEAD = "its output does not lead to the network's result"
 
 

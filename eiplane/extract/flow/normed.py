@@ -14,7 +14,7 @@ from .signals import ENTRY, SHIFT, Codes, Origin, Value
 
 __all__ = ["centred", "normalised"]
 
-_AT = np.array([[1.0, 4.0, 100.0, 1e4]])
+_AT = np.array([[1.0, 4.0, 100.0, 1e12]])
 
 
 def _alone(flow: Flow, codes: Codes) -> Value | None:

@@ -65,6 +65,8 @@ class Map:
     conv : Convolution or None
     sections : sequence of (str, slice)
         Names of blocks of rows that mean different things.
+    still : bool
+        Whether its input is a constant, such as the first state of a recurrent network.
     """
 
     name: str
@@ -80,7 +82,7 @@ class Map:
     patches: Array | None = None
     seen: Array | None = None
     seen_precision: float = 2.0**-23
-    merged: tuple[Value, ...] = ()
+    still: bool = False
 
 
 @dataclass(eq=False)
