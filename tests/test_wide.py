@@ -268,7 +268,7 @@ def test_a_tolerance_is_kept():
 
 
 def test_samples_are_those_asked_for():
-    assert joint(dense(12, 40, 2.0), samples=50).samples == 50
+    assert joint(dense(12, 40, 2.0), samples=70).samples == 70
 
 
 def test_groups_of_wide_layers():
