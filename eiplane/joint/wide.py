@@ -43,7 +43,7 @@ SHARE, DOUBT = 0.8, 0.15
 
 #: Filtered samples where none are asked for: so many at a million multiplications each, fewer in
 #: proportion to a power of the work; the fewest, the most.
-_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 24, 1024
+_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 
 #: Of those, how many are corrected, at least and at most.
 _CORRECTED = (12, 128)
