@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .html import html_edges, html_table
 from .measures import Joint, Pairwise
 from .plain import plain
 from .quantities import TABLE, Quantities
@@ -77,3 +78,6 @@ class LayerResult(Quantities):
 
     def __str__(self) -> str:
         return "\n".join(text_table((self,)))
+
+    def _repr_html_(self) -> str:
+        return html_table((self,)) + html_edges(self)
