@@ -13,7 +13,7 @@ from .archive import read_archive, write_archive
 from .html import html_page, html_skipped, html_table
 from .layer import LayerResult
 from .measures import Skipped
-from .table import cells, text_table
+from .table import cells, legend_of, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -68,9 +68,13 @@ class Decomposition(Sequence[LayerResult]):
         """
         return cells(self.layers)
 
-    def __str__(self) -> str:
+    def notes(self) -> list[str]:
+        """Return the lines below the printed table: what its marks mean, and what was skipped."""
         skipped = [f"skipped {s.name}: {s.reason}" for s in self.skipped]
-        return "\n".join(text_table(self.layers) + skipped)
+        return legend_of(self.layers) + skipped
+
+    def __str__(self) -> str:
+        return "\n".join(text_table(self.layers) + self.notes())
 
     def _repr_html_(self) -> str:
         return html_table(self.layers) + html_skipped(self.skipped)

@@ -149,7 +149,8 @@ def _drawn(matrix: Array, what: str, scale: str) -> str:
         f'<figure style="margin:.5em 0"><figcaption>{escape(what)}: {escape(note)}</figcaption>'
         f'<svg role="img" aria-label="{escape(what)}: {escape(note)}" width="{columns * size}" '
         f'height="{rows * size}" viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" '
-        f'shape-rendering="crispEdges" style="max-width:100%;border:1px solid rgba(128,128,128,.6)">'
+        'shape-rendering="crispEdges" '
+        'style="max-width:100%;border:1px solid rgba(128,128,128,.6)">'
         f"{_paths(levels)}</svg></figure>"
     )
 

@@ -62,7 +62,7 @@ def text_table(layers: Sequence[Quantities]) -> list[str]:
         left = [c.ljust(w) for c, w in zip(line[:words], widths, strict=False)]
         right = [c.rjust(w) for c, w in zip(line[words:], widths[words:], strict=True)]
         lines.append("  ".join(left + right).rstrip())
-    return lines + legend_of(layers)
+    return lines
 
 
 def legend_of(layers: Sequence[Quantities]) -> list[str]:
