@@ -15,6 +15,7 @@ from ..analyze import analyze
 from ..files import require
 from ..results import MEASURES, Decomposition
 from ..run import CHOICES
+from .batches import read_batches
 from .screen import print_result
 from .values import (
     Named,
@@ -39,6 +40,7 @@ _EXAMPLES = """examples:
   eiplane analyze weights.pt --activation relu --activation 'head=softmax' --in-range -1,1
   eiplane analyze weights.safetensors --activation gelu --in-range 'h.*=-4,4' --bins 16,8
   eiplane analyze model.onnx --spans all --measures degeneracy,phi --plot plane.png
+  eiplane analyze model.onnx --ranges data --data inputs.npy --format html > page.html
   eiplane analyze model.onnx --dask tcp://scheduler:8786 --save result.npz
 
 exit status: 0; 1 for a problem in the input; 2 for wrong usage
@@ -99,7 +101,8 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--method", choices=CHOICES["method"],
         help="of the pairwise measures" + _default("method"))  # fmt: skip
     add("--estimator", choices=CHOICES["estimator"],
-        help="of ei; plugin is the paper's" + _default("estimator"))  # fmt: skip
+        help="of ei; wide serves at any width, plugin is the paper's"
+        + _default("estimator"))  # fmt: skip
     add("--samples", type=read_count, metavar="N", help="number of samples; with --tol the most")
     add("--tol", type=float, metavar="BITS", help="sample until the standard error is below this")
     add("--seed", dest="rng", type=read_seed, metavar="N|none",
@@ -120,8 +123,16 @@ def _add_bins(parser: argparse.ArgumentParser) -> None:
     add("--outliers", choices=CHOICES["outliers"],
         help="values outside the range fall in the end bins, or are left out"
         + _default("outliers"))  # fmt: skip
+    add("--ranges", choices=CHOICES["ranges"],
+        help="data: those of --data run through an .onnx graph" + _default("ranges"))  # fmt: skip
+    add("--data", metavar="FILE", default=None,
+        help="inputs: .npy, or .npz of one array an input's name")  # fmt: skip
+    add("--quantiles", type=read_pair, metavar="LO,HI",
+        help="of the data, where ranges begin and end; 0,1 for least and greatest "
+        "(default: 0.001,0.999)")  # fmt: skip
     add("--baseline", type=float, metavar="X",
-        help="where other inputs are held while one is perturbed" + _default("baseline"))  # fmt: skip
+        help="where other inputs are held while one is perturbed"
+        + _default("baseline"))  # fmt: skip
 
 
 def _add_manner(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +140,8 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--threads", type=int, metavar="N", help="default: EIPLANE_THREADS, else all CPUs")
     add("--dask", metavar="ADDRESS",
-        help="run on the workers of a Dask scheduler: tcp://HOST:PORT, which have eiplane too")  # fmt: skip
+        help="run on the workers of a Dask scheduler, tcp://HOST:PORT; they need "
+        "eiplane too")  # fmt: skip
     add("--memory-limit", type=read_bytes, metavar="BYTES",
         help="for counting whole vectors: 512M, 8G (default: 4G)")  # fmt: skip
     add("--progress", action=argparse.BooleanOptionalAction,
@@ -150,6 +162,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _analyze(options: argparse.Namespace) -> None:
     known = inspect.signature(analyze).parameters
     chosen = {name: value for name, value in vars(options).items() if name in known}
+    if options.data:
+        chosen["input_data"] = read_batches(options.data)
     with _executor(getattr(options, "dask", None)) as executor:
         result = analyze(options.file, executor=executor, **chosen)
     if options.save:

@@ -44,7 +44,8 @@ def _pieces(result: Decomposition, width: int) -> list[Any]:
     headings, rows = result.table()
     columns = list(zip(headings, *rows, strict=True))
     wide = [max(map(len, column)) + 2 for column in columns]
-    pieces, at = [], 1
+    pieces: list[Any] = []
+    at = 1
     while at < len(columns) or not pieces:
         end, used = at, wide[0]
         while end < len(columns) and (end == at or used + wide[end] <= width):

@@ -136,6 +136,7 @@ class Named(argparse.Action):
         self.others = others
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        """Take one more value; argparse calls this."""
         name, value = values
         before = getattr(namespace, self.dest, {})
         given = dict(before) if isinstance(before, dict) else {self.others: before}

@@ -35,7 +35,7 @@ Range = tuple[float, float]
 CHOICES: dict[str, tuple[str, ...]] = {
     "outliers": ("clip", "drop"),
     "method": ("auto", "exact", "sample"),
-    "estimator": ("conditional", "plugin"),
+    "estimator": ("auto", "conditional", "wide", "plugin"),
     "ranges": ("auto", "data"),
 }
 
@@ -47,8 +47,8 @@ class Settings:
     Parameters
     ----------
     measures : frozenset of str
-        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``. Given as the
-        names of what is to be computed.
+        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, ``"bounds"``.
+        Given as the names of what is to be computed.
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
     in_range : tuple of float or None
@@ -106,7 +106,7 @@ class Settings:
         method: str = "auto",
         samples: int | None = None,
         tol: float | None = None,
-        estimator: str = "conditional",
+        estimator: str = "auto",
         ranges: str = "auto",
         quantiles: Sequence[float] = (0.001, 0.999),
         in_ranges: Mapping[str, Any] | None = None,

@@ -65,9 +65,8 @@ def layer_of(made: Map, outcome: Outcome, name: str) -> Layer:
         weight, bias = weight[at], None if bias is None else bias[at]
     if (scale != 1.0).any():
         weight = weight.astype(np.float64) * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    if (scale != 1.0).any() or shift.any():
-        if bias is not None or shift.any():
-            bias = shift + (0.0 if bias is None else scale * bias)
+    if ((scale != 1.0).any() or shift.any()) and (bias is not None or shift.any()):
+        bias = shift + (0.0 if bias is None else scale * bias)
     activation, pool = first.activation, None
     assert activation is not None
     if outcome.pool is not None and conv is not None:
@@ -129,7 +128,9 @@ def _phases(weight: NDArray[Any], conv: Convolution) -> tuple[NDArray[Any], int]
             place = [k * d - r for k, d, r in zip(tap, conv.dilation, phase, strict=True)]
             if any(x % s for x, s in zip(place, conv.stride, strict=True)):
                 continue
+            taken: Any = (slice(None), slice(None), *tap)
             at = tuple(r - x // s for r, x, s in zip(reach, place, conv.stride, strict=True))
             if all(0 <= a < f for a, f in zip(at, field, strict=True)):
-                out[(slice(None), p, slice(None), *at)] += flat[(slice(None), slice(None), *tap)]
+                there: Any = (slice(None), p, slice(None), *at)
+                out[there] += flat[taken]
     return out.reshape(-1, flat.shape[1], *field), len(phases)
