@@ -68,8 +68,9 @@ def _sum_of_uniforms(widths: Array) -> _Distribution:
     widths = np.sort(widths[widths > 1e-12 * widths.max(initial=0.0)])[::-1]
     if not len(widths):
         return _Distribution(0.0, np.array([0.0, 1.0]))
+    scale, widths = float(widths[0]), widths / widths[0]  # squares of tiny ones would vanish
     unit = np.linspace(-1.0, 1.0, _POINTS + 1)
-    reach = 0.5 * float(widths[0])
+    reach = 0.5
     values = 0.5 * (unit + 1.0)
     if len(widths) > 1:
         a, b = widths[:2]
@@ -86,7 +87,7 @@ def _sum_of_uniforms(widths: Array) -> _Distribution:
             - _integral(integral, values, reach, unit * wider - 0.5 * width)
         ) / width
         reach = wider
-    return _Distribution(reach, np.clip(values, 0.0, 1.0))
+    return _Distribution(reach * scale, np.clip(values, 0.0, 1.0))
 
 
 def _integral(integral: Array, values: Array, reach: float, t: Array) -> Array:

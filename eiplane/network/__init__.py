@@ -5,13 +5,25 @@ Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activ
 """
 
 from .activation import Activation, get_activation, known_activations
-from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
+from .channel import (
+    LEAST,
+    MAX_BINS,
+    MOST,
+    Binning,
+    Channel,
+    Stage,
+    automatic_range,
+    discretize,
+    resolved,
+)
 from .layer import Layer, LazyLayer, real_array
 from .network import Network
 from .pool import Pool
 
 __all__ = [
+    "LEAST",
     "MAX_BINS",
+    "MOST",
     "Activation",
     "Binning",
     "Channel",
@@ -25,4 +37,5 @@ __all__ = [
     "get_activation",
     "known_activations",
     "real_array",
+    "resolved",
 ]

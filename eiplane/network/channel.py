@@ -15,19 +15,28 @@ from .activation import Activation, get_activation, preimage
 from .layer import Layer
 
 __all__ = [
+    "LEAST",
     "MAX_BINS",
+    "MOST",
     "Binning",
     "Channel",
     "Stage",
     "automatic_range",
     "discretize",
     "joined_image",
+    "resolved",
 ]
 
 Array = NDArray[np.float64]
 
 #: The largest number of bins; the paper goes to 256.
 MAX_BINS = 1024
+
+#: The greatest size of an end of a range, and its least width: beyond, squares leave float64.
+MOST, LEAST = 1e150, 1e-150
+
+#: The least width of a bin in units in the last place, so that numbers tell bins apart.
+_UNITS = 1024.0
 
 _BLOCK = 1 << 20  # weights
 
@@ -146,6 +155,24 @@ class Channel:
         return replace(self, weight=np.ascontiguousarray(self.weight[:, start:stop]))
 
 
+def resolved(pair: tuple[float, float], bins: int) -> bool:
+    """Return whether float64 tells apart the bins of a range, and enough numbers in each.
+
+    Parameters
+    ----------
+    pair : tuple of float
+        Finite, low below high.
+    bins : int
+
+    Returns
+    -------
+    bool
+    """
+    lo, hi = pair
+    unit = float(np.spacing(max(abs(lo), abs(hi))))
+    return hi - lo >= max(LEAST, bins * _UNITS * unit)
+
+
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
     """Return the output range that ``out_range="auto"`` means.
 
@@ -161,7 +188,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
         The activation's own range, where it has a bounded one. Otherwise the image under f of mean
         +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
         neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
+        width 1 (of large values: in proportion) about its value. Pooling keeps the range of what it pools.
     """
     if layer.pool is not None and layer.pool.activation.name != "identity":
         after = layer.pool.activation
@@ -207,8 +234,10 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     inside = [t for t in turns if ((low < t) & (t < high)).any()]
     values = activation(np.concatenate([low, high, np.array(inside)]))
     start, stop = float(values.min()), float(values.max())
-    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
-        return start - 0.5, stop + 0.5
+    size = max(abs(start), abs(stop))
+    if stop - start <= 1e-12 * size:
+        half = max(0.5, 1e-6 * size)  # a constant: more than the distance of its neighbours
+        return start - half, stop + half
     return start, stop
 
 
@@ -230,7 +259,21 @@ def discretize(
     Returns
     -------
     Channel
+
+    Raises
+    ------
+    ValueError
+        For a range whose bins float64 does not tell apart; it names the layer.
     """
+    for what, pair, bins in (
+        ("in_range", in_range, binning.in_bins),
+        ("out_range", out_range, binning.out_bins),
+    ):
+        if not resolved(pair, bins):
+            raise ValueError(
+                f"layer {layer.name!r}: its {what} {pair} is too narrow for {bins} bins in "
+                "float64; give a wider one"
+            )
     weight, bias, activation, stages = _steps(layer)
     edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
     thresholds, labels = preimage(activation, edges, binning.drop)

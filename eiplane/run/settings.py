@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _core
-from ..network import MAX_BINS, Binning
+from ..network import LEAST, MAX_BINS, MOST, Binning, resolved
 from ..results import MEASURES
 
 __all__ = [
@@ -100,6 +100,11 @@ class Settings:
             "samples": checked_samples(samples),
             "tol": checked_tol(tol),
         }
+        _check_resolved(checked["in_range"], checked["bins"][0], "in_range")
+        out_ranges = checked["out_range"]
+        for pair in out_ranges if isinstance(out_ranges, list) else [out_ranges]:
+            if pair != "auto":
+                _check_resolved(pair, checked["bins"][1], "out_range")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -140,6 +145,8 @@ def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
 def _checked_baseline(baseline: Any) -> float:
     if not _is_finite_number(baseline):
         raise ValueError(f"baseline must be a finite number, got {baseline!r}")
+    if abs(baseline) > MOST:
+        raise ValueError(f"baseline must be at most {MOST:g} in size, got {baseline!r}")
     return float(baseline)
 
 
@@ -201,7 +208,8 @@ def checked_range(value: Any, what: str) -> Range:
     Raises
     ------
     ValueError
-        If it is not a pair of finite numbers, the first below the second.
+        If it is not a pair of finite numbers, the first below the second, or so wide or narrow that
+        squares leave float64.
     """
     try:
         lo, hi = (float(v) for v in value)
@@ -211,9 +219,21 @@ def checked_range(value: Any, what: str) -> Range:
         raise ValueError(f"{what} must be finite, got ({lo}, {hi})")
     if not lo < hi:
         raise ValueError(f"{what} must have lo < hi, got ({lo}, {hi})")
-    if not math.isfinite(hi - lo):
-        raise ValueError(f"{what} is too wide, got ({lo}, {hi})")
+    if max(abs(lo), abs(hi)) > MOST:
+        raise ValueError(f"{what} is too wide: its ends may be up to {MOST:g}, got ({lo}, {hi})")
+    if hi - lo < LEAST:
+        raise ValueError(
+            f"{what} is too narrow for float64: it may be down to {LEAST:g} wide, got ({lo}, {hi})"
+        )
     return lo, hi
+
+
+def _check_resolved(pair: Range, bins: int, what: str) -> None:
+    if not resolved(pair, bins):
+        raise ValueError(
+            f"{what} is too narrow for float64: {bins} bins of ({pair[0]}, {pair[1]}) are hardly "
+            "wider than the distance of its numbers; widen it or move it towards 0"
+        )
 
 
 def _checked_out_range(value: Any) -> Any:
