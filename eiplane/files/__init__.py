@@ -5,7 +5,7 @@ What every other room may use, and what knows of none of them.
 
 from .closing import Closing
 from .extras import require
-from .jsonl import Appender, read_records
+from .jsonl import Appender, read_records, uncollected
 from .whole import write_whole
 
-__all__ = ["Appender", "Closing", "read_records", "require", "write_whole"]
+__all__ = ["Appender", "Closing", "read_records", "require", "uncollected", "write_whole"]

@@ -6,7 +6,7 @@ Their table and their files are here as well. A new quantity is a row in :mod:`.
 from .decomposition import Decomposition, load
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped
-from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
+from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
 
 __all__ = [
     "MEASURES",
@@ -18,6 +18,7 @@ __all__ = [
     "Quantity",
     "Skipped",
     "bounds_of",
+    "error_of",
     "load",
     "row_of",
 ]

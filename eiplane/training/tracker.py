@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analyze import analyze
 from ..extract import ExtractOptions, to_network
-from ..files import Appender, Closing, read_records
+from ..files import Appender, Closing, read_records, uncollected
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
@@ -312,10 +312,12 @@ class Tracker(Closing):
                 self._file.append(header)
             else:
                 self._take(self._file.records, header)
+                self._file.mend()  # not before it is known to be one of ours
         except BaseException:
             self._file.close()
             raise
 
+    @uncollected()
     def _take(self, lines: list[dict[str, Any]], expected: dict[str, Any] | None = None) -> None:
         if not lines or not isinstance(lines[0].get("eiplane"), int):
             raise ValueError(f"{self.path} is not the file of a tracked run")
