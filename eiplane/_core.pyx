@@ -63,60 +63,101 @@ def select(name):
     return active()
 
 
-cdef class CoreChannel:
-    """A channel as C sees it; keeps its arrays alive."""
+cdef class CoreStages:
+    """The stages of a channel as C sees them; keeps their arrays alive."""
 
-    cdef ei_channel c
     cdef ei_stage *stages
+    cdef ei_function *functions
+    cdef size_t n
     cdef list kept
 
     def __cinit__(self):
         self.stages = NULL
+        self.functions = NULL
+
+    def __init__(self, stages):
+        cdef const double[:, ::1] weight, polynomials
+        cdef const double[::1] bias, knots
+        cdef const int32_t[::1] rule
+        cdef size_t i, used = 0
+        self.n, self.kept = <size_t>len(stages), []
+        total = sum(len(s.activation.distinct) for s in stages if not s.width)
+        self.stages = <ei_stage *>calloc(self.n + 1, sizeof(ei_stage))
+        self.functions = <ei_function *>calloc(total + 1, sizeof(ei_function))
+        if self.stages == NULL or self.functions == NULL:
+            raise MemoryError
+        for i, stage in enumerate(stages):
+            self.stages[i].n_in, self.stages[i].n_out = stage.n_in, stage.n_out
+            self.stages[i].width = stage.width
+            if stage.width:
+                continue
+            weight, bias = stage.weight, stage.bias
+            self.kept += [weight, bias]
+            self.stages[i].weight, self.stages[i].bias = &weight[0, 0], &bias[0]
+            self.stages[i].functions = &self.functions[used]
+            if stage.activation.rule is not None:
+                rule = stage.activation.rule
+                self.kept.append(rule)
+                self.stages[i].function = &rule[0]
+            for function, table in stage.functions():
+                if table is None:
+                    if not function.in_core:
+                        raise ValueError(f"{function.title} needs a table")
+                    parameters = (*function.parameters, 0.0, 0.0)
+                    self.functions[used].activation = ACTIVATIONS[function.kind]
+                    self.functions[used].p0 = parameters[0]
+                    self.functions[used].p1 = parameters[1]
+                else:
+                    knots, polynomials = table.knots, table.polynomials
+                    if polynomials.shape[1] != EI_POLYNOMIAL:
+                        raise ValueError("a table's polynomials have another degree")
+                    self.kept += [knots, polynomials]
+                    self.functions[used].activation = EI_TABLE
+                    self.functions[used].n_knots = <size_t>knots.shape[0]
+                    self.functions[used].knots = &knots[0] if knots.shape[0] else NULL
+                    self.functions[used].polynomials = &polynomials[0, 0]
+                used += 1
+
+    def __dealloc__(self):
+        free(self.stages)
+        free(self.functions)
+
+
+cdef class CoreChannel:
+    """A channel as C sees it; keeps its arrays alive."""
+
+    cdef ei_channel c
+    cdef list kept
 
     def __init__(self, channel):
         cdef const double[:, ::1] weight = channel.weight
         cdef const double[::1] bias = channel.bias
-        cdef const double[::1] thresholds = channel.thresholds
-        cdef const int32_t[::1] labels = channel.labels
-        cdef const double[::1] limits = channel.limits
-        cdef const uint16_t[::1] outside = channel.outside
-        cdef const double[:, ::1] w
-        cdef const double[::1] b
-        cdef size_t i
-        self.kept = [weight, bias, thresholds, labels, limits, outside]
+        cdef const double[::1] thresholds, limits
+        cdef const int32_t[::1] labels, rule
+        cdef const uint16_t[::1] outside
+        cdef CoreStages stages = CoreStages(channel.stages)
+        thresholds, labels, limits, outside = channel.tables()
+        self.kept = [weight, bias, thresholds, labels, limits, outside, stages]
         self.c.n_last = <size_t>weight.shape[1]
         self.c.n_in = <size_t>channel.n_in
         self.c.n_out = <size_t>weight.shape[0]
         self.c.in_lo, self.c.in_hi = channel.in_lo, channel.in_hi
         self.c.in_bins, self.c.out_bins = channel.in_bins, channel.out_bins
         self.c.weight, self.c.bias = &weight[0, 0], &bias[0]
-        self.c.n_thresholds = <size_t>thresholds.shape[0]
-        self.c.thresholds = &thresholds[0] if thresholds.shape[0] else NULL
+        self.c.n_rules = <size_t>len(channel.rules)
+        if channel.rule is not None:
+            rule = channel.rule
+            self.kept.append(rule)
+            self.c.rule = &rule[0]
+        self.c.n_thresholds = <size_t>thresholds.shape[0] // self.c.n_rules
+        self.c.thresholds = &thresholds[0] if thresholds.shape[0] else &bias[0]  # not read
         self.c.labels = &labels[0]
-        self.c.n_limits = <size_t>limits.shape[0]
-        self.c.limits = &limits[0] if limits.shape[0] else NULL
+        self.c.drops = channel.drops
+        self.c.n_limits = <size_t>limits.shape[0] // self.c.n_rules
+        self.c.limits = &limits[0] if limits.shape[0] else &bias[0]
         self.c.outside = &outside[0]
         self.c.baseline = channel.baseline
-        self.c.n_stages = <size_t>len(channel.stages)
-        if self.c.n_stages:
-            self.stages = <ei_stage *>calloc(self.c.n_stages, sizeof(ei_stage))
-            if self.stages == NULL:
-                raise MemoryError
-            self.c.stages = self.stages
-            for i, stage in enumerate(channel.stages):
-                self.stages[i].n_in, self.stages[i].n_out = stage.n_in, stage.n_out
-                self.stages[i].width = stage.width
-                if stage.width:
-                    continue
-                w, b = stage.weight, stage.bias
-                self.kept += [w, b]
-                self.stages[i].weight, self.stages[i].bias = &w[0, 0], &b[0]
-                parameters = (*stage.activation.parameters, 0.0, 0.0)
-                self.stages[i].activation = ACTIVATIONS[stage.activation.kind]
-                self.stages[i].p0, self.stages[i].p1 = parameters[0], parameters[1]
-
-    def __dealloc__(self):
-        free(self.stages)
+        self.c.n_stages, self.c.stages = stages.n, stages.stages
 
 
 include "_core_kernels.pxi"

@@ -8,12 +8,21 @@ cdef extern from "common/ei_common.h" nogil:
 
 
 cdef extern from "common/ei_channel.h" nogil:
+    enum: EI_TABLE, EI_POLYNOMIAL
+
+    ctypedef struct ei_function:
+        int activation
+        double p0, p1
+        size_t n_knots
+        const double *knots
+        const double *polynomials
+
     ctypedef struct ei_stage:
         size_t n_in, n_out, width
         const double *weight
         const double *bias
-        int activation
-        double p0, p1
+        const ei_function *functions
+        const int32_t *function
 
     ctypedef struct ei_channel:
         size_t n_in
@@ -24,9 +33,12 @@ cdef extern from "common/ei_channel.h" nogil:
         size_t n_last, n_out
         const double *weight
         const double *bias
+        size_t n_rules
+        const int32_t *rule
         size_t n_thresholds
         const double *thresholds
         const int32_t *labels
+        int drops
         size_t n_limits
         const double *limits
         const uint16_t *outside

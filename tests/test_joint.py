@@ -21,7 +21,7 @@ from eiplane.joint.given import conditional_entropies, tractable
 from eiplane.joint.pieces import by_group, connected
 from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
-from eiplane.network import Binning, Layer, Stage, discretize, get_activation
+from eiplane.network import Binning, Layer, Rule, Stage, discretize, get_activation, per_row
 from eiplane.run import Runner, Sampling
 
 SIX = np.random.default_rng(6).uniform(-5, 5, (6, 6)) / np.sqrt(6)
@@ -62,7 +62,7 @@ def brute_force(channel, points):
     kept = np.ones(grids[0].size, bool)
     for row, bias in zip(channel.weight, channel.bias, strict=True):
         z = bias + sum(w * g for w, g in zip(row, grids, strict=True))
-        label = channel.labels[np.searchsorted(channel.thresholds, z.ravel(), side="right")]
+        label = channel.rules[0].bins_of(z.ravel())
         kept &= label >= 0
         y = y * channel.out_bins + label
     for cell in cells:
@@ -95,6 +95,10 @@ CASES = {
     "odd bins": channel_of(SIX[:3, :4], bins=(5, 11)),
     "several words": channel_of(np.tile(SIX, (2, 5))[:11, :28], bins=(64, 256)),
     "drop": channel_of(SIX[:3, :3] * 0.5, activation="identity", out_range=(-0.5, 1), drop=True),
+    "rows": channel_of(SIX[:4, :3], activation=per_row(["relu", "sin", "sigmoid", "sign"])),
+    "rows drop": channel_of(
+        SIX[:3, :3], activation=per_row(["relu", "sin", "leaky_relu(0.2)"]), drop=True
+    ),
 }
 
 
@@ -177,7 +181,7 @@ def test_octaves_are_those_of_the_twin(draws):
     np.testing.assert_allclose(values.sum(axis=0)[1:], total, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["dense", "six", "odd bins"])
+@pytest.mark.parametrize("name", ["dense", "six", "odd bins", "rows"])
 @pytest.mark.parametrize("draws", [32, 64, 1024])
 def test_cells_are_those_of_the_twin(name, draws, instruction_set):
     channel = CASES[name]
@@ -256,7 +260,7 @@ def test_conditional_entropies(n, bins):
                 z = channel.weight[o] @ centre + ((rng.random((2000, n)) - 0.5) * widths).sum(
                     axis=1
                 )
-                label = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+                label = channel.rules[0].bins_of(z)
                 values.append(eiplane.entropy(np.bincount(label)))
             wanted.append(np.mean(values))
             spread.append(np.std(values) / 20)
@@ -359,10 +363,7 @@ def test_synergy(estimator):
     # nearly the exclusive or of the halves.
     hat = replace(
         hat,
-        thresholds=np.array([0.5, 1.5]),
-        labels=np.array([0, 1, 0], np.int32),
-        limits=np.empty(0),
-        outside=np.zeros(1, np.uint16),
+        rules=(Rule(np.array([0.5, 1.5]), np.array([0, 1, 0], np.int32)),),
     )
     truth = brute_force(hat, 400)
     result = ei(hat, samples=200_000, estimator=estimator)
@@ -671,7 +672,7 @@ def marginal_channel_truth(channel, inputs, outputs, points):
         x = x * bins + np.minimum((grids[k] * bins).astype(int), bins - 1)
     for o in outputs:
         z = channel.bias[o] + sum(w * g for w, g in zip(channel.weight[o], grids, strict=True))
-        label = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+        label = channel.rules[0].bins_of(z)
         y = y * channel.out_bins + label
     return entropy_of(x) + entropy_of(y) - entropy_of(x * channel.out_bins ** len(outputs) + y)
 
@@ -730,10 +731,9 @@ def test_groups_with_drops():
     axis = (np.arange(4 * points) + 0.5) / (4 * points)
     grids = [g.ravel() for g in np.meshgrid(*[axis] * n, indexing="ij")]
     labels = [
-        channel.labels[np.searchsorted(channel.thresholds, sum(
-            w * g for w, g in zip(row, grids, strict=True)), side="right")]
+        channel.rules[0].bins_of(sum(w * g for w, g in zip(row, grids, strict=True)))
         for row in weight
-    ]  # fmt: skip
+    ]
     kept = (labels[0] >= 0) & (labels[1] >= 0)
     x = (grids[0] * 4).astype(int)[kept] * 4 + (grids[1] * 4).astype(int)[kept]
     y = labels[1][kept].astype(int)

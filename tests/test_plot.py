@@ -164,6 +164,10 @@ def test_a_deep_network_gets_a_legend():
     shown = [t.get_text() for t in ax.get_legend().get_texts()]
     assert len(shown) == 24
     assert (shown[0], shown[-1]) == ("fc1", "fc30")
+    assert ax.get_legend().get_title().get_text() == "24 of 30 layers"
+    ax = pictures.causal_plane(decomposition(*[(0.1 * i, 1 + 0.2 * i) for i in range(20)]))
+    assert len(ax.get_legend().get_texts()) == 20
+    assert not ax.get_legend().get_title().get_text()
 
 
 def test_the_plane_says_which_measure_is_missing():

@@ -1,3 +1,4 @@
+/* Aligned memory. */
 #include "common/ei_common.h"
 
 #include <stdlib.h>

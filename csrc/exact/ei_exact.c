@@ -31,82 +31,114 @@
 #include "exact/ei_exact.h"
 #include "exact/ei_exact_internal.h"
 
+/* What the rows of one rule share. */
+typedef struct {
+    ei_exact *x, *limits; /* limits: NULL where there are none */
+    int outside;          /* whether everything lies outside, where there are none */
+    double *kept, *unused; /* n_in */
+} rule_engine;
+
 /* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
-static ei_exact *open_limits(const ei_channel *c)
+static ei_exact *open_limits(const ei_channel *c, size_t rule)
 {
+    const uint16_t *outside = c->outside + rule * (c->n_limits + 1);
     int32_t *labels = ei_alloc(c->n_limits + 1, sizeof *labels);
     if (labels == NULL)
         return NULL;
     for (size_t j = 0; j <= c->n_limits; j++)
-        labels[j] = c->outside[j] ? -1 : 0;
-    ei_exact *x = ex_open_engine(c, c->n_limits, c->limits, labels, 2);
+        labels[j] = outside[j] ? -1 : 0;
+    ei_exact *x = ex_open_engine(c, c->n_limits, c->limits + rule * c->n_limits, labels, 2);
     ei_free(labels);
     return x;
 }
 
-/* The engines of a layer: of its labels, and of its output's range (NULL without limits). */
-typedef struct {
-    ei_exact *x, *limits;
-} layer;
-
-static int open_layer(layer *l, const ei_channel *c)
+static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
 {
-    l->x = ex_open_engine(c, c->n_thresholds, c->thresholds, c->labels, c->out_bins);
-    l->limits = c->n_limits > 0 ? open_limits(c) : NULL;
-    return l->x == NULL || (c->n_limits > 0 && l->limits == NULL) ? EI_ENOMEM : EI_OK;
+    const size_t m = c->n_thresholds;
+    e->x = ex_open_engine(c, m, c->thresholds + rule * m, c->labels + rule * (m + 1), c->out_bins);
+    e->limits = c->n_limits > 0 ? open_limits(c, rule) : NULL;
+    e->outside = c->n_limits == 0 && c->outside[rule];
+    e->kept = ei_alloc(c->n_in, sizeof *e->kept);
+    e->unused = ei_alloc(c->n_in, sizeof *e->unused);
+    const int limits = c->n_limits == 0 || e->limits != NULL;
+    return e->x && limits && e->kept && e->unused ? EI_OK : EI_ENOMEM;
 }
 
-static void close_layer(layer *l)
+static void close_rule(rule_engine *e)
 {
-    ex_close_engine(l->limits);
-    ex_close_engine(l->x);
+    ei_free(e->kept);
+    ei_free(e->unused);
+    ex_close_engine(e->limits);
+    ex_close_engine(e->x);
+}
+
+/* Output o, whose numbers go to place `at`. */
+typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                         ei_cancel cancel, const ei_exact_out *out);
+
+static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                     ei_cancel cancel, const ei_exact_out *out)
+{
+    const double *weight = c->weight + o * c->n_in;
+    double inside[2] = {1.0, 0.0}, ignored;
+    int status = EI_OK;
+    if (e->limits != NULL)
+        status = ex_row_parts(e->limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
+    if (status == EI_OK)
+        status = ex_row_parts(e->x, weight, c->bias[o],
+                              out->information ? out->information + at * c->n_in : NULL,
+                              out->marginal + at * c->out_bins, out->bound + at, cancel);
+    out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
+    return status;
+}
+
+static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                           ei_cancel cancel, const ei_exact_out *out)
+{
+    const double *weight = c->weight + o * c->n_in;
+    double ignored, outside = e->outside ? (double)c->n_in : 0.0;
+    int status = EI_OK;
+    if (e->limits != NULL) {
+        status =
+            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, e->kept, &ignored, cancel);
+        for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
+            outside += 1.0 - e->kept[i];
+    }
+    if (status == EI_OK)
+        status = ex_row_sensitivity(e->x, weight, c->bias[o], out->information + at * c->n_in,
+                                    e->kept, out->bound + at, cancel);
+    out->outside[at] = outside / (double)c->n_in;
+    return status;
+}
+
+/* All rows, those of one rule after the other. */
+static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                    const ei_exact_out *out, row_function *row)
+{
+    int status = EI_OK;
+    for (size_t rule = 0; rule < c->n_rules && status == EI_OK; rule++) {
+        rule_engine engine = {0};
+        for (size_t o = start; o < stop && status == EI_OK; o++) {
+            if (ei_rule(c, o) != rule)
+                continue;
+            if (engine.x == NULL)
+                status = open_rule(c, rule, &engine);
+            if (status == EI_OK)
+                status = row(c, &engine, o, o - start, cancel, out);
+        }
+        close_rule(&engine);
+    }
+    return status;
 }
 
 int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                    const ei_exact_out *out)
 {
-    layer l;
-    int status = open_layer(&l, c);
-    for (size_t o = start; o < stop && status == EI_OK; o++) {
-        const size_t at = o - start;
-        const double *weight = c->weight + o * c->n_in;
-        double inside[2] = {1.0, 0.0}, ignored;
-        if (l.limits != NULL)
-            status = ex_row_parts(l.limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
-        if (status == EI_OK)
-            status = ex_row_parts(l.x, weight, c->bias[o],
-                                  out->information ? out->information + at * c->n_in : NULL,
-                                  out->marginal + at * c->out_bins, out->bound + at, cancel);
-        out->outside[at] = c->n_limits == 0 && c->outside[0] ? 1.0 : 1.0 - inside[0];
-    }
-    close_layer(&l);
-    return status;
+    return each_row(c, start, stop, cancel, out, parts_row);
 }
 
 int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                          const ei_exact_out *out)
 {
-    layer l;
-    int status = open_layer(&l, c);
-    double *kept = ei_alloc(c->n_in, sizeof *kept), *unused = ei_alloc(c->n_in, sizeof *unused);
-    if (kept == NULL || unused == NULL)
-        status = EI_ENOMEM;
-    for (size_t o = start; o < stop && status == EI_OK; o++) {
-        const size_t at = o - start;
-        const double *weight = c->weight + o * c->n_in;
-        double ignored, outside = c->n_limits == 0 && c->outside[0] ? (double)c->n_in : 0.0;
-        if (l.limits != NULL) {
-            status = ex_row_sensitivity(l.limits, weight, c->bias[o], unused, kept, &ignored, cancel);
-            for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
-                outside += 1.0 - kept[i];
-        }
-        if (status == EI_OK)
-            status = ex_row_sensitivity(l.x, weight, c->bias[o], out->information + at * c->n_in, kept,
-                                        out->bound + at, cancel);
-        out->outside[at] = outside / (double)c->n_in;
-    }
-    ei_free(kept);
-    ei_free(unused);
-    close_layer(&l);
-    return status;
+    return each_row(c, start, stop, cancel, out, sensitivity_row);
 }

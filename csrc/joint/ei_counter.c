@@ -1,3 +1,4 @@
+/* The table that counts distinct words: direct where words are short, else hashed, within a budget. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "joint/ei_joint_internal.h"
 

@@ -2,6 +2,10 @@
  *
  * A vector is a set of rows: row r < n_in is the bin of input r, row n_in + o the bin of output o.
  * Its bins are packed into 64-bit words and counted by the exact words: no two vectors are merged.
+ *
+ * ei_pack.c: bins into words; ei_count.c: the loop over samples that counts them; ei_counter.c: the
+ * table that they are counted in; ei_parted.c: the same in parts, where it is large; ei_cells.c:
+ * draws within cells of the inputs.
  */
 #ifndef EI_JOINT_H
 #define EI_JOINT_H

@@ -57,7 +57,7 @@ typedef struct {
 /* Count those that wait. */
 int ej_flush(ej_waiting *w, ei_counter *c);
 
-/* ---- ei_vectors.c: vectors of samples ------------------------------------------------------------ */
+/* ---- ei_pack.c: vectors of samples --------------------------------------------------------------- */
 
 /* The bins of a block of samples: inputs[k * LOTS + s], outputs[o * LOTS + s]. */
 typedef struct {

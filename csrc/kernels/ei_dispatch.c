@@ -1,3 +1,4 @@
+/* Which table of kernels runs: the best that the CPU has, or the one that was named. */
 #include "kernels/ei_kernels.h"
 
 #include <stdatomic.h>

@@ -22,7 +22,7 @@ int ep_follow_open(ep_followed *f, const ei_channel *c, const ei_job *job, int e
     f->table = ei_hold(memory, cells, sizeof *f->table);
     f->pointwise = ei_hold(memory, cells, sizeof *f->pointwise);
     f->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *f->scratch);
-    f->map = ei_hold(memory, c->n_thresholds + 1, sizeof *f->map);
+    f->map = ei_hold(memory, ei_map_size(c), sizeof *f->map);
     ei_eval e = {0};
     int status = ei_held(memory, ei_eval_open(&e, c, job->out_start, job->out_stop));
     if (status == EI_OK)

@@ -68,7 +68,8 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
             e->kernels->draw_masks(e->draws + (job->in_start + a) * e->block, groups, w->edges, k,
                                    x + a * k * WORDS + at / 64, WORDS);
         for (size_t b = 0; b < n_out; b++)
-            e->kernels->value_masks(e->z + b * EI_PANEL, n_out * EI_PANEL, groups, c->thresholds, m,
+            e->kernels->value_masks(e->z + b * EI_PANEL, n_out * EI_PANEL, groups,
+                                    ei_thresholds(c, e->out_start + b), m,
                                     y + b * m * WORDS + at / 64, WORDS);
         ep_outliers(e, some, w->scratch, outliers);
     }
@@ -228,7 +229,8 @@ int ep_run_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
             ep_follow_input(&w.follow, c, job, a);
             for (size_t b = 0; b < n_out; b++) {
                 ep_unfold(c, w.tables + ((a - a0) * n_out + b) * k * m, w.x_margin + (a - a0) * k,
-                          w.y_margin + b * m, job->count, w.follow.map, w.follow.table);
+                          w.y_margin + b * m, job->count,
+                          ei_map_of(c, w.follow.map, job->out_start + b), w.follow.table);
                 ep_note(c, job, &w.follow, b, a, w.follow.offset, w.follow.table, out);
             }
         }

@@ -67,7 +67,7 @@ int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, 
             }
             if (masked) {
                 ep_unfold(c, p.pairs + (b * n_in + a) * k * m, p.x_margin + a * k, p.y_margin + b * m,
-                          *p.total, f.map, f.table);
+                          *p.total, ei_map_of(c, f.map, job->out_start + b), f.table);
                 table = f.table;
             }
             ep_note(c, part, &f, b - b0, a - a0, f.offset + (a - a0) * EI_FOLLOWED, table, out);
@@ -83,14 +83,14 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
     const size_t cells = ep_table_cells(c), row = ei_row_length(c), columns = c->out_bins + 1;
     const size_t k = c->in_bins - 1, m = c->n_thresholds, pair = b * ep_inputs(job) + a;
     ep_parts p = split(c, job, (uint64_t *)tables);
-    uint16_t *map = ei_alloc(m + 1, sizeof *map);
+    uint16_t *map = ei_alloc(ei_map_size(c), sizeof *map);
     uint64_t *own = ei_alloc(cells, sizeof *own);
     if (map && own) {
         const uint64_t *from = p.pairs + pair * cells;
         ei_label_map(c, map);
         if (by_masks(c, job)) {
-            ep_unfold(c, p.pairs + pair * k * m, p.x_margin + a * k, p.y_margin + b * m, *p.total, map,
-                      own);
+            ep_unfold(c, p.pairs + pair * k * m, p.x_margin + a * k, p.y_margin + b * m, *p.total,
+                      ei_map_of(c, map, job->out_start + b), own);
             from = own;
         }
         for (size_t x = 0; x < c->in_bins; x++)

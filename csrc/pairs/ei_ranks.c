@@ -1,3 +1,4 @@
+/* Draws of one input sorted, so that crossings of a threshold are ranks instead of comparisons. */
 #include "pairs/ei_ranks.h"
 
 #include <string.h>

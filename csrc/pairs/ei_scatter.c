@@ -106,7 +106,7 @@ static int scattered_open(scattered *w, const ei_channel *c, const ei_job *job)
     w->offset = ei_hold(memory, SEGMENT, sizeof *w->offset);
     w->order = ei_hold(memory, SEGMENT, sizeof *w->order);
     w->small = ei_hold(memory, 4 * (size_t)EI_SMALL_CELLS, sizeof *w->small);
-    w->map = ei_hold(memory, c->n_thresholds + 1, sizeof *w->map);
+    w->map = ei_hold(memory, ei_map_size(c), sizeof *w->map);
     w->scratch = ei_hold(memory, EI_BLOCK, sizeof *w->scratch);
     status = ei_held(memory, status);
     if (status == EI_OK)

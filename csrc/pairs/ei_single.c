@@ -120,7 +120,7 @@ static int work_open(work *w, const ei_channel *c, const ei_job *job, size_t tab
     w->edge_rank = ei_hold(memory, c->in_bins + 1, sizeof *w->edge_rank);
     w->cross = ei_hold(memory, m + 2, sizeof *w->cross);
     w->cross_rank = ei_hold(memory, m + 2, sizeof *w->cross_rank);
-    w->map = ei_hold(memory, m + 1, sizeof *w->map);
+    w->map = ei_hold(memory, ei_map_size(c), sizeof *w->map);
     w->table = ei_hold(memory, size, sizeof *w->table);
     w->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
     w->pointwise = ei_hold(memory, cells, sizeof *w->pointwise);
@@ -157,14 +157,15 @@ static void without(work *w, const ei_channel *c, size_t input)
 
 /* Bounds of the draws between which z stays in one interval: draws cross[j] <= r < cross[j + 1] lie
  * in interval j, or from the other end, m - j, if z falls. Returns whether it rises. */
-static int crossings(work *w, const ei_channel *c, const line *l)
+static int crossings(work *w, const ei_channel *c, const line *l, size_t output)
 {
     const size_t m = c->n_thresholds;
+    const double *thresholds = ei_thresholds(c, output);
     const int rising = l->weight >= 0.0;
     w->cross[0] = 0;
     w->cross[m + 1] = (uint64_t)1 << 32;
     for (size_t j = 0; j < m; j++) {
-        double t = c->thresholds[rising ? j : m - 1 - j];
+        double t = thresholds[rising ? j : m - 1 - j];
         w->cross[j + 1] = l->weight == 0.0 ? (l->base >= t ? 0 : (uint64_t)1 << 32)
                                            : crossing(l, t, rising);
     }
@@ -195,22 +196,24 @@ static size_t merge(const work *w, const ei_channel *c, int rising, piece *piece
 }
 
 /* Number of draws whose z lies outside the output's range. */
-static uint64_t outliers(const work *w, const ei_channel *c, const line *l)
+static uint64_t outliers(const work *w, const ei_channel *c, const line *l, size_t output)
 {
     const size_t m = c->n_limits;
+    const double *limits = ei_limits(c, output);
+    const uint16_t *outside = ei_outside(c, output);
     const int rising = l->weight >= 0.0;
     uint64_t sum = 0;
     uint32_t rank = 0;
     for (size_t j = 0; j <= m; j++) {
         uint32_t next = (uint32_t)w->ranks.count;
         if (j < m) {
-            double t = c->limits[rising ? j : m - 1 - j];
+            double t = limits[rising ? j : m - 1 - j];
             if (l->weight != 0.0)
                 next = ep_below(&w->ranks, crossing(l, t, rising));
             else
                 next = l->base >= t ? 0 : next;
         }
-        sum += c->outside[rising ? j : m - j] ? next - rank : 0;
+        sum += outside[rising ? j : m - j] ? next - rank : 0;
         rank = next;
     }
     return sum;
@@ -303,6 +306,8 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
         if (c->n_stages)
             status = count_staged(&w, c, job, input, cancel, out->dropped);
         for (size_t b = 0; status == EI_OK && b < n_out; b++) {
+            const size_t output = job->out_start + b;
+            const uint16_t *map = ei_map_of(c, w.map, output);
             const uint64_t *table = w.table + (c->n_stages ? b * cells : 0);
             size_t pieces = 0;
             if (b % 64 == 0 && ei_cancelled(cancel)) {
@@ -310,12 +315,12 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
                 break;
             }
             if (!c->n_stages) {
-                line l = line_of(&w, c, job->out_start + b, input);
-                int rising = crossings(&w, c, &l);
+                line l = line_of(&w, c, output, input);
+                int rising = crossings(&w, c, &l, output);
                 pieces = merge(&w, c, rising, w.pieces);
-                tabulate(w.pieces, pieces, w.map, row, cells, w.table);
+                tabulate(w.pieces, pieces, map, row, cells, w.table);
                 if (c->n_limits)
-                    out->dropped[b] += outliers(&w, c, &l);
+                    out->dropped[b] += outliers(&w, c, &l, output);
             }
             ei_information i = ei_measure(kernels, table, c->in_bins, row, c->out_bins, w.scratch,
                                           w.pointwise);
@@ -330,7 +335,7 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
             const double weight = (double)job->count / (double)i.kept;
             for (size_t q = 0; q < pieces; q++) {
                 const piece p = w.pieces[q];
-                size_t y = w.map[p.interval];
+                size_t y = map[p.interval];
                 double v = weight * (w.pointwise[p.bin * row + y] - i.information);
                 v = y < c->out_bins ? v : 0.0;
                 w.step[p.from] += v;
@@ -361,7 +366,7 @@ int ei_single_table(const ei_channel *c, const ei_job *job, uint64_t *table)
         rank_edges(&w, c);
         without(&w, c, job->in_start);
         line l = line_of(&w, c, job->out_start, job->in_start);
-        int rising = crossings(&w, c, &l);
+        int rising = crossings(&w, c, &l, job->out_start);
         size_t pieces = merge(&w, c, rising, w.pieces);
         tabulate(w.pieces, pieces, NULL, columns, c->in_bins * columns, table);
     }

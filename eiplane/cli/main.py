@@ -92,6 +92,29 @@ def _out_range(text: str) -> Any:
     return "auto" if text == "auto" else _range(text)
 
 
+def _named(read: Callable[[str], Any]) -> Callable[[str], tuple[str | None, Any]]:
+    """Return the reader of a range that may be preceded by the layers that it is for."""
+
+    def range(text: str) -> tuple[str | None, Any]:  # argparse shows the name
+        glob, sign, rest = text.rpartition("=")
+        return (glob if sign else None), read(rest)
+
+    return range
+
+
+class _Ranges(argparse.Action):
+    """Collects ranges: one for all, or a mapping of layers to theirs."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        name, value = values
+        before = getattr(namespace, self.dest, {})
+        if name is None and not before:
+            setattr(namespace, self.dest, value)
+        else:
+            ranges = before if isinstance(before, dict) else {None: before}
+            setattr(namespace, self.dest, ranges | {name: value})
+
+
 def _count(text: str) -> int:
     value = float(text)
     if not value.is_integer():
@@ -123,8 +146,11 @@ def _add_analyze(commands: Any) -> None:
     add("--activation", type=_each, help="of every layer, or a list with commas, one a layer")
     add("--measures", type=_names, default="sensitivity,ei_parts,ei", help="list with commas")
     add("--bins", type=_bins, default=8, metavar="N[,M]", help="bins, or input and output bins")
-    add("--in-range", type=_range, default=(0.0, 1.0), metavar="LO,HI")
-    add("--out-range", type=_out_range, default="auto", metavar="LO,HI|auto")
+    given = {"action": _Ranges, "default": argparse.SUPPRESS}
+    add("--in-range", type=_named(_range), metavar="[GLOB=]LO,HI", **given,
+        help="of the network's input, or of some layers' inputs; may be repeated")  # fmt: skip
+    add("--out-range", type=_named(_out_range), metavar="[GLOB=]LO,HI|auto", **given,
+        help="of all layers' outputs, or of some; may be repeated")  # fmt: skip
     add("--outliers", choices=("clip", "drop"), default="clip")
     add("--baseline", type=float, default=0.0)
     add("--method", choices=("auto", "exact", "sample"), default="auto")
@@ -132,6 +158,7 @@ def _add_analyze(commands: Any) -> None:
     add("--tol", type=float, metavar="BITS")
     add("--estimator", choices=("conditional", "plugin"), default="conditional")
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
+    add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
     add("--seed", dest="rng", type=_seed, default=0, metavar="N|none")
     add("--threads", type=int, metavar="N")

@@ -8,7 +8,7 @@ from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import ei_between
 from .options import JointOptions, checked_memory
-from .saturation import SaturationWarning
+from .saturation import SaturationWarning, once_a_layer
 
 __all__ = [
     "Convergence",
@@ -18,4 +18,5 @@ __all__ = [
     "convergence",
     "ei_between",
     "joint",
+    "once_a_layer",
 ]

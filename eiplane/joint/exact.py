@@ -58,20 +58,19 @@ def exact_single(channel: Channel, outs: Index) -> ExactPiece | None:
     """
     lo, hi = channel.in_lo, channel.in_hi
     weight = channel.weight[:, 0]
-    if channel.n_out * channel.n_out * len(channel.thresholds) > _CELLS:
+    most = max(len(rule.thresholds) for rule in channel.rules)
+    if channel.n_out * channel.n_out * most > _CELLS:
         return None
-    cuts = _crossings(channel.thresholds, channel.bias, weight)
-    limits = _crossings(channel.limits, channel.bias, weight)
     edges = lo + (hi - lo) * np.arange(channel.in_bins + 1) / channel.in_bins
-    inner = np.concatenate([cuts, limits, edges[1:-1]])
+    inner = np.concatenate([*_crossings(channel), edges[1:-1]])
     ends = np.unique(np.concatenate([[lo, hi], inner[(inner > lo) & (inner < hi)]]))
     length = np.diff(ends) / (hi - lo)
     middle = 0.5 * (ends[1:] + ends[:-1])
     if len(middle) * channel.n_out > _CELLS:
         return None
     z = channel.bias[:, None] + weight[:, None] * middle
-    labels = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
-    off = channel.outside[np.searchsorted(channel.limits, z, side="right")].any(axis=0)
+    labels = channel.bins_of(z)
+    off = channel.outside_of(z).any(axis=0)
     bins = np.minimum(
         ((middle - lo) / (hi - lo) * channel.in_bins).astype(int), channel.in_bins - 1
     )
@@ -113,9 +112,7 @@ def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
     ExactPiece
         To about 1e-6 bits; ``influence_in`` of the given inputs alone.
     """
-    flags = replace(
-        channel, out_bins=2, thresholds=channel.limits, labels=channel.outside.astype(np.int32)
-    )
+    flags = replace(channel, out_bins=2, rules=tuple(r.of_limits() for r in channel.rules))
     p = output_marginals(channel)[0]
     entropy = float(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum())
 
@@ -134,10 +131,16 @@ def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
     )
 
 
-def _crossings(levels: Array, bias: Array, weight: Array) -> Array:
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        at = ((levels[None, :] - bias[:, None]) / weight[:, None]).ravel()
-    return np.asarray(at[np.isfinite(at)])
+def _crossings(channel: Channel) -> list[Array]:
+    """Return the values of the one input at which outputs pass their thresholds and limits."""
+    found = []
+    for i, rule in enumerate(channel.rules):
+        mine = slice(None) if channel.rule is None else channel.rule == i
+        levels = np.concatenate([rule.thresholds, rule.limits])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            at = ((levels - channel.bias[mine, None]) / channel.weight[mine]).ravel()
+        found.append(at[np.isfinite(at)])
+    return found
 
 
 def _entropy(values: NDArray[np.int64], p: Array) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Channel
+from ..network import Channel, Rule
 
 __all__ = ["conditional_entropies", "row_entropies", "tractable"]
 
@@ -101,15 +101,17 @@ def _integral(integral: Array, values: Array, reach: float, t: Array) -> Array:
     return np.asarray(inside + np.maximum(t - reach, 0.0))
 
 
-def _bins(channel: Channel, centre: Array, rest: _Distribution, low: float, high: float) -> Array:
+def _bins(
+    rule: Rule, bins: int, centre: Array, rest: _Distribution, low: float, high: float
+) -> Array:
     """Return the probabilities of the output bins, shape (len(centre), out_bins)."""
-    inside = (channel.thresholds > low) & (channel.thresholds <= high)
-    first = int(np.searchsorted(channel.thresholds, low, side="right"))
-    labels = channel.labels[first : first + int(inside.sum()) + 1]
-    below = rest(channel.thresholds[inside][None, :] - centre[:, None])
+    inside = (rule.thresholds > low) & (rule.thresholds <= high)
+    first = int(np.searchsorted(rule.thresholds, low, side="right"))
+    labels = rule.labels[first : first + int(inside.sum()) + 1]
+    below = rest(rule.thresholds[inside][None, :] - centre[:, None])
     ends = np.ones((len(centre), 1))
     share = np.diff(np.concatenate([0.0 * ends, below, ends], axis=1), axis=1)
-    result = np.zeros((channel.out_bins, len(centre)))
+    result = np.zeros((bins, len(centre)))
     np.add.at(result, labels, share.T)
     return result.T
 
@@ -141,25 +143,27 @@ def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:
     middle = channel.bias + channel.weight.sum(axis=1) * 0.5 * (channel.in_lo + channel.in_hi)
     return np.array(
         [
-            _mean_entropy(channel, float(m), _sum_of_uniforms(w), s[s != 0.0])
-            for m, w, s in zip(middle, widths, steps, strict=True)
+            _mean_entropy(channel, b, float(m), _sum_of_uniforms(w), s[s != 0.0])
+            for b, (m, w, s) in enumerate(zip(middle, widths, steps, strict=True))
         ]
     )
 
 
-def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: Array) -> float:
+def _mean_entropy(
+    channel: Channel, output: int, middle: float, rest: _Distribution, steps: Array
+) -> float:
     """Return the entropy averaged over the centres middle + sum of steps * (bin - middle bin)."""
-    bins = channel.in_bins
+    bins, rule, out_bins = channel.in_bins, channel.rule_of(output), channel.out_bins
     offset = np.arange(bins) - 0.5 * (bins - 1)
     spread = float(np.abs(steps).sum()) * 0.5 * (bins - 1)
     low, high = middle - spread - rest.reach, middle + spread + rest.reach
-    if not ((channel.thresholds > low) & (channel.thresholds <= high)).any():
+    if not ((rule.thresholds > low) & (rule.thresholds <= high)).any():
         return 0.0
     if float(bins) ** len(steps) <= _ENUMERATE:
         centres = np.array([middle])
         for step in steps:
             centres = (centres[:, None] + step * offset).ravel()
-        return float(row_entropies(_bins(channel, centres, rest, low, high)).mean())
+        return float(row_entropies(_bins(rule, out_bins, centres, rest, low, high)).mean())
     # Too many: as a Fourier series, of which the average over each input's bins is a factor. Beyond
     # the half length no threshold is within reach, so the function is 0 at the ends.
     half = spread + 2.0 * rest.reach
@@ -167,7 +171,7 @@ def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: A
     grid = middle + half * (np.arange(n) * (2.0 / n) - 1.0)
     entropies = np.concatenate(
         [
-            row_entropies(_bins(channel, part, rest, low, high))
+            row_entropies(_bins(rule, out_bins, part, rest, low, high))
             for part in np.array_split(grid, max(1, n * channel.out_bins >> 20))
         ]
     )

@@ -39,7 +39,9 @@ def channel_of(layer: Any, activation: Any, settings: Settings) -> Channel:
     Channel
     """
     found = as_layer(layer, activation)
-    span = settings.range_of(0, 1)
+    name = str(found.name)
+    settings.check_names([name])
+    span, own = settings.range_of(0, 1, name), settings.in_range_of(name) or settings.input_range
     if span == "auto":
-        span = automatic_range(found, settings.in_range)
-    return discretize(found, settings.binning, settings.in_range, span)
+        span = automatic_range(found, own)
+    return discretize(found, settings.binning, own, span)

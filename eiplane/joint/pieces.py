@@ -43,12 +43,8 @@ class Piece:
 
 def restrict(channel: Channel, rows: Index, columns: Index) -> Channel:
     """Return the channel of some outputs and some inputs (of the weight's columns)."""
-    return replace(
-        channel,
-        weight=np.ascontiguousarray(channel.weight[np.ix_(rows, columns)]),
-        bias=np.ascontiguousarray(channel.bias[rows]),
-        groups=1,
-    )
+    weight = np.ascontiguousarray(channel.weight[np.ix_(rows, columns)])
+    return replace(channel.outputs(rows), weight=weight, groups=1)
 
 
 def by_group(channel: Channel) -> list[Piece]:
@@ -121,5 +117,4 @@ def silent(piece: Piece) -> bool:
     if channel.stages or not channel.drops:
         return False
     alone = ~(channel.weight != 0.0).any(axis=1)
-    at = np.searchsorted(channel.thresholds, channel.bias[alone], side="right")
-    return bool((channel.labels[at] < 0).any())
+    return bool((channel.bins_of(channel.bias[:, None])[alone] < 0).any())

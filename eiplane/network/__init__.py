@@ -1,24 +1,38 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.activation`.
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in :mod:`.closed`,
+or in :mod:`.known` if its pieces are to be found numerically.
 """
 
-from .activation import Activation, get_activation, known_activations
-from .channel import (
-    LEAST,
-    MAX_BINS,
-    MOST,
-    Binning,
-    Channel,
-    Stage,
-    automatic_range,
-    discretize,
-    resolved,
-)
+from .activation import Activation
+from .channel import MAX_BINS, Binning, Channel, Rule, discretize
+from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .network import Network
+from .limits import LEAST, MOST, resolved
+from .network import Network, Seen
 from .pool import Pool
+from .ranges import (
+    Context,
+    Gather,
+    Interval,
+    Join,
+    Known,
+    LayerOutput,
+    Mapped,
+    NetworkInput,
+    Norm,
+    Pairwise,
+    RangeRule,
+    Rows,
+    Scaled,
+    Unknown,
+    automatic_range,
+    evaluate,
+    input_rule,
+)
+from .rows import per_row
+from .stage import Stage
 
 __all__ = [
     "LEAST",
@@ -27,15 +41,34 @@ __all__ = [
     "Activation",
     "Binning",
     "Channel",
+    "Context",
+    "Gather",
+    "Interval",
+    "Join",
+    "Known",
     "Layer",
+    "LayerOutput",
     "LazyLayer",
+    "Mapped",
     "Network",
+    "NetworkInput",
+    "Norm",
+    "Pairwise",
     "Pool",
+    "RangeRule",
+    "Rows",
+    "Rule",
+    "Scaled",
+    "Seen",
     "Stage",
+    "Unknown",
     "automatic_range",
     "discretize",
+    "evaluate",
     "get_activation",
+    "input_rule",
     "known_activations",
+    "per_row",
     "real_array",
     "resolved",
 ]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .activation import Activation, get_activation
+from .activation import Activation
+from .known import get_activation
+from .limits import MOST
 from .pool import Pool
 
-__all__ = ["Layer", "LazyLayer", "real_array"]
+__all__ = ["Layer", "LazyLayer", "check_reach", "real_array"]
 
 Array = NDArray[np.float64]
 
@@ -63,6 +65,18 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
             f"{array[where]} at {list(where)}; replace them before measuring"
         )
     return array
+
+
+def _check_size(array: NDArray[Any], what: str) -> None:
+    """Raise ValueError if products of an array's numbers would leave float64."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or array.size == 0:
+        return
+    if max(float(array.max()), -float(array.min())) > MOST:
+        at = np.unravel_index(int(np.argmax(np.abs(array))), array.shape)
+        raise ValueError(
+            f"{what} reaches {float(array[at]):.4g} at {[int(i) for i in at]}, whose products "
+            f"leave float64 (the most is {MOST:g}); scale it down"
+        )
 
 
 class _Sized:
@@ -149,6 +163,7 @@ class Layer(_Sized):
             )
         if weight.size == 0:
             raise ValueError(f"{title}: weight of shape {weight.shape} is empty")
+        _check_size(weight, f"{title}: weight")
         try:
             activation = get_activation(self.activation)
         except (TypeError, ValueError) as error:
@@ -156,6 +171,7 @@ class Layer(_Sized):
         bias = self.bias
         if bias is not None:
             bias = real_array(bias, f"{title}: bias")
+            _check_size(bias, f"{title}: bias")
             if bias.shape != (weight.shape[0],):
                 raise ValueError(
                     f"{title}: bias must have shape ({weight.shape[0]},), one number an output, "
@@ -172,6 +188,12 @@ class Layer(_Sized):
                 f"{title}: a pooling of {len(self.pool.window)} dimensions does not fit a weight "
                 f"of shape {weight.shape}"
             )
+        for f in (activation,) if self.pool is None else (activation, self.pool.activation):
+            if f.rows not in (None, weight.shape[0]):
+                raise ValueError(
+                    f"{title}: {f.title} has functions for {f.rows} outputs, but there are "
+                    f"{weight.shape[0]}"
+                )
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "activation", activation)
@@ -221,7 +243,8 @@ class Layer(_Sized):
             return self
         weight = self.pool.spread(self.weight).reshape(self.n_out * self.pool.positions, -1)
         bias = None if self.bias is None else np.repeat(self.bias, self.pool.positions)
-        return Layer(weight, bias, self.activation, self.name, self.groups)
+        activation = self.activation.repeated(self.pool.positions)
+        return Layer(weight, bias, activation, self.name, self.groups)
 
     def __call__(self, x: ArrayLike) -> Array:
         """Return the layer's output.
@@ -307,3 +330,26 @@ class LazyLayer(_Sized):
     def renamed(self, name: str) -> LazyLayer:
         """Return the same layer under another name."""
         return replace(self, name=name, read=lambda: self.read().renamed(name))
+
+
+def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64.
+
+    Parameters
+    ----------
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
+    """
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
+        return
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import Activation, get_activation
+from .activation import Activation
+from .known import get_activation
 
 __all__ = ["Pool"]
 

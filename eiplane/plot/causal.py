@@ -183,15 +183,16 @@ def compare(
 
 
 def _legend(ax: Axes, drawn: Sequence[Path]) -> None:
-    shown = drawn
+    shown, title = drawn, None
     if len(drawn) > 24:  # evenly through the depth
+        title = f"24 of {len(drawn)} layers"
         shown = [drawn[i] for i in np.linspace(0, len(drawn) - 1, 24).round().astype(int)]
     handles = [
         ax.plot([], [], p.look.marker, mfc=p.look.color, mec="white", ms=8, label=p.name)[0]
         for p in shown
     ]
-    ax.legend(handles=handles, frameon=False, fontsize=8, loc="center left",
-              bbox_to_anchor=(1.01, 0.5))  # fmt: skip
+    ax.legend(handles=handles, frameon=False, fontsize=8, loc="center left", title=title,
+              title_fontsize=8, alignment="left", bbox_to_anchor=(1.01, 0.5))  # fmt: skip
 
 
 def _named(runs: Sequence[Any]) -> dict[str, History]:

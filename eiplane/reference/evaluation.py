@@ -38,8 +38,7 @@ def finish(channel: Channel, value: Array, first_stage: int = 0) -> Array:
             value = value.reshape(stage.n_out, stage.width, -1).max(axis=1)
         else:
             assert stage.weight is not None and stage.bias is not None
-            assert stage.activation is not None
-            value = stage.activation(_affine(stage.weight, stage.bias, value))
+            value = stage.values(_affine(stage.weight, stage.bias, value))
     return _affine(channel.weight, channel.bias, value)
 
 
@@ -59,5 +58,9 @@ def evaluate(channel: Channel, x: Array) -> Array:
 
 
 def output_bins(channel: Channel, z: Array) -> NDArray[np.int32]:
-    """Return the output bins of pre-activations; -1 where dropped."""
-    return channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+    """Return the output bins of pre-activations, both (n_out, samples); -1 where dropped."""
+    bins = np.empty(z.shape, np.int32)
+    for output, values in enumerate(z):
+        rule = channel.rule_of(output)
+        bins[output] = rule.labels[np.searchsorted(rule.thresholds, values, side="right")]
+    return bins

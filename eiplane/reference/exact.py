@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Channel
+from ..network import Channel, Rule
 
 __all__ = ["exact_information", "exact_single_table", "exact_table", "uniform_sum"]
 
@@ -79,15 +79,20 @@ def _uniform_series(widths: Sequence[Fraction], points: Sequence[Fraction]) -> l
     raise ValueError("this series converges too slowly for a reference")
 
 
-def _labelled(channel: Channel, distribution: Sequence[Fraction] | Sequence[float]) -> Array:
+def _labelled(rule: Rule, bins: int, distribution: Sequence[Fraction] | Sequence[float]) -> Array:
     """Return the probabilities of the output bins from the distribution at the thresholds."""
-    table: list[Fraction | float] = [Fraction(0)] * channel.out_bins
+    table: list[Fraction | float] = [Fraction(0)] * bins
     before: Fraction | float = Fraction(0)
-    for label, now in zip(channel.labels, [*distribution, Fraction(1)], strict=True):
+    for label, now in zip(rule.labels, [*distribution, Fraction(1)], strict=False):
         if label >= 0:
             table[label] += max(now - before, Fraction(0))  # a series may undershoot
         before = now
     return np.array([float(p) for p in table])
+
+
+def _finite(rule: Rule) -> Array:
+    """Return the thresholds that there are; the infinite ones only fill the rule up."""
+    return rule.thresholds[np.isfinite(rule.thresholds)]
 
 
 def exact_table(channel: Channel, output: int, input: int) -> Array:
@@ -107,14 +112,16 @@ def exact_table(channel: Channel, output: int, input: int) -> Array:
     widths = [abs(v) * (hi - lo) for v in w]
     own = widths.pop(input)
     widths.append(own / channel.in_bins)
-    thresholds = [Fraction(float(t)) - mean for t in channel.thresholds]
+    rule = channel.rule_of(output)
+    thresholds = [Fraction(float(t)) - mean for t in _finite(rule)]
     sign = -1 if w[input] < 0 else 1
     points = []
     for i in range(channel.in_bins):
         centre = sign * own * (Fraction(2 * i + 1, 2 * channel.in_bins) - Fraction(1, 2))
         points += [t - centre for t in thresholds]
     values, m = _uniform_distribution(widths, points), len(thresholds)
-    return np.stack([_labelled(channel, values[i * m : i * m + m]) for i in range(channel.in_bins)])
+    rows = [values[i * m : i * m + m] for i in range(channel.in_bins)]
+    return np.stack([_labelled(rule, channel.out_bins, row) for row in rows])
 
 
 def exact_single_table(channel: Channel, output: int, input: int) -> Array:
@@ -128,19 +135,19 @@ def exact_single_table(channel: Channel, output: int, input: int) -> Array:
     lo, hi = Fraction(channel.in_lo), Fraction(channel.in_hi)
     held = Fraction(float(channel.bias[output]))
     held += Fraction(channel.baseline) * (sum(w) - w[input])
-    rows = []
+    rows, rule = [], channel.rule_of(output)
     for i in range(channel.in_bins):
         width = (hi - lo) / channel.in_bins
         ends = sorted(held + w[input] * (lo + width * k) for k in (i, i + 1))
         below = []
-        for t in channel.thresholds:
+        for t in _finite(rule):
             share = Fraction(float(t)) - ends[0]
             if ends[1] > ends[0]:
                 inside = share / (ends[1] - ends[0])
                 below.append(min(max(inside, Fraction(0)), Fraction(1)))
             else:
                 below.append(Fraction(int(share > 0)))
-        rows.append(_labelled(channel, below))
+        rows.append(_labelled(rule, channel.out_bins, below))
     return np.stack(rows)
 
 
@@ -153,6 +160,7 @@ def exact_information(table: Array) -> float:
     if kept < 1e-12 * len(table):
         return 0.0
     p = table / kept
-    expected = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    rows, columns = np.broadcast_arrays(p.sum(axis=1, keepdims=True), p.sum(axis=0, keepdims=True))
     some = p > 0
-    return math.fsum(p[some] * np.log2(p[some] / expected[some]))
+    # Logarithms one by one: the product of two small sums may be too small for a float.
+    return math.fsum(p[some] * (np.log2(p[some]) - np.log2(rows[some]) - np.log2(columns[some])))

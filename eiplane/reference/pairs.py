@@ -35,7 +35,7 @@ def pair_table(
     z = evaluate(channel, inputs(channel, r))
     return joint_table(
         input_bins(channel, r[input]),
-        output_bins(channel, z[output]),
+        output_bins(channel, z)[output],
         channel.in_bins,
         channel.out_bins,
     )
@@ -63,10 +63,9 @@ def single_table(
             base -= weight[:, input] * channel.baseline
         z = base[:, None] + weight[:, input, None] * x
         if stage is not None:
-            assert stage.activation is not None
-            z = finish(channel, stage.activation(z), 1)
+            z = finish(channel, stage.values(z), 1)
     return joint_table(
-        input_bins(channel, r), output_bins(channel, z[output]), channel.in_bins, channel.out_bins
+        input_bins(channel, r), output_bins(channel, z)[output], channel.in_bins, channel.out_bins
     )
 
 

@@ -10,7 +10,6 @@ import math
 import os
 import secrets
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
@@ -28,7 +27,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import Closing
+from ..files import Closing, warn_user
 
 __all__ = ["Progress", "Runner", "WorkerLostWarning", "cancel_flag", "default_threads"]
 
@@ -285,11 +284,10 @@ class Runner(Closing):
             except Exception as error:  # broken, or shut down in the middle
                 if not _is_loss(error) and not (used and isinstance(error, RuntimeError)):
                     raise
-                warnings.warn(
+                warn_user(
                     f"the executor broke down ({type(error).__name__}: {error}); the rest of the "
                     f"work is done here, on {self.threads} threads",
                     WorkerLostWarning,
-                    stacklevel=2,
                 )
                 self.executor, self.workers = None, self.threads
         if self._pool is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -15,6 +15,7 @@ import numpy as np
 from .. import _core
 from ..network import LEAST, MAX_BINS, MOST, Binning, resolved
 from ..results import MEASURES
+from .ranges import by_name, check_names
 
 __all__ = [
     "Range",
@@ -41,10 +42,11 @@ class Settings:
         names of what is to be computed.
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
-    in_range : tuple of float
-        Of the network's input.
+    in_range : tuple of float or None
+        Of the network's input; None where the user left it out. Given as a pair, or in a mapping of
+        layers' names or globs to pairs under None.
     out_range : str, tuple or list
-        ``"auto"``, a range, or one of those a layer.
+        ``"auto"``, a range, or one of those a layer; likewise.
     outliers : str
         ``"clip"`` or ``"drop"``.
     baseline : float
@@ -54,6 +56,12 @@ class Settings:
     tol : float or None
     estimator : str
         ``"conditional"`` or ``"plugin"``.
+    ranges : str
+        ``"auto"`` or ``"data"``.
+    quantiles : tuple of float
+        Of the data, where a range begins and ends.
+    in_ranges, out_ranges : dict of str to range
+        Those that were given by layers' names or globs.
 
     Raises
     ------
@@ -64,7 +72,7 @@ class Settings:
 
     measures: frozenset[str]
     bins: tuple[int, int]
-    in_range: Range
+    in_range: Range | None
     out_range: Literal["auto"] | Range | list[Literal["auto"] | Range]
     outliers: str
     baseline: float
@@ -72,13 +80,17 @@ class Settings:
     samples: int | None
     tol: float | None
     estimator: str
+    ranges: str
+    quantiles: tuple[float, float]
+    in_ranges: Mapping[str, Range]
+    out_ranges: Mapping[str, Literal["auto"] | Range]
 
     def __init__(
         self,
         measures: str | Iterable[str],
         *,
         bins: int | tuple[int, int] = 8,
-        in_range: Sequence[float] = (0.0, 1.0),
+        in_range: Sequence[float] | Mapping[Any, Any] | None = None,
         out_range: Any = "auto",
         outliers: str = "clip",
         baseline: float = 0.0,
@@ -86,8 +98,14 @@ class Settings:
         samples: int | None = None,
         tol: float | None = None,
         estimator: str = "conditional",
+        ranges: str = "auto",
+        quantiles: Sequence[float] = (0.001, 0.999),
+        in_ranges: Mapping[str, Any] | None = None,
+        out_ranges: Mapping[str, Any] | None = None,
     ) -> None:
         check_environment()
+        in_range, in_ranges = _named(in_range, "in_range", None, in_ranges)
+        out_range, out_ranges = _named(out_range, "out_range", "auto", out_ranges)
         checked = {
             "measures": _checked_measures(measures),
             "outliers": _one_of("outliers", outliers, ("clip", "drop")),
@@ -95,16 +113,16 @@ class Settings:
             "estimator": _one_of("estimator", estimator, ("conditional", "plugin")),
             "baseline": _checked_baseline(baseline),
             "bins": checked_bins(bins),
-            "in_range": checked_range(in_range, "in_range"),
+            "in_range": None if in_range is None else checked_range(in_range, "in_range"),
             "out_range": _checked_out_range(out_range),
             "samples": checked_samples(samples),
             "tol": checked_tol(tol),
+            "ranges": _one_of("ranges", ranges, ("auto", "data")),
+            "quantiles": _checked_quantiles(quantiles),
+            "in_ranges": in_ranges,
+            "out_ranges": out_ranges,
         }
-        _check_resolved(checked["in_range"], checked["bins"][0], "in_range")
-        out_ranges = checked["out_range"]
-        for pair in out_ranges if isinstance(out_ranges, list) else [out_ranges]:
-            if pair != "auto":
-                _check_resolved(pair, checked["bins"][1], "out_range")
+        _check_resolved(checked)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -113,8 +131,30 @@ class Settings:
         """How inputs and outputs become bins."""
         return Binning(*self.bins, self.outliers == "drop", self.baseline)
 
-    def range_of(self, index: int, count: int) -> Literal["auto"] | Range:
+    @property
+    def input_range(self) -> Range:
+        """The range of the network's input: (0, 1) if the user has given none."""
+        return (0.0, 1.0) if self.in_range is None else self.in_range
+
+    @property
+    def data_quantiles(self) -> tuple[float, float] | None:
+        """Where ranges from data begin and end; None if they are not wanted."""
+        return self.quantiles if self.ranges == "data" else None
+
+    def in_range_of(self, name: str) -> Range | None:
+        """Return the input range that is given for a layer by its name, if one is."""
+        return by_name(self.in_ranges, name)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ValueError for ranges of layers that are not among these."""
+        check_names(self.in_ranges, names, "in_range")
+        check_names(self.out_ranges, names, "out_range")
+
+    def range_of(self, index: int, count: int, name: str = "") -> Literal["auto"] | Range:
         """Return the output range of one layer of ``count``."""
+        given = by_name(self.out_ranges, name)
+        if given is not None:
+            return given
         if not isinstance(self.out_range, list):
             return self.out_range
         if len(self.out_range) != count:
@@ -128,7 +168,28 @@ class Settings:
         """Return the options as plain values, ready for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["measures"] = sorted(self.measures)
+        values["in_range"] = self.input_range
+        for what in ("in_range", "out_range"):
+            named = values.pop(f"{what}s")
+            if named:  # the network's own, or that of all others, under an empty name
+                values[what] = {"": values[what], **named}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _named(
+    value: Any, what: str, default: Any, before: Mapping[str, Any] | None
+) -> tuple[Any, dict[str, Any]]:
+    """Return the range that has no name, and those that have: those before, and the value's."""
+    named: dict[str, Any] = dict(before or {})
+    if not isinstance(value, Mapping):
+        return value, named
+    for name, pair in value.items():
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{what} must have names or globs for keys, not {name!r}")
+        if name is not None:
+            auto = what == "out_range" and isinstance(pair, str) and pair == "auto"
+            named[name] = "auto" if auto else checked_range(pair, f"{what} of {name!r}")
+    return value.get(None, default), named
 
 
 def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
@@ -228,12 +289,17 @@ def checked_range(value: Any, what: str) -> Range:
     return lo, hi
 
 
-def _check_resolved(pair: Range, bins: int, what: str) -> None:
-    if not resolved(pair, bins):
-        raise ValueError(
-            f"{what} is too narrow for float64: {bins} bins of ({pair[0]}, {pair[1]}) are hardly "
-            "wider than the distance of its numbers; widen it or move it towards 0"
-        )
+def _check_resolved(checked: dict[str, Any]) -> None:
+    """Raise ValueError for a range whose bins float64 does not tell apart."""
+    for what, bins in zip(("in_range", "out_range"), checked["bins"], strict=True):
+        given = checked[what]
+        pairs = [*(given if isinstance(given, list) else [given]), *checked[f"{what}s"].values()]
+        for pair in pairs:
+            if isinstance(pair, tuple) and not resolved(pair, bins):
+                raise ValueError(
+                    f"{what} is too narrow for float64: {bins} bins of ({pair[0]}, {pair[1]}) are "
+                    "hardly wider than the distance of its numbers; widen it or move it towards 0"
+                )
 
 
 def _checked_out_range(value: Any) -> Any:
@@ -251,6 +317,13 @@ def _checked_out_range(value: Any) -> Any:
         _one_of("out_range", v, ("auto",)) if isinstance(v, str) else checked_range(v, "out_range")
         for v in items
     ]
+
+
+def _checked_quantiles(value: Any) -> tuple[float, float]:
+    low, high = checked_range(value, "quantiles")
+    if low < 0.0 or high > 1.0:
+        raise ValueError(f"quantiles must be from 0 to 1, got ({low}, {high})")
+    return low, high
 
 
 def checked_samples(samples: Any) -> int | None:

@@ -78,6 +78,30 @@ class Record:
             raise ValueError(f"not a record of a training: {reason}") from None
         return cls(step, layers, metrics)
 
+    def difference(self, other: Record) -> str:
+        """Say in what another record is one of another architecture.
+
+        Parameters
+        ----------
+        other : Record
+
+        Returns
+        -------
+        str
+            The first difference in the layers' names, sizes or activations; empty if there is none.
+        """
+        mine, theirs = ({layer["name"]: layer for layer in r.layers} for r in (self, other))
+        for one, names, there in ((mine, theirs, "now"), (theirs, mine, "then")):
+            missing = [name for name in names if name not in one]
+            if missing:
+                return f"layer {missing[0]!r} is there only {there}"
+        for name, layer in mine.items():
+            for what in ("n_in", "n_out", "activation"):
+                then, now = layer.get(what), theirs[name].get(what)
+                if then != now and None not in (then, now):
+                    return f"layer {name!r} had {what} {then!r} and has {now!r}"
+        return ""
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return {

@@ -6,14 +6,14 @@ import inspect
 import json
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analyze import analyze
 from ..extract import ExtractOptions, to_network
-from ..files import Appender, Closing, read_records, uncollected
+from ..files import Appender, Closing, read_records, uncollected, warn_user
+from ..joint import once_a_layer
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
@@ -83,6 +83,7 @@ class Tracker(Closing):
         For an option that ``analyze`` does not have.
     ValueError
         For ``every`` below 1, or a file that is no tracked run or was measured with other options.
+        At the first record, if the file is of a network of another architecture.
 
     Examples
     --------
@@ -117,8 +118,10 @@ class Tracker(Closing):
         self._keep_edges = edges
         self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
+        self._resumed: Record | None = None
         self._file: Appender | None = None
         self._repeats = 0
+        self._told: set[str] = set()
         self._active = is_main_process()
         self._watch = Watch(model, options)
         self._background: Background | None = None
@@ -216,14 +219,17 @@ class Tracker(Closing):
         if self._in_background:
             self._submit(step, weights, options, numbers)
             return None
-        return self._keep(step, analyze(weights, **options), numbers)
+        with once_a_layer(self._told):
+            decomposition = analyze(weights, **options)
+        return self._keep(step, decomposition, numbers)
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
     ) -> None:
         if not isinstance(weights, Network):
-            weights = to_network(weights, ExtractOptions(activation=options.get("activation")))
-            weights, options = weights.network, options | {"activation": None}
+            wanted = ExtractOptions(options.get("activation"), key=options.get("key"))
+            weights = to_network(weights, wanted).network
+            options = options | {"activation": None, "key": None}
         if self._background is None:
             self._background = Background(self._arrived)
         self._pending[step] = metrics
@@ -236,6 +242,12 @@ class Tracker(Closing):
 
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
         record = Record.of(step, decomposition, metrics)
+        if self._resumed is not None and (changed := self._resumed.difference(record)):
+            raise ValueError(
+                f"{self.path} is the run of another architecture: {changed}; give another path, or "
+                "resume=False to start anew"
+            )
+        self._resumed = None
         if self._keep_edges:  # before the line: a record has its matrices
             self._matrices.keep(step, decomposition)
         if self._file is not None:
@@ -273,6 +285,10 @@ class Tracker(Closing):
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __bool__(self) -> bool:
+        """True, also before the first record: ``if tracker:`` asks whether there is one."""
+        return True
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f", {str(self.path)!r}"
@@ -336,14 +352,15 @@ class Tracker(Closing):
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from None
             self._records.setdefault(record.step, record)
+        if expected is not None and self._records:
+            self._resumed = self._records[max(self._records)]
 
     def _note_repeat(self, step: int) -> None:
         self._repeats += 1
         if self._repeats == 1:
-            warnings.warn(
+            warn_user(
                 f"step {step} is in {self.path or 'the records'} already and stands as it is "
-                "(resume=False starts a run anew)",
-                stacklevel=3,
+                "(resume=False starts a run anew)"
             )
 
 

@@ -19,8 +19,8 @@ from ..network import Layer, Network
 
 __all__ = ["Watch", "detached", "rebuilt"]
 
-#: Options of ``analyze`` that say how a model is read. The first three are used up by reading it.
-_READING = ("input_size", "input_data", "strict")
+#: Options of ``analyze`` that say how a model is read. They are used up by reading it.
+_READING = ("input_size", "input_data", "strict", "key")
 
 
 class Watch:
@@ -98,7 +98,7 @@ def detached(network: Network) -> Network:
 def rebuilt(network: Network, change: Callable[[Layer], Layer]) -> Network:
     """Return the network with every layer changed; layers in files stay as they are."""
     layers = [change(x) if isinstance(x, Layer) else x for x in network.layers]
-    return Network(layers, network.chained, network.sources, network.in_ranges, network.straight)
+    return network.changed(layers=layers)
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -44,7 +44,7 @@ int ej_bins_open(ej_bins *b, const ei_channel *c, int with_inputs)
     memset(b, 0, sizeof *b);
     ei_memory *memory = &b->memory;
     int status = ei_eval_open(&b->eval, c, 0, c->n_out);
-    b->map = ei_hold(memory, c->n_thresholds + 1, sizeof *b->map);
+    b->map = ei_hold(memory, ei_map_size(c), sizeof *b->map);
     b->inputs = with_inputs ? ei_hold(memory, c->n_in * LOTS, sizeof *b->inputs) : NULL;
     b->outputs = ei_hold(memory, c->n_out * LOTS, sizeof *b->outputs);
     b->scratch = ei_hold(memory, LOTS, sizeof *b->scratch);
@@ -53,7 +53,7 @@ int ej_bins_open(ej_bins *b, const ei_channel *c, int with_inputs)
     status = ei_held(memory, status);
     if (status == EI_OK)
         ei_label_map(c, b->map);
-    b->drops = ei_drops(c);
+    b->drops = c->drops;
     return status;
 }
 
