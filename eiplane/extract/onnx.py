@@ -60,7 +60,11 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     try:
         walk = _Walk(onnx, model, options)
         walk.run()
-    except (KeyError, TypeError, IndexError, RuntimeError) as error:
+    except MemoryError as error:
+        raise ValueError(
+            f"{path}: its shapes take more memory than there is ({error}); give an input_size"
+        ) from None
+    except (KeyError, TypeError, IndexError, RuntimeError, ArithmeticError) as error:
         # The reference implementation has its own ways to say that a graph makes no sense.
         raise ValueError(f"{path}: the graph cannot be followed ({error})") from error
     except ValueError as error:

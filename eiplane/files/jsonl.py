@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .closing import Closing
+from .whole import named
 
 __all__ = ["Appender", "read_records", "uncollected"]
 
@@ -80,6 +81,11 @@ class Appender(Closing):
         ----------
         record : mapping
             Numbers that are not finite are written as null: JSON has none.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the file is then as it was.
         """
         text = json.dumps(_finite(record), allow_nan=False, separators=(",", ":"))
         data = (text + "\n").encode()
@@ -88,9 +94,9 @@ class Appender(Closing):
         try:
             while data:
                 data = data[os.write(self._file, data) :]
-        except OSError:  # a full disk, say: leave no half of a line
+        except OSError as error:  # a full disk, say: leave no half of a line
             os.ftruncate(self._file, size)
-            raise
+            raise named(error, self.path) from None
 
     def mend(self) -> None:
         """Mend a last line that was cut, unless another process has written since."""
