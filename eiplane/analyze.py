@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .extract import ExtractOptions, to_network
-from .joint import JointOptions, checked_memory, joint
+from .joint import JointOptions, checked_memory, closed_bounds, joint
 from .network import (
     Channel,
     Interval,
@@ -53,7 +53,7 @@ def analyze(
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     ranges: str = "auto",
     quantiles: Sequence[float] = (0.001, 0.999),
     memory_limit: int | None = None,
@@ -86,7 +86,9 @@ def analyze(
     measures : str or iterable of str
         What to compute: ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, or what follows from them
         (``"degeneracy"``, ``"phi"``, ``"degeneracy_joint"``, ``"output_entropy"``,
-        ``"effectiveness"``).
+        ``"effectiveness"``, ``"determinism"``, ``"specificity"``, ``"redundancy_in"``,
+        ``"redundancy_out"``). ``"bounds"`` gives rigorous bounds of EI, phi and H(Y) in closed
+        form, without a sample, at any width.
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
     in_range : (float, float), or mapping of layers to those
@@ -107,8 +109,10 @@ def analyze(
         Number of samples; with ``tol`` the most to take.
     tol : float, optional
         Sample until the standard error is below this, in bits.
-    estimator : {"conditional", "plugin"}
-        Of ``ei``; ``"plugin"`` is the paper's.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``: ``"conditional"`` counts vectors, which serves up to some 20 bits of output
+        entropy; ``"wide"`` computes the probabilities of a few hundred samples, at any width, for
+        single layers; ``"auto"`` counts where that works. ``"plugin"`` is the paper's.
     ranges : {"auto", "data"}
         Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
         from activations and interval arithmetic. ``"data"``: a Module runs on all of
@@ -434,9 +438,11 @@ def _measure(
         if which in settings.measures:
             part = measure(which, channel, settings.method, sampling, runner)
             parts[which] = _shaped(part, target.edge_shape)
-    whole = None
+    whole = bounds = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
+    elif "bounds" in settings.measures:
+        bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -451,6 +457,7 @@ def _measure(
         parts.get("ei_parts"),
         whole,
         target.range_source,
+        bounds,
     )
 
 

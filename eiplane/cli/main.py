@@ -156,7 +156,7 @@ def _add_analyze(commands: Any) -> None:
     add("--method", choices=("auto", "exact", "sample"), default="auto")
     add("--samples", type=_count, metavar="N")
     add("--tol", type=float, metavar="BITS")
-    add("--estimator", choices=("conditional", "plugin"), default="conditional")
+    add("--estimator", choices=("auto", "conditional", "wide", "plugin"), default="auto")
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")

@@ -6,10 +6,10 @@ or in :mod:`.known` if its pieces are to be found numerically.
 """
 
 from .activation import Activation
-from .channel import MAX_BINS, Binning, Channel, Rule, discretize
+from .channel import Binning, Channel, Rule, discretize
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .limits import LEAST, MOST, resolved
+from .limits import LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
 from .pool import Pool
 from .ranges import (

@@ -19,7 +19,6 @@ from .reach import reach, with_tables
 from .stage import Stage
 
 __all__ = [
-    "MAX_BINS",
     "Binning",
     "Channel",
     "Rule",
@@ -27,9 +26,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-#: The largest number of bins; the paper goes to 256.
-MAX_BINS = 1024
 
 #: Thresholds of one output, at most; see csrc/ei_channel.h.
 MAX_THRESHOLDS = 4096

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .activation import Activation
 from .known import get_activation
 from .layer import Layer, check_reach
+from .limits import MAX_BINS, resolved
 
 __all__ = [
     "SOURCES",
@@ -189,8 +190,11 @@ class Rows(RangeRule):
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return those rows."""
         (x,) = operands
-        low, high, ranks = (a if len(a) == 1 else a[self.index] for a in (x.low, x.high, x.ranks))
-        return Interval(low, high, ranks)
+
+        def taken(a: NDArray[Any]) -> NDArray[Any]:
+            return a if len(a) == 1 else a[self.index]
+
+        return Interval(taken(x.low), taken(x.high), taken(x.ranks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,7 +401,8 @@ def _spanned(a_low: Array, a_high: Array, b_low: Array, b_high: Array) -> tuple[
 
 
 def _worst(intervals: Sequence[Interval]) -> NDArray[np.intp]:
-    return np.maximum.reduce(np.broadcast_arrays(*(x.ranks for x in intervals)))
+    ranks = np.broadcast_arrays(*(x.ranks for x in intervals))
+    return np.asarray(np.maximum.reduce(ranks), dtype=np.intp)
 
 
 _INTERVAL, _ASSUMED = SOURCES.index("interval"), SOURCES.index("assumed")
@@ -499,8 +504,8 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     tuple of float
         The activation's own range, where it has a bounded one. Otherwise the image under f of mean
         +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
-        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
+        neurons and clipped to what the layer can reach. A layer that is constant (within 2.5e-10
+        of its size, or 1e-150) gets a range of width 1, or more if it is large, about its value. Pooling keeps the range of what it pools.
     """
     if layer.pool is not None and layer.pool.activation.name != "identity":
         after = layer.pool.activation
@@ -545,8 +550,7 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     """
     least, greatest = activation.images(low, high)
     start, stop = float(least.min()), float(greatest.max())
-    size = max(abs(start), abs(stop))
-    if stop - start <= 1e-12 * size:
-        half = max(0.5, 1e-6 * size)  # a constant: a width that its own size does not swallow
+    if not resolved((start, stop), MAX_BINS):
+        half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
         return start - half, stop + half
     return start, stop

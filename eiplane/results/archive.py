@@ -105,8 +105,8 @@ def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
     for key, item in packed.items():
         if isinstance(item, dict) and set(item) == {"array"}:
             item = arrays[item["array"]]
-            if not isinstance(item, np.ndarray):
-                raise ValueError(f"{key} is no array")
+            if not isinstance(item, np.ndarray) or item.dtype.kind not in "fiub":
+                raise ValueError(f"{key} is no array of real numbers")
         elif key in PARTS and item is not None:
             item = _unpack(PARTS[key], item, arrays)
         elif isinstance(item, list):

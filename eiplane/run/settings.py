@@ -38,8 +38,8 @@ class Settings:
     Parameters
     ----------
     measures : frozenset of str
-        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``. Given as the
-        names of what is to be computed.
+        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, ``"bounds"``.
+        Given as the names of what is to be computed.
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
     in_range : tuple of float or None
@@ -97,7 +97,7 @@ class Settings:
         method: str = "auto",
         samples: int | None = None,
         tol: float | None = None,
-        estimator: str = "conditional",
+        estimator: str = "auto",
         ranges: str = "auto",
         quantiles: Sequence[float] = (0.001, 0.999),
         in_ranges: Mapping[str, Any] | None = None,
@@ -110,7 +110,7 @@ class Settings:
             "measures": _checked_measures(measures),
             "outliers": _one_of("outliers", outliers, ("clip", "drop")),
             "method": _one_of("method", method, ("auto", "exact", "sample")),
-            "estimator": _one_of("estimator", estimator, ("conditional", "plugin")),
+            "estimator": _one_of("estimator", estimator, ("auto", "conditional", "wide", "plugin")),
             "baseline": _checked_baseline(baseline),
             "bins": checked_bins(bins),
             "in_range": None if in_range is None else checked_range(in_range, "in_range"),

@@ -107,8 +107,9 @@ class Output:
         lo, hi = Fraction(out_range[0]), Fraction(out_range[1])
         edges = [lo + (hi - lo) * k / bins[1] + edge_shift for k in range(bins[1] + 1)]
         self.cuts = [first_reached(activation, e) for e in edges]
-        # The upper edge itself belongs to the last bin: that matters to an atom, and those are
-        # told apart by the shifts.
+        _, _, high_end, reached, _ = RISING[activation]
+        if reached and edges[-1] == high_end:  # the upper edge itself belongs to the last bin
+            self.cuts[-1] = INF
 
     def probabilities(self, boxes: Sequence[Interval]) -> list[Fraction]:
         """Return the probabilities of the output's bins, inputs uniform on intervals."""
