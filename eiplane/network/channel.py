@@ -16,6 +16,7 @@ from .layer import Layer, check_reach
 from .limits import resolved
 from .preimage import preimage
 from .reach import reach, with_tables
+from .small import enlarged
 from .stage import Stage
 
 __all__ = [
@@ -255,7 +256,7 @@ def discretize(
         rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
     except (TypeError, ValueError) as error:
         raise type(error)(f"layer {name!r}: {error}") from None
-    return Channel(
+    channel = Channel(
         name,
         weight,
         bias,
@@ -269,6 +270,7 @@ def discretize(
         layer.groups,
         stages,
     )
+    return enlarged(channel)
 
 
 def _rules(
