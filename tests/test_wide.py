@@ -117,7 +117,7 @@ def test_threads_and_executors_change_nothing():
         np.testing.assert_array_equal(other.influence_in, one.influence_in)
 
 
-# ---- volumes known otherwise ----------------------------------------------------------------------
+# ---- volumes known otherwise ---------------------------------------------------------------------
 
 
 def test_a_volume_without_limits_is_the_inputs_own():
@@ -154,7 +154,7 @@ def test_near_copies_of_an_input():
         assert evidence + correction == pytest.approx(truth, abs=2e-3)
 
 
-# ---- constraints -----------------------------------------------------------------------------------
+# ---- constraints ---------------------------------------------------------------------------------
 
 
 def test_outputs_of_one_direction_and_of_one_input_are_put_together():
@@ -179,7 +179,7 @@ def test_unions_of_labels():
     assert u.lo[3, 0] == 2.0 and u.hi[3, 0] == math.inf
 
 
-# ---- estimates --------------------------------------------------------------------------------------
+# ---- estimates -----------------------------------------------------------------------------------
 
 
 def joint(weight, **options):
@@ -212,7 +212,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("n_in, n_out, spread, activation, bins, outliers", CASES)
+@pytest.mark.parametrize(("n_in", "n_out", "spread", "activation", "bins", "outliers"), CASES)
 def test_against_counting(n_in, n_out, spread, activation, bins, outliers):
     weight = dense(n_in, n_out, spread, n_in + n_out)
     options = {"activation": activation, "bins": bins, "outliers": outliers}
@@ -272,7 +272,7 @@ def test_samples_are_those_asked_for():
 
 def test_groups_of_wide_layers():
     layer = Layer(dense(60, 50, 2.0), activation="sigmoid")
-    found = eiplane.ei_between(layer, range(0, 30), range(50), threads=2)
+    found = eiplane.ei_between(layer, range(30), range(50), threads=2)
     whole = eiplane.ei_between(layer, range(60), range(50), threads=2)
     assert found.estimator == whole.estimator == "wide"
     assert found.ei + 2.0 < whole.ei

@@ -51,8 +51,9 @@ _CORRECTED = (12, 128)
 #: Multiplications of a unit of work, samples of a unit.
 _UNIT, _UNIT_SAMPLES = 1 << 27, 64
 
-#: Multiplications for the means of the control variates; samples of them, of a unit of them.
-_CONTROL_WORK, _CONTROLS, _CONTROL_UNIT = 1 << 29, (1 << 11, 1 << 14), 1 << 10
+#: Samples for the means of the control variates, beside those filtered; the fewest, the most; of a
+#: unit of them.
+_CONTROL_SHARE, _CONTROLS, _CONTROL_UNIT = 16, (1 << 11, 1 << 14), 1 << 10
 
 #: Share of kept samples below which filtering is given up.
 _KEPT = 1.0 / 16.0
@@ -93,7 +94,9 @@ class Wide(Estimator):
         super().__init__(task)
         wanted = np.zeros(task.channel.n_out, bool)
         wanted[task.outs] = True
-        self.problem = problem(task.channel, task.given, wanted, task.key, task.marginals)
+        self.problem = problem(
+            task.channel, task.given, wanted, task.key, task.marginals, task.options.influence
+        )
         self.information = self.output = Estimate(0.0, 0.0, 0.0, 1.0)
         self.samples = self.drawn = 0
         self.first_round: int | None = None
@@ -116,7 +119,7 @@ class Wide(Estimator):
         else:
             wanted = math.ceil(usual * samples / self.first_round)
         if self._means is None:
-            self._means = self._measure_controls()
+            self._means = self._measure_controls(_CONTROL_SHARE * wanted)
         if self._means.kept < _KEPT:
             self.saturated = True
             return Standing(math.inf, True, True)
@@ -124,10 +127,9 @@ class Wide(Estimator):
         self._combine()
         return Standing(self.information.stderr, self.saturated)
 
-    def _measure_controls(self) -> _Means:
+    def _measure_controls(self, count: int) -> _Means:
         task, channel = self.task, self.task.channel
-        few, many = _CONTROLS
-        count = min(max(_CONTROL_WORK // channel.weight.size, few), many)
+        count = min(max(count, _CONTROLS[0]), _CONTROLS[1])
         units = [
             FilterUnit(self.problem, a, min(_CONTROL_UNIT, count - a))
             for a in range(0, count, _CONTROL_UNIT)

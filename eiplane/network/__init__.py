@@ -32,6 +32,7 @@ from .ranges import (
     input_rule,
 )
 from .rows import per_row
+from .spans import spans_of
 from .stage import Stage
 
 __all__ = [
@@ -71,4 +72,5 @@ __all__ = [
     "per_row",
     "real_array",
     "resolved",
+    "spans_of",
 ]

@@ -23,7 +23,8 @@ def main() -> int:
     parser.add_argument("--memory", type=float, default=16.0, metavar="GIB", help="address space")
     options = parser.parse_args()
     fuzzer = importlib.import_module(f".{options.fuzzer}", __package__)
-    campaign.limit_memory(options.memory)
+    if options.memory:  # a sanitizer takes all addresses for itself
+        campaign.limit_memory(options.memory)
     first, most = (options.start, None) if options.only is None else (options.only, 1)
     cases, found = campaign.run(
         fuzzer, options.seed, 60.0 * options.minutes, start=first, most=most, tell=True
