@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def _npy_header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[int,
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = header(file)
-    except (*DAMAGE, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except (*DAMAGE, SyntaxError, TokenError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path}: array {name!r} is not in NumPy's format ({error})") from None
     if dtype.hasobject:
         raise ValueError(

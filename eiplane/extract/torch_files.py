@@ -48,7 +48,8 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
     try:
         loaded = _load(torch, path)
     except MemoryError:
-        raise
+        _check_fits(path)
+        raise ValueError(f"{path}: it declares more than it holds") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
@@ -78,6 +79,14 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
                 f"file's {size} bytes hold"
             )
     return entries, skipped
+
+
+def _check_fits(path: Path) -> None:
+    """Raise MemoryError if a file's own bytes are too many for this machine."""
+    try:
+        bytearray(path.stat().st_size)
+    except MemoryError:
+        raise MemoryError(f"{path}: too large for the memory that there is") from None
 
 
 def _load(torch: Any, path: Path) -> Any:

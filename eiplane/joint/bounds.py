@@ -252,9 +252,14 @@ def _independent_part(weight: Array, widths: Array, values: Array) -> list[float
     values : ndarray of float64, shape (kinds, n_out)
     """
     scaled = weight * widths
+    # A row's own size does not matter: brought near 1, so that no square leaves float64.
+    exponents = np.frexp(np.abs(scaled).max(axis=1, keepdims=True))[1]
+    scaled = np.ldexp(scaled, -exponents)
     squares = np.einsum("ij,ij->i", scaled, scaled)
-    normal = 0.5 * np.log2(2.0 * math.pi * math.e / 12.0 * squares)
-    own = np.minimum(normal, np.log2(np.abs(scaled).sum(axis=1)))
+    some = squares > 0.0  # the products of a row may all vanish
+    normal = 0.5 * np.log2(2.0 * math.pi * math.e / 12.0 * np.where(some, squares, 1.0))
+    own = np.minimum(normal, np.log2(np.where(some, np.abs(scaled).sum(axis=1), 1.0)))
+    own[~some] = np.inf
     return [_greedy(scaled, squares, gain - own) for gain in values]
 
 

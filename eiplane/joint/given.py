@@ -61,6 +61,10 @@ def tractable(channel: Channel) -> bool:
     return not channel.stages and not channel.drops
 
 
+#: Widths that are brought near 1 first, and how far a threshold can be from a sum of those.
+_TINY, _FAR = 1e-60, 1e300
+
+
 @dataclass(frozen=True, eq=False)
 class GivenEntropies:
     """Entropies of single outputs given the cells of inputs.
@@ -137,6 +141,11 @@ def _row(
     """Return the entropy of one output, and its error."""
     thresholds = rule.thresholds - middle
     widths, known = widths[widths > 0.0], given[widths > 0.0]
+    if widths.max(initial=1.0) < _TINY:  # in other units, so that no square vanishes
+        exponent = int(np.frexp(widths.max())[1])
+        with np.errstate(over="ignore"):  # what is far away becomes no nearer
+            thresholds = np.clip(np.ldexp(thresholds, -exponent), -_FAR, _FAR)
+        widths = np.ldexp(widths, -exponent)
     parts = np.where(known, widths / bins, widths)
     steps = parts[known]
     around = reach(parts, 1.0)

@@ -86,8 +86,10 @@ def settled_information(
     # An error that rests on a bias estimated from next to nothing is none.
     if saturated and (not published or estimate.coverage < 0.5):
         error = max(error, 0.5 * (high - low))
-    # Whatever was estimated, the truth is within the bounds.
-    return Measured(value, min(error, max(value - low, high - value)), bounds, estimate.bias)
+    # Whatever was estimated, the truth is within the bounds: no error is longer than the way to the
+    # farther one, nor shorter than that to the nearer one from outside.
+    error = min(max(error, low - value, value - high), max(value - low, high - value))
+    return Measured(value, error, bounds, estimate.bias)
 
 
 def settled_output(estimate: Estimate, bounds: WholeBounds) -> Measured:

@@ -56,7 +56,7 @@ def restricted(h: Array, l: Array, lo: Array, hi: Array) -> Moments:  # noqa: E7
         mass = e.sum(axis=-1)
         first = (e @ _NODES) / mass
         second = (e * (_NODES - first[..., None]) ** 2).sum(axis=-1) / mass
-        log_mass = np.log(mass * width) + mode * (h - 0.5 * l * mode)
+        log_mass = np.log(np.maximum(mass * width, 1e-300)) + mode * (h - 0.5 * l * mode)
         variance = np.maximum(width * width * second, 1e-300)
     return Moments(log_mass, mode + (start + width * first), variance)
 

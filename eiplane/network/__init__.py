@@ -7,10 +7,11 @@ or in :mod:`.known` if its pieces are to be found numerically.
 
 from .activation import Activation
 from .automatic import automatic_range
-from .channel import MAX_BINS, Binning, Channel, Rule, discretize
+from .channel import Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
+from .limits import LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
 from .pool import Pool
 from .ranges import (
@@ -34,7 +35,9 @@ from .spans import spans_of
 from .stage import Stage
 
 __all__ = [
+    "LEAST",
     "MAX_BINS",
+    "MOST",
     "Activation",
     "Binning",
     "Channel",
@@ -67,5 +70,6 @@ __all__ = [
     "known_activations",
     "per_row",
     "real_array",
+    "resolved",
     "spans_of",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .activation import Activation
 from .known import get_activation
 from .layer import Layer, check_reach
+from .limits import MAX_BINS, resolved
 
 __all__ = ["automatic_range", "joined_image"]
 
@@ -32,8 +33,9 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     tuple of float
         The activation's own range, where it has a bounded one. Otherwise the image under f of mean
         +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
-        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
+        neurons and clipped to what the layer can reach. A layer that is constant (within 2.5e-10
+        of its size, or 1e-150) gets a range of width 1, or more if it is large, about its value.
+        Pooling keeps the range of what it pools.
     """
     if layer.pool is not None and layer.pool.activation.name != "identity":
         after = layer.pool.activation
@@ -78,6 +80,7 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     """
     least, greatest = activation.images(low, high)
     start, stop = float(least.min()), float(greatest.max())
-    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
-        return start - 0.5, stop + 0.5
+    if not resolved((start, stop), MAX_BINS):
+        half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
+        return start - half, stop + half
     return start, stop

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from .activation import Activation
 from .layer import Layer, check_reach
+from .limits import resolved
 from .preimage import preimage
 from .reach import reach, with_tables
+from .small import enlarged
 from .stage import Stage
 
 __all__ = [
-    "MAX_BINS",
     "Binning",
     "Channel",
     "Rule",
@@ -26,9 +27,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-#: The largest number of bins; the paper goes to 256.
-MAX_BINS = 1024
 
 #: Thresholds of one output, at most; see csrc/ei_channel.h.
 MAX_THRESHOLDS = 4096
@@ -235,22 +233,30 @@ def discretize(
     Raises
     ------
     ValueError
-        If pre-activations on this range leave float64; it names the layer. If an activation is not
+        If pre-activations on this range leave float64, or it does not tell the bins of a range
+        apart; it names the layer. If an activation is not
         defined where the layer can reach, turns too often there, or crosses the edges of the bins
         too often.
     """
-    check_reach(layer, in_range)
     name = layer.name or "layer"
+    ranges = {"in_range": (in_range, binning.in_bins), "out_range": (out_range, binning.out_bins)}
+    for what, (pair, bins) in ranges.items():
+        if not resolved(pair, bins):
+            raise ValueError(
+                f"layer {name!r}: its {what} ({pair[0]}, {pair[1]}) is too narrow for {bins} bins "
+                "in float64; give a wider one, or one nearer to 0"
+            )
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
     low = min(in_range[0], binning.baseline)
     high = max(in_range[1], binning.baseline)
+    check_reach(layer, (low, high))
     try:
         weight, bias, activation, stages = _steps(layer, before, low, high)
         stages = with_tables(stages, low, high)
         rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
     except (TypeError, ValueError) as error:
         raise type(error)(f"layer {name!r}: {error}") from None
-    return Channel(
+    channel = Channel(
         name,
         weight,
         bias,
@@ -264,6 +270,7 @@ def discretize(
         layer.groups,
         stages,
     )
+    return enlarged(channel)
 
 
 def _rules(

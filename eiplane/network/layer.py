@@ -12,15 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .activation import Activation
 from .known import get_activation
+from .limits import MOST
 from .pool import Pool
 
-__all__ = ["MOST", "Layer", "LazyLayer", "check_reach", "real_array"]
+__all__ = ["Layer", "LazyLayer", "check_reach", "real_array"]
 
 Array = NDArray[np.float64]
-
-
-#: The greatest size of a weight, a bias or a pre-activation: beyond it squares leave float64.
-MOST = 1e150
 
 
 def real_array(value: Any, what: str) -> NDArray[Any]:

@@ -6,7 +6,7 @@ Their table and their files are here as well. A new quantity is a row in :mod:`.
 from .decomposition import Decomposition, load
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped, VectorBounds
-from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
+from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
 from .table import ASSUMED, TOLD, range_text
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Skipped",
     "VectorBounds",
     "bounds_of",
+    "error_of",
     "load",
     "range_text",
     "row_of",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -79,9 +80,9 @@ def read_archive(path: str | Path) -> Contents:
             layers = tuple(_unpack(LayerResult, x, arrays) for x in header["layers"])
             skipped = tuple(Skipped(*s) for s in header["skipped"])
             return layers, skipped, header["settings"]
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged archive
+            raise
         raise ValueError(f"{path} is not a decomposition that eiplane saved: {error}") from error
 
 
@@ -104,6 +105,8 @@ def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
     for key, item in packed.items():
         if isinstance(item, dict) and set(item) == {"array"}:
             item = arrays[item["array"]]
+            if not isinstance(item, np.ndarray) or item.dtype.kind not in "fiub":
+                raise ValueError(f"{key} is no array of real numbers")
         elif key in PARTS and item is not None:
             item = _unpack(PARTS[key], item, arrays)
         elif isinstance(item, list):

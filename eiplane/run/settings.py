@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _core
-from ..network import MAX_BINS, Binning
+from ..network import LEAST, MAX_BINS, MOST, Binning, resolved
 from ..results import MEASURES
 from .ranges import by_name, check_names
 
@@ -131,6 +131,7 @@ class Settings:
             "in_ranges": in_ranges,
             "out_ranges": out_ranges,
         }
+        _check_resolved(checked)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -214,6 +215,8 @@ def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
 def _checked_baseline(baseline: Any) -> float:
     if not _is_finite_number(baseline):
         raise ValueError(f"baseline must be a finite number, got {baseline!r}")
+    if abs(baseline) > MOST:
+        raise ValueError(f"baseline must be at most {MOST:g} in size, got {baseline!r}")
     return float(baseline)
 
 
@@ -275,7 +278,8 @@ def checked_range(value: Any, what: str) -> Range:
     Raises
     ------
     ValueError
-        If it is not a pair of finite numbers, the first below the second.
+        If it is not a pair of finite numbers, the first below the second, or so wide or narrow that
+        squares leave float64.
     """
     try:
         lo, hi = (float(v) for v in value)
@@ -285,9 +289,26 @@ def checked_range(value: Any, what: str) -> Range:
         raise ValueError(f"{what} must be finite, got ({lo}, {hi})")
     if not lo < hi:
         raise ValueError(f"{what} must have lo < hi, got ({lo}, {hi})")
-    if not math.isfinite(hi - lo):
-        raise ValueError(f"{what} is too wide, got ({lo}, {hi})")
+    if max(abs(lo), abs(hi)) > MOST:
+        raise ValueError(f"{what} is too wide: its ends may be up to {MOST:g}, got ({lo}, {hi})")
+    if hi - lo < LEAST:
+        raise ValueError(
+            f"{what} is too narrow for float64: it may be down to {LEAST:g} wide, got ({lo}, {hi})"
+        )
     return lo, hi
+
+
+def _check_resolved(checked: dict[str, Any]) -> None:
+    """Raise ValueError for a range whose bins float64 does not tell apart."""
+    for what, bins in zip(("in_range", "out_range"), checked["bins"], strict=True):
+        given = checked[what]
+        pairs = [*(given if isinstance(given, list) else [given]), *checked[f"{what}s"].values()]
+        for pair in pairs:
+            if isinstance(pair, tuple) and not resolved(pair, bins):
+                raise ValueError(
+                    f"{what} is too narrow for float64: {bins} bins of ({pair[0]}, {pair[1]}) are "
+                    "hardly wider than the distance of its numbers; widen it or move it towards 0"
+                )
 
 
 def _checked_out_range(value: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import read_records, require
-from ..results import TABLE, Decomposition, bounds_of, row_of
+from ..files import read_records, require, uncollected
+from ..results import TABLE, Decomposition, bounds_of, error_of, row_of
 
 if TYPE_CHECKING:
     import pandas
@@ -24,6 +24,11 @@ Array = NDArray[np.float64]
 
 #: Names of what is followed over time.
 QUANTITIES = tuple(q.name for q in TABLE if q.tracked and q.per == "layer")
+
+#: How many numbers each quantity of a record has, its bounds and its error too.
+_WIDTHS = dict.fromkeys(QUANTITIES, 1)
+_WIDTHS |= {row.name: 2 for name in QUANTITIES if (row := bounds_of(name)) is not None}
+_WIDTHS |= {row.name: 1 for name in QUANTITIES if (row := error_of(name)) is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +69,13 @@ class Record:
         try:
             step, layers = value["step"], tuple(value["layers"])
             metrics = {k: np.nan if v is None else float(v) for k, v in value["metrics"].items()}
-            if not isinstance(step, int) or not all("name" in layer for layer in layers):
-                raise ValueError("step must be a whole number and every layer have a name")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a record of a training: {error!r}") from None
+            if type(step) is not int or not 0 <= step < 1 << 63:
+                raise ValueError("its step is no whole number")
+            for layer in layers:
+                _check_layer(layer)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            reason = str(error) if type(error) is ValueError else repr(error)
+            raise ValueError(f"not a record of a training: {reason}") from None
         return cls(step, layers, metrics)
 
     def difference(self, other: Record) -> str:
@@ -103,6 +111,23 @@ class Record:
         }
 
 
+def _check_layer(layer: Any) -> None:
+    """Raise ValueError if a layer of a record is not as it was written."""
+    if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
+        raise ValueError("a layer has no name")
+    for name, value in layer.items():
+        if type(value) is float or name not in _WIDTHS:
+            continue
+        width = _WIDTHS[name]
+        parts = [value] if width == 1 else value
+        if not isinstance(parts, list) or len(parts) != width or not all(map(_is_number, parts)):
+            raise ValueError(f"{name} of layer {layer['name']!r} is no number: {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 @dataclass(frozen=True, eq=False)
 class History(Sequence[Record]):
     """The records of a training, in the order of their steps.
@@ -126,6 +151,7 @@ class History(Sequence[Record]):
         object.__setattr__(self, "name", name)
 
     @classmethod
+    @uncollected()
     def read(cls, path: str | Path) -> History:
         """Read a file of JSON lines, as :class:`eiplane.Tracker` writes it.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import write_whole
+from ..files import warn_user, write_whole
 from ..results import TABLE, Decomposition
 
 __all__ = ["Arrays", "Matrices"]
@@ -28,6 +28,7 @@ class Matrices:
     def __init__(self, path: Path | None) -> None:
         self._folder = None if path is None else path.with_suffix(".edges")
         self._held: dict[int, Arrays] = {}
+        self._told = False
 
     def keep(self, step: int, decomposition: Decomposition) -> None:
         """Keep those of a step, whole or not at all."""
@@ -41,11 +42,17 @@ class Matrices:
         if self._folder is None:
             self._held[step] = arrays
             return
-        self._folder.mkdir(exist_ok=True)
-        write_whole(
-            self._file(self._folder, step),
-            lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
-        )
+        try:
+            self._folder.mkdir(exist_ok=True)
+            write_whole(
+                self._file(self._folder, step),
+                lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
+            )
+        except OSError as error:  # a full disk, say: the training goes on
+            self._held[step] = arrays
+            if not self._told:
+                warn_user(f"{error}; matrices that cannot be written are held in memory alone")
+            self._told = True
 
     def of(self, step: int) -> Arrays:
         """Return those of a step, under ``<layer>/<quantity>``; KeyError if none were kept."""

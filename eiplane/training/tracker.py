@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analyze import analyze
-from ..files import Appender, Closing, read_records, warn_user
+from ..files import Appender, Closing, read_records, uncollected, warn_user
 from ..joint import once_a_layer
 from ..network import Network
 from ..results import Decomposition
@@ -119,6 +119,7 @@ class Tracker(Closing):
         self._records: dict[int, Record] = {}
         self._resumed: Record | None = None
         self._file: Appender | None = None
+        self._unwritten: list[Record] = []
         self._repeats = 0
         self._told: set[str] = set()
         self._active = is_main_process()
@@ -247,11 +248,25 @@ class Tracker(Closing):
         self._resumed = None
         if self._keep_edges:  # before the line: a record has its matrices
             self._matrices.keep(step, decomposition)
-        if self._file is not None:
-            self._file.append(record.to_json())
         self._records[step] = record
+        if self._file is not None:
+            self._unwritten.append(record)
+            self._write(self._file)
         log_scalars(self.loggers, record)
         return record
+
+    def _write(self, file: Appender) -> None:
+        """Write the records that are not in the file yet; a training does not end for a full disk."""
+        try:
+            while self._unwritten:
+                file.append(self._unwritten[0].to_json())
+                del self._unwritten[0]
+        except OSError as error:
+            if len(self._unwritten) == 1:  # told once, until it has worked again
+                warn_user(
+                    f"{self.path} cannot be written ({error.strerror or error}); records are held "
+                    "in memory until it can"
+                )
 
     def edges(self, step: int) -> Arrays:
         """Return the per-edge matrices of a record.
@@ -310,9 +325,15 @@ class Tracker(Closing):
             self._close_file()
 
     def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._file is None:
+            return
+        if self._unwritten:
+            self._write(self._file)
+        self._file.close()
+        self._file = None
+        if self._unwritten:
+            count = len(self._unwritten)
+            warn_user(f"{self.path} could not be written: its last {count} records are not in it")
 
     def _open(self, path: Path, resume: bool) -> None:
         if not resume:
@@ -325,10 +346,12 @@ class Tracker(Closing):
                 self._file.append(header)
             else:
                 self._take(self._file.records, header)
+                self._file.mend()  # not before it is known to be one of ours
         except BaseException:
             self._file.close()
             raise
 
+    @uncollected()
     def _take(self, lines: list[dict[str, Any]], expected: dict[str, Any] | None = None) -> None:
         if not lines or not isinstance(lines[0].get("eiplane"), int):
             raise ValueError(f"{self.path} is not the file of a tracked run")
