@@ -174,9 +174,7 @@ def test_bounds_are_no_wider_than_the_trivial_ones(shape, estimator, bins):
             in_range=(-1, 1), samples=samples, progress=False,
         )[0]  # fmt: skip
         low, high = layer.ei_bounds
-        most = min(
-            layer.n_in * math.log2(layer.in_bins), layer.n_out * math.log2(layer.out_bins)
-        )
+        most = min(layer.n_in * math.log2(layer.in_bins), layer.n_out * math.log2(layer.out_bins))
         assert 0.0 <= low <= high <= most + 1e-9
         error = layer.ei_stderr if estimator == "plugin" else 1e-9
         if error is not None:  # inside, or an error that reaches

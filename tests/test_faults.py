@@ -134,7 +134,9 @@ def read_only(tmp_path):
     """A folder that cannot be written to, by root either."""
     folder = tmp_path / "read-only"
     folder.mkdir()
-    mounted = sys.platform == "linux" and os.geteuid() == 0 and _mounted(folder, "-o", "ro,size=16k")
+    mounted = (
+        sys.platform == "linux" and os.geteuid() == 0 and _mounted(folder, "-o", "ro,size=16k")
+    )
     if not mounted:
         folder.chmod(0o555)
         if os.access(folder, os.W_OK):

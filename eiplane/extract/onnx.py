@@ -62,9 +62,7 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
         walk.run()
         network, skipped = walk.trace.network()
     except MemoryError as error:
-        raise ValueError(
-            f"{path}: its shapes take more memory than there is ({error}); give an input_size"
-        ) from None
+        raise ValueError(f"{path}: its shapes take more memory than there is ({error})") from None
     except (KeyError, TypeError, IndexError, RuntimeError, ArithmeticError) as error:
         # The reference implementation has its own ways to say that a graph makes no sense.
         raise ValueError(f"{path}: the graph cannot be followed ({error})") from error

@@ -34,8 +34,8 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
         The activation's own range, where it has a bounded one. Otherwise the image under f of mean
         +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
         neurons and clipped to what the layer can reach. A layer that is constant (within 2.5e-10
-        of its size, or 1e-150) gets a range of width 1, or more if it is large, about its value.
-        Pooling keeps the range of what it pools.
+        of its size, or 1e-150) gets a range of width 1, or more if it is large, about its
+        value. Pooling keeps the range of what it pools.
     """
     if layer.pool is not None and layer.pool.activation.name != "identity":
         after = layer.pool.activation

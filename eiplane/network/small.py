@@ -1,9 +1,9 @@
 """Outputs whose weights are so small that squares of them would leave float64.
 
-``z = w x + b`` may be measured in any unit. Where all that the inputs add to the bias is tiny, either
-no threshold is within reach, and the output is a constant, or the few that are move with it: powers of
-two change no digit. Everything that measures channels is then spared numbers near the end of the
-doubles' range.
+``z = w x + b`` may be measured in any unit. Where all that the inputs add to the bias is tiny,
+either no threshold is within reach, and the output is a constant, or the few that are move with it:
+powers of two change no digit. Everything that measures channels is then spared numbers near the end
+of the doubles' range.
 """
 
 from __future__ import annotations

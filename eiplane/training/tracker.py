@@ -256,7 +256,7 @@ class Tracker(Closing):
         return record
 
     def _write(self, file: Appender) -> None:
-        """Write the records that are not in the file yet; a training does not end for a full disk."""
+        """Write the records that are not in the file yet; a full disk ends no training."""
         try:
             while self._unwritten:
                 file.append(self._unwritten[0].to_json())

@@ -29,7 +29,9 @@ def main() -> int:
     cases, found = campaign.run(
         fuzzer, options.seed, 60.0 * options.minutes, start=first, most=most, tell=True
     )
-    print(f"{options.fuzzer}: {cases} cases of seed {options.seed} from {first}: {len(found)} failed")
+    print(
+        f"{options.fuzzer}: {cases} cases of seed {options.seed} from {first}: {len(found)} failed"
+    )
     if options.keep:
         for failure in found:
             campaign.keep(options.fuzzer, failure.case, failure.text)

@@ -87,7 +87,12 @@ def _range(rng: np.random.Generator, extreme: bool) -> list[float]:
     kind = rng.random()
     if extreme and kind < 0.2:  # a few units in the last place
         lo = _number(rng, True)
-        return [lo, float(np.nextafter(lo, np.inf) if rng.random() < 0.5 else lo + 50 * np.spacing(abs(lo)))]
+        return [
+            lo,
+            float(
+                np.nextafter(lo, np.inf) if rng.random() < 0.5 else lo + 50 * np.spacing(abs(lo))
+            ),
+        ]
     if kind < 0.5:
         size = _scale(rng, extreme)
         return [-size, size] if rng.random() < 0.5 else [0.0, size]
@@ -257,7 +262,10 @@ def _faults(layer: eiplane.LayerResult, case: Case) -> Iterator[str]:
             )
     if min(joint.ei_stderr or 0.0, joint.output_entropy_stderr or 0.0) < 0.0:
         yield "negative error of joint"
-    if joint.output_entropy is not None and joint.output_entropy > layer.n_out * math.log2(layer.out_bins) + 1e-6:
+    if (
+        joint.output_entropy is not None
+        and joint.output_entropy > layer.n_out * math.log2(layer.out_bins) + 1e-6
+    ):
         yield f"output entropy above log2 of joint: {joint.output_entropy}"
 
 
@@ -280,7 +288,9 @@ def _compare(layer: eiplane.LayerResult, case: Case) -> None:
         z = unit * Fraction(sum(map(Fraction, sizes)))
         e = unit * Fraction(max(map(abs, layer.out_range)))
         made = [
-            Output(w[b], bias[b], one["activation"], bins, layer.in_range, layer.out_range, drop, x, y)
+            Output(
+                w[b], bias[b], one["activation"], bins, layer.in_range, layer.out_range, drop, x, y
+            )
             for x, y in ((0, 0), (e, -z), (-e, z))
         ]
         for a in range(min(layer.n_in, 2)):
@@ -341,7 +351,11 @@ def _simpler(layer: Case, alone: bool) -> Iterator[Case]:
     if alone and len(rows) > 1:
         half = (len(rows) + 1) // 2
         for cut in (slice(0, half), slice(half, None), slice(1, None)):
-            yield {**layer, "weight": rows[cut], **({"bias": layer["bias"][cut]} if "bias" in layer else {})}
+            yield {
+                **layer,
+                "weight": rows[cut],
+                **({"bias": layer["bias"][cut]} if "bias" in layer else {}),
+            }
     if alone and len(rows[0]) > 1:
         half = (len(rows[0]) + 1) // 2
         for cut in (slice(0, half), slice(half, None), slice(1, None)):

@@ -21,7 +21,17 @@ from eiplane.cli.main import main
 
 from .campaign import Case, Wrong
 
-_FILES = ("w.npz", "bad.npz", "text.txt", "none.npz", "w.safetensors", "run.jsonl", "folder", "", "w.npy")
+_FILES = (
+    "w.npz",
+    "bad.npz",
+    "text.txt",
+    "none.npz",
+    "w.safetensors",
+    "run.jsonl",
+    "folder",
+    "",
+    "w.npy",
+)
 
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "--activation": ("relu", "sigmoid", "sine", "relu,tanh", "leaky_relu(0.2)", "", "elu(-1)", "(", "*"),
@@ -46,7 +56,9 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
 
 def make(rng: np.random.Generator) -> Case:
     """Return the arguments."""
-    command = str(rng.choice(["analyze"] * 12 + ["info", "plot", "report", "", "dance", "-h", "--"]))
+    command = str(
+        rng.choice(["analyze"] * 12 + ["info", "plot", "report", "", "dance", "-h", "--"])
+    )
     arguments = [command] if command else []
     if command == "analyze":
         arguments.append(str(rng.choice(_FILES[:1] * 6 + _FILES)))
@@ -54,7 +66,10 @@ def make(rng: np.random.Generator) -> Case:
             arguments += ["--activation", str(rng.choice(_OPTIONS["--activation"][:2]))]
         arguments += ["--samples", str(rng.choice(["64", "1000"]))]
     elif command in ("plot", "report"):
-        arguments += [str(rng.choice(_FILES)), str(rng.choice(["o.png", "o.html", "o.xyz", "folder", ""]))]
+        arguments += [
+            str(rng.choice(_FILES)),
+            str(rng.choice(["o.png", "o.html", "o.xyz", "folder", ""])),
+        ]
     for _ in range(int(rng.integers(0, 4))):
         name = str(rng.choice(list(_OPTIONS)))
         value = _OPTIONS[name]
@@ -91,7 +106,11 @@ def check(case: Case) -> None:
         there = {p.name for p in Path(folder).iterdir()}
         os.chdir(folder)
         try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with (
+                warnings.catch_warnings(),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
                 warnings.simplefilter("default", UserWarning)
                 try:
                     status = main(case["arguments"])

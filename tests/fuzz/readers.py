@@ -287,13 +287,18 @@ def _zip(data: bytes, rng: np.random.Generator) -> bytes:
                     elif kind == 2:
                         archive.writestr(name, content)
                     elif kind == 3:
-                        name = str(rng.choice(["../../x.npy", "/x.npy", "x/", "x" * 3000, "\u00ff.npy"]))
+                        name = str(
+                            rng.choice(["../../x.npy", "/x.npy", "x/", "x" * 3000, "\u00ff.npy"])
+                        )
                     elif kind == 4:
                         method = int(rng.choice([zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))
                     elif kind == 5:
                         continue
                     elif kind == 6:  # a few hundred bytes that say they are hundreds of megabytes
-                        content, method = bytes(300 << 20) if rng.random() < 0.05 else bytes(5 << 20), 8
+                        content, method = (
+                            bytes(300 << 20) if rng.random() < 0.05 else bytes(5 << 20),
+                            8,
+                        )
                     elif name.endswith(".pkl"):
                         content = _pickles(rng)
                 archive.writestr(name, content, method)
@@ -301,7 +306,9 @@ def _zip(data: bytes, rng: np.random.Generator) -> bytes:
     if kind == 7 or rng.random() < 0.3:  # fields of the headers: flags, methods, sizes
         starts = [i for i in range(len(made)) if made[i : i + 4] in (b"PK\x01\x02", b"PK\x03\x04")]
         if starts:
-            start = int(rng.choice(starts)) + int(rng.choice([6, 8, 10, 14, 18, 20, 22, 24, 26, 42]))
+            start = int(rng.choice(starts)) + int(
+                rng.choice([6, 8, 10, 14, 18, 20, 22, 24, 26, 42])
+            )
             what = rng.random()
             if what < 0.3:
                 made[start] |= 1  # encrypted
@@ -332,16 +339,23 @@ def _graph(data: bytes, rng: np.random.Generator) -> bytes:
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (
-            ("location", str(rng.choice(["../../../../etc/passwd", "w.onnx", "none.bin", "/dev/zero", ""]))),
+            (
+                "location",
+                str(rng.choice(["../../../../etc/passwd", "w.onnx", "none.bin", "/dev/zero", ""])),
+            ),
             ("offset", str(rng.choice(["0", "-1", "99999999999", "x"]))),
             ("length", str(rng.choice(["16", "-1", "99999999999999", "x"]))),
         ):
             tensor.external_data.add(key=key, value=value)
     elif kind == 4:
-        graph.node[0].input[int(rng.integers(3))] = str(rng.choice(["", "x", "y", "z", "none", "w"]))
+        graph.node[0].input[int(rng.integers(3))] = str(
+            rng.choice(["", "x", "y", "z", "none", "w"])
+        )
     elif kind == 5:
         graph.node[int(rng.integers(2))].op_type = str(
-            rng.choice(["If", "Loop", "Conv", "MatMul", "Softmax", "Reshape", "Nothing", "", "Gemm"])
+            rng.choice(
+                ["If", "Loop", "Conv", "MatMul", "Softmax", "Reshape", "Nothing", "", "Gemm"]
+            )
         )
     elif kind == 6:
         dim = graph.input[0].type.tensor_type.shape.dim
@@ -440,7 +454,9 @@ def check(case: Case) -> None:
         except (ValueError, TypeError, OSError) as error:
             names = ["here", *case["files"]] if len(case["files"]) > 1 else [case["open"]]
             if not any(name in str(error) for name in names):
-                raise Wrong(f"file not named by {type(error).__name__}", str(error)[:300]) from error
+                raise Wrong(
+                    f"file not named by {type(error).__name__}", str(error)[:300]
+                ) from error
         finally:
             ran = canary.exists()
             canary.unlink(missing_ok=True)

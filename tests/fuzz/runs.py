@@ -77,16 +77,25 @@ def make(rng: np.random.Generator) -> Case:
             mixed = [*lines, *other]
             lines = [mixed[i] for i in rng.permutation(len(mixed))]
         elif kind == 6:
-            lines[at] = lines[at][: int(rng.integers(len(lines[at])))] + lines[(at + 1) % len(lines)]
+            lines[at] = (
+                lines[at][: int(rng.integers(len(lines[at])))] + lines[(at + 1) % len(lines)]
+            )
         elif kind == 7:
-            lines.insert(at, [b"\n", b"\r\n", b"[]\n", b"\xff\xfe\n", b"{}\n", b"null\n"][int(rng.integers(6))])
+            lines.insert(
+                at,
+                [b"\n", b"\r\n", b"[]\n", b"\xff\xfe\n", b"{}\n", b"null\n"][int(rng.integers(6))],
+            )
         elif kind == 8:
             data = bytearray(b"".join(lines))
             for _ in range(int(rng.integers(1, 4))):
                 data[int(rng.integers(len(data)))] = int(rng.integers(256))
             lines = bytes(data).splitlines(keepends=True)
         else:
-            lines[at] = lines[at].replace(b"\n", b"\r\n") if rng.random() < 0.5 else b"\xef\xbb\xbf" + lines[at]
+            lines[at] = (
+                lines[at].replace(b"\n", b"\r\n")
+                if rng.random() < 0.5
+                else b"\xef\xbb\xbf" + lines[at]
+            )
     return {"data": base64.b64encode(b"".join(lines)).decode()}
 
 
