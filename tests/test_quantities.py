@@ -113,7 +113,7 @@ def test_where_only_bounds_are_known_they_are_shown():
     assert cells[7:9] == ["[0.25, 3]", "[-0.75, 2]"]
     alone = Decomposition((unknown,))
     assert "[0.25, 3]" in str(alone)
-    assert "<td>[0.25, 3]</td>" in alone._repr_html_()
+    assert ">[0.25, 3]</td>" in alone._repr_html_()
     assert "effectiveness" not in str(alone)
     assert unknown.to_dict()["ei_bounds"] == [0.25, 3.0]
     assert "ei" not in unknown.to_dict()

@@ -65,7 +65,7 @@ def _bars(values: Sequence[Any]) -> list[str]:
     low, high = min([0.0, *known]), max([0.0, *known])
     if high == low:
         return [""] * len(values)
-    zero = -low / (high - low)
+    zero = abs(low) / (high - low)
     return [
         _bar(zero, (v - low) / (high - low)) if isinstance(v, float) and math.isfinite(v) else ""
         for v in values
