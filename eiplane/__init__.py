@@ -12,10 +12,12 @@ from .information import entropy, mutual_information
 from .joint import Convergence, SaturationWarning, convergence, ei_between
 from .network import Activation, Layer, Network, Pool, get_activation, per_row
 from .results import Decomposition, Joint, LayerResult, load
+from .run import AssumedRangeWarning
 from .training import Tracker
 
 __all__ = [
     "Activation",
+    "AssumedRangeWarning",
     "Convergence",
     "Decomposition",
     "Joint",

@@ -11,7 +11,18 @@ import numpy as np
 
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, joint
-from .network import Channel, Layer, Network, Stage, automatic_range, discretize
+from .network import (
+    Channel,
+    Interval,
+    Layer,
+    Network,
+    RangeRule,
+    Stage,
+    automatic_range,
+    discretize,
+    evaluate,
+    input_rule,
+)
 from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
@@ -23,6 +34,7 @@ from .run import (
     checked_threads,
     entropy_of,
     progress_bar,
+    warn_assumed,
 )
 
 __all__ = ["analyze"]
@@ -34,7 +46,7 @@ def analyze(
     *,
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     bins: int | tuple[int, int] = 8,
-    in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
+    in_range: Sequence[float] | Mapping[Any, Any] | None = None,
     out_range: Any = "auto",
     outliers: str = "clip",
     baseline: float = 0.0,
@@ -42,6 +54,8 @@ def analyze(
     samples: int | None = None,
     tol: float | None = None,
     estimator: str = "conditional",
+    ranges: str = "auto",
+    quantiles: Sequence[float] = (0.001, 0.999),
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
@@ -76,9 +90,10 @@ def analyze(
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
     in_range : (float, float), or mapping of layers to those
-        Range of the network's inputs. Every later layer takes its predecessor's output range;
-        layers of a state dict or a file, which says nothing of the wiring, all take this one. A
-        mapping of layers' names or globs to pairs sets those layers' own; under None the network's.
+        Range of the network's inputs, (0, 1) when left out. Every later layer takes its
+        predecessor's output range; layers of a state dict or a file, which says nothing of the
+        wiring, all take this one. A mapping of layers' names or globs to pairs sets those layers'
+        own; under None the network's.
     out_range : "auto", (float, float), list of those, one a layer, or mapping
         Range of the outputs. ``"auto"``: the activation's own where it is bounded, else the image
         of mean +- 4 standard deviations of the pre-activation. A mapping is as of ``in_range``.
@@ -94,6 +109,16 @@ def analyze(
         Sample until the standard error is below this, in bits.
     estimator : {"conditional", "plugin"}
         Of ``ei``; ``"plugin"`` is the paper's.
+    ranges : {"auto", "data"}
+        Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
+        from activations and interval arithmetic. ``"data"``: a Module runs on all of
+        ``input_data``, once, in evaluation mode, and each layer's inputs and outputs have the range
+        that they really had. What the data did not reach has that of ``"auto"``.
+    quantiles : (float, float)
+        Where a range from data begins and ends, of all numbers of all batches, outputs or inputs
+        alike: each within 1/64 of its distance from 0 or 1. ``(0, 1)`` is exactly the least and the
+        greatest. Where both are the same number the least and the greatest are taken, and a range
+        of width 1 about what never changes.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
@@ -102,8 +127,14 @@ def analyze(
         layers; a list of pairs of names or positions measures just those.
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
-    input_size, input_data : optional
-        Shape of a Module's input, or an example of it, where shapes cannot be known otherwise.
+    input_size : sequence of int, optional
+        Shape of a Module's input, where it cannot be known otherwise.
+    input_data : array, tensor, tuple, mapping or iterable of those, optional
+        An example of a Module's input: one argument, several in a tuple, or named ones. Anything
+        else that can be gone through, such as a list or a ``DataLoader``, is taken for batches:
+        the first is the example, and ``ranges="data"`` takes them all. Of a batch that is a pair
+        (inputs, labels), or any sequence, the first entries are taken, as many as ``forward``
+        cannot do without; of a mapping the entries whose names ``forward`` knows.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
     key : str, optional
@@ -137,21 +168,27 @@ def analyze(
     settings = Settings(
         measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
         baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
+        ranges=ranges, quantiles=quantiles,
     )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    wanted = ExtractOptions(activation, layers, input_size, input_data, strict, key)
-    found = to_network(weights, wanted)
-    plan = Plan(found.network, settings)
-    targets = plan.spans(spans, found.selected)
-    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        results = tuple(
-            _measure(
-                plan.target(first, last), settings, options, sampling.of_layer(first, last), runner
-            )
-            for first, last in targets
+    with progress_bar(progress) as tell:
+        wanted = ExtractOptions(
+            activation, layers, input_size, input_data, strict, key, settings.data_quantiles, tell
         )
+        found = to_network(weights, wanted)
+        plan = Plan(found.network, settings)
+        targets = plan.spans(spans, found.selected)
+        warn_assumed(plan.assumed(targets), settings.input_range)
+        with Runner(workers, executor, tell) as runner:
+            results = tuple(
+                _measure(
+                    plan.target(first, last), settings, options, sampling.of_layer(first, last),
+                    runner,
+                )
+                for first, last in targets
+            )  # fmt: skip
     return Decomposition(
         results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
     )
@@ -168,6 +205,8 @@ class Target:
     activation : str
         Of the last layer.
     in_range, out_range : tuple of float
+    range_source : str
+        Of ``in_range``.
     edge_shape : tuple of int
         Of the per-edge arrays.
     """
@@ -176,6 +215,7 @@ class Target:
     activation: str
     in_range: Range
     out_range: Range
+    range_source: str
     edge_shape: tuple[int, ...]
 
 
@@ -191,35 +231,104 @@ class Plan:
     def __init__(self, network: Network, settings: Settings) -> None:
         self.network = network
         self.settings = settings
+        self.seen = network.seen if settings.ranges == "data" else {}
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
-        self._out_ranges: dict[int, Range] = {}
+        self._rules: dict[str, RangeRule] = {}
+        self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names(self.names)
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: given, or joined over the layers that feed it."""
-        given = self.settings.in_range_of(self.names[index])
-        if given is not None:
-            return given
-        ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
-        return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
+        """Return the range of a layer's inputs: what follows from all that lies before it."""
+        return self._in_range(index)[0]
+
+    def range_source(self, index: int) -> str:
+        """Return what a layer's input range follows from.
+
+        Returns
+        -------
+        str
+            As of :attr:`eiplane.LayerResult.range_source`.
+        """
+        return self._in_range(index)[1]
+
+    def assumed(self, targets: Iterable[tuple[int, int]]) -> list[str]:
+        """Return the names of the measured layers whose input range is assumed."""
+        first = dict.fromkeys(start for start, _ in targets)
+        return [self.names[i] for i in first if self.range_source(i) == "assumed"]
+
+    def _in_range(self, index: int) -> tuple[Range, str]:
+        found = self._whole(self._feed(index))
+        if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
+            return found
+        # A layer of a file: nothing says that the network's input is its own.
+        return found[0], "assumed" if self.settings.in_range is None else "given"
+
+    def _feed(self, index: int) -> Interval:
+        """Return the range of a layer's inputs, and its source."""
+        fixed = self._fixed(index)
+        if fixed is not None:
+            return fixed
+        rule = input_rule(self.network, self.names[index], self._rules)
+        return evaluate(rule, self, self._memo)
+
+    def _fixed(self, index: int) -> Interval | None:
+        """Return the range of a layer's inputs if it is given, or was seen."""
+        name, source = self.names[index], "given"
+        span = self.settings.in_range_of(name)
+        if span is None and name in self.seen:
+            span, source = self.seen[name].inputs, "data"
+        return None if span is None else Interval.of(*span, source)
+
+    def _whole(self, found: Interval) -> tuple[Range, str]:
+        """Return one range for all inputs, and its source."""
+        low, high = float(found.low.min()), float(found.high.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return self.settings.input_range, "assumed"
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            low, high = low - 0.5, high + 0.5
+        return (low, high), found.source
 
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
-        # Whatever it depends on comes first: no recursion, which a deep network would exhaust.
-        needed, todo = set(), [index]
-        while todo:
-            at = todo.pop()
-            if at not in self._out_ranges and at not in needed:
-                needed.add(at)
-                todo += self._sources(at) if self._chosen(at) == "auto" else []
-        for at in sorted(needed):  # layers stand in order of execution
-            chosen = self._chosen(at)
-            if chosen == "auto":
-                chosen = automatic_range(self.network[at].load(), self.in_range(at))
-            self._out_ranges[at] = chosen
-        return self._out_ranges[index]
+        chosen = self.output(self.names[index], None)
+        if chosen is not None:
+            return chosen[0], chosen[1]
+        low, high, _ = self._made(index, self._feed(index))
+        return low, high
+
+    # -- what evaluating the ranges asks for
+
+    @property
+    def in_range_of_network(self) -> Range:
+        """The range of the network's input."""
+        return self.settings.input_range
+
+    def output(self, name: str, feed: Interval | None) -> tuple[float, float, str] | None:
+        """Return a layer's output range and its source; None if that takes the input's range."""
+        index = self.index[name]
+        chosen = self._chosen(index)
+        if chosen != "auto":
+            return chosen[0], chosen[1], "given"
+        seen = self.seen.get(name)
+        if seen is not None and seen.outputs is not None:
+            return (*seen.outputs, "data")
+        layer = self.network[index]
+        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
+        natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
+        if natural.natural_range is not None:
+            return (*natural.natural_range, "activation")
+        fixed = self._fixed(index)
+        feed = feed if fixed is None else fixed
+        return None if feed is None else self._made(index, feed)
+
+    def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
+        key = self.names[index], self._whole(feed)[0]
+        if key not in self._automatic:
+            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+        return (*self._automatic[key], "activation")
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])
@@ -240,14 +349,16 @@ class Plan:
         """Return what is measured from the input of one layer to the output of another."""
         layer = self.network[last].load()
         name, out_range = self.names[last], self.out_range(last)
-        in_range = self.in_range(first)
+        in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
         channel = discretize(layer, self.settings.binning, in_range, out_range, before)
         shape = layer.edge_shape
         if first != last:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
-        return Target(replace(channel, name=name), layer.function, in_range, out_range, shape)
+        return Target(
+            replace(channel, name=name), layer.function, in_range, out_range, source, shape
+        )
 
     def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
         """Return the spans to measure, as pairs of positions.
@@ -339,6 +450,7 @@ def _measure(
         parts.get("sensitivity"),
         parts.get("ei_parts"),
         whole,
+        target.range_source,
     )
 
 

@@ -28,7 +28,8 @@ def test_plain_values_are_those_that_are_kept_with_results():
     assert Settings(("ei", "sensitivity"), out_range=[(0, 1), "auto"]).to_dict() == {
         "measures": ["ei", "sensitivity"], "bins": [8, 8], "in_range": [0.0, 1.0],
         "out_range": [(0.0, 1.0), "auto"], "outliers": "clip", "baseline": 0.0, "method": "auto",
-        "samples": None, "tol": None, "estimator": "conditional",
+        "samples": None, "tol": None, "estimator": "conditional", "ranges": "auto",
+        "quantiles": [0.001, 0.999],
     }  # fmt: skip
 
 
@@ -46,6 +47,11 @@ def test_plain_values_are_those_that_are_kept_with_results():
         ("samples", 1, "from 2"),
         ("tol", 0, "positive"),
         ("estimator", "best", "estimator must be"),
+        ("ranges", "wide", "ranges must be 'auto' or 'data'"),
+        ("quantiles", 0.5, "quantiles must be a pair"),
+        ("quantiles", (0.9, 0.1), "quantiles must have lo < hi"),
+        ("quantiles", (-0.1, 0.9), "quantiles must be from 0 to 1"),
+        ("quantiles", (0.0, 99.9), "quantiles must be from 0 to 1"),
     ],
 )
 def test_it_checks_itself_also_when_it_is_changed(option, value, message):
@@ -62,3 +68,10 @@ def test_changed_it_is_the_same_but_for_that():
     changed = replace(settings, samples=200)
     assert changed.samples == 200
     assert replace(changed, samples=100) == settings
+    named = Settings("ei", in_range={"fc*": (-1, 2)}, out_range={None: (0, 3), "fc1": "auto"})
+    assert named.in_range is None
+    assert named.input_range == (0.0, 1.0)
+    again = replace(named, samples=200)
+    assert again.in_range_of("fc1") == (-1.0, 2.0)
+    assert [again.range_of(0, 2, name) for name in ("fc1", "fc2")] == ["auto", (0.0, 3.0)]
+    assert replace(again, samples=None) == named

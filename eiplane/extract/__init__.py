@@ -52,6 +52,8 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
     """
     options = options or ExtractOptions()
     network, skipped = _read(weights, options)
+    if options.quantiles is not None and not network.seen:
+        raise ValueError(_no_data(weights, options))
     selected = select(network.layers, options.layers)
     if options.layers is not None and not callable(options.layers):
         skipped = tuple(s for s in skipped if matches(s.name, None, options.layers))
@@ -140,6 +142,21 @@ def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
             "backend"
         )
     return found
+
+
+def _no_data(weights: Any, options: ExtractOptions) -> str:
+    if _is_module(weights):
+        return (
+            "ranges='data' takes each layer's range from input_data: give a batch, a list of "
+            "batches or a DataLoader"
+        )
+    return (
+        f"ranges='data' is for torch modules, which can be run; leave it out for {_kind(weights)}"
+    )
+
+
+def _kind(weights: Any) -> str:
+    return f"{weights}" if isinstance(weights, str | os.PathLike) else type(weights).__name__
 
 
 def _is_module(weights: Any) -> bool:

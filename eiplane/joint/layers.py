@@ -41,7 +41,7 @@ def channel_of(layer: Any, activation: Any, settings: Settings) -> Channel:
     found = as_layer(layer, activation)
     name = str(found.name)
     settings.check_names([name])
-    span, own = settings.range_of(0, 1, name), settings.in_range_of(name) or settings.in_range
+    span, own = settings.range_of(0, 1, name), settings.in_range_of(name) or settings.input_range
     if span == "auto":
         span = automatic_range(found, own)
     return discretize(found, settings.binning, own, span)

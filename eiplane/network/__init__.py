@@ -6,11 +6,30 @@ or in :mod:`.known` if its pieces are to be found numerically.
 """
 
 from .activation import Activation
-from .channel import MAX_BINS, Binning, Channel, Rule, automatic_range, discretize
+from .channel import MAX_BINS, Binning, Channel, Rule, discretize
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .network import Network
+from .network import Network, Seen
 from .pool import Pool
+from .ranges import (
+    Context,
+    Gather,
+    Interval,
+    Join,
+    Known,
+    LayerOutput,
+    Mapped,
+    NetworkInput,
+    Norm,
+    Pairwise,
+    RangeRule,
+    Rows,
+    Scaled,
+    Unknown,
+    automatic_range,
+    evaluate,
+    input_rule,
+)
 from .rows import per_row
 from .stage import Stage
 
@@ -19,15 +38,32 @@ __all__ = [
     "Activation",
     "Binning",
     "Channel",
+    "Context",
+    "Gather",
+    "Interval",
+    "Join",
+    "Known",
     "Layer",
+    "LayerOutput",
     "LazyLayer",
+    "Mapped",
     "Network",
+    "NetworkInput",
+    "Norm",
+    "Pairwise",
     "Pool",
+    "RangeRule",
+    "Rows",
     "Rule",
+    "Scaled",
+    "Seen",
     "Stage",
+    "Unknown",
     "automatic_range",
     "discretize",
+    "evaluate",
     "get_activation",
+    "input_rule",
     "known_activations",
     "per_row",
     "real_array",

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activation import Activation
-from .known import get_activation
-from .layer import MOST, Layer
+from .layer import Layer, check_reach
 from .preimage import preimage
 from .reach import reach, with_tables
 from .stage import Stage
@@ -23,9 +22,7 @@ __all__ = [
     "Binning",
     "Channel",
     "Rule",
-    "automatic_range",
     "discretize",
-    "joined_image",
 ]
 
 Array = NDArray[np.float64]
@@ -35,8 +32,6 @@ MAX_BINS = 1024
 
 #: Thresholds of one output, at most; see csrc/ei_channel.h.
 MAX_THRESHOLDS = 4096
-
-_BLOCK = 1 << 20  # weights
 
 
 @dataclass(frozen=True)
@@ -215,87 +210,6 @@ class Channel:
         return replace(self, weight=np.ascontiguousarray(self.weight[:, start:stop]))
 
 
-def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the output range that ``out_range="auto"`` means.
-
-    Parameters
-    ----------
-    layer : Layer
-    in_range : tuple of float
-        The range of every input.
-
-    Returns
-    -------
-    tuple of float
-        The activation's own range, where it has a bounded one. Otherwise the image under f of mean
-        +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
-        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
-    """
-    if layer.pool is not None and layer.pool.activation.name != "identity":
-        after = layer.pool.activation
-        if after.natural_range is not None:
-            return after.natural_range
-        pool = replace(layer.pool, activation=get_activation("identity"))
-        low, high = automatic_range(replace(layer, pool=pool), in_range)
-        return joined_image(after, np.array([low]), np.array([high]))
-    natural = layer.activation.natural_range
-    if natural is not None:
-        return natural
-    _check_reach(layer, in_range)
-    lo, hi = in_range
-    weight = layer.weight.reshape(layer.n_out, -1)
-    sums, sizes, squares = np.empty((3, layer.n_out))
-    step = max(1, _BLOCK // weight.shape[1])
-    for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
-        rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
-        sums[rows] = block.sum(axis=1)
-        sizes[rows] = np.abs(block).sum(axis=1)
-        squares[rows] = (block * block).sum(axis=1)
-    mean = layer.offsets() + 0.5 * (lo + hi) * sums
-    reach = 0.5 * (hi - lo) * sizes
-    deviation = (hi - lo) * np.sqrt(squares / 12.0)
-    half = np.minimum(4.0 * deviation, reach)
-    return joined_image(layer.activation, mean - half, mean + half)
-
-
-def _check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
-    """Raise ValueError if a pre-activation, or its square, can leave float64."""
-    most = max(abs(in_range[0]), abs(in_range[1]))
-    weight = layer.weight.reshape(layer.n_out, -1)
-    largest = max(float(weight.max()), -float(weight.min()), 0.0)
-    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
-        return
-    with np.errstate(over="ignore"):
-        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
-    if reach > MOST:
-        raise ValueError(
-            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
-            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
-        )
-
-
-def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
-    """Return the smallest range that holds the activation's image of every interval.
-
-    Parameters
-    ----------
-    activation : Activation
-    low, high : ndarray of float64, shape (n,)
-        Ends of the intervals of pre-activations.
-
-    Returns
-    -------
-    tuple of float
-    """
-    least, greatest = activation.images(low, high)
-    start, stop = float(least.min()), float(greatest.max())
-    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
-        return start - 0.5, stop + 0.5
-    return start, stop
-
-
 def discretize(
     layer: Layer,
     binning: Binning,
@@ -321,11 +235,11 @@ def discretize(
     Raises
     ------
     ValueError
-        If an activation is not defined where the layer can reach, turns too often there, or crosses
-        the edges of the bins too often; if pre-activations on this range leave float64. It names
-        the layer.
+        If pre-activations on this range leave float64; it names the layer. If an activation is not
+        defined where the layer can reach, turns too often there, or crosses the edges of the bins
+        too often.
     """
-    _check_reach(layer, in_range)
+    check_reach(layer, in_range)
     name = layer.name or "layer"
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
     low = min(in_range[0], binning.baseline)

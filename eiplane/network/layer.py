@@ -14,7 +14,7 @@ from .activation import Activation
 from .known import get_activation
 from .pool import Pool
 
-__all__ = ["MOST", "Layer", "LazyLayer", "real_array"]
+__all__ = ["MOST", "Layer", "LazyLayer", "check_reach", "real_array"]
 
 Array = NDArray[np.float64]
 
@@ -333,3 +333,26 @@ class LazyLayer(_Sized):
     def renamed(self, name: str) -> LazyLayer:
         """Return the same layer under another name."""
         return replace(self, name=name, read=lambda: self.read().renamed(name))
+
+
+def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64.
+
+    Parameters
+    ----------
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
+    """
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
+        return
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )

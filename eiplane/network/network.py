@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import overload
+from dataclasses import dataclass, field, fields
+from typing import Any, overload
 
 from .layer import Layer, LazyLayer
 
-__all__ = ["Network"]
+__all__ = ["Network", "Seen"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The ranges of what went into a layer and came out of it, as data had them.
+
+    Parameters
+    ----------
+    inputs, outputs : tuple of float or None
+        None where nothing was seen.
+    """
+
+    inputs: tuple[float, float] | None = None
+    outputs: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +46,10 @@ class Network(Sequence[Layer | LazyLayer]):
     straight : collection of str, optional
         The dense layers whose inputs are, in order, the outputs of their one, dense source; sizes
         are checked. When left out, all dense ones that have one dense source.
+    inputs : mapping of str to RangeRule, optional
+        How the range of a layer's inputs follows, where that is more than its sources' outputs.
+    seen : mapping of str to Seen, optional
+        What data had for ranges; they come before all that follows.
 
     Raises
     ------
@@ -45,6 +63,8 @@ class Network(Sequence[Layer | LazyLayer]):
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     in_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     straight: frozenset[str] = frozenset()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Seen] = field(default_factory=dict)
 
     def __init__(
         self,
@@ -53,6 +73,8 @@ class Network(Sequence[Layer | LazyLayer]):
         sources: Mapping[str, tuple[str, ...]] | None = None,
         in_ranges: Mapping[str, tuple[float, float]] | None = None,
         straight: Iterable[str] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        seen: Mapping[str, Seen] | None = None,
     ) -> None:
         named = tuple(
             layer if layer.name is not None else layer.renamed(str(i))
@@ -94,6 +116,13 @@ class Network(Sequence[Layer | LazyLayer]):
         object.__setattr__(self, "sources", wiring)
         object.__setattr__(self, "in_ranges", dict(in_ranges or {}))
         object.__setattr__(self, "straight", frozenset(dense))
+        object.__setattr__(self, "inputs", dict(inputs or {}))
+        object.__setattr__(self, "seen", dict(seen or {}))
+
+    def changed(self, **parts: Any) -> Network:
+        """Return the same network but for some of the arguments that make one."""
+        same = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Network(**(same | parts))
 
     @property
     def names(self) -> tuple[str, ...]:

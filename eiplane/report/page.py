@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -15,8 +16,8 @@ import numpy as np
 from .._version import __version__
 from ..files import require, write_whole
 from ..plot.style import looks
-from ..results import row_of
-from ..training import History, as_history
+from ..results import ASSUMED, TOLD, range_text, row_of
+from ..training import History, Record, as_history
 
 __all__ = ["write_report"]
 
@@ -75,7 +76,8 @@ def _data(run: History) -> dict[str, Any]:
     shown = run.shown
     layers = []
     for i, (name, look) in enumerate(zip(run.layers, looks(len(run.layers)), strict=True)):
-        entry = next(e for record in run for e in record.layers if e["name"] == name)
+        entries = [_entry(record, name) for record in run]
+        entry = next(filter(None, entries))
         layers.append(
             {
                 "name": name,
@@ -83,18 +85,30 @@ def _data(run: History) -> dict[str, Any]:
                 "color": look.color,
                 "symbol": _SYMBOLS[i % len(_SYMBOLS)],
                 "dash": _DASHES[i % len(_DASHES)],
+                "inputs": [_inputs(e) for e in entries],
                 "values": {q: _plain(run.values(name, q)) for q in shown},
             }
         )
+    sources = {e.get("range_source") for record in run for e in record.layers}
     first, last = int(run.steps[0]), int(run.steps[-1])
     return {
         "about": f"{len(layers)} layers, {len(run)} records from step {first:,} to step {last:,}. "
         "Information in bits.",
         "steps": run.steps.tolist(),
+        "tells_inputs": not TOLD.isdisjoint(sources),
+        "legend": ASSUMED if "assumed" in sources else "",
         "labels": {q: row_of(q).words for q in shown},
         "layers": layers,
         "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
     }
+
+
+def _entry(record: Record, name: str) -> Mapping[str, Any]:
+    return next((e for e in record.layers if e["name"] == name), {})
+
+
+def _inputs(entry: Mapping[str, Any]) -> str:
+    return range_text(entry["in_range"], entry.get("range_source")) if "in_range" in entry else ""
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[float | None]:

@@ -7,10 +7,13 @@ from .decomposition import Decomposition, load
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
+from .table import ASSUMED, TOLD, range_text
 
 __all__ = [
+    "ASSUMED",
     "MEASURES",
     "TABLE",
+    "TOLD",
     "Decomposition",
     "Joint",
     "LayerResult",
@@ -19,5 +22,6 @@ __all__ = [
     "Skipped",
     "bounds_of",
     "load",
+    "range_text",
     "row_of",
 ]

@@ -37,6 +37,11 @@ class LayerResult(Quantities):
         The two pairwise measures, with method and errors.
     joint : Joint or None
         The measures of whole vectors.
+    range_source : str or None
+        What ``in_range`` follows from: ``"given"``, by the user or as that of the network's input;
+        ``"activation"``, the output range of the layers before; ``"interval"``, interval arithmetic
+        through what lies between; ``"norm"``, a normalisation before the layer; ``"data"``; or
+        ``"assumed"``, where nothing is known. None in files of older versions.
     """
 
     name: str
@@ -51,6 +56,7 @@ class LayerResult(Quantities):
     pairwise_sensitivity: Pairwise | None = field(default=None, repr=False)
     pairwise_ei: Pairwise | None = field(default=None, repr=False)
     joint: Joint | None = field(default=None, repr=False)
+    range_source: str | None = None
 
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python numbers and lists, absent quantities left out.

@@ -182,6 +182,8 @@ class Quantities:
     n_out: int
     activation: str
     in_bins: int
+    in_range: tuple[float, float]
+    range_source: str | None
     pairwise_sensitivity: Pairwise | None
     pairwise_ei: Pairwise | None
     joint: Joint | None

@@ -9,10 +9,18 @@ from typing import Any
 
 from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
 
-__all__ = ["cells", "html_table", "text_table"]
+__all__ = ["ASSUMED", "TOLD", "cells", "html_table", "range_text", "text_table"]
 
 #: What a cell says where nothing is known.
 NOTHING = "-"
+
+_INPUTS = "inputs"
+
+#: What stands below a table in which a range is marked.
+ASSUMED = "* assumed: nothing says where these inputs live"
+
+#: Sources of an input range that the table tells: others are the user's, or the layer's before.
+TOLD = frozenset(["interval", "norm", "data", "assumed"])
 
 
 def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
@@ -26,27 +34,32 @@ def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
     -------
     headings : list of str
     rows : list of list of str
-        A cell for every quantity with a heading of which any layer knows something.
+        A cell for every quantity with a heading of which any layer knows something; one for the
+        range of the inputs where that of any layer has a source to be told.
     """
+    told = any(layer.range_source in TOLD for layer in layers)
     columns = [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
     rows = []
     for layer in layers:
         name = layer.name + (" (saturated)" if layer.saturated else "")
         first = [name, f"{layer.n_in}→{layer.n_out}", layer.activation, layer.method or NOTHING]
+        first += [range_text(layer.in_range, layer.range_source)] if told else []
         rows.append(first + [_cell(layer, q) for q in columns])
-    return ["layer", "shape", "activation", "method", *(str(q.heading) for q in columns)], rows
+    headings = ["layer", "shape", "activation", "method", *([_INPUTS] if told else [])]
+    return headings + [str(q.heading) for q in columns], rows
 
 
 def text_table(layers: Sequence[Quantities]) -> list[str]:
     """Return the lines of the table as text, the columns aligned."""
     headings, rows = cells(layers)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    words = 5 if headings[4:5] == [_INPUTS] else 4
     lines = []
     for line in [headings, ["-" * w for w in widths], *rows]:
-        left = [c.ljust(w) for c, w in zip(line[:4], widths, strict=False)]
-        right = [c.rjust(w) for c, w in zip(line[4:], widths[4:], strict=True)]
+        left = [c.ljust(w) for c, w in zip(line[:words], widths, strict=False)]
+        right = [c.rjust(w) for c, w in zip(line[words:], widths[words:], strict=True)]
         lines.append("  ".join(left + right).rstrip())
-    return lines
+    return lines + ([ASSUMED] if _has_assumed(layers) else [])
 
 
 def html_table(layers: Sequence[Quantities]) -> str:
@@ -56,10 +69,27 @@ def html_table(layers: Sequence[Quantities]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in line) + "</tr>" for line in rows
     )
+    legend = f"<p>{escape(ASSUMED)}</p>" if _has_assumed(layers) else ""
     return (
         f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        f"<tbody>{body}</tbody></table>{legend}"
     )
+
+
+def range_text(in_range: Sequence[float], source: str | None) -> str:
+    """Return a range of inputs and its source in words, one that is assumed with a mark.
+
+    Parameters
+    ----------
+    in_range : pair of float
+    source : str or None
+    """
+    mark = "*" if source == "assumed" else ""
+    return f"[{in_range[0]:.4g}, {in_range[1]:.4g}] {source or ''}{mark}".rstrip()
+
+
+def _has_assumed(layers: Sequence[Quantities]) -> bool:
+    return any(layer.range_source == "assumed" for layer in layers)
 
 
 def _cell(layer: Quantities, shown: Quantity[Any]) -> str:

@@ -1,10 +1,13 @@
-"""How a measurement is run: checked settings, random numbers, parallel work, progress.
+"""How a measurement is run: checked settings, ranges, random numbers, parallel work, progress.
 
 The options of every engine are checked here; how anything is measured stands above.
 """
 
+from .extent import Extent
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
 from .progress import progress_bar
+from .quantiles import QuantileSketch
+from .ranges import AssumedRangeWarning, warn_assumed
 from .sampling import Purpose, Sampling, entropy_of
 from .settings import (
     Range,
@@ -18,8 +21,11 @@ from .settings import (
 
 __all__ = [
     "EACH",
+    "AssumedRangeWarning",
+    "Extent",
     "Progress",
     "Purpose",
+    "QuantileSketch",
     "Range",
     "Runner",
     "Sampling",
@@ -33,4 +39,5 @@ __all__ = [
     "default_threads",
     "entropy_of",
     "progress_bar",
+    "warn_assumed",
 ]

@@ -42,9 +42,9 @@ class Settings:
         names of what is to be computed.
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
-    in_range : tuple of float
-        Of the network's input. Given as a pair, or in a mapping of layers' names or globs to pairs
-        under None.
+    in_range : tuple of float or None
+        Of the network's input; None where the user left it out. Given as a pair, or in a mapping of
+        layers' names or globs to pairs under None.
     out_range : str, tuple or list
         ``"auto"``, a range, or one of those a layer; likewise.
     outliers : str
@@ -56,6 +56,10 @@ class Settings:
     tol : float or None
     estimator : str
         ``"conditional"`` or ``"plugin"``.
+    ranges : str
+        ``"auto"`` or ``"data"``.
+    quantiles : tuple of float
+        Of the data, where a range begins and ends.
     in_ranges, out_ranges : dict of str to range
         Those that were given by layers' names or globs.
 
@@ -68,7 +72,7 @@ class Settings:
 
     measures: frozenset[str]
     bins: tuple[int, int]
-    in_range: Range
+    in_range: Range | None
     out_range: Literal["auto"] | Range | list[Literal["auto"] | Range]
     outliers: str
     baseline: float
@@ -76,6 +80,8 @@ class Settings:
     samples: int | None
     tol: float | None
     estimator: str
+    ranges: str
+    quantiles: tuple[float, float]
     in_ranges: Mapping[str, Range]
     out_ranges: Mapping[str, Literal["auto"] | Range]
 
@@ -84,7 +90,7 @@ class Settings:
         measures: str | Iterable[str],
         *,
         bins: int | tuple[int, int] = 8,
-        in_range: Sequence[float] | Mapping[Any, Any] = (0.0, 1.0),
+        in_range: Sequence[float] | Mapping[Any, Any] | None = None,
         out_range: Any = "auto",
         outliers: str = "clip",
         baseline: float = 0.0,
@@ -92,10 +98,14 @@ class Settings:
         samples: int | None = None,
         tol: float | None = None,
         estimator: str = "conditional",
+        ranges: str = "auto",
+        quantiles: Sequence[float] = (0.001, 0.999),
+        in_ranges: Mapping[str, Any] | None = None,
+        out_ranges: Mapping[str, Any] | None = None,
     ) -> None:
         check_environment()
-        in_range, in_ranges = _named(in_range, "in_range", (0.0, 1.0))
-        out_range, out_ranges = _named(out_range, "out_range", "auto")
+        in_range, in_ranges = _named(in_range, "in_range", None, in_ranges)
+        out_range, out_ranges = _named(out_range, "out_range", "auto", out_ranges)
         checked = {
             "measures": _checked_measures(measures),
             "outliers": _one_of("outliers", outliers, ("clip", "drop")),
@@ -103,10 +113,12 @@ class Settings:
             "estimator": _one_of("estimator", estimator, ("conditional", "plugin")),
             "baseline": _checked_baseline(baseline),
             "bins": checked_bins(bins),
-            "in_range": checked_range(in_range, "in_range"),
+            "in_range": None if in_range is None else checked_range(in_range, "in_range"),
             "out_range": _checked_out_range(out_range),
             "samples": checked_samples(samples),
             "tol": checked_tol(tol),
+            "ranges": _one_of("ranges", ranges, ("auto", "data")),
+            "quantiles": _checked_quantiles(quantiles),
             "in_ranges": in_ranges,
             "out_ranges": out_ranges,
         }
@@ -117,6 +129,16 @@ class Settings:
     def binning(self) -> Binning:
         """How inputs and outputs become bins."""
         return Binning(*self.bins, self.outliers == "drop", self.baseline)
+
+    @property
+    def input_range(self) -> Range:
+        """The range of the network's input: (0, 1) if the user has given none."""
+        return (0.0, 1.0) if self.in_range is None else self.in_range
+
+    @property
+    def data_quantiles(self) -> tuple[float, float] | None:
+        """Where ranges from data begin and end; None if they are not wanted."""
+        return self.quantiles if self.ranges == "data" else None
 
     def in_range_of(self, name: str) -> Range | None:
         """Return the input range that is given for a layer by its name, if one is."""
@@ -145,6 +167,7 @@ class Settings:
         """Return the options as plain values, ready for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["measures"] = sorted(self.measures)
+        values["in_range"] = self.input_range
         for what in ("in_range", "out_range"):
             named = values.pop(f"{what}s")
             if named:  # the network's own, or that of all others, under an empty name
@@ -152,11 +175,13 @@ class Settings:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def _named(value: Any, what: str, default: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the range that has no name, and those that have."""
+def _named(
+    value: Any, what: str, default: Any, before: Mapping[str, Any] | None
+) -> tuple[Any, dict[str, Any]]:
+    """Return the range that has no name, and those that have: those before, and the value's."""
+    named: dict[str, Any] = dict(before or {})
     if not isinstance(value, Mapping):
-        return value, {}
-    named: dict[str, Any] = {}
+        return value, named
     for name, pair in value.items():
         if name is not None and not isinstance(name, str):
             raise TypeError(f"{what} must have names or globs for keys, not {name!r}")
@@ -271,6 +296,13 @@ def _checked_out_range(value: Any) -> Any:
         _one_of("out_range", v, ("auto",)) if isinstance(v, str) else checked_range(v, "out_range")
         for v in items
     ]
+
+
+def _checked_quantiles(value: Any) -> tuple[float, float]:
+    low, high = checked_range(value, "quantiles")
+    if low < 0.0 or high > 1.0:
+        raise ValueError(f"quantiles must be from 0 to 1, got ({low}, {high})")
+    return low, high
 
 
 def checked_samples(samples: Any) -> int | None:

@@ -98,7 +98,7 @@ def detached(network: Network) -> Network:
 def rebuilt(network: Network, change: Callable[[Layer], Layer]) -> Network:
     """Return the network with every layer changed; layers in files stay as they are."""
     layers = [change(x) if isinstance(x, Layer) else x for x in network.layers]
-    return Network(layers, network.chained, network.sources, network.in_ranges, network.straight)
+    return network.changed(layers=layers)
 
 
 def _address(array: NDArray[Any]) -> int:
