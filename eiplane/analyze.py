@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .extract import ExtractOptions, to_network
-from .joint import JointOptions, checked_memory, joint
+from .joint import JointOptions, checked_memory, closed_bounds, joint
 from .network import (
     Channel,
     Interval,
@@ -86,7 +86,9 @@ def analyze(
     measures : str or iterable of str
         What to compute: ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, or what follows from them
         (``"degeneracy"``, ``"phi"``, ``"degeneracy_joint"``, ``"output_entropy"``,
-        ``"effectiveness"``).
+        ``"effectiveness"``, ``"determinism"``, ``"specificity"``, ``"redundancy_in"``,
+        ``"redundancy_out"``). ``"bounds"`` gives rigorous bounds of EI, phi and H(Y) in closed
+        form, without a sample, at any width.
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
     in_range : (float, float), or mapping of layers to those
@@ -434,9 +436,11 @@ def _measure(
         if which in settings.measures:
             part = measure(which, channel, settings.method, sampling, runner)
             parts[which] = _shaped(part, target.edge_shape)
-    whole = None
+    whole = bounds = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
+    elif "bounds" in settings.measures:
+        bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -451,6 +455,7 @@ def _measure(
         parts.get("ei_parts"),
         whole,
         target.range_source,
+        bounds,
     )
 
 

@@ -17,7 +17,6 @@ from eiplane.joint.bounds import lower_bound, upper_bound
 from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octave_gains
 from eiplane.joint.engine import measure
 from eiplane.joint.exact import exact_single
-from eiplane.joint.given import conditional_entropies, tractable
 from eiplane.joint.pieces import by_group, connected
 from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
@@ -237,56 +236,6 @@ def test_designs_spend_what_they_may():
         for group in plan.groups:
             assert group.cells % 8**group.strata == 0
             assert group.cells >= 2 * 8**group.strata
-
-
-# ---- entropies of single outputs ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "bins"), [(2, 8), (3, 8), (6, 8), (5, 7), (3, 64)])
-def test_conditional_entropies(n, bins):
-    rng = np.random.default_rng(n)
-    channel = channel_of(rng.uniform(-4, 4, (3, n)) / np.sqrt(n), bins)
-    assert tractable(channel)
-    for given in (np.ones(n, bool), np.arange(n) < 1):
-        found = conditional_entropies(channel, given)
-        # From the exact distributions within random cells.
-        wanted, spread = [], []
-        for o in range(3):
-            values = []
-            for _ in range(400):
-                bins_of = rng.integers(0, bins, n)
-                centre = np.where(given, (bins_of + 0.5) / bins, 0.5)
-                widths = np.abs(channel.weight[o]) * np.where(given, 1 / bins, 1.0)
-                z = channel.weight[o] @ centre + ((rng.random((2000, n)) - 0.5) * widths).sum(
-                    axis=1
-                )
-                label = channel.rules[0].bins_of(z)
-                values.append(eiplane.entropy(np.bincount(label)))
-            wanted.append(np.mean(values))
-            spread.append(np.std(values) / 20)
-        assert (np.abs(found - wanted) < 4 * np.array(spread) + 0.004).all()
-
-
-def test_conditional_entropies_by_both_ways(monkeypatch):
-    import eiplane.joint.given as module
-
-    channel = channel_of(SIX[:, :5])
-    given = np.ones(5, bool)
-    by_bins = conditional_entropies(channel, given)
-    monkeypatch.setattr(module, "_ENUMERATE", 0)
-    by_series = conditional_entropies(channel, given)
-    np.testing.assert_allclose(by_bins, by_series, atol=1e-6)
-
-
-def test_conditional_entropy_in_closed_form():
-    """One input of slope 1/2 and 8 bins: thresholds in the middle of every second bin."""
-    channel = channel_of([[0.5, 0.0]], activation="identity")
-    # z = x / 2 crosses k / 8 at x = k / 4: on an edge of the 8 input bins, so nothing is uncertain.
-    np.testing.assert_allclose(conditional_entropies(channel, np.ones(2, bool)), 0.0, atol=1e-12)
-    shifted = channel_of([[0.5, 0.0]], activation="identity", bias=[1 / 32])
-    # Now at x = k / 4 - 1 / 16: in the middle of input bins 1, 3, 5, 7, half and half.
-    found = conditional_entropies(shifted, np.ones(2, bool))
-    np.testing.assert_allclose(found, 0.5, atol=1e-12)
 
 
 # ---- layers whose EI is known -------------------------------------------------------------------
@@ -599,7 +548,7 @@ def test_saturation_is_told():
     low, high = result.ei_bounds
     assert low <= result.ei <= high
     assert result.ei_stderr >= 0.4 * (high - low)  # nothing is known but the bounds
-    assert result.output_entropy_stderr > 10
+    assert result.output_entropy_stderr > 5
     assert result.samples < 100_000  # and it does not take long to see
     with pytest.warns(SaturationWarning):
         plain = ei(CASES["six"], samples=10_000, estimator="plugin")

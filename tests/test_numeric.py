@@ -251,6 +251,7 @@ def test_travels_if_its_function_does():
         (lambda z: np.float32(z), TypeError, "computes in float32"),
         (lambda z: z.sum(), TypeError, "real numbers of the same shape"),
         (lambda z: z + 0j, TypeError, "real numbers"),
+        (math.sin, TypeError, r"layer '0': activation 'it': failed on.*numpy.vectorize"),
         (lambda z: np.sin(1e7 * z), ValueError, "turns more than 4096 times"),
         (lambda z: np.sin(1e3 * z), ValueError, "crosses the edges of the 64 bins"),
     ],
@@ -323,3 +324,18 @@ def test_tables(generator, function, ends):
     wanted = function(z)
     steep = np.abs(function(z * (1 + 1e-15)) - function(z * (1 - 1e-15)))
     assert (np.abs(table(z) - wanted) <= 1e-12 * (1 + np.abs(wanted)) + 10 * steep).all()
+
+
+def test_a_function_that_writes_into_what_it_is_given(generator):
+    def in_place(z):
+        np.maximum(z, 0.0, out=z)
+        return z
+
+    weight = generator.normal(size=(4, 3))
+    options = {"measures": ("ei_parts", "sensitivity"), "spans": "all", "samples": 2000}
+    own = Activation.from_function(in_place)
+    found = analyze([weight, weight.T], [own, "tanh"], **options)
+    wanted = analyze([weight, weight.T], ["relu", "tanh"], **options)
+    for a, b in zip(found, wanted, strict=True):
+        assert np.allclose(a.ei_edges, b.ei_edges, atol=1e-9)
+        assert np.allclose(a.sensitivity_edges, b.sensitivity_edges, atol=1e-9)

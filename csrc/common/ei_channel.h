@@ -99,6 +99,12 @@ static inline const uint16_t *ei_outside(const ei_channel *c, size_t output)
     return c->outside + ei_rule(c, output) * (c->n_limits + 1);
 }
 
+/* Whether an output can lie outside its range. */
+static inline int ei_may_leave(const ei_channel *c)
+{
+    return c->n_limits > 0 || c->n_rules > 1 || c->outside[0];
+}
+
 /* Length of a table's row: the output bins, and one column for dropped samples. */
 static inline size_t ei_row_length(const ei_channel *c) { return c->out_bins + (size_t)c->drops; }
 

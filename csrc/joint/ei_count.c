@@ -140,7 +140,7 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
         }
         ei_eval_draw(e, job->key, job->purpose, job->first + at, n);
         ej_bins_fill(&w.b, n);
-        if (channel->n_limits)
+        if (ei_may_leave(channel))
             *outside += count_outside(&w.b, some);
         status = count_sets(&w, some, &used);
         if (status == EI_OK)

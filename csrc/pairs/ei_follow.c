@@ -77,6 +77,6 @@ void ep_note(const ei_channel *c, const ei_job *job, ep_followed *f, size_t b, s
 
 void ep_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64_t *outliers)
 {
-    for (size_t o = 0; e->channel->n_limits > 0 && o < e->n_out; o++)
+    for (size_t o = 0; ei_may_leave(e->channel) && o < e->n_out; o++)
         outliers[o] += ei_eval_outside(e, o, n, scratch);
 }

@@ -248,7 +248,7 @@ static int count_staged(work *w, const ei_channel *c, const ei_job *job, size_t 
         ei_eval_single(&w->eval, input, draws, w->without, n);
         for (size_t b = 0; b < n_out; b++) {
             uint16_t *labels = w->labels + b * LABELS + place;
-            if (c->n_limits)
+            if (ei_may_leave(c))
                 dropped[b] += ei_eval_outside(&w->eval, b, some, labels);
             ei_eval_labels(&w->eval, b, n, w->map, labels);
             for (size_t q = 0; q < some; q++) {
@@ -319,7 +319,7 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
                 int rising = crossings(&w, c, &l, output);
                 pieces = merge(&w, c, rising, w.pieces);
                 tabulate(w.pieces, pieces, map, row, cells, w.table);
-                if (c->n_limits)
+                if (ei_may_leave(c))
                     out->dropped[b] += outliers(&w, c, &l, output);
             }
             ei_information i = ei_measure(kernels, table, c->in_bins, row, c->out_bins, w.scratch,

@@ -4,6 +4,7 @@ A layer falls into independent pieces (``plan``); each is exact or goes to an es
 that ``choice`` picks (``estimator`` is what they all are); ``assemble`` puts the pieces together.
 """
 
+from .closed import closed_bounds
 from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import ei_between
@@ -15,6 +16,7 @@ __all__ = [
     "JointOptions",
     "SaturationWarning",
     "checked_memory",
+    "closed_bounds",
     "convergence",
     "ei_between",
     "joint",

@@ -93,6 +93,7 @@ def assemble(
         ei_bounds=(information.low, information.high),
         output_entropy=output.value,
         output_entropy_stderr=output.stderr,
+        output_entropy_bounds=(output.low, output.high),
         estimator=options.estimator,
         samples=sum(r.samples for r in found),
         coverage=min(coverages, default=0.0 if plan.dead else 1.0),

@@ -9,7 +9,7 @@ from .estimates import Estimate, controlled_entropy, estimate_entropy
 from .estimator import Estimator, Nodes, PieceResult, Standing
 from .nodes import SingleOutputs, input_influence
 from .saturation import is_saturated
-from .settle import information_bounds, settled_information, settled_output
+from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream
 from .task import Task
 from .vectors import Counted
@@ -80,11 +80,14 @@ class Counting(Estimator):
         task = self.task
         influence_in = self.input_influence() if task.options.influence else None
         singles = SingleOutputs(task, self.stream.counted, self.cells)
-        bounds = information_bounds(task, singles)
+        # Where counting will do the closed forms are enough.
+        bounds = whole_bounds(task, singles, None if self.saturated else 0)
         return PieceResult(
             self.name,
-            settled_information(self.information, bounds, self.saturated, task.options.published),
-            settled_output(task, self.output, singles, bounds[0]),
+            settled_information(
+                self.information, bounds.information, self.saturated, task.options.published
+            ),
+            settled_output(self.output, bounds),
             self.samples,
             self.deciding.coverage,
             self.saturated,

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
-from ..pairwise import output_marginals
+from ..pairwise import exact, output_marginals
+from ..run import Runner
+from .bounds import SLACK
 from .estimator import Estimator, Measured, Nodes, PieceResult, Standing
-from .given import conditional_entropies, tractable
+from .given import given_entropies, row_entropies
 from .task import Task
 
 __all__ = ["Exact", "ExactPiece", "exact_output", "exact_single"]
@@ -24,6 +26,9 @@ Index = NDArray[np.intp]
 
 #: Intervals times outputs up to which a single input is gone through exactly.
 _CELLS = 1 << 24
+
+#: A share of samples kept so small that what is known of the rest is not exact.
+_RARE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,37 +102,37 @@ def exact_single(channel: Channel, outs: Index) -> ExactPiece | None:
     )
 
 
-def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
+def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece | None:
     """Return the measures of a channel with a single output.
 
     Parameters
     ----------
     channel : Channel
-        With one output; :func:`eiplane.joint.given.tractable`.
+        With one output and no stages.
     given : ndarray of bool, shape (n_in,)
         The inputs that count.
 
     Returns
     -------
-    ExactPiece
-        To about 1e-6 bits; ``influence_in`` of the given inputs alone.
+    ExactPiece or None
+        ``influence_in`` of the given inputs alone. None where next to nothing is kept.
     """
     flags = replace(channel, out_bins=2, rules=tuple(r.of_limits() for r in channel.rules))
-    p = output_marginals(channel)[0]
-    entropy = float(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum())
-
-    def information(which: NDArray[np.bool_]) -> float:
-        return max(entropy - float(conditional_entropies(channel, which)[0]), 0.0)
-
-    alone = np.eye(channel.n_in, dtype=bool)[given]
-    whole = information(given)
+    p = output_marginals(channel)
+    kept = float(p.sum()) if channel.drops else 1.0
+    if not kept > _RARE:
+        return None
+    entropy = float(row_entropies(p / kept)[0])
+    rest = given_entropies(channel, given)
+    whole = max(entropy - float(rest.values[0]), 0.0)
+    edges = exact.ei_parts(channel, Runner(threads=1))
     return ExactPiece(
         whole,
         entropy,
-        np.array([information(which) for which in alone]),
+        edges.edges[0, given],
         np.array([whole]),
         float(output_marginals(flags)[0, 1]),
-        accuracy=1e-6,
+        accuracy=float(rest.errors[0]) + 2.0 * (edges.error_bound or 0.0) + SLACK,
     )
 
 
@@ -172,7 +177,7 @@ class Exact(Estimator):
             return None
         if channel.n_in == 1:
             found = exact_single(channel, task.outs)
-        elif channel.n_out == 1 and tractable(channel):
+        elif channel.n_out == 1:
             found = exact_output(channel, task.given)
         return None if found is None else cls(task, found)
 

@@ -91,13 +91,13 @@ class SingleOutputs:
         influence = self.influence()
         if influence is None:
             return None
-        slack = SLACK if self.task.rest is not None else 0.0
+        slack = 2.0 * SLACK + self.task.rest_error if self.task.rest is not None else 0.0
         return influence.values - WIDEN * influence.stderr - slack
 
     def least_noise(self) -> Array | None:
         """Return lower bounds of ``H(Y_B | X)``."""
         if self.task.rest is not None:
-            return self.task.rest - SLACK
+            return self.task.rest - self.task.rest_error - SLACK
         within = self._within()
         return None if within is None else within.values - WIDEN * within.stderr
 

@@ -12,7 +12,7 @@ from ..results import Pairwise
 from ..run import Runner
 from .bounds import WIDEN
 from .exact import Exact
-from .given import conditional_entropies, tractable
+from .given import given_entropies, tractable
 from .options import JointOptions
 from .pieces import Piece, by_group, connected, restrict, silent
 from .task import Target, Task
@@ -112,8 +112,12 @@ def _planned(task: Task) -> PlannedPiece:
     if exact is not None or channel.stages or channel.drops:
         return PlannedPiece(task, exact)
     marginals = output_marginals(channel, task.runner)
-    rest = conditional_entropies(channel, task.given) if tractable(channel) else None
-    return PlannedPiece(replace(task, marginals=marginals, rest=rest), None)
+    if not tractable(channel):
+        return PlannedPiece(replace(task, marginals=marginals), None)
+    rest = given_entropies(channel, task.given, task.runner)
+    error = float(rest.errors.max())
+    known = replace(task, marginals=marginals, rest=rest.values, rest_error=error)
+    return PlannedPiece(known, None)
 
 
 def _edges_of(piece: Piece, rows: NDArray[np.intp], parts: Pairwise | None) -> Array | None:

@@ -4,43 +4,61 @@ from __future__ import annotations
 
 import math
 
-from .bounds import lower_bound, trivial_bounds, upper_bound
+from .bounds import SLACK, KnownOutputs, WholeBounds, lower_bound, trivial_bounds, upper_bound
+from .bracket import bracket
 from .estimates import Estimate
 from .estimator import Measured
+from .indirect import dropped_bounds, staged_bounds
 from .nodes import SingleOutputs
 from .saturation import LEAST_COVERAGE
 from .task import Task
 
-__all__ = ["information_bounds", "settled_information", "settled_output"]
+__all__ = ["settled_information", "settled_output", "whole_bounds"]
 
 
-def information_bounds(task: Task, singles: SingleOutputs) -> tuple[float, float]:
-    """Return rigorous bounds of the information of a piece, in bits.
+def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> WholeBounds:
+    """Return rigorous bounds of a piece, in bits.
 
     Parameters
     ----------
     task : Task
     singles : SingleOutputs
+    samples : int or None
+        To take for the bounds alone, where they can be of use; None: as many as take some seconds.
 
     Returns
     -------
-    low, high : float
+    WholeBounds
     """
-    channel = task.channel
-    if not task.informed:
-        return 0.0, 0.0
-    low, high = trivial_bounds(task.n_given, len(task.outs), channel.in_bins, channel.out_bins)
+    channel, most = task.channel, len(task.outs) * math.log2(task.channel.out_bins)
     if channel.drops:
-        return low, high
-    low = lower_bound(
-        None if task.edges is None else task.edges[:, task.given], singles.least_influence()
-    )
+        trivial = trivial_bounds(task.n_given, len(task.outs), channel.in_bins, channel.out_bins)
+        bounds = WholeBounds(trivial, (0.0, most), (0.0, most))
+        if not channel.stages:
+            found = dropped_bounds(channel, task.given, task.outs, task.runner, task.key, samples)
+            bounds = bounds.within(found)
+    elif task.marginals is not None and task.rest is not None:
+        known = KnownOutputs(task.marginals, task.rest, task.rest_error + SLACK)
+        bounds = bracket(channel, task.given, known, task.runner, task.key, task.edges, samples)
+    else:
+        bounds = _by_samples(task, singles)
+    if not task.informed:
+        return WholeBounds((0.0, 0.0), bounds.entropy, bounds.entropy)
+    return bounds
+
+
+def _by_samples(task: Task, singles: SingleOutputs) -> WholeBounds:
+    """Return bounds that rest on sampled entropies of single outputs."""
+    channel = task.channel
+    most, entropy = staged_bounds(channel, task.given, task.runner)
+    edges = None if task.edges is None else task.edges[:, task.given]
+    low = lower_bound(edges, singles.least_influence())
     own = singles.greatest_entropies()
-    if own is None:
-        return low, max(low, high)
-    inputs = task.n_given * math.log2(channel.in_bins)
-    high = upper_bound(inputs, own, singles.least_noise(), singles.twins())
-    return min(low, high), high
+    if own is not None:
+        inputs = min(most, task.n_given * math.log2(channel.in_bins))
+        most = upper_bound(inputs, own, singles.least_noise(), singles.twins())
+        entropy = min(entropy, float(own[~singles.twins()].sum()))
+    return WholeBounds((min(low, most), most), (min(low, entropy), entropy), (0.0, entropy))
 
 
 def settled_information(
@@ -72,30 +90,22 @@ def settled_information(
     return Measured(value, min(error, max(value - low, high - value)), bounds, estimate.bias)
 
 
-def settled_output(
-    task: Task, estimate: Estimate, singles: SingleOutputs, least: float
-) -> Measured:
+def settled_output(estimate: Estimate, bounds: WholeBounds) -> Measured:
     """Return an estimate of ``H(Y)`` as it is reported.
 
     Parameters
     ----------
-    task : Task
     estimate : Estimate
-    singles : SingleOutputs
-    least : float
-        A lower bound, that of the information: ``H(Y) >= I(X; Y)``.
+    bounds : WholeBounds
 
     Returns
     -------
     Measured
     """
     value, error = estimate.value, estimate.stderr
-    parts = singles.greatest_entropies()
-    high = len(task.outs) * math.log2(task.channel.out_bins)
-    if parts is not None:
-        high = float(parts[~singles.twins()].sum())
-    if parts is not None and estimate.coverage < LEAST_COVERAGE:
-        # All that is certain is that it lies between nothing and the sum of the parts.
-        value = min(value, high)
-        error = max(error, high - value)
-    return Measured(value, error, (min(least, high), high), estimate.bias)
+    low, high = bounds.entropy
+    if estimate.coverage < LEAST_COVERAGE:
+        # All that is certain is that it lies between the bounds.
+        value = min(max(value, low), high)
+        error = max(error, high - value, value - low)
+    return Measured(value, error, bounds.entropy, estimate.bias)

@@ -70,6 +70,8 @@ class Task:
     rest : ndarray of float64, shape (channel.n_out,), or None
         ``H(Y_B | bins of the given inputs)``, exact (:mod:`.given`). None where that is not
         tractable; where it is, the marginals are known as well.
+    rest_error : float
+        Greatest error of ``rest``, in bits.
     """
 
     channel: Channel
@@ -83,6 +85,7 @@ class Task:
     edges: Array | None = None
     marginals: Array | None = None
     rest: Array | None = None
+    rest_error: float = 0.0
 
     @property
     def n_given(self) -> int:

@@ -133,7 +133,11 @@ class Activation:
             _checked_range(value, f"activation {name!r}: {what}") for what, value in bounds
         )
         recipe = (Activation.from_function, (function, name, first, second))
-        return Activation(name, function, (), second, (), first, recipe)
+
+        def on_a_copy(z: Array) -> Array:  # it may write into what it is given
+            return function(z.copy())
+
+        return Activation(name, on_a_copy, (), second, (), first, recipe)
 
     def __call__(self, z: ArrayLike, axis: int = -1) -> Array:
         """Return the activation of ``z``.
@@ -154,7 +158,7 @@ class Activation:
             )
         if self.recipe[0] is Activation.from_function:
             try:
-                pickle.dumps(self.function)
+                pickle.dumps(self.recipe[1][0])
             except Exception as error:
                 raise pickle.PicklingError(
                     f"activation {self.name!r}: its function cannot be sent to another process "

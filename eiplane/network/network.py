@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
 from .layer import Layer, LazyLayer
+from .ranges import RangeRule
 
 __all__ = ["Network", "Seen"]
 
@@ -63,7 +64,7 @@ class Network(Sequence[Layer | LazyLayer]):
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     in_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     straight: frozenset[str] = frozenset()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, RangeRule] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
 
     def __init__(
@@ -73,7 +74,7 @@ class Network(Sequence[Layer | LazyLayer]):
         sources: Mapping[str, tuple[str, ...]] | None = None,
         in_ranges: Mapping[str, tuple[float, float]] | None = None,
         straight: Iterable[str] | None = None,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, RangeRule] | None = None,
         seen: Mapping[str, Seen] | None = None,
     ) -> None:
         named = tuple(

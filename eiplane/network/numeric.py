@@ -55,12 +55,18 @@ def evaluated(function: Function, z: Array, title: str) -> Array:
     Raises
     ------
     TypeError
-        If it does not return real float64 numbers, one for each.
+        If it fails, or does not return real float64 numbers, one for each.
     ValueError
         If a value is not finite.
     """
-    with np.errstate(all="ignore"):
-        values = np.asarray(function(z))
+    try:
+        with np.errstate(all="ignore"):
+            values = np.asarray(function(z))
+    except Exception as error:
+        raise TypeError(
+            f"{title}: failed on an array of {z.dtype} of shape {z.shape}: {error}; if it takes "
+            "single numbers only, numpy.vectorize makes it take arrays"
+        ) from error
     if values.shape != z.shape or values.dtype.kind not in "fiub":
         raise TypeError(
             f"{title}: an array of {z.dtype} of shape {z.shape} must give real numbers of the same "

@@ -189,8 +189,11 @@ class Rows(RangeRule):
     def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
         """Return those rows."""
         (x,) = operands
-        low, high, ranks = (a if len(a) == 1 else a[self.index] for a in (x.low, x.high, x.ranks))
-        return Interval(low, high, ranks)
+
+        def taken(a: NDArray[Any]) -> NDArray[Any]:
+            return a if len(a) == 1 else a[self.index]
+
+        return Interval(taken(x.low), taken(x.high), taken(x.ranks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,7 +400,8 @@ def _spanned(a_low: Array, a_high: Array, b_low: Array, b_high: Array) -> tuple[
 
 
 def _worst(intervals: Sequence[Interval]) -> NDArray[np.intp]:
-    return np.maximum.reduce(np.broadcast_arrays(*(x.ranks for x in intervals)))
+    ranks = np.broadcast_arrays(*(x.ranks for x in intervals))
+    return np.asarray(np.maximum.reduce(ranks), dtype=np.intp)
 
 
 _INTERVAL, _ASSUMED = SOURCES.index("interval"), SOURCES.index("assumed")

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RowActivation(Activation):
     """A function of its own for every output: see :func:`per_row`, which makes it.
 

@@ -5,7 +5,7 @@ Their table and their files are here as well. A new quantity is a row in :mod:`.
 
 from .decomposition import Decomposition, load
 from .layer import LayerResult
-from .measures import Joint, Pairwise, Skipped
+from .measures import Joint, Pairwise, Skipped, VectorBounds
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, row_of
 from .table import ASSUMED, TOLD, range_text
 
@@ -20,6 +20,7 @@ __all__ = [
     "Pairwise",
     "Quantity",
     "Skipped",
+    "VectorBounds",
     "bounds_of",
     "load",
     "range_text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .measures import Joint, Pairwise
+from .measures import Joint, Pairwise, VectorBounds
 from .plain import plain
 from .quantities import TABLE, Quantities
 from .table import text_table
@@ -17,6 +17,7 @@ PARTS: dict[str, type[Any]] = {
     "pairwise_sensitivity": Pairwise,
     "pairwise_ei": Pairwise,
     "joint": Joint,
+    "bounds": VectorBounds,
 }
 
 
@@ -42,6 +43,8 @@ class LayerResult(Quantities):
         ``"activation"``, the output range of the layers before; ``"interval"``, interval arithmetic
         through what lies between; ``"norm"``, a normalisation before the layer; ``"data"``; or
         ``"assumed"``, where nothing is known. None in files of older versions.
+    bounds : VectorBounds or None
+        Bounds of those, where they were asked for without the measures.
     """
 
     name: str
@@ -57,6 +60,7 @@ class LayerResult(Quantities):
     pairwise_ei: Pairwise | None = field(default=None, repr=False)
     joint: Joint | None = field(default=None, repr=False)
     range_source: str | None = None
+    bounds: VectorBounds | None = field(default=None, repr=False)
 
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python numbers and lists, absent quantities left out.

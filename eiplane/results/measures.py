@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Joint", "Pairwise", "Skipped"]
+__all__ = ["Joint", "Pairwise", "Skipped", "VectorBounds"]
 
 Array = NDArray[np.float64]
 
@@ -82,6 +82,8 @@ class Joint:
         ``H(Y)`` of the binned output vector.
     output_entropy_stderr : float
         Its standard error.
+    output_entropy_bounds : tuple of float or None
+        Rigorous lower and upper bound of ``output_entropy``.
     estimator : str
         ``"conditional"`` or ``"plugin"``.
     samples : int
@@ -117,6 +119,23 @@ class Joint:
     outlier_fraction: float = 0.0
     influence_in_stderr: Array | None = None
     influence_out_stderr: Array | None = None
+    output_entropy_bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class VectorBounds:
+    """Rigorous bounds of whole binned vectors, in bits, where they alone were asked for.
+
+    Parameters
+    ----------
+    ei_bounds : tuple of float
+        Of ``I(L1; L2)``.
+    output_entropy_bounds : tuple of float
+        Of ``H(Y)``.
+    """
+
+    ei_bounds: tuple[float, float]
+    output_entropy_bounds: tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, Never, NoReturn, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .measures import Joint, Pairwise
+from .measures import Joint, Pairwise, VectorBounds
 
 __all__ = ["MEASURES", "TABLE", "Quantities", "Quantity", "bounds_of", "error_of", "row_of"]
 
@@ -139,11 +139,13 @@ def _phi(result: Quantities) -> float | None:
 
 
 def _phi_bounds(result: Quantities) -> Bounds | None:
-    if result.joint is None or result.pairwise_ei is None:
+    if result.ei_bounds is None or result.pairwise_ei is None:
         return None
-    low, high = result.joint.ei_bounds
+    low, high = result.ei_bounds
     parts = result.pairwise_ei.total
     error = 4.0 * result.pairwise_ei.total_stderr
+    if result.pairwise_ei.error_bound is not None:
+        error += result.pairwise_ei.error_bound * result.pairwise_ei.edges.size
     return low - parts - error, high - parts + error
 
 
@@ -169,6 +171,32 @@ def _effectiveness(result: Quantities) -> float | None:
     return None if result.ei is None else result.ei / (result.n_in * math.log2(result.in_bins))
 
 
+def _trusted(result: Quantities) -> Joint | None:
+    """Return the measures of whole vectors, unless they are worth nothing."""
+    return None if result.joint is None or result.joint.saturated else result.joint
+
+
+def _specificity(result: Quantities) -> float | None:
+    joint = _trusted(result)
+    if joint is None or joint.output_entropy is None:
+        return None
+    return joint.output_entropy / (result.n_out * math.log2(result.out_bins))
+
+
+def _determinism(result: Quantities) -> float | None:
+    joint, share = _trusted(result), _specificity(result)
+    if joint is None or joint.ei is None or share is None:
+        return None
+    return 1.0 - share + joint.ei / (result.n_out * math.log2(result.out_bins))
+
+
+def _redundancy(result: Quantities, influence: Array | None) -> float | None:
+    joint = _trusted(result)
+    if joint is None or influence is None or joint.ei is None or not joint.ei > 0.0:
+        return None
+    return float(influence.sum()) / joint.ei
+
+
 def _less(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
@@ -182,11 +210,13 @@ class Quantities:
     n_out: int
     activation: str
     in_bins: int
+    out_bins: int
     in_range: tuple[float, float]
     range_source: str | None
     pairwise_sensitivity: Pairwise | None
     pairwise_ei: Pairwise | None
     joint: Joint | None
+    bounds: VectorBounds | None
 
     sensitivity = Quantity[float](
         "pairwise_sensitivity.total",
@@ -226,7 +256,11 @@ class Quantities:
         needs=("ei",), heading="EI", tracked=True, words="EI", symbol="$EI$",
     )  # fmt: skip
     ei_stderr = Quantity[float]("joint.ei_stderr", doc="Standard error of ``ei``.")
-    ei_bounds = Quantity[Bounds]("joint.ei_bounds", doc="Rigorous bounds of ``ei``.")
+    ei_bounds = Quantity[Bounds](
+        "joint.ei_bounds", "bounds.ei_bounds",
+        doc="Rigorous bounds of ``ei``, but for four standard errors where they rest on samples.",
+        needs=("bounds",),
+    )  # fmt: skip
     phi = Quantity[float](
         compute=_phi,
         doc="Integrated information, ``ei - ei_parts``. Like is taken from like: from a plug-in "
@@ -242,6 +276,7 @@ class Quantities:
         compute=_phi_bounds,
         doc="Rigorous bounds of ``phi``: those of ``ei`` less ``ei_parts``. Where ``ei_parts`` was "
         "sampled they are widened by four of its standard errors.",
+        needs=("ei_parts", "bounds"),
     )
     degeneracy_joint = Quantity[float](
         compute=lambda result: _less(result.sensitivity, result.ei),
@@ -255,6 +290,40 @@ class Quantities:
     )  # fmt: skip
     output_entropy_stderr = Quantity[float](
         "joint.output_entropy_stderr", doc="Standard error of ``output_entropy``."
+    )
+    output_entropy_bounds = Quantity[Bounds](
+        "joint.output_entropy_bounds", "bounds.output_entropy_bounds",
+        doc="Rigorous bounds of ``output_entropy``, as those of ``ei``.",
+        needs=("bounds",),
+    )  # fmt: skip
+    determinism = Quantity[float](
+        compute=_determinism,
+        doc="``1 - H(Y | X) / (n_out log2(out_bins))``: how little is left open once the input is "
+        "known (Hoel, Albantakis and Tononi, PNAS 110(49), 2013, eq. 3). None where ``ei`` is "
+        "saturated.",
+        unit="", needs=("ei",), tracked=True,
+    )  # fmt: skip
+    specificity = Quantity[float](
+        compute=_specificity,
+        doc="``H(Y) / (n_out log2(out_bins))``, one less their degeneracy (Hoel, Albantakis and "
+        "Tononi 2013); ``determinism + specificity - 1`` is ``ei / (n_out log2(out_bins))``. None "
+        "where ``ei`` is saturated.",
+        unit="", needs=("ei",), tracked=True,
+    )  # fmt: skip
+    redundancy_in = Quantity[float](
+        compute=lambda result: _redundancy(result, result.influence_in),
+        doc="``sum_A I(X_A; Y) / ei``, the share of ``ei`` that single inputs have by themselves: "
+        "the rest is synergy of several (after Mattsson, Michaud and Hoel 2020, who take single "
+        "outputs as well). At most 1, as inputs are independent. None where it is not known.",
+        unit="",
+        needs=("ei",),
+    )
+    redundancy_out = Quantity[float](
+        compute=lambda result: _redundancy(result, result.influence_out),
+        doc="``sum_B I(X; Y_B) / ei``: above 1 where outputs say the same (after Mattsson, Michaud "
+        "and Hoel 2020). None where it is not known.",
+        unit="",
+        needs=("ei",),
     )
     effectiveness = Quantity[float](
         compute=_effectiveness,
@@ -350,6 +419,9 @@ _BY_NAME = {row.name: row for row in TABLE}
 
 #: What can be asked for, and which engines that takes.
 MEASURES: dict[str, tuple[str, ...]] = {row.name: row.needs for row in TABLE if row.needs}
+
+#: All bounds at once, those of phi with what they take.
+MEASURES["bounds"] = ("ei_parts", "bounds")
 
 
 def row_of(name: str) -> Quantity[Any]:

@@ -38,8 +38,8 @@ class Settings:
     Parameters
     ----------
     measures : frozenset of str
-        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``. Given as the
-        names of what is to be computed.
+        The engines that have to run, of ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, ``"bounds"``.
+        Given as the names of what is to be computed.
     bins : tuple of int
         Of inputs and of outputs. Given as a number, or a pair.
     in_range : tuple of float or None

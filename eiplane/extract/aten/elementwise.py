@@ -9,6 +9,7 @@ import numpy as np
 from ...network import Join, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Operand, Step
 from ..flow.pointwise import pointwise
+from ..tables import words
 from .call import AtenOperator, Call, Slot
 
 if TYPE_CHECKING:
@@ -17,52 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["converted", "elementwise", "step_maker"]
 
 #: Functions that never fall, or never rise, of their one operand.
-_MONOTONE = frozenset(
-    [
-        "relu",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "celu",
-        "sigmoid",
-        "hardsigmoid",
-        "tanh",
-        "hardtanh",
-        "softplus",
-        "log_sigmoid_forward",
-        "atan",
-        "asinh",
-        "sinh",
-        "exp",
-        "expm1",
-        "exp2",
-        "erf",
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "trunc",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "relu6",
-        "threshold",
-        "softsign",
-        "neg",
-        "add",
-        "sub",
-        "rsub",
-        "maximum",
-        "minimum",
-        "_to_copy",
-        "positive",
-        "hardshrink",
-        "softshrink",
-        "gt",
-        "lt",
-        "ge",
-        "le",
-    ]
+_MONOTONE = words(
+    """
+    relu leaky_relu elu selu celu sigmoid hardsigmoid tanh hardtanh softplus
+    log_sigmoid_forward atan asinh sinh exp expm1 exp2 erf sign floor ceil round trunc clamp
+    clamp_min clamp_max relu6 threshold softsign neg add sub rsub maximum minimum _to_copy
+    positive hardshrink softshrink gt lt ge le
+    """
 )
 
 
@@ -103,7 +65,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         name.strip("_"),
         operands,
         call.shape,
-        step_maker(name, operator, several, arrays and call.dynamic(arrays[0])),
+        step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
         lambda rules: _rule(call, rules),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Operand
 from ..flow.pointwise import pointwise
+from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
 from .elementwise import step_maker
 from .pools import spatial_mean
@@ -60,7 +61,7 @@ def _used(run: Run, call: Call) -> Any:
 
 def _count(call: Call) -> int:
     """Return how many entries make one of the result."""
-    return max(1, call.args[0].numel() // max(1, call.out.numel()))
+    return max(1, int(call.args[0].numel()) // max(1, int(call.out.numel())))
 
 
 def _sum(run: Run, call: Call) -> Any:
@@ -184,69 +185,18 @@ def _dropout(run: Run, call: Call) -> Any:
     return [None if codes is None else codes.copy(), *(None for _ in call.outs[1:])]
 
 
-_PLAIN = [
-    "prod",
-    "norm",
-    "logsumexp",
-    "argmax",
-    "argmin",
-    "topk",
-    "sort",
-    "argsort",
-    "kthvalue",
-    "cumprod",
-    "nll_loss_forward",
-    "nll_loss2d_forward",
-    "nll_loss",
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "kl_div",
-    "cosine_embedding_loss",
-    "_cdist_forward",
-    "_trilinear",
-    "_pdist_forward",
-    "linalg_cross",
-    "multinomial",
-    "bincount",
-    "nonzero",
-    "equal",
-    "all",
-    "any",
-    "isclose",
-    "bucketize",
-    "searchsorted",
-    "median",
-    "nanmedian",
-    "mode",
-    "histc",
-    "aminmax",
-    "_aminmax",
-    "is_same_size",
-    "one_hot",
-    "_unique2",
-    "unique_dim",
-    "unique_consecutive",
-    "argwhere",
-    "soft_margin_loss",
-    "multi_margin_loss",
-    "_ctc_loss",
-    "_assert_async",
-    "_assert_scalar",
-    "allclose",
-    "is_nonzero",
-    "view_as_complex",
-    "view_as_real",
-    "complex",
-    "polar",
-    "fft_fft",
-    "_fft_r2c",
-    "_fft_c2c",
-    "_fft_c2r",
-]
+_PLAIN = words(
+    """
+    prod norm logsumexp argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
+    nll_loss2d_forward nll_loss mse_loss l1_loss smooth_l1_loss huber_loss
+    binary_cross_entropy binary_cross_entropy_with_logits kl_div cosine_embedding_loss
+    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount nonzero equal
+    all any isclose bucketize searchsorted median nanmedian mode histc aminmax _aminmax
+    is_same_size one_hot _unique2 unique_dim unique_consecutive argwhere soft_margin_loss
+    multi_margin_loss _ctc_loss _assert_async _assert_scalar allclose is_nonzero
+    view_as_complex view_as_real complex polar fft_fft _fft_r2c _fft_c2c _fft_c2r
+    """
+)
 
 MIXES: dict[str, Callable[[Run, Call], Any]] = {
     **dict.fromkeys(_PLAIN, _used),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes
+from ..tables import words
 from .call import Call
 
 if TYPE_CHECKING:
@@ -16,48 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MOVES"]
 
-_MOVING = [
-    "cat",
-    "stack",
-    "index",
-    "gather",
-    "index_select",
-    "constant_pad_nd",
-    "flip",
-    "roll",
-    "repeat",
-    "tril",
-    "triu",
-    "index_put",
-    "scatter",
-    "slice_scatter",
-    "select_scatter",
-    "diagonal_scatter",
-    "as_strided_scatter",
-    "masked_scatter",
-    "_unsafe_index",
-    "index_copy",
-    "take",
-    "masked_select",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "channel_shuffle",
-    "reflection_pad1d",
-    "reflection_pad2d",
-    "reflection_pad3d",
-    "replication_pad1d",
-    "replication_pad2d",
-    "replication_pad3d",
-    "diag_embed",
-    "_unsafe_index_put",
-    "rot90",
-    "unfold_copy",
-    "unbind_copy",
-    "split_with_sizes_copy",
-    "im2col",
-    "block_diag",
-    "repeat_interleave",
-]
+_MOVING = words(
+    """
+    cat stack index gather index_select constant_pad_nd flip roll repeat tril triu index_put
+    scatter slice_scatter select_scatter diagonal_scatter as_strided_scatter masked_scatter
+    _unsafe_index index_copy take masked_select pixel_shuffle pixel_unshuffle channel_shuffle
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+    replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
+    split_with_sizes_copy im2col block_diag repeat_interleave
+    """
+)
 
 #: Of these the first tensor is looked up in by the others.
 _LOOKUPS = frozenset(["index", "gather", "index_select", "take", "_unsafe_index", "masked_select"])

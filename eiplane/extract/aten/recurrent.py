@@ -43,9 +43,9 @@ def gates(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
         _layer(run, name, named, given[0], hidden)
     else:
         hidden = None if name.startswith("rnn_relu") else (-1.0, 1.0)
-        names = ["input", "hx", "w_ih", "w_hh", "b_ih", "b_hh"]
+        places = ["input", "hx", "w_ih", "w_hh", "b_ih", "b_hh"]
         x, _, w_ih, w_hh, b_ih, b_hh = (
-            args[k] if k < len(args) else kwargs.get(n) for k, n in enumerate(names)
+            args[k] if k < len(args) else kwargs.get(n) for k, n in enumerate(places)
         )
         for side, weight in (("ih", w_ih), ("hh", w_hh)):
             found = run.constants.names(weight)

@@ -212,7 +212,13 @@ class _Finish:
             Rows(np.flatnonzero(mask), operands=(self._rule(value),)) for value, mask in made.feed
         ]
         if made.constants is not None:
-            rules.append(Known(made.constants[0], made.constants[1], "given" if made.fixed is None else "activation"))
+            rules.append(
+                Known(
+                    made.constants[0],
+                    made.constants[1],
+                    "given" if made.fixed is None else "activation",
+                )
+            )
         return Join(operands=tuple(rules)) if rules else Unknown()
 
     def _direct(self, made: Map) -> tuple[str, ...]:

@@ -129,7 +129,9 @@ def _phases(weight: NDArray[Any], conv: Convolution) -> tuple[NDArray[Any], int]
             place = [k * d - r for k, d, r in zip(tap, conv.dilation, phase, strict=True)]
             if any(x % s for x, s in zip(place, conv.stride, strict=True)):
                 continue
+            taken: Any = (slice(None), slice(None), *tap)
             at = tuple(r - x // s for r, x, s in zip(reach, place, conv.stride, strict=True))
             if all(0 <= a < f for a, f in zip(at, field, strict=True)):
-                out[(slice(None), p, slice(None), *at)] += flat[(slice(None), slice(None), *tap)]
+                there: Any = (slice(None), p, slice(None), *at)
+                out[there] += flat[taken]
     return out.reshape(-1, flat.shape[1], *field), len(phases)
