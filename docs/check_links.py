@@ -1,6 +1,6 @@
-"""Looks through built pages: every link inside leads somewhere, and nothing is loaded from outside.
+"""Looks through built pages: every link inside leads somewhere, nothing is loaded from outside.
 
-    python check_links.py FOLDER
+Called as ``python check_links.py FOLDER``.
 """
 
 from __future__ import annotations

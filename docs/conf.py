@@ -1,7 +1,7 @@
 """How the documentation is built: ``sh docs/build`` from a clone, or see CONTRIBUTING.md.
 
-Nothing is fetched while it builds, and nothing when its pages are read: formulas are MathML, made by
-docutils, and there is no other site's script, font or inventory in them.
+Nothing is fetched while it builds, and nothing when its pages are read: formulas are MathML, made
+by docutils, and there is no other site's script, font or inventory in them.
 """
 
 import os
@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 # Pages run their code in processes of their own, which must find the same eiplane.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(eiplane.__file__).parents[1]), *sys.path])
 os.environ.setdefault("EIPLANE_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin are slow on a busy machine
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 matplotlib.use("agg")
 
@@ -36,7 +37,7 @@ extensions = [
     "public_names",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "examples", "build", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "examples", "sg_execution_times.rst", "gallery/*.ipynb"]
 nitpicky = True
 # Types of other libraries: their inventories would have to be fetched.
 nitpick_ignore_regex = [
@@ -71,7 +72,6 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc has them, in words
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
-numpydoc_attributes_as_param_list = False
 
 sphinx_gallery_conf = {
     "examples_dirs": ["examples"],

@@ -124,8 +124,10 @@ class Function(nn.Module):
         (lambda z: z * torch.tanh(z), "tanh, mul"),
         (lambda z: torch.sigmoid(z) * z.relu(), "relu, sigmoid, mul"),
         (lambda z: z.clamp(min=-1), "clamp"),
-        (lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
-         "leaky_relu(0.1), ..., leaky_relu(0.4) by row"),
+        (
+            lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
+            "leaky_relu(0.1), ..., leaky_relu(0.4) by row",
+        ),
         # Two different uses: the rest of the network sees the linear output.
         (lambda z: (z.relu().sum(), z.sigmoid().sum()), "identity"),
         (lambda z: z.relu() + z.flip(1), "identity"),

@@ -13,17 +13,16 @@ import eiplane
 n = 6
 mix = np.random.default_rng(1).normal(size=(n, n))
 kinds = {
-    "copy": 6.0 * np.eye(n),
-    "mix": 6.0 / np.sqrt(n) * mix,
-    "all the same": 6.0 / np.sqrt(n) * np.ones((n, n)),
+    "copy": 3.0 * np.eye(n),
+    "mix": 3.0 / np.sqrt(n) * mix,
+    "all the same": 3.0 / np.sqrt(n) * np.ones((n, n)),
 }
-layers = [eiplane.Layer(w, -w.sum(axis=1) / 2, "sigmoid", name) for name, w in kinds.items()]
-d = eiplane.Decomposition(tuple(eiplane.analyze([layer])[0] for layer in layers))
+layers = [eiplane.Layer(w, None, "sigmoid", name) for name, w in kinds.items()]
+d = eiplane.Decomposition(tuple(eiplane.analyze([layer], in_range=(-1, 1))[0] for layer in layers))
 print(d)
 
 # %%
-# To the right lies what is sensitive, to the left what is degenerate. The biases centre the inputs, so
-# that no output is stuck at an end of its range.
+# To the right lies what is sensitive, to the left what is degenerate.
 ax = d.plot()
 
 # %%

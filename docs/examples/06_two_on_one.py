@@ -2,8 +2,8 @@
 Two neurons on a third
 ======================
 
-Sensitivity and EI of the edges of A, B→C over both weights. Sensitivity asks one neuron at a time and
-does not see the other; EI does: a strong edge drowns a weak one.
+Sensitivity and EI of the edges of A, B→C over both weights. Sensitivity asks one neuron at a time
+and does not see the other; EI does: a strong edge drowns a weak one.
 """
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ import eiplane
 
 axis = np.linspace(-10.0, 10.0, 41)
 pairs = {f"{a:.1f},{b:.1f}": np.array([[a, b]]) for a in axis for b in axis}
-d = eiplane.analyze(pairs, "sigmoid", measures="degeneracy", bins=32)
+d = eiplane.analyze(pairs, "sigmoid", measures="degeneracy", bins=32, in_range={"*": (0, 1)})
 
 figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True, layout="constrained")
 for ax, name in zip(axes, ("sensitivity", "ei_parts", "degeneracy"), strict=True):

@@ -2,8 +2,8 @@
 A network learns Iris
 =====================
 
-The package brings snapshots of a 4-5-5-3 sigmoid network that learns Fisher's Iris. Each layer's way
-through the causal plane, and its phi on the way.
+The package brings snapshots of a 4-5-5-3 sigmoid network that learns Fisher's Iris. Each layer's
+way through the causal plane, and its phi on the way.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 The same weights under many activations
 =======================================
 
-What a function keeps apart, the layer can tell apart. Any elementwise function will do, also one that
-turns around or jumps.
+What a function keeps apart, the layer can tell apart. Any elementwise function will do, also one
+that turns around or jumps.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ functions = [
     "gelu",
     "leaky_relu(0.2)",
     eiplane.Activation.from_function(np.sin, "sine", natural_range=(-1, 1)),
-    eiplane.Activation.from_function(np.sign, "sign", natural_range=(-1, 1)),
+    eiplane.Activation.from_function(np.round, "staircase"),
 ]
 rows = tuple(
     eiplane.analyze([eiplane.Layer(weight, None, f, getattr(f, "name", f))], samples=50_000)[0]

@@ -2,8 +2,8 @@
 A convolution
 =============
 
-One position of a convolution is a layer from its receptive field to its channels, and every position
-is the same. Edges come in the shape of the kernel.
+One position of a convolution is a layer from its receptive field to its channels, and every
+position is the same. Edges come in the shape of the kernel.
 """
 
 import matplotlib.pyplot as plt

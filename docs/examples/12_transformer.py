@@ -2,8 +2,8 @@
 The layers of a transformer
 ===========================
 
-An encoder layer holds six linear maps. Each projection of the attention is a layer; where the inputs
-of each lie follows from the norms before it.
+An encoder layer holds six linear maps. Each projection of the attention is a layer; where the
+inputs of each lie follows from the norms before it.
 """
 
 import torch

@@ -2,9 +2,11 @@
 Do edges of high EI matter more?
 ================================
 
-A tenth of a network's edges is set to zero, from those of least EI to those of most, and the accuracy
-is measured: the paper's ablation, on the Iris network that comes with the package.
+A tenth of a network's edges is set to zero, from those of least EI to those of most, and the
+accuracy is measured: the paper's ablation, on the Iris network that comes with the package.
 """
+
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,7 +32,7 @@ weights = [layer.matrix() for layer in layers]
 d = eiplane.analyze(layers, measures="ei_parts")
 shares = np.linspace(0.0, 1.0, 11)
 lost = []
-for low, high in zip(shares[:-1], shares[1:], strict=True):
+for low, high in pairwise(shares):
     cut = []
     for w, result in zip(weights, d, strict=True):
         rank = result.ei_edges.ravel().argsort().argsort().reshape(w.shape) / w.size
