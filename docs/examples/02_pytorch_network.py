@@ -23,7 +23,7 @@ class Net(torch.nn.Module):
         self.fc2 = torch.nn.Linear(8, 5)
         self.out = torch.nn.Linear(5, 3)
 
-    def forward(self, x):  # noqa: D102
+    def forward(self, x):
         x = torch.tanh(self.norm(self.fc1(x)))
         x = self.fc2(x)
         x = x * torch.sigmoid(x)  # SiLU, written out

@@ -7,6 +7,7 @@ many times by the edges: phi is negative. A difference of two inputs tells more 
 about either: phi is positive.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import eiplane
@@ -23,8 +24,6 @@ print(eiplane.Decomposition(tuple(rows)))
 
 # %%
 # As bars: what is found edge by edge, and in the whole.
-import matplotlib.pyplot as plt
-
 figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 place = np.arange(len(rows))
 ax.bar(place - 0.2, [layer.ei_parts for layer in rows], 0.38, label="EI_parts")

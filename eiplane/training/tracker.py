@@ -87,6 +87,7 @@ class Tracker(Closing):
 
     Examples
     --------
+    >>> import numpy as np, eiplane
     >>> weights = [np.eye(3)]
     >>> with eiplane.Tracker(lambda: weights, activation="identity", measures=("ei_parts",)) as t:
     ...     for step in range(3):
