@@ -153,3 +153,31 @@ def joint_cells(
     NDArray[np.bool_],
     int,
 ]: ...
+
+class _WideJob(Protocol):
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def damping(self) -> float: ...
+    @property
+    def tolerance(self) -> float: ...
+
+def affine(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float64]: ...
+def wide_run(
+    job: _WideJob,
+    weight: NDArray[np.float64],
+    in_lo: NDArray[np.float64],
+    in_hi: NDArray[np.float64],
+    out_lo: NDArray[np.float64],
+    out_hi: NDArray[np.float64],
+    correct: NDArray[np.uint8],
+    cancel: NDArray[np.int32],
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]: ...

@@ -50,6 +50,7 @@ cdef extern from "kernels/ei_kernels.h" nogil:
         const char *name
         size_t mask_limit
         void (*draw)(uint64_t, uint32_t, uint32_t, uint64_t, size_t, uint32_t *) noexcept nogil
+        void (*affine)(const double *, size_t, const double *, size_t, size_t, const double *, double *, size_t) noexcept nogil
         void (*activate)(int, double, double, double *, size_t) noexcept nogil
         void (*count_masks)(const uint64_t *, size_t, size_t, const uint64_t *, size_t, size_t, size_t, uint64_t *) noexcept nogil
         void (*label)(const double *, size_t, size_t, const double *, size_t, const uint16_t *, uint16_t *) noexcept nogil
@@ -163,3 +164,20 @@ cdef extern from "joint/ei_joint.h" nogil:
         size_t n_levels
         const double *gains
     int ei_joint_cells(const ei_channel *, const ei_cells_job *, double *, double *, double *, uint32_t *, uint8_t *, uint64_t *, ei_cancel)
+
+
+cdef extern from "joint/ei_wide.h" nogil:
+    ctypedef struct ei_wide_job:
+        size_t n_in, n_out
+        const double *weight
+        size_t pieces
+        uint32_t iterations
+        double damping, tolerance
+
+    ctypedef struct ei_wide_out:
+        double *evidence
+        double *correction
+        double *change
+        double *h
+        double *l
+    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)

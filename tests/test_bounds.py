@@ -14,8 +14,10 @@ from eiplane.joint.backward import log_backward
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, closed_form
 from eiplane.joint.bracket import bracket, known_outputs
 from eiplane.joint.forward import Polytopes, log_forward
+from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
 from eiplane.joint.sites import mixed, restricted
+from eiplane.joint.surprise import cell_surprise
 from eiplane.network import Binning, Layer, Pool, discretize
 from eiplane.run import Runner
 
@@ -198,6 +200,18 @@ def test_backward_is_a_density():
     )
     mass = np.exp2(log_backward(p)).sum() / points**2
     assert 0.8 < mass < 1.0 + 0.02
+
+
+@pytest.mark.parametrize("shape", [(4, 40, 3.0), (4, 3, 3.0), (3, 6, 3.0)])
+def test_surprise_within_cells_has_the_mean_that_is_known(shape):
+    channel = channel_of(uniform(*shape), 8, "gelu", (-0.17, 1.0))
+    u = np.random.default_rng(1).random((20_000, channel.n_in))
+    labels = channel.bins_of(channel.weight @ u.T).T
+    given = np.arange(channel.n_in) < max(2, channel.n_in - 1)
+    middle = np.where(given, (np.floor(u * 8) + 0.5) / 8, 0.5)
+    found = cell_surprise(channel, given, middle @ channel.weight.T, labels)
+    error = found.std() / math.sqrt(len(found))
+    assert abs(found.mean() - conditional_entropies(channel, given).sum()) < 4 * error
 
 
 @pytest.mark.parametrize("cell", [False, True])

@@ -84,7 +84,7 @@ def truth(channel, each):
     step = (np.arange(each) + 0.5) / each
     x = np.array(list(itertools.product(step, repeat=channel.n_in))).T
     z = channel.weight @ x + channel.bias[:, None]
-    y = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+    y = channel.bins_of(z)
     cell = np.floor(x * channel.in_bins).astype(int)
 
     def entropy(columns):
@@ -141,8 +141,8 @@ def made(name, says, hopeless=False, after=0):
 
 def test_a_new_estimator_is_one_entry(monkeypatch):
     kind = made("made", 1.5)
-    row = table.ESTIMATORS["conditional"]
-    monkeypatch.setitem(table.ESTIMATORS, "conditional", (kind, *row))
+    row = table.ESTIMATORS["auto"]
+    monkeypatch.setitem(table.ESTIMATORS, "auto", (kind, *row))
     weight = np.zeros((5, 5))
     weight[:3, :2], weight[3:, 2:] = dense(3, 2), dense(2, 3)
     channel = channel_of(weight)
@@ -159,7 +159,7 @@ def test_a_new_estimator_is_one_entry(monkeypatch):
 @pytest.mark.parametrize("samples", [None, 1 << 20])
 def test_rounds_go_on_until_the_tolerance(monkeypatch, samples):
     kind = made("made", 1.0, after=1_000_000)
-    monkeypatch.setitem(table.ESTIMATORS, "conditional", (kind,))
+    monkeypatch.setitem(table.ESTIMATORS, "auto", (kind,))
     results_of(channel_of(dense(3, 3)), Sampling(0, samples=samples, tol=0.3))
     sizes = [n for n, _ in kind.runs]
     assert sizes == sorted(set(sizes)) and sizes[-2] < 1_000_000 <= sizes[-1]
@@ -169,7 +169,7 @@ def test_rounds_go_on_until_the_tolerance(monkeypatch, samples):
 def test_a_hopeless_piece_is_handed_on(monkeypatch):
     first, never, second = made("first", 1.0, True), made("never", 2.0), made("second", 3.0, True)
     never.applies = classmethod(lambda cls, task, samples: False)
-    monkeypatch.setitem(table.ESTIMATORS, "conditional", (first, never, second))
+    monkeypatch.setitem(table.ESTIMATORS, "auto", (first, never, second))
     for sampling in (Sampling(0), Sampling(0, tol=0.1)):
         for kind in (first, never, second):
             kind.runs.clear()
@@ -182,7 +182,7 @@ def test_a_hopeless_piece_is_handed_on(monkeypatch):
 def test_counting_gives_up_to_whoever_comes_next(monkeypatch):
     kind = made("after", 7.0)
     row = table.ESTIMATORS["conditional"]
-    monkeypatch.setitem(table.ESTIMATORS, "conditional", (*row, kind))
+    monkeypatch.setitem(table.ESTIMATORS, "auto", (*row, kind))
     wide, narrow = channel_of(dense(40, 40), (8, 8)), channel_of(dense(4, 4))
     assert results_of(wide, Sampling(0))[1][0].estimator == "after"
     assert results_of(narrow, Sampling(0))[1][0].estimator == "conditional"

@@ -219,6 +219,20 @@ def test_influence_on_single_outputs_of_a_wide_layer():
         assert one.ei_bounds[1] - one.ei_bounds[0] < 1e-6
 
 
+def test_many_groups_with_single_outputs_are_exact():
+    weight = np.random.default_rng(4).uniform(-3, 3, (4, 6))
+    found = eiplane.ei_between(weight, [[0], [1, 2], [3]], [[1], [3], [0, 2]], bins=4)
+    channel = channel_of(weight, 4)
+    for one, inputs, output in zip(found, ([0], [1, 2]), (1, 3), strict=False):
+        given = np.isin(np.arange(6), inputs)
+        marginal = eiplane.pairwise.output_marginals(channel)[output]
+        entropy = -(marginal * np.log2(marginal)).sum()
+        wanted = entropy - conditional_entropies(channel, given)[output]
+        assert one.ei == pytest.approx(wanted, abs=1e-8)
+        assert one.ei_stderr == 0.0
+    assert found[2].samples > 0
+
+
 def test_one_output_with_drops():
     weight = np.random.default_rng(2).uniform(-1, 1, (1, 4))
     options = {"activation": "identity", "out_range": (-0.3, 0.4), "outliers": "drop", "bins": 4}

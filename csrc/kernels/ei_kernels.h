@@ -87,6 +87,9 @@ typedef struct {
     /* out[i] = log2(x[i]), with 0 for x[i] = 0; x finite, not negative. */
     void (*log2)(const double *x, size_t n, double *out);
 
+    /* Those of the wide engine. */
+    const struct ei_wide_kernels *wide;
+
     /* Those of the exact engine. */
     const struct ei_exact_kernels *exact;
 } ei_kernels;

@@ -52,6 +52,21 @@ class _AllNodes:
         return (self._values, self._stderr) if self._complete else (None, None)
 
 
+def _name(found: list[PieceResult], options: JointOptions) -> str:
+    """Return the estimator to be named: of several, the one that rests on a model."""
+    if options.published:
+        return options.estimator
+    return "wide" if any(r.estimator == "wide" for r in found) else "conditional"
+
+
+def _coverage(plan: Plan, found: list[PieceResult]) -> float | None:
+    """Return the least coverage; None where something was sampled, but nothing counted."""
+    coverages = [r.coverage for r in found if r.coverage is not None]
+    if not coverages and any(r.estimator == "wide" for r in found):
+        return None
+    return min(coverages, default=0.0 if plan.dead else 1.0)
+
+
 def assemble(
     target: Target,
     plan: Plan,
@@ -83,7 +98,6 @@ def assemble(
         inside *= 1.0 - result.outside
         ins.put(task.inputs[task.given], result.influence_in)
         outs.put(task.rows, result.influence_out)
-    coverages = [r.coverage for r in found if r.coverage is not None]
     saturated = plan.dead or any(r.saturated for r in found)
     influence_in, in_error = ins.result() if options.influence else (None, None)
     influence_out, out_error = outs.result() if options.influence else (None, None)
@@ -94,9 +108,9 @@ def assemble(
         output_entropy=output.value,
         output_entropy_stderr=output.stderr,
         output_entropy_bounds=(output.low, output.high),
-        estimator=options.estimator,
+        estimator=_name(found, options),
         samples=sum(r.samples for r in found),
-        coverage=min(coverages, default=0.0 if plan.dead else 1.0),
+        coverage=_coverage(plan, found),
         saturated=saturated,
         converged=None
         if sampling.tol is None

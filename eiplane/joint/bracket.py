@@ -4,9 +4,9 @@ For a sample the density of its inputs given its outputs' bins (:mod:`eiplane.jo
 the probability of its outputs under a model that factorises (:mod:`eiplane.joint.forward`) bracket
 the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sample the same
 brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
-cancels in the information, and the exact marginals ``sum_B -log2 p_B(y_B)``, of known mean, take
-part of the rest. Averages are widened by four standard errors (by as much as Student's distribution
-asks for where samples are few).
+cancels in the information, and the single outputs' surprise, ``sum_B -log2 P(y_B)`` and ``sum_B
+-log2 P(y_B | cell)``, both of known mean, takes part of the rest. Averages are widened by four
+standard errors (by as much as Student's distribution asks for where samples are few).
 
 These are averages of logarithms of densities that do not depend on one another: a few dozen samples
 do, whatever the entropy (the information content of a log-concave vector concentrates: Fradelizi,
@@ -29,6 +29,7 @@ from .backward import backward_cost, log_backward
 from .bounds import SLACK, WIDEN, Interval, KnownOutputs, WholeBounds, closed_form, repeated
 from .forward import Polytopes, forward_cost, log_forward
 from .given import given_entropies
+from .surprise import cell_surprise
 
 __all__ = ["bracket", "known_outputs"]
 
@@ -98,8 +99,10 @@ def bracket(
     if number < _FEWEST or not len(rows) or bounds.information[1] == 0.0:
         return bounds
     drawn = _simulate(channel, rows, given, runner, key, number)
-    excess = _controls(drawn.labels, known.marginals[rows])
-    return bounds.within(_averaged(drawn, excess))
+    controls = np.stack(
+        [_excess(drawn.labels, known.marginals[rows]), drawn.surprise - known.rest[rows].sum()]
+    )
+    return bounds.within(_averaged(drawn, controls))
 
 
 def _number(n_out: int, n_in: int) -> int:
@@ -113,7 +116,8 @@ def _number(n_out: int, n_in: int) -> int:
 class _Draws:
     """Of every sample, in bits: what its outputs tell at least and at most, of all and in its cell.
 
-    ``labels``: the outputs' bins, shape (samples, n_out).
+    ``labels``: the outputs' bins, shape (samples, n_out); ``surprise``: the sum of the single
+    outputs' own, each given the cell.
     """
 
     least: Array
@@ -121,6 +125,7 @@ class _Draws:
     least_within: Array
     most_within: Array
     labels: NDArray[np.int32]
+    surprise: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +157,7 @@ def _simulate(
     return _Draws(
         *(
             np.concatenate([getattr(f, name) for f in found])
-            for name in ("least", "most", "least_within", "most_within", "labels")
+            for name in ("least", "most", "least_within", "most_within", "labels", "surprise")
         )
     )
 
@@ -175,12 +180,14 @@ def _draw(unit: _Unit) -> _Draws:
     width = np.where(unit.given, 1.0 / channel.in_bins, 1.0)
     bins = (draws.astype(np.uint64) * np.uint64(channel.in_bins)) >> np.uint64(32)
     cell = Polytopes(weight, lo, hi, u, np.where(unit.given, bins * width, 0.0), width)
+    centres = (cell.start + 0.5 * width) @ weight.T + offset
     return _Draws(
         log_backward(whole),
         -log_forward(whole, channel.out_bins),
         log_backward(cell),
         -log_forward(cell, channel.out_bins),
         labels,
+        cell_surprise(channel, unit.given, centres, labels),
     )
 
 
@@ -209,20 +216,20 @@ def _intervals(rule: Rule, bins: int) -> tuple[Array, Array]:
     return lo, hi
 
 
-def _controls(labels: NDArray[np.int32], known: Array) -> Array:
+def _excess(labels: NDArray[np.int32], known: Array) -> Array:
     """Return ``sum_B -log2 p_B(y_B)`` of the samples less its mean."""
     surprise = -np.log2(np.maximum(known, 1e-300))
     entropy = (known * np.where(known > 0.0, surprise, 0.0)).sum()
     return np.asarray(surprise[np.arange(len(known)), labels].sum(axis=1) - entropy)
 
 
-def _averaged(drawn: _Draws, excess: Array) -> WholeBounds:
+def _averaged(drawn: _Draws, controls: Array) -> WholeBounds:
     def low(values: Array) -> float:
-        mean, error = _mean(values, excess)
+        mean, error = _mean(values, controls)
         return max(mean - error, 0.0)
 
     def high(values: Array) -> float:
-        mean, error = _mean(values, excess)
+        mean, error = _mean(values, controls)
         return max(mean + error, 0.0)
 
     return WholeBounds(
@@ -232,15 +239,22 @@ def _averaged(drawn: _Draws, excess: Array) -> WholeBounds:
     )
 
 
-def _mean(values: Array, excess: Array) -> Interval:
-    """Return a mean, less as much of the control as goes with the values, and its error."""
+def _mean(values: Array, controls: Array) -> Interval:
+    """Return a mean, less as much of the controls as goes with the values, and its error.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (samples,)
+    controls : ndarray of float64, shape (controls, samples)
+        Of mean 0.
+    """
     n = len(values)
-    centred = excess - excess.mean()
-    square = float(centred @ centred)
-    factor = float(centred @ values) / square if square > 1e-18 * n else 0.0
-    rest = values - factor * excess
-    spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / (n - 2) / n)
+    centred = controls - controls.mean(axis=1, keepdims=True)
+    factors = np.linalg.lstsq(centred.T, values - values.mean(), rcond=1e-8)[0]
+    rest = values - factors @ controls
+    freedom = float(n - 1 - len(controls))
+    spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / freedom / n)
     # Student's quantile for the normal's (Fisher and Cornish 1960).
-    z, v = WIDEN, n - 2.0
+    z, v = WIDEN, freedom
     quantile = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v * v)
     return float(rest.mean()), quantile * spread + _QUADRATURE

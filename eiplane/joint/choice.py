@@ -12,12 +12,15 @@ from .direct import Direct, Plugin
 from .estimator import Estimator
 from .task import Task
 from .uninformed import Uninformed
+from .wide import Wide
 
 __all__ = ["ESTIMATORS", "choose"]
 
 #: What may measure a piece, by the user's ``estimator=``.
 ESTIMATORS: dict[str, tuple[type[Estimator], ...]] = {
+    "auto": (Uninformed, Direct, Conditional, Wide),
     "conditional": (Uninformed, Direct, Conditional),
+    "wide": (Wide, Uninformed, Conditional),
     "plugin": (Uninformed, Plugin),
 }
 

@@ -33,8 +33,8 @@ class Conditional(Counting):
 
     @classmethod
     def applies(cls, task: Task, samples: int) -> bool:
-        """Say that it applies: to every piece, if not well to every one."""
-        return True
+        """Say that it applies: to every piece with any input that counts, if not well to each."""
+        return task.informed
 
     def extend(self, samples: int, most: int | None) -> None:
         """Go on to so many evaluations of both kinds."""

@@ -36,6 +36,8 @@ class Direct(Counting):
         They then need no draws of their own, where nothing is known of the outputs within them or
         where they are wide.
         """
+        if not task.informed:
+            return False
         cells = task.n_given * math.log2(task.channel.in_bins)
         few = cells <= math.log2(samples / _FEW_CELLS)
         return few and not (task.rest is not None and bool(task.given.all()))

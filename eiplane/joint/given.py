@@ -227,7 +227,7 @@ def _by_centres(cells: _Cells, parts: Array, steps: Array, bins: int) -> tuple[f
 
 def _by_series(cells: _Cells, sums: Sums, half: float) -> tuple[float, float]:
     period = 2.0 * half
-    wanted = 4.0 * sums.highest() * period / (2.0 * np.pi)
+    wanted = 2.0 * sums.highest() * period / (2.0 * np.pi)
     n = _LEAST
     while n < min(wanted, _START):
         n *= 2
@@ -237,7 +237,7 @@ def _by_series(cells: _Cells, sums: Sums, half: float) -> tuple[float, float]:
         if error < _GOOD or n >= _MOST:
             # What lies beyond the tails: in all, 1e-15 of the probability.
             return _mean(value, kept, cells.drops, error + 1e-15 * math.log2(len(cells.labels) + 1))
-        n *= 4
+        n *= 2
 
 
 def _on_circle(cells: _Cells, sums: Sums, half: float, n: int) -> tuple[float, float, float, float]:

@@ -37,6 +37,8 @@ __all__ = ["ei_between"]
 
 #: Samples for every combination of input bins from which on one stream serves a pair of groups.
 _ENOUGH = 64
+#: Pairs with a single output that are computed one by one, some milliseconds each.
+_ALONE = 256
 #: Vectors to be counted in that stream, where no number of samples is given.
 _WORK = 1 << 25
 
@@ -55,7 +57,7 @@ def ei_between(
     outliers: str = "clip",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
@@ -212,6 +214,9 @@ def _shareable(
         return []
     samples = _samples(sampling, 3 * len(pairs))
     few = [p for p in pairs if channel.in_bins ** len(p[0]) * _ENOUGH <= samples]
+    if not channel.stages and not channel.drops:  # single outputs are exact by themselves
+        alone = [p for p in few if len(p[1]) == 1]
+        few = few if len(alone) > _ALONE else [p for p in few if len(p[1]) > 1]
     return few if len(few) > 1 else []
 
 

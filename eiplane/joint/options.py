@@ -21,14 +21,14 @@ class JointOptions:
     Parameters
     ----------
     estimator : str
-        ``"conditional"`` or ``"plugin"``.
+        ``"auto"``, ``"conditional"``, ``"wide"`` or ``"plugin"``.
     memory : int
         Bytes that counting vectors may take.
     influence : bool
         Whether to measure the influence of single nodes, too.
     """
 
-    estimator: str = "conditional"
+    estimator: str = "auto"
     memory: int = MEMORY
     influence: bool = True
 

@@ -87,11 +87,16 @@ def _run(task: Task, rounds: Rounds) -> Estimator:
     samples: int | None = rounds.samples
     estimator = choose(task, rounds.samples)
     assert estimator is not None
+    given_up: Estimator | None = None
     while samples is not None:
         standing = estimator.run(samples, rounds.most)
-        other = choose(task, samples, after=estimator) if standing.hopeless else None
+        after = rounds.next(samples, standing)
+        stuck = standing.hopeless or (after is None and standing.saturated)
+        other = choose(task, rounds.samples, after=estimator) if stuck else None
         if other is not None:
-            estimator = other
+            given_up, estimator, samples = estimator, other, rounds.samples
+        elif given_up is not None and not math.isfinite(standing.stderr):
+            return given_up  # it has nothing to say
         else:
-            samples = rounds.next(samples, standing)
+            samples = after
     return estimator

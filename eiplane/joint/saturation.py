@@ -35,10 +35,10 @@ def warn_saturated(name: str, result: Joint) -> None:
         if told is not None:
             told.add(name)
         low, high = result.ei_bounds
+        seen = "" if result.coverage is None else f" (coverage {result.coverage:.2g})"
         warn_user(
-            f"layer {name}: {result.samples} samples are too few for the entropy of its outputs "
-            f"(coverage {result.coverage:.2g}); ei is known to lie in [{low:.4g}, {high:.4g}] and "
-            "little more",
+            f"layer {name}: {result.samples} samples are too few for the entropy of its outputs"
+            f"{seen}; ei is known to lie in [{low:.4g}, {high:.4g}] and little more",
             SaturationWarning,
         )
 

@@ -204,12 +204,20 @@ def _ceiling(w: Array, sizes: Array, scale: float) -> Array:
 
     With ``x = w size``: as all coefficients of the series of log sinc are negative, ``log sinc x <=
     -x^2 / 6`` and ``log(sinc(B x) / sinc x) <= -(B^2 - 1) x^2 / 6`` in the first lobe. Beyond
-    ``scale x = 1`` a factor is at most its value there, which is below 0.88, while ``x < 2``.
+    ``scale x = 1`` a factor is at most its value there, which is below 0.88, and beyond the first
+    zero below ``1 / (B sin(pi / B))`` or 0.2173, while ``x < 2``.
     """
     safe = np.maximum(w, 1e-300)
     squares = np.concatenate([np.cumsum((sizes**2)[::-1])[::-1], [0.0]])
-    wide = np.searchsorted(-sizes, -2.0 / safe, side="right")
-    first = np.searchsorted(-sizes, -1.0 / (scale * safe), side="right")
-    first = np.maximum(first, wide)
+    wide, later, first = (
+        np.searchsorted(-sizes, -x / safe, side="right")
+        for x in (2.0, math.pi / scale, 1.0 / scale)
+    )
+    later, first = np.maximum(later, wide), np.maximum(first, wide)
+    lobe = 0.2173 if scale == 1.0 else 1.0 / (scale * math.sin(math.pi / scale))
     gain = scale * scale - (1.0 if scale > 1.0 else 0.0)
-    return np.asarray(math.log(0.88) * (first - wide) - gain * w * w * squares[first] / 6.0)
+    return np.asarray(
+        math.log(lobe) * (later - wide)
+        + math.log(0.88) * (first - later)
+        - gain * w * w * squares[first] / 6.0
+    )

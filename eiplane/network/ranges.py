@@ -1,8 +1,8 @@
 """Where a layer's inputs and outputs live: interval arithmetic between layers.
 
-What lies between two layers is a tree of :class:`RangeRule`; its leaves are the network's input, the
-outputs of layers and constants. A rule is evaluated when the ranges of those are known, which the
-user's settings decide. Every interval has its source: what its ends follow from.
+What lies between two layers is a tree of :class:`RangeRule`; its leaves are the network's input,
+the outputs of layers and constants. A rule is evaluated when the ranges of those are known, which
+the user's settings decide. Every interval has its source: what its ends follow from.
 """
 
 from __future__ import annotations

@@ -85,13 +85,16 @@ class Joint:
     output_entropy_bounds : tuple of float or None
         Rigorous lower and upper bound of ``output_entropy``.
     estimator : str
-        ``"conditional"`` or ``"plugin"``.
+        ``"conditional"`` where vectors were counted or nothing had to be sampled, ``"wide"`` where
+        the probabilities of samples were computed instead (of any piece of the layer),
+        ``"plugin"`` for the paper's.
     samples : int
-        Number of evaluations of the layer.
-    coverage : float
+        Number of evaluations of the layer; of the wide estimator, of samples filtered.
+    coverage : float or None
         ``1 - f1 / N``: the estimated share of the output distribution that the sample has seen.
+        None where nothing was counted.
     saturated : bool
-        Whether the sample is too small for this entropy: the estimate then says little.
+        Whether the estimate says little: too few samples to count, and no other way.
     converged : bool or None
         Whether ``tol`` was reached; None where none was asked for.
     influence_in : ndarray of float64, shape (n_in,), or None
@@ -111,7 +114,7 @@ class Joint:
     output_entropy_stderr: float
     estimator: str
     samples: int
-    coverage: float
+    coverage: float | None
     saturated: bool
     converged: bool | None = None
     influence_in: Array | None = None
