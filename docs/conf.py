@@ -67,6 +67,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, in what code writes
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc has them, in words
