@@ -45,7 +45,7 @@ def on_slice(z, seed):
 
 
 def by_view(z, seed):
-    h = z * 1
+    h = (z * 1).contiguous()
     h.view(-1).relu_()
     return h
 

@@ -227,7 +227,8 @@ def test_against_counting(n_in, n_out, spread, activation, bins, outliers):
             f.output_entropy_stderr, truth.output_entropy_stderr
         )
     if outliers == "clip":
-        np.testing.assert_allclose(found[0].influence_in, truth.influence_in, atol=0.15)
+        error = np.hypot(found[0].influence_in_stderr, truth.influence_in_stderr)
+        assert (np.abs(found[0].influence_in - truth.influence_in) < 4.0 * error + 0.02).all()
 
 
 def test_blocks_that_are_not_taken_apart():
@@ -260,14 +261,14 @@ def test_wide_layers_have_an_answer_with_an_error():
 
 
 def test_a_tolerance_is_kept():
-    found = joint(dense(30, 40, 2.0), estimator="auto", tol=0.1)
+    found = joint(dense(12, 40, 2.0), estimator="auto", tol=0.1)
     assert found.converged and found.ei_stderr <= 0.1
-    few = joint(dense(30, 40, 2.0), estimator="auto", tol=0.01, samples=1 << 16)
+    few = joint(dense(12, 40, 2.0), estimator="auto", tol=0.01, samples=1 << 16)
     assert few.converged is False
 
 
 def test_samples_are_those_asked_for():
-    assert joint(dense(30, 40, 2.0), samples=50).samples == 50
+    assert joint(dense(12, 40, 2.0), samples=70).samples == 70
 
 
 def test_groups_of_wide_layers():

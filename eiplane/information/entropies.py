@@ -8,7 +8,6 @@ of them beat any correction.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 

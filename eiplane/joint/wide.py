@@ -43,7 +43,7 @@ SHARE, DOUBT = 0.8, 0.15
 
 #: Filtered samples where none are asked for: so many at a million multiplications each, fewer in
 #: proportion to a power of the work; the fewest, the most.
-_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 24, 1024
+_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 
 #: Of those, how many are corrected, at least and at most.
 _CORRECTED = (12, 128)
@@ -202,11 +202,18 @@ class Wide(Estimator):
         if self.saturated or self.task.channel.drops:
             return None
         posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
-        # The entropy of the bin given y; by the bin that was drawn it is noisier, but checks it.
-        values, own = posterior[:, :, 1], posterior[:, :, 0]
-        off = abs(float((own - values).mean())) if values.size else 0.0
-        spread = values.std(axis=0) / math.sqrt(max(len(values) - 1, 1))
-        return Nodes(np.maximum(values.mean(axis=0), 0.0), np.hypot(spread, off))
+        # The entropy of the bin given y has little noise, but the approximation makes it too great;
+        # the surprise at the bin that was drawn shows by how much, all inputs taken together.
+        own, values = posterior[:, :, 0], posterior[:, :, 1]
+        root = math.sqrt(max(len(values) - 1, 1))
+        off = (own - values).mean(axis=1) if values.size else np.zeros(1)
+        shift = float(off.mean())
+        error = math.hypot(float(off.std()) / root, 0.5 * shift)
+        most = math.log2(self.task.channel.in_bins)
+        return Nodes(
+            np.clip(values.mean(axis=0) + shift, 0.0, most),
+            np.hypot(values.std(axis=0) / root, error),
+        )
 
     def result(self) -> PieceResult:
         """Return what was found."""
