@@ -57,7 +57,7 @@ def documented():
         if found := re.match(r"\.\. currentmodule:: (\S+)", line):
             module = found[1]
         elif found := re.match(r"\.\. py:data:: (\S+)", line):
-            names.add(found[1])
+            names.add(f"{module}.{found[1]}")
         elif found := re.match(r"   ([A-Za-z_][\w.]*)$", line):
             names.add(f"{module}.{found[1]}")
     return names
