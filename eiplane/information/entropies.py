@@ -283,7 +283,7 @@ def entropy(counts: ArrayLike | Multiplicities, estimator: str = "chao_wang_jost
     Parameters
     ----------
     counts : array_like of int
-        How often each value occurred, any shape; zeros are ignored. Or a :class:`Multiplicities`.
+        How often each value occurred, any shape; zeros are ignored. Or a :class:`.Multiplicities`.
     estimator : str
         * ``"plugin"``: of the observed frequencies; low by about (values - 1) / (2 N ln 2).
         * ``"miller_madow"``: plus that bias, of the values seen. G. Miller, *Note on the bias of

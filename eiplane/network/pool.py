@@ -92,11 +92,11 @@ class Pool:
 
         Parameters
         ----------
-        weight : ndarray, shape (n_out, n_in / groups, *kernel)
+        weight : ndarray, shape (n_out, n_in / groups, ``*kernel``)
 
         Returns
         -------
-        ndarray of float64, shape (n_out, positions, n_in / groups, *field)
+        ndarray of float64, shape (n_out, positions, n_in / groups, ``*field``)
         """
         n_out, n_in, *kernel = weight.shape
         out = np.zeros((n_out, self.positions, n_in, *self.field(tuple(kernel))))

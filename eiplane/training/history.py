@@ -216,7 +216,7 @@ class History(Sequence[Record]):
 
     @property
     def quantities(self) -> list[str]:
-        """Those of :data:`QUANTITIES` that were measured, or of which bounds are known."""
+        """Names of the quantities that were measured, or of which bounds are known."""
         return [
             q for q in QUANTITIES if self._has(q) or ((b := bounds_of(q)) and self._has(b.name))
         ]

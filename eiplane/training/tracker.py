@@ -86,6 +86,7 @@ class Tracker(Closing):
 
     Examples
     --------
+    >>> import numpy as np, eiplane
     >>> weights = [np.eye(3)]
     >>> with eiplane.Tracker(lambda: weights, activation="identity", measures=("ei_parts",)) as t:
     ...     for step in range(3):
@@ -288,11 +289,11 @@ class Tracker(Closing):
         return self._matrices.of(step)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a pandas data frame, a row a step and layer; see :class:`History`."""
+        """Return a pandas data frame, a row a step and layer; see :class:`.History`."""
         return self.history.to_dataframe()
 
     def to_xarray(self) -> xarray.DataArray:
-        """Return an array of dimensions step, layer and quantity; see :class:`History`."""
+        """Return an array of dimensions step, layer and quantity; see :class:`.History`."""
         return self.history.to_xarray()
 
     def __len__(self) -> int:
