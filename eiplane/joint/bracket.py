@@ -36,7 +36,7 @@ __all__ = ["bracket", "known_outputs"]
 Array = NDArray[np.float64]
 
 #: Multiplications to spend, and beyond which no samples are taken at all.
-_WORK, _MOST_WORK = 1 << 32, 1 << 37
+_WORK, _MOST_WORK = 1 << 28, 1 << 37
 #: Samples: the fewest and the most.
 _FEWEST, _MOST = 32, 64
 #: Numbers of a stack of matrices that is worked on at once.
