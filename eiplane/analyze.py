@@ -22,6 +22,7 @@ from .network import (
     discretize,
     evaluate,
     input_rule,
+    spans_of,
 )
 from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
@@ -183,7 +184,7 @@ def analyze(
         )
         found = to_network(weights, wanted)
         plan = Plan(found.network, settings)
-        targets = plan.spans(spans, found.selected)
+        targets = spans_of(found.network, spans, found.selected)
         warn_assumed(plan.assumed(targets), settings.input_range)
         with Runner(workers, executor, tell) as runner:
             results = tuple(
@@ -337,18 +338,6 @@ class Plan:
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])
 
-    def _sources(self, index: int) -> list[int]:
-        """Return the layers whose output ranges make a layer's input range."""
-        given = self.settings.in_range_of(self.names[index]) is not None
-        return [] if given else self._feeds(index)
-
-    def _feeds(self, index: int) -> list[int]:
-        """Return the layers whose outputs are a layer's inputs."""
-        name = self.names[index]
-        if name in self.network.in_ranges:
-            return []
-        return [self.index[source] for source in self.network.sources[name]]
-
     def target(self, first: int, last: int) -> Target:
         """Return what is measured from the input of one layer to the output of another."""
         layer = self.network[last].load()
@@ -363,60 +352,6 @@ class Plan:
         return Target(
             replace(channel, name=name), layer.function, in_range, out_range, source, shape
         )
-
-    def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
-        """Return the spans to measure, as pairs of positions.
-
-        Parameters
-        ----------
-        spans : "layers", "all" or list of pairs of names or positions
-        selected : sequence of str
-            Names of the layers that were asked for.
-        """
-        singles = [(self.index[name], self.index[name]) for name in selected]
-        if isinstance(spans, str):
-            if spans == "layers":
-                return singles
-            if spans != "all":
-                raise ValueError(f"spans must be 'layers', 'all' or a list of pairs, got {spans!r}")
-            wanted = {i for i, _ in singles}
-            longer = [
-                (first, last)
-                for first in range(len(self.names))
-                for last in range(first + 1, len(self.names))
-                if {first, last} <= wanted and self._break(first, last) is None
-            ]
-            return singles + longer
-        pairs = []
-        for pair in spans:
-            if isinstance(pair, str) or len(tuple(pair)) != 2:
-                raise ValueError(f"spans: a span is a pair (first, last), got {pair!r}")
-            first, last = (self._position(end) for end in pair)
-            if first > last:
-                raise ValueError(f"spans: {pair!r} ends before it begins")
-            reason = self._break(first, last)
-            if reason:
-                raise ValueError(f"spans: {pair!r} is not a chain of dense layers: {reason}")
-            pairs.append((first, last))
-        return pairs
-
-    def _position(self, end: Any) -> int:
-        if isinstance(end, str) and end in self.index:
-            return self.index[end]
-        if isinstance(end, (int, np.integer)) and -len(self.names) <= end < len(self.names):
-            return int(end) % len(self.names)
-        raise ValueError(f"spans: no layer {end!r}; there are {', '.join(self.names)}")
-
-    def _break(self, first: int, last: int) -> str | None:
-        """Say why the layers are no chain that can be measured at once, or None."""
-        for i in range(first, last + 1):
-            if first != last and not self.network[i].is_dense:
-                return f"{self.names[i]!r} is not dense"
-            if i > first and self._feeds(i) != [i - 1]:
-                return f"{self.names[i]!r} is not fed by {self.names[i - 1]!r} alone"
-            if i > first and self.names[i] not in self.network.straight:
-                return f"{self.names[i]!r} takes what {self.names[i - 1]!r} gives in another order"
-        return None
 
 
 def _stage(layer: Layer) -> Stage:

@@ -84,7 +84,7 @@ def truth(channel, each):
     step = (np.arange(each) + 0.5) / each
     x = np.array(list(itertools.product(step, repeat=channel.n_in))).T
     z = channel.weight @ x + channel.bias[:, None]
-    y = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
+    y = channel.bins_of(z)
     cell = np.floor(x * channel.in_bins).astype(int)
 
     def entropy(columns):

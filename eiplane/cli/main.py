@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
+from .batches import read_batches
 from .training import add_training_commands
 
 __all__ = ["main"]
@@ -157,6 +158,11 @@ def _add_analyze(commands: Any) -> None:
     add("--samples", type=_count, metavar="N")
     add("--tol", type=float, metavar="BITS")
     add("--estimator", choices=("auto", "conditional", "wide", "plugin"), default="auto")
+    add("--ranges", choices=("auto", "data"), default="auto",
+        help="data: those of --data run through an .onnx graph")  # fmt: skip
+    add("--data", metavar="FILE", help="inputs: .npy, or .npz of one array an input's name")
+    add("--quantiles", type=_range, default=(0.001, 0.999), metavar="LO,HI",
+        help="of the data, where ranges begin and end; 0,1 for least and greatest")  # fmt: skip
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--strict", action="store_true", help="fail if any part cannot be analysed")
@@ -174,6 +180,8 @@ def _analyze(options: argparse.Namespace) -> None:
 
     known = inspect.signature(analyze).parameters
     chosen = {name: value for name, value in vars(options).items() if name in known}
+    if options.data:
+        chosen["input_data"] = read_batches(options.data)
     result = analyze(options.file, **chosen)
     if options.save:
         result.save(options.save)

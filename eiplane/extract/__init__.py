@@ -51,9 +51,12 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         Once, if parts were skipped; with ``strict`` it is a ValueError.
     """
     options = options or ExtractOptions()
+    runs = _is_module(weights) and options.input_data is not None
+    if options.quantiles is not None and not (runs or isinstance(weights, Network)):
+        raise ValueError(_no_data(weights))
     network, skipped = _read(weights, options)
     if options.quantiles is not None and not network.seen:
-        raise ValueError(_no_data(weights, options))
+        raise ValueError(_no_data(weights))
     selected = select(network.layers, options.layers)
     if options.layers is not None and not callable(options.layers):
         skipped = tuple(s for s in skipped if matches(s.name, None, options.layers))
@@ -144,19 +147,15 @@ def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
     return found
 
 
-def _no_data(weights: Any, options: ExtractOptions) -> str:
+def _no_data(weights: Any) -> str:
     if _is_module(weights):
         return (
             "ranges='data' takes each layer's range from input_data: give a batch, a list of "
             "batches or a DataLoader"
         )
-    return (
-        f"ranges='data' is for torch modules, which can be run; leave it out for {_kind(weights)}"
-    )
-
-
-def _kind(weights: Any) -> str:
-    return f"{weights}" if isinstance(weights, str | os.PathLike) else type(weights).__name__
+    path = isinstance(weights, str | os.PathLike)
+    what = str(weights) if path else type(weights).__name__
+    return f"ranges='data' is for torch modules, which can be run on data, not for {what}"
 
 
 def _is_module(weights: Any) -> bool:

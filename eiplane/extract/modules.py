@@ -124,6 +124,7 @@ def _observe(
                 f"the forward pass of {type(module).__name__} failed on batch {done} of "
                 f"input_data, of {_shapes(torch, args, kwargs)} ({type(error).__name__}: {error})"
             ) from error
+        vars(run).clear()  # what it holds refers to itself in circles, and is large
         if options.progress is not None:
             options.progress(done, max(done, total), "ranges from data")
 

@@ -31,6 +31,7 @@ from .ranges import (
     input_rule,
 )
 from .rows import per_row
+from .spans import spans_of
 from .stage import Stage
 
 __all__ = [
@@ -67,4 +68,5 @@ __all__ = [
     "known_activations",
     "per_row",
     "real_array",
+    "spans_of",
 ]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analyze import analyze
-from ..extract import ExtractOptions, to_network
 from ..files import Appender, Closing, read_records, warn_user
 from ..joint import once_a_layer
 from ..network import Network
@@ -20,7 +19,7 @@ from .background import Background
 from .history import History, Record
 from .loggers import log_scalars
 from .matrices import Arrays, Matrices
-from .watch import Watch
+from .watch import Watch, read_network
 
 if TYPE_CHECKING:
     import pandas
@@ -227,9 +226,7 @@ class Tracker(Closing):
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
     ) -> None:
         if not isinstance(weights, Network):
-            wanted = ExtractOptions(options.get("activation"), key=options.get("key"))
-            weights = to_network(weights, wanted).network
-            options = options | {"activation": None, "key": None}
+            weights, options = read_network(weights, options)
         if self._background is None:
             self._background = Background(self._arrived)
         self._pending[step] = metrics

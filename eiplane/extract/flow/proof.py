@@ -74,6 +74,8 @@ def _is_map(made: Map, outcome: Outcome, layer: Layer) -> bool:
     width = weight.shape[1]
     precision = float(made.seen_precision)
     for patch, out in zip(patches, seen, strict=True):
+        if not (np.isfinite(patch).all() and np.isfinite(out).all()):
+            continue  # says nothing
         inputs = patch.reshape(-1, width)[rows // per_group] if layer.groups > 1 else patch[None]
         found = (weight * inputs).sum(axis=1) + bias
         wanted = first.scale[at] * out[rows] + first.shift[at]
