@@ -1,7 +1,8 @@
 """Bounds of whole vectors from simulated samples, right but for a stated sampling error.
 
-For a sample the density of its inputs given its outputs' bins (:mod:`eiplane.reference.backward`) and
-the probability of its outputs under a model that factorises (:mod:`eiplane.reference.forward`) bracket
+For a sample the density of its inputs given its outputs' bins
+(:mod:`eiplane.reference.backward`) and the probability of its outputs under a model that
+factorises (:mod:`eiplane.reference.forward`) bracket
 the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sample the same
 brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
 cancels in the information, and the single outputs' surprise, ``sum_B -log2 P(y_B)`` and ``sum_B
