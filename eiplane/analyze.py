@@ -35,6 +35,7 @@ from .run import (
     checked_threads,
     entropy_of,
     progress_bar,
+    stage,
     warn_assumed,
 )
 
@@ -185,17 +186,15 @@ def analyze(
         found = to_network(weights, wanted)
         plan = Plan(found.network, settings)
         targets = spans_of(found.network, spans, found.selected)
-        warn_assumed(plan.assumed(targets), settings.input_range)
+        results = []
         with Runner(workers, executor, tell) as runner:
-            results = tuple(
-                _measure(
-                    plan.target(first, last), settings, options, sampling.of_layer(first, last),
-                    runner,
-                )
-                for first, last in targets
-            )  # fmt: skip
+            for number, (first, last) in enumerate(targets, start=1):
+                stage(tell, number, len(targets))
+                target, draws = plan.target(first, last), sampling.of_layer(first, last)
+                results.append(_measure(target, settings, options, draws, runner))
+    warn_assumed(plan.assumed(targets), settings.input_range)  # what fails needs no warning
     return Decomposition(
-        results, found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
+        tuple(results), found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
     )
 
 

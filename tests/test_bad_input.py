@@ -227,7 +227,16 @@ class TestCommandLine:
         out = tmp_path / "no" / "d.npz"
         self.problem(
             run(
-                "analyze", file(W), "--activation", "relu", "--measures", "ei_parts", "--save", out
+                "analyze",
+                file(W),
+                "--activation",
+                "relu",
+                "--measures",
+                "ei_parts",
+                "--in-range",
+                "0,1",
+                "--save",
+                out,
             ),
             "no",
         )

@@ -124,8 +124,10 @@ class Function(nn.Module):
         (lambda z: z * torch.tanh(z), "tanh, mul"),
         (lambda z: torch.sigmoid(z) * z.relu(), "relu, sigmoid, mul"),
         (lambda z: z.clamp(min=-1), "clamp"),
-        (lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
-         "leaky_relu(0.1), ..., leaky_relu(0.4) by row"),
+        (
+            lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
+            "leaky_relu(0.1), ..., leaky_relu(0.4) by row",
+        ),
         # Two different uses: the rest of the network sees the linear output.
         (lambda z: (z.relu().sum(), z.sigmoid().sum()), "identity"),
         (lambda z: z.relu() + z.flip(1), "identity"),
@@ -1013,7 +1015,9 @@ def test_half_precision_and_doubles():
 
 
 def test_traced_and_scripted_parts_are_seen():
-    hidden = torch.jit.trace(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.ones(1, 3))
+    hidden = torch.jit.trace(
+        nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.ones(1, 3), check_trace=False
+    )
     network = extract(nn.Sequential(hidden, nn.Linear(3, 2)), input_size=(1, 3))
     assert acts(network) == {"0.0": "relu", "1": "identity"}
     assert network.sources["1"] == ("0.0",)

@@ -59,7 +59,7 @@ def into_the_widest(batches, size):
         batch = np.linspace(low, high, size + 2)[1:-1]
 
 
-def streams(n=400_000):
+def streams(n=200_000):
     generator = np.random.default_rng(0)
     normal = generator.standard_normal(n)
     ordered = np.sort(normal)

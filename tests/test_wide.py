@@ -117,7 +117,7 @@ def test_threads_and_executors_change_nothing():
         np.testing.assert_array_equal(other.influence_in, one.influence_in)
 
 
-# ---- volumes known otherwise ----------------------------------------------------------------------
+# ---- volumes known otherwise ---------------------------------------------------------------------
 
 
 def test_a_volume_without_limits_is_the_inputs_own():
@@ -154,7 +154,7 @@ def test_near_copies_of_an_input():
         assert evidence + correction == pytest.approx(truth, abs=2e-3)
 
 
-# ---- constraints -----------------------------------------------------------------------------------
+# ---- constraints ---------------------------------------------------------------------------------
 
 
 def test_outputs_of_one_direction_and_of_one_input_are_put_together():
@@ -179,7 +179,7 @@ def test_unions_of_labels():
     assert u.lo[3, 0] == 2.0 and u.hi[3, 0] == math.inf
 
 
-# ---- estimates --------------------------------------------------------------------------------------
+# ---- estimates -----------------------------------------------------------------------------------
 
 
 def joint(weight, **options):
@@ -212,7 +212,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("n_in, n_out, spread, activation, bins, outliers", CASES)
+@pytest.mark.parametrize(("n_in", "n_out", "spread", "activation", "bins", "outliers"), CASES)
 def test_against_counting(n_in, n_out, spread, activation, bins, outliers):
     weight = dense(n_in, n_out, spread, n_in + n_out)
     options = {"activation": activation, "bins": bins, "outliers": outliers}
@@ -227,7 +227,8 @@ def test_against_counting(n_in, n_out, spread, activation, bins, outliers):
             f.output_entropy_stderr, truth.output_entropy_stderr
         )
     if outliers == "clip":
-        np.testing.assert_allclose(found[0].influence_in, truth.influence_in, atol=0.15)
+        error = np.hypot(found[0].influence_in_stderr, truth.influence_in_stderr)
+        assert (np.abs(found[0].influence_in - truth.influence_in) < 4.0 * error + 0.02).all()
 
 
 def test_blocks_that_are_not_taken_apart():
@@ -260,19 +261,19 @@ def test_wide_layers_have_an_answer_with_an_error():
 
 
 def test_a_tolerance_is_kept():
-    found = joint(dense(30, 40, 2.0), estimator="auto", tol=0.1)
+    found = joint(dense(12, 40, 2.0), estimator="auto", tol=0.1)
     assert found.converged and found.ei_stderr <= 0.1
-    few = joint(dense(30, 40, 2.0), estimator="auto", tol=0.01, samples=1 << 16)
+    few = joint(dense(12, 40, 2.0), estimator="auto", tol=0.01, samples=1 << 16)
     assert few.converged is False
 
 
 def test_samples_are_those_asked_for():
-    assert joint(dense(30, 40, 2.0), samples=50).samples == 50
+    assert joint(dense(12, 40, 2.0), samples=70).samples == 70
 
 
 def test_groups_of_wide_layers():
     layer = Layer(dense(60, 50, 2.0), activation="sigmoid")
-    found = eiplane.ei_between(layer, range(0, 30), range(50), threads=2)
+    found = eiplane.ei_between(layer, range(30), range(50), threads=2)
     whole = eiplane.ei_between(layer, range(60), range(50), threads=2)
     assert found.estimator == whole.estimator == "wide"
     assert found.ei + 2.0 < whole.ei

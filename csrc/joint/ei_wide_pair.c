@@ -12,7 +12,7 @@ typedef struct {
     double slope;             /* of the conditional mean in x */
     double precision;         /* of the conditional normal */
     double total, root;       /* precision with the factor's own, its root */
-    double linear, constant;  /* of the factor's exponent */
+    double gain, linear, constant; /* of the factor's exponent, quadratic, linear and constant */
 } inner;
 
 static inner inner_of(const ei_wide_site *one, const ei_wide_site *two, double correlation)
@@ -21,8 +21,8 @@ static inner inner_of(const ei_wide_site *one, const ei_wide_site *two, double c
     f.site = two;
     f.slope = correlation * sqrt(two->variance / one->variance);
     f.precision = 1.0 / (two->variance * ((1.0 - correlation) * (1.0 + correlation)));
-    const double gain = 1.0 / two->variance - two->l; /* what the factor takes off the precision */
-    f.total = f.precision - gain;
+    f.gain = 1.0 / two->variance - two->l; /* what the factor takes off the precision */
+    f.total = f.precision - f.gain;
     f.root = sqrt(f.total);
     f.linear = two->h - two->l * two->mean;
     f.constant = 0.5 * ei_log(6.28318530717958647693 * two->variance) - two->log_mass +
@@ -47,14 +47,17 @@ static double between(double a, double b)
 
 static double inner_at(const inner *f, double x)
 {
-    const double mean = f->slope * x, b = mean * f->precision + f->linear, at = b / f->total;
+    const double mean = f->slope * x, part = f->precision / f->total;
+    const double at = mean * part + f->linear / f->total;
     double sum = 0.0;
     for (size_t p = 0; p < f->site->pieces; p++) {
         const double lo = f->site->lo[p * f->site->step], hi = f->site->hi[p * f->site->step];
         if (lo < hi)
             sum += between((lo - f->site->mean - at) * f->root, (hi - f->site->mean - at) * f->root);
     }
-    const double exponent = f->constant - 0.5 * mean * mean * f->precision + 0.5 * b * at;
+    /* (mean precision + linear)^2 / (2 total) - mean^2 precision / 2, without what cancels. */
+    const double exponent = f->constant + part * mean * (0.5 * f->gain * mean + f->linear) +
+                            0.5 * f->linear * f->linear / f->total;
     return sum * ei_exp(exponent);
 }
 

@@ -55,7 +55,7 @@ def from_sequence(items: Sequence[Any], activation: ActivationChoice) -> Network
             layers.append(item)
             continue
         weight, bias = item if _is_pair(item) else (item, None)
-        layers.append(Layer(_numbers(weight), _numbers(bias), next(chosen), name))  # type: ignore[arg-type]
+        layers.append(Layer(_numbers(weight), _numbers(bias), next(chosen), name))
     return Network(layers)
 
 

@@ -260,7 +260,7 @@ class _Layers:
             reason = "what follows it is no function that eiplane knows, or several"
             self.skipped.append(Skipped(node.name, reason))
             return
-        made = Layer(weight, bias, found, node.name, part.groups)  # type: ignore[arg-type]
+        made = Layer(weight, bias, found, node.name, part.groups)
         self._add(made, node)
         self._of_tensor[tensor] = node.name
 
@@ -305,7 +305,7 @@ class _Layers:
             for part in gates_of(entries[f"{node.name}/{last}"], entries) or []:
                 act = {"sigmoid": gate, "tanh": new, None: new}.get(part.activation, "identity")
                 bias = None if part.bias is None else part.bias()
-                made = Layer(part.weight(), bias, act, part.name)  # type: ignore[arg-type]
+                made = Layer(part.weight(), bias, act, part.name)
                 self._add(made, node, last == "recurrent_kernel")
                 if last == "recurrent_kernel" and new == "tanh":
                     self.in_ranges[part.name] = (-1.0, 1.0)

@@ -67,5 +67,5 @@ def from_sklearn(estimator: Any) -> Network:
     ):
         if name not in _ACTIVATIONS:
             raise ValueError(f"layer 'coefs_.{i}': unknown activation {name!r} of {kind}")
-        layers.append(Layer(np.asarray(w).T, np.asarray(b), _ACTIVATIONS[name], f"coefs_.{i}"))  # type: ignore[arg-type]
+        layers.append(Layer(np.asarray(w).T, np.asarray(b), _ACTIVATIONS[name], f"coefs_.{i}"))
     return Network(layers)

@@ -68,9 +68,11 @@ def estimate_entropy(
     if variance is None:
         variance = counts.mean(logs**2) - counts.mean(logs) ** 2
     bias = halved_bias(counts)
+    # What is quadratic in the counts' noise: all that is left where the linear part is small.
+    second = 0.5 * max(float(counts.number.sum()) - 1.0, 0.0) / (counts.total * math.log(2.0)) ** 2
     return Estimate(
         max(entropy(counts) + shift, 0.0),
-        math.hypot(math.sqrt(max(variance, 0.0) / counts.total), bias),
+        math.sqrt(max(variance, 0.0) / counts.total + second + bias * bias),
         bias,
         counts.coverage,
     )

@@ -69,6 +69,8 @@ class Problem:
     rule : ndarray of int, shape (n_out,)
     marginals : ndarray of float64, shape (n_out, out_bins), or None
         The outputs' distributions, where they are known.
+    influence : bool
+        Whether it is wanted what the outputs tell of single inputs.
     settings : Settings
     """
 
@@ -80,6 +82,7 @@ class Problem:
     unions: tuple[Unions, ...]
     rule: NDArray[np.intp]
     marginals: Array | None = None
+    influence: bool = True
     settings: Settings = Settings()
 
     @property
@@ -105,6 +108,7 @@ def problem(
     wanted: NDArray[np.bool_],
     key: int,
     marginals: Array | None = None,
+    influence: bool = True,
 ) -> Problem:
     """Return the problem of a channel without stages."""
     rules = tuple(unions(r.thresholds, r.labels, channel.out_bins) for r in channel.rules)
@@ -113,7 +117,7 @@ def problem(
     )
     merge = all(u.pieces == 1 for u in rules)
     known = directions(channel, merge)
-    return Problem(channel, given, wanted, key, known, rules, rule, marginals)
+    return Problem(channel, given, wanted, key, known, rules, rule, marginals, influence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +266,8 @@ class Filtered:
         Evidences that did not settle.
     controls : Controls
     posterior : ndarray of float64, shape (kept, n_in, 2)
-        ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y.
+        ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0 unless
+        wanted.
     """
 
     output: Array
@@ -286,7 +291,9 @@ def filter_unit(unit: FilterUnit) -> Filtered:
     whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
     lo, hi = p.limits(labels)
     first, unsettled, cavities, limits = _evidence(p, lo, hi, everywhere, whole, correct)
-    posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
+    posterior = np.empty((count, 0, 2))
+    if p.influence:
+        posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
     place = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), samples.cell).T
     place = np.ascontiguousarray(place)
     second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)

@@ -91,7 +91,9 @@ def _run(task: Task, rounds: Rounds) -> Estimator:
     while samples is not None:
         standing = estimator.run(samples, rounds.most)
         after = rounds.next(samples, standing)
-        stuck = standing.hopeless or (after is None and standing.saturated)
+        # Saturated after what is usual: another way is better than ever more of the same.
+        last = after is None or samples >= default_samples(task.channel) // 4
+        stuck = standing.hopeless or (last and standing.saturated)
         other = choose(task, rounds.samples, after=estimator) if stuck else None
         if other is not None:
             given_up, estimator, samples = estimator, other, rounds.samples

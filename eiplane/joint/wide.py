@@ -43,7 +43,7 @@ SHARE, DOUBT = 0.8, 0.15
 
 #: Filtered samples where none are asked for: so many at a million multiplications each, fewer in
 #: proportion to a power of the work; the fewest, the most.
-_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 24, 1024
+_USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 
 #: Of those, how many are corrected, at least and at most.
 _CORRECTED = (12, 128)
@@ -51,8 +51,9 @@ _CORRECTED = (12, 128)
 #: Multiplications of a unit of work, samples of a unit.
 _UNIT, _UNIT_SAMPLES = 1 << 27, 64
 
-#: Multiplications for the means of the control variates; samples of them, of a unit of them.
-_CONTROL_WORK, _CONTROLS, _CONTROL_UNIT = 1 << 29, (1 << 11, 1 << 14), 1 << 10
+#: Samples for the means of the control variates, beside those filtered; the fewest, the most; of a
+#: unit of them.
+_CONTROL_SHARE, _CONTROLS, _CONTROL_UNIT = 16, (1 << 11, 1 << 14), 1 << 10
 
 #: Share of kept samples below which filtering is given up.
 _KEPT = 1.0 / 16.0
@@ -93,7 +94,9 @@ class Wide(Estimator):
         super().__init__(task)
         wanted = np.zeros(task.channel.n_out, bool)
         wanted[task.outs] = True
-        self.problem = problem(task.channel, task.given, wanted, task.key, task.marginals)
+        self.problem = problem(
+            task.channel, task.given, wanted, task.key, task.marginals, task.options.influence
+        )
         self.information = self.output = Estimate(0.0, 0.0, 0.0, 1.0)
         self.samples = self.drawn = 0
         self.first_round: int | None = None
@@ -116,7 +119,7 @@ class Wide(Estimator):
         else:
             wanted = math.ceil(usual * samples / self.first_round)
         if self._means is None:
-            self._means = self._measure_controls()
+            self._means = self._measure_controls(_CONTROL_SHARE * wanted)
         if self._means.kept < _KEPT:
             self.saturated = True
             return Standing(math.inf, True, True)
@@ -124,10 +127,9 @@ class Wide(Estimator):
         self._combine()
         return Standing(self.information.stderr, self.saturated)
 
-    def _measure_controls(self) -> _Means:
+    def _measure_controls(self, count: int) -> _Means:
         task, channel = self.task, self.task.channel
-        few, many = _CONTROLS
-        count = min(max(_CONTROL_WORK // channel.weight.size, few), many)
+        count = min(max(count, _CONTROLS[0]), _CONTROLS[1])
         units = [
             FilterUnit(self.problem, a, min(_CONTROL_UNIT, count - a))
             for a in range(0, count, _CONTROL_UNIT)
@@ -200,11 +202,18 @@ class Wide(Estimator):
         if self.saturated or self.task.channel.drops:
             return None
         posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
-        # The entropy of the bin given y; by the bin that was drawn it is noisier, but checks it.
-        values, own = posterior[:, :, 1], posterior[:, :, 0]
-        off = abs(float((own - values).mean())) if values.size else 0.0
-        spread = values.std(axis=0) / math.sqrt(max(len(values) - 1, 1))
-        return Nodes(np.maximum(values.mean(axis=0), 0.0), np.hypot(spread, off))
+        # The entropy of the bin given y has little noise, but the approximation makes it too great;
+        # the surprise at the bin that was drawn shows by how much, all inputs taken together.
+        own, values = posterior[:, :, 0], posterior[:, :, 1]
+        root = math.sqrt(max(len(values) - 1, 1))
+        off = (own - values).mean(axis=1) if values.size else np.zeros(1)
+        shift = float(off.mean())
+        error = math.hypot(float(off.std()) / root, 0.5 * shift)
+        most = math.log2(self.task.channel.in_bins)
+        return Nodes(
+            np.clip(values.mean(axis=0) + shift, 0.0, most),
+            np.hypot(values.std(axis=0) / root, error),
+        )
 
     def result(self) -> PieceResult:
         """Return what was found."""

@@ -6,7 +6,9 @@ or in :mod:`.known` if its pieces are to be found numerically.
 """
 
 from .activation import Activation
+from .automatic import automatic_range
 from .channel import MAX_BINS, Binning, Channel, Rule, discretize
+from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
 from .network import Network, Seen
@@ -26,9 +28,6 @@ from .ranges import (
     Rows,
     Scaled,
     Unknown,
-    automatic_range,
-    evaluate,
-    input_rule,
 )
 from .rows import per_row
 from .spans import spans_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,6 +155,18 @@ class Layer(_Sized):
     name: str | None = None
     groups: int = 1
     pool: Pool | None = None
+
+    if TYPE_CHECKING:
+        # What may be given is more than what is kept.
+        def __init__(
+            self,
+            weight: ArrayLike,
+            bias: ArrayLike | None = None,
+            activation: str | Activation = "sigmoid",
+            name: str | None = None,
+            groups: int = 1,
+            pool: Pool | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         title = f"layer {self.name!r}" if self.name is not None else "layer"

@@ -1,23 +1,19 @@
 """Where a layer's inputs and outputs live: interval arithmetic between layers.
 
-What lies between two layers is a tree of :class:`RangeRule`; its leaves are the network's input, the
-outputs of layers and constants. A rule is evaluated when the ranges of those are known, which the
-user's settings decide. Every interval has its source: what its ends follow from.
+What lies between two layers is a tree of :class:`RangeRule`; its leaves are the network's input,
+the outputs of layers and constants. A rule is evaluated when the ranges of those are known, which
+the user's settings decide. Every interval has its source: what its ends follow from.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .activation import Activation
-from .known import get_activation
-from .layer import Layer, check_reach
 
 __all__ = [
     "SOURCES",
@@ -35,10 +31,6 @@ __all__ = [
     "Rows",
     "Scaled",
     "Unknown",
-    "automatic_range",
-    "evaluate",
-    "input_rule",
-    "joined_image",
 ]
 
 Array = NDArray[np.float64]
@@ -46,7 +38,6 @@ Array = NDArray[np.float64]
 #: What a range follows from; of several the last counts.
 SOURCES = ("given", "activation", "interval", "norm", "data", "assumed")
 
-_BLOCK = 1 << 20  # weights
 _INF = math.inf
 
 
@@ -416,139 +407,3 @@ def _passed(
         return ranks
     bounded = np.isfinite(low) & np.isfinite(high)  # whatever it is of
     return np.where(bounded & (ranks == _ASSUMED), _INTERVAL, ranks)
-
-
-def evaluate(
-    rule: RangeRule, context: Context, memo: dict[int, tuple[RangeRule, Interval]]
-) -> Interval:
-    """Return the interval of a rule.
-
-    Parameters
-    ----------
-    rule : RangeRule
-    context : Context
-    memo : dict
-        Of what was evaluated before in the same context; filled.
-
-    Returns
-    -------
-    Interval
-    """
-    todo = [rule]
-    while todo:  # no recursion, which a deep network would exhaust
-        at = todo[-1]
-        if id(at) in memo:
-            todo.pop()
-            continue
-        found = at.ready(context)
-        if found is None:
-            missing = [x for x in at.operands if id(x) not in memo]
-            if missing:
-                todo += missing
-                continue
-            found = at.interval([memo[id(x)][1] for x in at.operands], context)
-        memo[id(at)] = at, found
-        todo.pop()
-    return memo[id(rule)][1]
-
-
-def input_rule(network: Any, name: str, memo: dict[str, RangeRule]) -> RangeRule:
-    """Return the rule of a layer's inputs.
-
-    Parameters
-    ----------
-    network : Network
-    name : str
-    memo : dict
-        Of the rules found before; filled.
-
-    Returns
-    -------
-    RangeRule
-        The network's own; else the joined outputs of the layers that feed it, or its known range;
-        else the range of the network's input.
-    """
-    todo = [name]
-    while todo:
-        at = todo[-1]
-        before = network.sources[at]
-        missing = [s for s in before if s not in memo]
-        if at in network.inputs:
-            memo[at] = network.inputs[at]
-        elif at in network.in_ranges:
-            memo[at] = Known(network.in_ranges[at][0], network.in_ranges[at][1], "activation")
-        elif missing:
-            todo += missing
-            continue
-        elif before:
-            outs = tuple(LayerOutput(s, operands=(memo[s],)) for s in before)
-            memo[at] = outs[0] if len(outs) == 1 else Join(operands=outs)
-        else:
-            memo[at] = NetworkInput()
-        todo.pop()
-    return memo[name]
-
-
-def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the output range that ``out_range="auto"`` means.
-
-    Parameters
-    ----------
-    layer : Layer
-    in_range : tuple of float
-        The range of every input.
-
-    Returns
-    -------
-    tuple of float
-        The activation's own range, where it has a bounded one. Otherwise the image under f of mean
-        +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
-        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
-    """
-    if layer.pool is not None and layer.pool.activation.name != "identity":
-        after = layer.pool.activation
-        if after.natural_range is not None:
-            return after.natural_range
-        pool = replace(layer.pool, activation=get_activation("identity"))
-        low, high = automatic_range(replace(layer, pool=pool), in_range)
-        return joined_image(after, np.array([low]), np.array([high]))
-    natural = layer.activation.natural_range
-    if natural is not None:
-        return natural
-    check_reach(layer, in_range)
-    lo, hi = in_range
-    weight = layer.weight.reshape(layer.n_out, -1)
-    sums, sizes, squares = np.empty((3, layer.n_out))
-    step = max(1, _BLOCK // weight.shape[1])
-    for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
-        rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
-        sums[rows] = block.sum(axis=1)
-        sizes[rows] = np.abs(block).sum(axis=1)
-        squares[rows] = (block * block).sum(axis=1)
-    mean = layer.offsets() + 0.5 * (lo + hi) * sums
-    reach = 0.5 * (hi - lo) * sizes
-    deviation = (hi - lo) * np.sqrt(squares / 12.0)
-    half = np.minimum(4.0 * deviation, reach)
-    return joined_image(layer.activation, mean - half, mean + half)
-
-
-def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
-    """Return the smallest range that holds the activation's image of every interval.
-
-    Parameters
-    ----------
-    activation : Activation
-    low, high : ndarray of float64, shape (n,)
-        Ends of the intervals of pre-activations.
-
-    Returns
-    -------
-    tuple of float
-    """
-    least, greatest = activation.images(low, high)
-    start, stop = float(least.min()), float(greatest.max())
-    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
-        return start - 0.5, stop + 0.5
-    return start, stop

@@ -11,6 +11,7 @@ from .curves import curve, history, phi
 from .graphs import edges, matrices, network
 from .movies import animate
 from .style import save_figure
+from .text import text_plane
 
 __all__ = [
     "animate",
@@ -24,5 +25,6 @@ __all__ = [
     "network",
     "phi",
     "save_figure",
+    "text_plane",
     "trajectory",
 ]

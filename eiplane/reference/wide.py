@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +119,11 @@ def pair_integral(one: _Site, two: _Site, correlation: float) -> float:
 
     The second site is integrated in closed form, given the first one's value.
     """
-    variance = two.variance * (1.0 - correlation**2)
+    correlation = min(max(correlation, -1.0 + 1e-12), 1.0 - 1e-12)
+    variance = two.variance * ((1.0 - correlation) * (1.0 + correlation))
     gain = 1.0 / two.variance - two.l
     precision = 1.0 / variance - gain
+    linear = two.h - two.l * two.mean
     total = 0.0
     for lo, hi in one.pieces:
         if not lo < hi:
@@ -138,23 +141,24 @@ def pair_integral(one: _Site, two: _Site, correlation: float) -> float:
         width = (s_hi - s_lo) * 1e-3
         cuts = sorted({max(lo, s_lo - width), *(e for e in ends if s_lo < e < s_hi),
                        min(hi, s_hi + width)})  # fmt: skip
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in pairwise(cuts):
             s = a + (b - a) * 0.5 * (_NODES[0] + 1.0)
             weight = 0.5 * (b - a) * _NODES[1]
             for x, w in zip(s, weight, strict=True):
-                mean = two.mean + slope * (x - one.mean)
-                linear = mean / variance + two.h - two.mean / two.variance
+                # Values of the second site are counted from its mean; its factor's exponent there
+                # is gain t**2 / 2 + linear t + constant.
+                mean, part = slope * (x - one.mean), 1.0 / (variance * precision)
+                at = mean * part + linear / precision
                 share = sum(
-                    _between((c - linear / precision) * math.sqrt(precision),
-                             (d - linear / precision) * math.sqrt(precision))
+                    _between((c - two.mean - at) * math.sqrt(precision),
+                             (d - two.mean - at) * math.sqrt(precision))
                     for c, d in two.pieces if c < d
                 )  # fmt: skip
                 exponent = (
                     x * (one.h - 0.5 * one.l * x) - one.tilted.log_mass
-                    - 0.5 * mean**2 / variance + 0.5 * linear**2 / precision
-                    - 0.5 * math.log(variance * precision)
-                    + 0.5 * math.log(2.0 * math.pi * two.variance)
-                    + 0.5 * two.mean**2 / two.variance - two.tilted.log_mass
+                    + part * mean * (0.5 * gain * mean + linear) + 0.5 * linear**2 / precision
+                    + 0.5 * math.log(part) + 0.5 * math.log(2.0 * math.pi * two.variance)
+                    + two.mean * (two.h - 0.5 * two.l * two.mean) - two.tilted.log_mass
                 )  # fmt: skip
                 total += w * share * math.exp(exponent)
     return math.log(total)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..files import require, write_whole
 from .archive import read_archive, write_archive
+from .html import html_page, html_skipped, html_table
 from .layer import LayerResult
 from .measures import Skipped
-from .table import cells, html_table, text_table
+from .table import cells, legend_of, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -68,13 +68,42 @@ class Decomposition(Sequence[LayerResult]):
         """
         return cells(self.layers)
 
-    def __str__(self) -> str:
+    def notes(self) -> list[str]:
+        """Return the lines below the printed table: what its marks mean, and what was skipped."""
         skipped = [f"skipped {s.name}: {s.reason}" for s in self.skipped]
-        return "\n".join(text_table(self.layers) + skipped)
+        return legend_of(self.layers) + skipped
+
+    def __str__(self) -> str:
+        return "\n".join(text_table(self.layers) + self.notes())
 
     def _repr_html_(self) -> str:
-        skipped = "".join(f"<li>{escape(s.name)}: {escape(s.reason)}</li>" for s in self.skipped)
-        return html_table(self.layers) + (f"<p>Skipped:</p><ul>{skipped}</ul>" if skipped else "")
+        return html_table(self.layers) + html_skipped(self.skipped)
+
+    def to_html(
+        self,
+        path: str | Path | None = None,
+        edges: bool = True,
+        title: str = "Causal decomposition",
+    ) -> str:
+        """Return a self-contained page, and write it if a path is given.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Written whole or not at all.
+        edges : bool
+            Whether to include a heat map of every layer's edges.
+        title : str
+
+        Returns
+        -------
+        str
+            The table, what was skipped, the heat maps and the settings, without any script.
+        """
+        page = html_page(self.layers, self.skipped, self.settings, edges, title)
+        if path is not None:
+            write_whole(path, lambda file: file.write(page.encode()))
+        return page
 
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python values, ready for JSON.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .html import html_edges, html_table
 from .measures import Joint, Pairwise, VectorBounds
 from .plain import plain
 from .quantities import TABLE, Quantities
-from .table import text_table
+from .table import legend_of, text_table
 
 __all__ = ["PARTS", "LayerResult"]
 
@@ -80,4 +81,7 @@ class LayerResult(Quantities):
         return {k: plain(v) for k, v in values.items() if v is not None}
 
     def __str__(self) -> str:
-        return "\n".join(text_table((self,)))
+        return "\n".join(text_table((self,)) + legend_of((self,)))
+
+    def _repr_html_(self) -> str:
+        return html_table((self,)) + html_edges(self)

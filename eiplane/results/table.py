@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
 
-__all__ = ["ASSUMED", "TOLD", "cells", "html_table", "range_text", "text_table"]
+__all__ = ["ASSUMED", "TOLD", "cells", "columns_of", "legend_of", "range_text", "text_table"]
 
 #: What a cell says where nothing is known.
 NOTHING = "-"
@@ -37,8 +36,7 @@ def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
         A cell for every quantity with a heading of which any layer knows something; one for the
         range of the inputs where that of any layer has a source to be told.
     """
-    told = any(layer.range_source in TOLD for layer in layers)
-    columns = [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
+    told, columns = _tells_ranges(layers), columns_of(layers)
     rows = []
     for layer in layers:
         name = layer.name + (" (saturated)" if layer.saturated else "")
@@ -49,31 +47,27 @@ def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
     return headings + [str(q.heading) for q in columns], rows
 
 
+def columns_of(layers: Sequence[Quantities]) -> list[Quantity[Any]]:
+    """Return the quantities that have columns, the last ones of the table."""
+    return [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
+
+
 def text_table(layers: Sequence[Quantities]) -> list[str]:
     """Return the lines of the table as text, the columns aligned."""
     headings, rows = cells(layers)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    words = 5 if headings[4:5] == [_INPUTS] else 4
+    words = len(headings) - len(columns_of(layers))
     lines = []
     for line in [headings, ["-" * w for w in widths], *rows]:
         left = [c.ljust(w) for c, w in zip(line[:words], widths, strict=False)]
         right = [c.rjust(w) for c, w in zip(line[words:], widths[words:], strict=True)]
         lines.append("  ".join(left + right).rstrip())
-    return lines + ([ASSUMED] if _has_assumed(layers) else [])
+    return lines
 
 
-def html_table(layers: Sequence[Quantities]) -> str:
-    """Return the table as HTML, for notebooks."""
-    headings, rows = cells(layers)
-    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in line) + "</tr>" for line in rows
-    )
-    legend = f"<p>{escape(ASSUMED)}</p>" if _has_assumed(layers) else ""
-    return (
-        f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{legend}"
-    )
+def legend_of(layers: Sequence[Quantities]) -> list[str]:
+    """Return the lines that stand below the table: what its marks mean, where it has any."""
+    return [ASSUMED] if any(layer.range_source == "assumed" for layer in layers) else []
 
 
 def range_text(in_range: Sequence[float], source: str | None) -> str:
@@ -88,8 +82,8 @@ def range_text(in_range: Sequence[float], source: str | None) -> str:
     return f"[{in_range[0]:.4g}, {in_range[1]:.4g}] {source or ''}{mark}".rstrip()
 
 
-def _has_assumed(layers: Sequence[Quantities]) -> bool:
-    return any(layer.range_source == "assumed" for layer in layers)
+def _tells_ranges(layers: Sequence[Quantities]) -> bool:
+    return any(layer.range_source in TOLD for layer in layers)
 
 
 def _cell(layer: Quantities, shown: Quantity[Any]) -> str:

@@ -5,11 +5,12 @@ The options of every engine are checked here; how anything is measured stands ab
 
 from .extent import Extent
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
-from .progress import progress_bar
+from .progress import progress_bar, stage
 from .quantiles import QuantileSketch
 from .ranges import AssumedRangeWarning, warn_assumed
 from .sampling import Purpose, Sampling, entropy_of
 from .settings import (
+    CHOICES,
     Range,
     Settings,
     check_environment,
@@ -20,6 +21,7 @@ from .settings import (
 )
 
 __all__ = [
+    "CHOICES",
     "EACH",
     "AssumedRangeWarning",
     "Extent",
@@ -39,5 +41,6 @@ __all__ = [
     "default_threads",
     "entropy_of",
     "progress_bar",
+    "stage",
     "warn_assumed",
 ]

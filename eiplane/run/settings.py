@@ -18,6 +18,7 @@ from ..results import MEASURES
 from .ranges import by_name, check_names
 
 __all__ = [
+    "CHOICES",
     "Range",
     "Settings",
     "check_environment",
@@ -29,6 +30,14 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+
+#: What options may be that are one word of several; here, on the command line, in its completion.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "outliers": ("clip", "drop"),
+    "method": ("auto", "exact", "sample"),
+    "estimator": ("auto", "conditional", "wide", "plugin"),
+    "ranges": ("auto", "data"),
+}
 
 
 @dataclass(frozen=True)
@@ -108,16 +117,16 @@ class Settings:
         out_range, out_ranges = _named(out_range, "out_range", "auto", out_ranges)
         checked = {
             "measures": _checked_measures(measures),
-            "outliers": _one_of("outliers", outliers, ("clip", "drop")),
-            "method": _one_of("method", method, ("auto", "exact", "sample")),
-            "estimator": _one_of("estimator", estimator, ("auto", "conditional", "wide", "plugin")),
+            "outliers": _choice("outliers", outliers),
+            "method": _choice("method", method),
+            "estimator": _choice("estimator", estimator),
             "baseline": _checked_baseline(baseline),
             "bins": checked_bins(bins),
             "in_range": None if in_range is None else checked_range(in_range, "in_range"),
             "out_range": _checked_out_range(out_range),
             "samples": checked_samples(samples),
             "tol": checked_tol(tol),
-            "ranges": _one_of("ranges", ranges, ("auto", "data")),
+            "ranges": _choice("ranges", ranges),
             "quantiles": _checked_quantiles(quantiles),
             "in_ranges": in_ranges,
             "out_ranges": out_ranges,
@@ -344,6 +353,10 @@ def checked_threads(threads: Any, executor: Executor | None) -> int | None:
 
 def _is_finite_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(float(value))
+
+
+def _choice(what: str, value: Any) -> Any:
+    return _one_of(what, value, CHOICES[what])
 
 
 def _one_of(what: str, value: Any, choices: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Where constant tensors come from: parameters, buffers, attributes, and what is computed of them."""
+"""Where constant tensors come from: parameters, buffers, attributes, and what is made of them."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Join, Norm, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Operand, Step
+from ..flow.normed import centred, normalised
 from ..flow.pointwise import pointwise
 from ..tables import words
 from .call import AtenOperator, Call, Slot
@@ -15,7 +17,7 @@ from .call import AtenOperator, Call, Slot
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["converted", "elementwise", "step_maker"]
+__all__ = ["converted", "elementwise", "masked", "step_maker"]
 
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
@@ -60,14 +62,35 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
+    norm, known = _known(run, call, operands)
     return pointwise(
         run.flow,
         name.strip("_"),
         operands,
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
-        lambda rules: _rule(call, rules),
+        lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
+        **known,
     )
+
+
+def _known(run: Run, call: Call, operands: list[Operand]) -> tuple[Norm | None, dict[str, Any]]:
+    """Return the norm that an operator is the last step of, and what else is known of it."""
+    codes = [c for c in (x.codes for x in operands) if c is not None]
+    if len(operands) != 2 or len(codes) != 2:
+        return None, {}
+    x, y = codes
+    if call.name == "sub" and call.shape == x.shape:
+        traits = centred(run.flow, x, y)
+        return None, {"traits": traits} if traits else {}
+    if call.name not in ("mul", "div"):
+        return None, {}
+    pairs = [(x, y), (y, x)] if call.name == "mul" else [(x, y)]
+    for a, b in pairs:
+        norm = normalised(run.flow, a, b, call.name == "div")
+        if norm is not None:
+            return norm, {}
+    return None, {}
 
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
@@ -85,6 +108,14 @@ def converted(run: Run, call: Call, source: Any) -> Codes | None:
                      step_maker("_to_copy", operator, False, True), lambda r: r[0])  # fmt: skip
 
 
+def masked(run: Run, call: Call, mask: Any, value: Any) -> Codes | None:
+    """Report that a number is written wherever a mask of the same shape says so."""
+    x = call.operand(call.args[0])
+    operator = AtenOperator("where", (Slot(1), Slot(2), Slot(0)), {})
+    return pointwise(run.flow, "where", [x, call.operand(mask), call.operand(value)], call.shape,
+                     step_maker("where", operator, True, True), lambda _: Unknown())  # fmt: skip
+
+
 def _keeps(call: Call) -> bool:
     """Return whether a change of type keeps the numbers."""
     source = call.tensors[0]
@@ -95,9 +126,9 @@ def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
     """Return the codes of a choice by a condition that no chosen signal is in; else None."""
     condition, a, b = operands
     if condition.codes is not None:
-        origins = _origins(run, condition.codes)
+        decides = run.flow.marks(condition.codes)
         for x in (a, b):
-            if x.codes is not None and origins & _origins(run, x.codes):
+            if x.codes is not None and decides & run.flow.marks(x.codes, False):
                 return None
         run.flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
     where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), call.shape)
@@ -105,11 +136,6 @@ def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
         np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, call.shape) for x in (a, b)
     ]
     return np.where(where, *chosen)
-
-
-def _origins(run: Run, codes: Codes) -> set[int]:
-    places = np.unique(run.flow.signals.places(np.unique(codes >> 32)))
-    return {run.flow.signals.at(p).origin.index for p in places.tolist() if p >= 0}
 
 
 def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:

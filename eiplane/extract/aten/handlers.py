@@ -11,6 +11,7 @@ from .mixes import MIXES, NOTES
 from .moves import MOVES
 from .norms import NORMS
 from .pools import POOLS
+from .quantised import QUANTISED
 
 if TYPE_CHECKING:
     from .run import Run
@@ -19,4 +20,11 @@ __all__ = ["HANDLERS", "NOTES"]
 
 #: Each takes the run and the call; returns the codes of the result, or a list of those of the
 #: results, or NotImplemented.
-HANDLERS: dict[str, Callable[[Run, Call], Any]] = {**LINEAR, **MOVES, **NORMS, **POOLS, **MIXES}
+HANDLERS: dict[str, Callable[[Run, Call], Any]] = {
+    **LINEAR,
+    **MOVES,
+    **NORMS,
+    **POOLS,
+    **MIXES,
+    **QUANTISED,
+}

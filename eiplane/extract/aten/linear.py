@@ -69,6 +69,7 @@ def _report(run: Run, p: _Product) -> Codes:
     )  # fmt: skip
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
+    made.still = run.still
     made.straight = _is_straight(run, p.x.codes, p.axis)
     shape = tuple(p.out.shape)
     axis = len(shape) + p.axis if shape else 0
@@ -322,7 +323,7 @@ def _shares(x: Operand) -> float | None:
 
 
 def _convolution(run: Run, call: Call) -> Any:
-    x, weight, bias, stride, padding, dilation, transposed, extra, groups = call.args[:9]
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = call.args[:9]
     if call.dynamic(weight) or not call.dynamic(x) or (bias is not None and call.dynamic(bias)):
         operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
         return run.flow.event("a product", operands, call.shape, lambda _: Unknown())

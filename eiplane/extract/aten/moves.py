@@ -11,6 +11,7 @@ from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes
 from ..tables import words
 from .call import Call
+from .elementwise import converted, masked
 
 if TYPE_CHECKING:
     from .run import Run
@@ -41,6 +42,13 @@ def _move(run: Run, call: Call) -> Any:
     if call.name in _LOOKUPS and not call.dynamic(call.tensors[0]):
         return _lookup(run, call)
     data = _data(torch, call)
+    if call.name in ("index_put", "_unsafe_index_put") and call.dynamic(call.args[0]):
+        written, (mask, *more) = call.args[2], call.args[1]
+        alone = not more and mask is not None and written.numel() == 1
+        if alone and mask.dtype is torch.bool and mask.shape == call.args[0].shape:
+            return masked(run, call, mask, written)
+    if call.name not in _LOOKUPS and _decides(run, call, data):
+        return run.unknown(call)
     values: dict[int, Any] = {}
     for tensor in call.tensors:
         operand = call.operand(tensor)
@@ -60,6 +68,14 @@ def _move(run: Run, call: Call) -> Any:
     several = result if isinstance(result, list | tuple) else [result]
     moved = [r.numpy() - 1 for r in several]
     return moved if isinstance(result, list | tuple) else moved[0]
+
+
+def _decides(run: Run, call: Call, data: set[int]) -> bool:
+    """Return whether values themselves decide where they go."""
+    moved = [call.operand(t).codes for t in call.tensors if id(t) in data]
+    chosen = [call.operand(t).codes for t in call.tensors if id(t) not in data]
+    marks = [run.flow.marks(c) for c in chosen if c is not None]
+    return any(c is not None and run.flow.marks(c, False) & m for c in moved for m in marks)
 
 
 def _data(torch: Any, call: Call) -> set[int]:
@@ -118,8 +134,6 @@ def _copy(run: Run, call: Call) -> Any:
         return None
     kept = source.is_floating_point() == call.out.is_floating_point()
     if not kept:
-        from .elementwise import converted
-
         return converted(run, call, source)
     return np.array(np.broadcast_to(codes, call.shape))
 
@@ -188,8 +202,8 @@ MOVES: dict[str, Callable[[Run, Call], Any]] = {
     "copy": _copy,
     "_reshape_copy": lambda run, call: _reshaped(run, call),
     "view_copy": lambda run, call: _reshaped(run, call),
-    **dict.fromkeys(["zero", "fill", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros",
-                     "new_ones", "new_empty", "new_full", "new_empty_strided"], _filled),
+    **dict.fromkeys(["zero", "fill", "zeros_like", "ones_like", "full_like", "empty_like",
+                     "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"], _filled),
     **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
 }  # fmt: skip
 

@@ -134,7 +134,7 @@ def _softmax(run: Run, call: Call) -> Any:
     from ...network import Known, Unknown
 
     x = call.operand(call.args[0])
-    if call.name == "_softmax":
+    if call.name in ("_softmax", "_safe_softmax"):
         # Taken along its last axis it is made of shares, with which others can be mixed.
         last = int(call.args[1]) % max(1, len(call.shape)) == len(call.shape) - 1
         return run.flow.event("softmax", [x], call.shape, lambda _: Known(0.0, 1.0),
@@ -154,5 +154,6 @@ NORMS: dict[str, Callable[[Run, Call], Any]] = {
         _batch_norm,
     ),
     "_softmax": _softmax,
+    "_safe_softmax": _softmax,
     "_log_softmax": _softmax,
 }  # fmt: skip

@@ -48,8 +48,10 @@ class Run:
         self.covered: set[str] = set()
         self._shadows = Shadows(torch)
         self._used: dict[str, set[str]] = {}
+        self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
         self._seen_storages: dict[int, Any] = {}
+        self._busy = False
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -90,6 +92,8 @@ class Run:
 
     def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
+        if self._busy:  # with its own bookkeeping
+            return func(*args, **kwargs)
         if name in _ESCAPES:
             for tensor in tensors_in(self.torch, args):
                 self._leaves(tensor)
@@ -112,15 +116,19 @@ class Run:
         return out
 
     def _guarded(self, work: Any) -> Any:
+        self._busy = True
         try:
             return work()
         except Exception as error:
             self.failure = error
             raise
+        finally:
+            self._busy = False
 
     # -- what is known of tensors
 
     def dynamic(self, tensor: Any) -> bool:
+        """Return whether a tensor depends on the network's input."""
         return self._has_storage(tensor) and self._shadows.holds(tensor)
 
     def put(self, tensor: Any, codes: Codes | None) -> None:
@@ -137,6 +145,7 @@ class Run:
         return True
 
     def operand(self, tensor: Any) -> Operand:
+        """Return what is known of a tensor."""
         precision = 2.0**-23
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
@@ -161,7 +170,7 @@ class Run:
     def _returned(self, tensor: Any) -> Codes:
         """Report a tensor that came from where numbers have left for."""
         codes = self.flow.event(
-            "Python", self._left, tuple(tensor.shape), lambda _: Unknown(),
+            "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
         self._shadows.put(tensor, codes)
@@ -183,10 +192,8 @@ class Run:
             if func._schema.is_mutable and operand.codes is not None:
                 operand.codes = operand.codes.copy()
             if func._schema.is_mutable and tensor is _written(func, args, kwargs):
-                if tensor.numel() <= 1 << 22 or operand.codes is None:
-                    kept = numbers(tensor).copy() if tensor.numel() <= 1 << 26 else None
-                    if kept is not None:
-                        operand.read = lambda kept=kept: kept  # type: ignore[misc]
+                kept = numbers(tensor).copy()
+                operand.read = lambda kept=kept: kept  # type: ignore[misc]
             found[id(tensor)] = operand
         return found
 
@@ -214,9 +221,13 @@ class Run:
             for tensor in dynamic:
                 self._leaves(tensor)
             return
+        self.still = False
         if not dynamic:
-            self._constant(name, tensors, results, writes)
-            return
+            first = self._first_state(name, args, operands)
+            if first is None:
+                self._constant(name, tensors, results, writes)
+                return
+            self.still, dynamic = True, [first]
         if not results:
             return
         if not writes and all(_shared(t, tensors) for t in results):
@@ -234,6 +245,26 @@ class Run:
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
                 self._shadows.put(tensor, codes)
+
+    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
+        """Return what a parameter is multiplied with, if that is made of no parameter itself.
+
+        Such as the zeros that a recurrent network written by hand begins with: this is one more
+        use of the layer.
+        """
+        if name not in ("mm", "addmm") or len(args) < 2:
+            return None
+        x, weight = args[-2], args[-1]
+        if not self.constants.knows(weight) or self.constants.names(x):
+            return None
+        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
+        if numbers_of.size == 0:
+            return None
+        low, high = float(numbers_of.min()), float(numbers_of.max())
+        operands[id(x)].codes = self.flow.begin(
+            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
+        )
+        return x
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""
@@ -266,9 +297,7 @@ class Run:
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
-        if tag is None or tag not in func.tags or name in HANDLERS:
-            return False
-        return True
+        return not (tag is None or tag not in func.tags or name in HANDLERS)
 
     def _random(self, name: str, args: Any, kwargs: Any, results: list[Any]) -> None:
         low, high = {"bernoulli": (0.0, 1.0), "rand": (0.0, 1.0), "rand_like": (0.0, 1.0)}.get(

@@ -79,6 +79,7 @@ def finished(flow: Flow) -> tuple[Network | None, tuple[Skipped, ...]]:
 class _Finish:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
+        self._moving: set[Any] = set()
         self._anchors: dict[int, list[_Anchor]] = {}
         self._rules: dict[int, tuple[Value, RangeRule]] = {}
         self._kinds: dict[Any, list[_Kind]] = {}
@@ -91,6 +92,7 @@ class _Finish:
 
     def network(self) -> tuple[Network | None, tuple[Skipped, ...]]:
         mark_live(self._flow.signals.origins)
+        self._moving = {o.map.key for o in self._flow.maps if o.map is not None and not o.map.still}
         for origin in self._flow.signals.origins:
             if origin.map is not None:
                 self._map(origin, origin.map)
@@ -123,7 +125,9 @@ class _Finish:
 
     def _map(self, origin: Origin, made: Map) -> None:
         feed = self._fed(made)
-        if not origin.live and made.fixed is None:
+        if made.still and made.key not in self._moving:
+            found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
+        elif not origin.live and made.fixed is None:
             found = [Outcome(np.arange(origin.rows), unknown=_DEAD)]
         else:
             found = outcomes(origin)
@@ -195,16 +199,16 @@ class _Finish:
         """Note from where on the ranges of a map's values are known."""
         anchors = self._anchors.setdefault(origin.index, [])
         for m in layers:
-            outcome = m.outcome
             rule = LayerOutput(m.title, operands=(feed,))
-            if outcome.pool is not None:
-                value = outcome.after.value if outcome.after is not None else outcome.pool.value
-                assert value is not None
-                self._anchors.setdefault(outcome.pool.index, []).append(
-                    _Anchor(outcome.rows, value, rule)
-                )
-            elif outcome.first is not None:
-                anchors.append(_Anchor(outcome.rows, outcome.first.value, rule))
+            for outcome in m.outcome.parts:
+                if outcome.pool is not None:
+                    value = outcome.after.value if outcome.after is not None else outcome.pool.value
+                    assert value is not None
+                    self._anchors.setdefault(outcome.pool.index, []).append(
+                        _Anchor(outcome.rows, value, rule)
+                    )
+                elif outcome.first is not None:
+                    anchors.append(_Anchor(outcome.rows, outcome.first.value, rule))
 
     def _fed(self, made: Map) -> RangeRule:
         """Return the rule of what a map takes."""
@@ -212,13 +216,8 @@ class _Finish:
             Rows(np.flatnonzero(mask), operands=(self._rule(value),)) for value, mask in made.feed
         ]
         if made.constants is not None:
-            rules.append(
-                Known(
-                    made.constants[0],
-                    made.constants[1],
-                    "given" if made.fixed is None else "activation",
-                )
-            )
+            source = "given" if made.fixed is None else "activation"
+            rules.append(Known(made.constants[0], made.constants[1], source))
         return Join(operands=tuple(rules)) if rules else Unknown()
 
     def _direct(self, made: Map) -> tuple[str, ...]:
@@ -228,19 +227,20 @@ class _Finish:
             at = self._unpooled(value)
             left = mask.copy()
             for m in self._by_origin.get(_map_of(at.origin).index, []):
-                rows, outcome = m.outcome.rows, m.outcome
-                if not left[rows].any():
-                    continue
-                left[rows] = False
-                first = outcome.first if outcome.pool is None else outcome.after
-                if outcome.pool is not None and first is None:
-                    target = outcome.pool.value
-                else:
-                    target = None if first is None else first.value
-                if target is None or at.origin is not target.origin or not same(at, target, rows):
-                    return ()
-                if m.title not in names:
-                    names.append(m.title)
+                for outcome in m.outcome.parts:
+                    rows = outcome.rows
+                    if not left[rows].any():
+                        continue
+                    first = outcome.first if outcome.pool is None else outcome.after
+                    target = outcome.pool.value if outcome.pool is not None else None
+                    target = target if first is None else first.value
+                    if target is None or at.origin is not target.origin:
+                        return ()
+                    if not same(at, target, rows[left[rows]]):
+                        return ()
+                    left[rows] = False
+                    if m.title not in names:
+                        names.append(m.title)
             if left.any():
                 return ()
         return tuple(names)
@@ -303,6 +303,7 @@ class _Finish:
 
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
+_STILL = "its input does not depend on the network's input"
 _DEAD = "its output does not lead to the network's result"
 
 

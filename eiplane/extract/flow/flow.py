@@ -312,7 +312,18 @@ class Flow:
             numbers = np.asarray(received, dtype=np.float64)
         use = Use(value, rows, by, unknown, entries, at_rows, numbers, x.precision)
         value.origin.uses.append(use)
+        if by is not None:
+            by.before |= value.origin.mark
         return rows
+
+    def marks(self, codes: Codes, whole: bool = True) -> int:
+        """Return a bit for each origin in an array, and (as a whole) for what those are made of."""
+        found = 0
+        for place in np.unique(self.signals.places(np.unique(codes >> SHIFT))).tolist():
+            if place >= 0:
+                origin = self.signals.at(place).origin
+                found |= origin.mark if whole else 1 << origin.index
+        return found
 
     # -- rules of operands ----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Outcome:
         Why it is not analysed.
     unpooled : str
         Why its pooling is left out.
+    members : list of Outcome
+        What was joined in it: the same function, of several values.
     """
 
     rows: Rows
@@ -56,6 +58,12 @@ class Outcome:
     uses: Sequence[Use] = ()
     unknown: str = ""
     unpooled: str = ""
+    members: list[Outcome] = field(default_factory=list)
+
+    @property
+    def parts(self) -> list[Outcome]:
+        """What was joined in it, each of one value; itself, if nothing was."""
+        return self.members or [self]
 
 
 def mark_live(origins: Sequence[Origin]) -> None:
@@ -223,6 +231,7 @@ def _merged(made: Map, found: list[Outcome]) -> list[Outcome]:
         if alike is None:
             kept.append(outcome)
             continue
+        alike.members = [*(alike.members or [replace(alike)]), outcome]
         order = np.argsort(np.concatenate([alike.rows, outcome.rows]), kind="stable")
         alike.rows = np.concatenate([alike.rows, outcome.rows])[order]
         if alike.first is not None and outcome.first is not None:
@@ -258,9 +267,8 @@ def _alike(a: Outcome, b: Outcome) -> bool:
 def _same_name(a: Function | None, b: Function | None) -> bool:
     if a is None or b is None:
         return a is b
-    if a.value is not b.value or _name(a) != _name(b):
-        return False
-    return a.activation is None or a.activation.rows is None
+    # By itself a name says little: functions of the same operators may differ.
+    return a.activation == b.activation and (a.activation is None or a.activation.rows is None)
 
 
 def _name(a: Function) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Activation, Layer
+from ...network import Activation, Layer, per_row
 from .outcome import Outcome
 from .recognise import Function, chain
 from .signals import Map, Origin, Use
@@ -45,12 +46,19 @@ def objection(origin: Origin, outcome: Outcome, layer: Layer) -> str:
         return "its weights do not reproduce what it computed in the run"
     if origin.numbers is None:
         return ""
-    for use in outcome.uses:
-        if not _is_function(use, first, outcome.rows):
-            return "the function found after it does not reproduce what was computed in the run"
-    if outcome.pool is not None and outcome.after is not None:
-        for use in outcome.pool.uses:
-            if use.live and not _is_function(use, outcome.after, outcome.rows):
+    for part in outcome.parts:
+        assert part.first is not None
+        function = part.first
+        if layer.pool is None and outcome.pool is None and len(layer.weight) == len(outcome.rows):
+            own = _of_rows(layer.activation, np.searchsorted(outcome.rows, part.rows))
+            function = replace(function, activation=own)
+        for use in part.uses:
+            if not _is_function(use, function, part.rows):
+                return "the function found after it does not reproduce what was computed in the run"
+        if part.pool is None or part.after is None:
+            continue
+        for use in part.pool.uses:
+            if use.live and not _is_function(use, part.after, part.rows):
                 return "the function found after its pooling does not reproduce the run"
     return ""
 
@@ -113,6 +121,13 @@ def _is_function(use: Use, function: Function, rows: NDArray[np.intp]) -> bool:
         return np.broadcast_to(after(y[:, None]), (len(z), 1))[:, 0].astype(np.float64)
 
     return _agrees(computed, z, received, use.precision)
+
+
+def _of_rows(activation: Activation, rows: NDArray[np.intp]) -> Activation:
+    """Return the activation of some of a layer's rows."""
+    if activation.rule is None:
+        return activation
+    return per_row([activation.distinct[k] for k in activation.rule[rows].tolist()])
 
 
 def _by_row(activation: Activation, z: Array, where: NDArray[np.intp]) -> Array:

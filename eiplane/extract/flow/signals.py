@@ -65,6 +65,8 @@ class Map:
     conv : Convolution or None
     sections : sequence of (str, slice)
         Names of blocks of rows that mean different things.
+    still : bool
+        Whether its input is a constant, such as the first state of a recurrent network.
     """
 
     name: str
@@ -80,7 +82,7 @@ class Map:
     patches: Array | None = None
     seen: Array | None = None
     seen_precision: float = 2.0**-23
-    merged: tuple[Value, ...] = ()
+    still: bool = False
 
 
 @dataclass(eq=False)
@@ -136,8 +138,10 @@ class Origin:
     map, pooling : Map, Pooling or None
     always : bool
         Whether it counts as leading to the result in any case.
-    traits : frozenset of str
-        What else is known of it (``"simplex"``, ...).
+    traits : dict
+        What else is known of it.
+    before : int
+        A bit for each origin that it is made of.
     """
 
     index: int
@@ -152,6 +156,12 @@ class Origin:
     value: Value | None = None
     numbers: Callable[[NDArray[np.int64]], tuple[NDArray[np.bool_], Array]] | None = None
     live: bool = False
+    before: int = 0
+
+    @property
+    def mark(self) -> int:
+        """A bit for this origin and each that it is made of."""
+        return self.before | 1 << self.index
 
 
 @dataclass(eq=False)

@@ -107,6 +107,11 @@ class Chain:
         return ", ".join(dict.fromkeys(step.name for step, _ in self.steps))
 
     @property
+    def by_row(self) -> bool:
+        """Whether rows have different functions."""
+        return any(step.by_row for step, _ in self.steps)
+
+    @property
     def monotone(self) -> bool:
         """Whether it is known to be monotone."""
         return all(step.monotone and taken == (i,) for i, (step, taken) in enumerate(self.steps))

@@ -65,9 +65,8 @@ def layer_of(made: Map, outcome: Outcome, name: str) -> Layer:
         weight, bias = weight[at], None if bias is None else bias[at]
     if (scale != 1.0).any():
         weight = weight.astype(np.float64) * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    if (scale != 1.0).any() or shift.any():
-        if bias is not None or shift.any():
-            bias = shift + (0.0 if bias is None else scale * bias)
+    if ((scale != 1.0).any() or shift.any()) and (bias is not None or shift.any()):
+        bias = shift + (0.0 if bias is None else scale * bias)
     activation, pool = first.activation, None
     assert activation is not None
     if outcome.pool is not None and conv is not None:
