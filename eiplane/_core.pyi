@@ -181,3 +181,33 @@ def wide_run(
     NDArray[np.float64],
     NDArray[np.float64],
 ]: ...
+
+class _BoundsJob(Protocol):
+    @property
+    def uniform(self) -> float: ...
+    @property
+    def bins(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def again(self) -> int: ...
+    @property
+    def damping(self) -> float: ...
+
+def bounds_forward(
+    job: _BoundsJob,
+    weight: NDArray[np.float64],
+    lo: NDArray[np.float64],
+    hi: NDArray[np.float64],
+    cancel: NDArray[np.int32],
+) -> NDArray[np.float64]: ...
+def bounds_backward(
+    job: _BoundsJob,
+    weight: NDArray[np.float64],
+    lo: NDArray[np.float64],
+    hi: NDArray[np.float64],
+    v: NDArray[np.float64],
+    cancel: NDArray[np.int32],
+) -> NDArray[np.float64]: ...

@@ -47,3 +47,41 @@ def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
                                  &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0], &o, &cancel[0])
         check(status)
     return totals[0], totals[1], totals[2], cavities[0], cavities[1]
+
+
+cdef bounds_job(ei_bounds_job *j, job, const double[:, ::1] weight, const double[:, :, ::1] lo):
+    j.n_out, j.n_in = <size_t>weight.shape[0], <size_t>weight.shape[1]
+    j.weight, j.pieces = &weight[0, 0], <size_t>lo.shape[1]
+    j.uniform, j.bins, j.block = job.uniform, job.bins, job.block
+    j.first, j.again, j.damping = job.first, job.again, job.damping
+
+
+def bounds_forward(job, const double[:, ::1] weight, const double[:, :, ::1] lo,
+                   const double[:, :, ::1] hi, int32_t[::1] cancel):
+    """Return log q(y) of samples, in nats; see csrc/joint/ei_bounds.h. Nothing is empty."""
+    cdef ei_bounds_job j
+    cdef size_t samples = <size_t>lo.shape[0]
+    cdef int status
+    bounds_job(&j, job, weight, lo)
+    logs = np.empty(samples)
+    cdef double[::1] view = logs
+    with nogil:
+        status = ei_bounds_forward(&j, samples, &lo[0, 0, 0], &hi[0, 0, 0], &view[0], &cancel[0])
+    check(status)
+    return logs
+
+
+def bounds_backward(job, const double[:, ::1] weight, const double[:, :, ::1] lo,
+                    const double[:, :, ::1] hi, const double[:, ::1] v, int32_t[::1] cancel):
+    """Return log r(v | y) of samples, in nats; see csrc/joint/ei_bounds.h. Nothing is empty."""
+    cdef ei_bounds_job j
+    cdef size_t samples = <size_t>lo.shape[0]
+    cdef int status
+    bounds_job(&j, job, weight, lo)
+    logs = np.empty(samples)
+    cdef double[::1] view = logs
+    with nogil:
+        status = ei_bounds_backward(&j, samples, &lo[0, 0, 0], &hi[0, 0, 0], &v[0, 0], &view[0],
+                                    &cancel[0])
+    check(status)
+    return logs

@@ -181,3 +181,17 @@ cdef extern from "joint/ei_wide.h" nogil:
         double *h
         double *l
     int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
+
+
+cdef extern from "joint/ei_bounds.h" nogil:
+    ctypedef struct ei_bounds_job:
+        size_t n_in, n_out
+        const double *weight
+        size_t pieces
+        double uniform
+        uint32_t bins
+        size_t block
+        uint32_t first, again
+        double damping
+    int ei_bounds_forward(const ei_bounds_job *, size_t, const double *, const double *, double *, ei_cancel)
+    int ei_bounds_backward(const ei_bounds_job *, size_t, const double *, const double *, const double *, double *, ei_cancel)

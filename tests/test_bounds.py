@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import eiplane
-from eiplane.joint.backward import log_backward
+from eiplane import _core, reference
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, closed_form
 from eiplane.joint.bracket import bracket, known_outputs
-from eiplane.joint.forward import Polytopes, log_forward
+from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
-from eiplane.joint.sites import mixed, restricted
 from eiplane.joint.surprise import cell_surprise
 from eiplane.network import Binning, Layer, Pool, discretize
+from eiplane.reference import Polytopes, mixed, restricted
 from eiplane.run import Runner
 
 ACTIVATIONS = [("sigmoid", (0, 1)), ("relu", (0, 1.5)), ("gelu", (-0.17, 1.2)), ("tanh", (-1, 1))]
@@ -363,3 +364,56 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
     by_name = {layer.name: layer for layer in d}
     assert by_name["0..1"].ei > 2.9 > 0.5 > by_name["0"].ei
     assert by_name["0..1"].ei <= by_name["0..1"].ei_bounds[1]
+
+
+# ---- the core and its twin ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 20), (6, 2), (16, 10), (10, 16), (40, 6), (20, 61), (9, 300)]
+)
+@pytest.mark.parametrize("kind", [0, 2])
+def test_core_and_twin_agree(shape, cell, kind):
+    """One interval a bin, and unions of several."""
+    weight = uniform(*shape, 3.0)
+    weight[:, -1] *= np.arange(len(weight)) % 2 == 1  # an output that its last input cannot move
+    if shape[1] == 1:
+        weight = uniform(*shape, 3.0)
+    channel = channel_of(weight, 8, *ACTIVATIONS[kind])
+    p, place = polytopes(channel, 9, cell=cell)
+    if kind:  # the bin's every interval
+        rule = channel.rules[0]
+        ends = np.concatenate([[-np.inf], rule.thresholds, [np.inf]])
+        mine = rule.labels[place][..., None] == rule.labels
+        p = replace(p, lo=np.where(mine, ends[:-1], 0.0), hi=np.where(mine, ends[1:], -1.0))
+    twins = reference.log_forward(p, 8), reference.log_backward(p)
+    found = log_forward(p, 8), log_backward(p)
+    for slow, fast in zip(twins, found, strict=True):
+        assert fast == pytest.approx(slow, abs=1e-6)
+    some = replace(p, lo=p.lo[3:5], hi=p.hi[3:5], u=p.u[3:5], start=p.start[3:5])
+    assert (log_forward(some, 8) == found[0][3:5]).all()
+    assert (log_backward(some) == found[1][3:5]).all()
+
+
+def test_core_stops_when_asked():
+    p, _ = polytopes(channel_of(uniform(4, 6, 3.0)), 3)
+    flag = np.ones(1, np.int32)
+    lo = np.ascontiguousarray(p.lo.transpose(0, 2, 1))
+    hi = np.ascontiguousarray(p.hi.transpose(0, 2, 1))
+    job = SimpleNamespace(uniform=1e-3, bins=8, block=2, first=5, again=2, damping=0.7)
+    with pytest.raises(KeyboardInterrupt):
+        _core.bounds_forward(job, p.weight, lo, hi, flag)
+    with pytest.raises(KeyboardInterrupt):
+        _core.bounds_backward(job, p.weight, lo, hi, p.u - 0.5, flag)
+
+
+def test_same_bits_on_every_instruction_set():
+    p, _ = polytopes(channel_of(uniform(20, 40, 3.0)), 3)
+    found = []
+    before = _core.active()
+    for instructions in _core.supported():
+        _core.select(instructions)
+        found.append((log_forward(p, 8).tobytes(), log_backward(p).tobytes()))
+    _core.select(before)
+    assert len(set(found)) == 1

@@ -35,7 +35,7 @@ static size_t lay_out(ei_wide *w, size_t n, size_t m, double *memory)
     return used;
 }
 
-static int open_wide(ei_wide *w, const ei_wide_job *job)
+int ei_wide_open(ei_wide *w, const ei_wide_job *job)
 {
     memset(w, 0, sizeof *w);
     w->job = job;
@@ -47,14 +47,31 @@ static int open_wide(ei_wide *w, const ei_wide_job *job)
     return w->rows == NULL || w->strong == NULL || w->memory == NULL ? EI_ENOMEM : EI_OK;
 }
 
-static void close_wide(ei_wide *w)
+void ei_wide_close(ei_wide *w)
 {
     ei_free(w->rows);
     ei_free(w->strong);
     ei_free(w->memory);
 }
 
-/* Pick the outputs with a limit, and pack their weights. */
+void ei_wide_pack(ei_wide *w)
+{
+    const ei_wide_job *job = w->job;
+    const size_t n_in = job->n_in, n = w->n = padded(n_in), m = w->m = padded(w->active);
+    w->dim = n < m ? n : m;
+    lay_out(w, n, m, w->memory);
+    memset(w->by_output, 0, n * m * sizeof(double));
+    memset(w->by_input, 0, n * m * sizeof(double));
+    memset(w->zero, 0, (n + m) * sizeof(double));
+    for (size_t j = 0; j < w->active; j++)
+        for (size_t k = 0; k < n_in; k++) {
+            const double value = job->weight[w->rows[j] * n_in + k];
+            w->by_output[(k / LANES * m + j) * LANES + k % LANES] = value;
+            w->by_input[(j / LANES * n + k) * LANES + j % LANES] = value;
+        }
+}
+
+/* Pick the outputs with a limit, and pack their weights and the limits. */
 static void pack(ei_wide *w, const double *in_lo, const double *in_hi, const double *out_lo,
                  const double *out_hi)
 {
@@ -68,18 +85,8 @@ static void pack(ei_wide *w, const double *in_lo, const double *in_hi, const dou
         if (limited)
             w->rows[w->active++] = o;
     }
-    const size_t n = w->n = padded(n_in), m = w->m = padded(w->active);
-    w->dim = n < m ? n : m;
-    lay_out(w, n, m, w->memory);
-    memset(w->by_output, 0, n * m * sizeof(double));
-    memset(w->by_input, 0, n * m * sizeof(double));
-    memset(w->zero, 0, (n + m) * sizeof(double));
-    for (size_t j = 0; j < w->active; j++)
-        for (size_t k = 0; k < n_in; k++) {
-            const double value = job->weight[w->rows[j] * n_in + k];
-            w->by_output[(k / LANES * m + j) * LANES + k % LANES] = value;
-            w->by_input[(j / LANES * n + k) * LANES + j % LANES] = value;
-        }
+    ei_wide_pack(w);
+    const size_t n = w->n, m = w->m;
     for (size_t k = 0; k < n; k++) {
         w->lo[k] = k < n_in ? in_lo[k] : -0.5;
         w->hi[k] = k < n_in ? in_hi[k] : 0.5;
@@ -133,7 +140,7 @@ int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, con
                 const ei_wide_out *out, ei_cancel cancel)
 {
     ei_wide w;
-    int status = open_wide(&w, job);
+    int status = ei_wide_open(&w, job);
     const size_t n = job->n_in, m = job->n_out * job->pieces;
     for (size_t s = 0; s < samples && status == EI_OK; s++) {
         if (ei_cancelled(cancel)) {
@@ -147,6 +154,6 @@ int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, con
             memcpy(out->l + s * n, w.l, n * sizeof(double));
         }
     }
-    close_wide(&w);
+    ei_wide_close(&w);
     return status;
 }

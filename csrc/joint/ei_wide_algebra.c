@@ -38,6 +38,20 @@ static int factor_inputs(ei_wide *w)
     return 0;
 }
 
+/* W D^-1 W^T, both halves. */
+static void full_gram(ei_wide *w, const double *part)
+{
+    const size_t n = w->n, m = w->m, panels = m / LANES;
+    scale_rows(w->by_input, n, panels, part, w->scaled);
+    w->kernels->gram(w->scaled, w->by_input, n, w->zero, panels, w->gram);
+    for (size_t p = 0; p < panels; p++)
+        for (size_t r = p + 1; r < panels; r++)
+            for (size_t i = 0; i < LANES; i++)
+                for (size_t c = 0; c < LANES; c++)
+                    w->gram[(p * m + r * LANES + c) * LANES + i] =
+                        w->gram[(r * m + p * LANES + i) * LANES + c];
+}
+
 /* I + T^1/2 W D^-1 W^T T^1/2, in the space of outputs; T and D the outputs' and inputs' precisions. */
 static int factor_outputs(ei_wide *w)
 {
@@ -47,14 +61,9 @@ static int factor_outputs(ei_wide *w)
         part[k] = 1.0 / w->tau[k];
     for (size_t j = 0; j < m; j++)
         root[j] = sqrt(w->tau[n + j]);
-    scale_rows(w->by_input, n, panels, part, w->scaled);
-    w->kernels->gram(w->scaled, w->by_input, n, w->zero, panels, w->gram);
-    for (size_t p = 0; p < panels; p++)
-        for (size_t r = p + 1; r < panels; r++)
-            for (size_t i = 0; i < LANES; i++)
-                for (size_t c = 0; c < LANES; c++)
-                    w->gram[(p * m + r * LANES + c) * LANES + i] =
-                        w->gram[(r * m + p * LANES + i) * LANES + c];
+    if (!(w->first && w->gram_known))
+        full_gram(w, part);
+    w->gram_known = 1;
     double *late = w->q + n * m;
     scale_rows(w->gram, m, panels, root, late);
     for (size_t p = 0; p < panels; p++)
@@ -65,8 +74,9 @@ static int factor_outputs(ei_wide *w)
             }
     if (w->kernels->factor(w->square, panels, w->inverse))
         return -1;
-    scale_rows(w->by_output, m, n / LANES, root, w->q);
-    for (size_t p = 0; p < n / LANES; p++)
+    const size_t wanted = w->first ? 0 : n / LANES;
+    scale_rows(w->by_output, m, wanted, root, w->q);
+    for (size_t p = 0; p < wanted; p++)
         for (size_t t = 0; t < m; t++)
             for (size_t c = 0; c < LANES; c++)
                 w->q[(p * m + t) * LANES + c] *= part[p * LANES + c];
@@ -118,7 +128,7 @@ int ei_wide_moments(ei_wide *w)
         w->log_det -= 2.0 * ei_log(w->inverse[t]);
     }
     w->fit = small ? w->fit - length : length;
-    for (size_t p = 0; p < (n + m) / LANES; p++) {
+    for (size_t p = w->first / LANES; p < (n + m) / LANES; p++) {
         const size_t from = !small && p < n / LANES ? p * LANES : 0;
         double *x = w->q + p * dim * LANES, square[LANES] = {0}, along[LANES] = {0};
         w->kernels->solve(w->square, w->inverse, panels, from, x);

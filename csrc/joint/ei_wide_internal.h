@@ -31,8 +31,18 @@ typedef struct {
     double *log_mass, *tilted, *spread, *third, *fourth;
     double *root;      /* scratch */
     double log_det, fit;
+    size_t first;      /* site whose moments are the first to be found: 0, or n, where the inputs' factors
+                          stay as they began; the Gram matrix of one sample then serves all */
+    int gram_known;
     void *memory;
 } ei_wide;
+
+/* Memory for a job, released with ei_wide_close. */
+int ei_wide_open(ei_wide *w, const ei_wide_job *job);
+void ei_wide_close(ei_wide *w);
+
+/* Pack the weights of the active outputs, w->rows. */
+void ei_wide_pack(ei_wide *w);
 
 /* All sites, a union's intervals one by one. */
 static inline size_t ei_wide_sites_of(const ei_wide *w) { return w->n + w->job->pieces * w->m; }

@@ -95,7 +95,7 @@ void ei_wide_begin(ei_wide *w)
 double ei_wide_evidence(ei_wide *w, int cumulants)
 {
     const size_t n = w->n, sites = n + w->active;
-    for (size_t i = 0; i < n + w->m; i++) {
+    for (size_t i = w->first; i < n + w->m; i++) {
         const double precision = 1.0 / w->variance[i], left = precision - w->tau[i];
         const double least = i < n ? 0.0 : LEAST * precision;
         w->l[i] = left > least ? left : least;
@@ -103,7 +103,7 @@ double ei_wide_evidence(ei_wide *w, int cumulants)
     }
     tilt(w, cumulants);
     double sum = 0.5 * (w->fit - w->log_det);
-    for (size_t i = 0; i < sites; i++) {
+    for (size_t i = w->first; i < sites; i++) {
         const double v = w->variance[i], mean = w->mean[i];
         sum += w->log_mass[i] - 0.5 * (ei_log(i < n ? v : TWO_PI * v) + mean * mean / v);
     }

@@ -1,7 +1,8 @@
 """Bounds of whole vectors from simulated samples, right but for a stated sampling error.
 
-For a sample the density of its inputs given its outputs' bins (:mod:`eiplane.joint.backward`) and
-the probability of its outputs under a model that factorises (:mod:`eiplane.joint.forward`) bracket
+For a sample the density of its inputs given its outputs' bins
+(:mod:`eiplane.reference.backward`) and the probability of its outputs under a model that
+factorises (:mod:`eiplane.reference.forward`) bracket
 the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sample the same
 brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
 cancels in the information, and the single outputs' surprise, ``sum_B -log2 P(y_B)`` and ``sum_B
@@ -24,10 +25,10 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel, Rule
 from ..pairwise import exact
+from ..reference import Polytopes
 from ..run import Runner
-from .backward import backward_cost, log_backward
 from .bounds import SLACK, WIDEN, Interval, KnownOutputs, WholeBounds, closed_form, repeated
-from .forward import Polytopes, forward_cost, log_forward
+from .densities import log_backward, log_forward, sampling_cost
 from .given import given_entropies
 from .surprise import cell_surprise
 
@@ -36,7 +37,7 @@ __all__ = ["bracket", "known_outputs"]
 Array = NDArray[np.float64]
 
 #: Multiplications to spend, and beyond which no samples are taken at all.
-_WORK, _MOST_WORK = 1 << 32, 1 << 37
+_WORK, _MOST_WORK = 1 << 28, 1 << 37
 #: Samples: the fewest and the most.
 _FEWEST, _MOST = 32, 64
 #: Numbers of a stack of matrices that is worked on at once.
@@ -106,7 +107,7 @@ def bracket(
 
 
 def _number(n_out: int, n_in: int) -> int:
-    cost = 2 * (forward_cost(n_out, n_in) + backward_cost(n_out, n_in))
+    cost = 2 * sampling_cost(n_out, n_in)
     if n_out == 0 or cost * _FEWEST > _MOST_WORK:
         return 0
     return min(max(_WORK // cost, _FEWEST), _MOST)
@@ -173,14 +174,15 @@ def _draw(unit: _Unit) -> _Draws:
     u = draws.astype(np.float64) / 4294967296.0 + 2.0**-33
     weight = channel.weight * (channel.in_hi - channel.in_lo)
     offset = channel.bias + channel.in_lo * channel.weight.sum(axis=1)
-    labels = channel.bins_of(weight @ u.T + offset[:, None]).T
+    labels = channel.bins_of(_core.affine(weight, offset, np.ascontiguousarray(u.T))).T
     lo, hi = _pieces(channel, labels)
     lo, hi = lo - offset[:, None], hi - offset[:, None]
     whole = Polytopes(weight, lo, hi, u, np.zeros_like(u), np.ones(n))
     width = np.where(unit.given, 1.0 / channel.in_bins, 1.0)
     bins = (draws.astype(np.uint64) * np.uint64(channel.in_bins)) >> np.uint64(32)
     cell = Polytopes(weight, lo, hi, u, np.where(unit.given, bins * width, 0.0), width)
-    centres = (cell.start + 0.5 * width) @ weight.T + offset
+    middle = np.ascontiguousarray((cell.start + 0.5 * width).T)
+    centres = _core.affine(weight, offset, middle).T
     return _Draws(
         log_backward(whole),
         -log_forward(whole, channel.out_bins),

@@ -4,14 +4,18 @@ Nothing here imports the core. Integer results are the same to the last count; f
 are the same wherever the core only adds and multiplies, in the order written here.
 """
 
+from .backward import log_backward
 from .cells import cell_octaves, octave_values
 from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
+from .forward import Polytopes, log_forward
 from .generator import draws, philox
 from .pairs import joint_table, mutual_information, pair_table, single_table
+from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
 
 __all__ = [
+    "Polytopes",
     "cell_octaves",
     "count_vectors",
     "draws",
@@ -23,11 +27,16 @@ __all__ = [
     "inputs",
     "joint_bins",
     "joint_table",
+    "log_backward",
+    "log_forward",
+    "mixed",
     "mutual_information",
     "octave_values",
     "output_bins",
     "pair_table",
     "philox",
+    "refined",
+    "restricted",
     "single_table",
     "uniform_sum",
 ]

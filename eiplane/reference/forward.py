@@ -1,5 +1,7 @@
 """Cross-entropy of output vectors under a model that factorises: an upper bound of their entropy.
 
+The twin of csrc/joint/ei_bounds_forward.c.
+
 Assumed density filtering: inputs are taken for Gaussians of their mean and variance. For one
 output after the other, its interval's probability under the present Gaussian is ``q(y_j | y_<j)``;
 then the Gaussian is conditioned on it by matching the first two moments. Whatever is matched, q is
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from .sites import mixed
 
-__all__ = ["Polytopes", "forward_cost", "log_forward"]
+__all__ = ["Polytopes", "log_forward"]
 
 Array = NDArray[np.float64]
 
@@ -47,11 +49,6 @@ class Polytopes:
     u: Array
     start: Array
     width: Array
-
-
-def forward_cost(n_out: int, n_in: int) -> int:
-    """Return the multiplications that a sample takes."""
-    return n_out * min(n_out * n_out // 3, 2 * n_in * n_in)
 
 
 def log_forward(p: Polytopes, bins: int) -> Array:

@@ -15,7 +15,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 _NODES, _WEIGHTS = 0.5 * (_NODES + 1.0), 0.5 * _WEIGHTS
 
 #: Of a variable's precision, the least that is left without its own site.
-_LEAST = 1e-9
+_LEAST = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def restricted(h: Array, l: Array, lo: Array, hi: Array) -> Moments:  # noqa: E7
     -------
     Moments
     """
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         free = h / np.maximum(l, 1e-290)
         mode = np.minimum(np.maximum(free, lo), hi)
         slope = np.where(mode == free, 0.0, h - l * mode)

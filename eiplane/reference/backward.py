@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .forward import Polytopes
 from .sites import refined, restricted
 
-__all__ = ["backward_cost", "log_backward"]
+__all__ = ["log_backward"]
 
 Array = NDArray[np.float64]
 Sites = tuple[Array, Array]
@@ -44,18 +44,6 @@ def _among_inputs(n_out: int, left: int) -> bool:
 
 def _block(n_in: int) -> int:
     return max(1, -(-n_in // (_STAGES if n_in <= _WIDE else _WIDE_STAGES)))
-
-
-def backward_cost(n_out: int, n_in: int) -> int:
-    """Return the multiplications that a sample takes, roughly."""
-    block, total = _block(n_in), n_in * n_out * n_out
-    for at in range(0, n_in, block):
-        left, steps = n_in - at, (_AGAIN if at else _FIRST) + 1
-        if _among_inputs(n_out, left):
-            total += steps * left * left * (2 * n_out + 2 * left)
-        else:
-            total += steps * 2 * n_out**3 + block**2 * (n_out + 2 * block)
-    return total
 
 
 def log_backward(p: Polytopes) -> Array:
@@ -134,7 +122,7 @@ class _Backward:
                 mean, square[:, left, left], (own[:, at:], by[:, at:]), (-far, far), damp
             )
             # An input keeps a little of its own precision: what it is known by may change.
-            own[:, at:] = np.maximum(own_new, 0.01 / self.p.width[at:] ** 2)
+            own[:, at:] = np.maximum(own_new, 1.0 / self.p.width[at:] ** 2)
             by[:, at:] = by_new
         return mean[:, :size], square[:, :size, :size]
 
