@@ -56,9 +56,9 @@ def documented():
     for line in (ROOT / "docs/api/index.rst").read_text("utf-8").splitlines():
         if found := re.match(r"\.\. currentmodule:: (\S+)", line):
             module = found[1]
-        elif found := re.match(r"\.\. py:data:: (\S+)", line):
-            names.add(f"{module}.{found[1]}")
-        elif found := re.match(r"   ([A-Za-z_][\w.]*)$", line):
+        elif (found := re.match(r"\.\. py:data:: (\S+)", line)) or (
+            found := re.match(r"   ([A-Za-z_][\w.]*)$", line)
+        ):
             names.add(f"{module}.{found[1]}")
     return names
 
