@@ -221,7 +221,8 @@ def test_branches_sums_norms_and_shuffles():
 
     network = extract(Branched(), input_size=(4,))
     assert network.sources == {
-        "a": (), "b": ("a",), "c": ("a",), "d": (), "e": (), "f": ("e",), "g": ("f",), "h": ("g", "a"),
+        "a": (), "b": ("a",), "c": ("a",), "d": (), "e": (), "f": ("e",), "g": ("f",),
+        "h": ("g", "a"),
     }  # fmt: skip
     assert network.straight == {"b", "c", "g"}
     assert set(acts(network).values()) == {"relu", "tanh", "sigmoid", "identity"}

@@ -266,8 +266,8 @@ class Filtered:
         Evidences that did not settle.
     controls : Controls
     posterior : ndarray of float64, shape (kept, n_in, 2)
-        ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0 unless
-        wanted.
+        ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0
+        unless wanted.
     """
 
     output: Array

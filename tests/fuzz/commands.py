@@ -130,7 +130,7 @@ def check(case: Case) -> None:
         raise Wrong("output of a failure", out.getvalue()[:300])
     if status == 0 and problem:
         raise Wrong("words of a success", err.getvalue()[:300])
-    if status and any(name.startswith(".") or name.startswith("o") for name in made):
+    if status and any(name.startswith((".", "o")) for name in made):
         raise Wrong("failed and left a file", str(sorted(made)))
 
 

@@ -203,7 +203,8 @@ MOVES: dict[str, Callable[[Run, Call], Any]] = {
     "_reshape_copy": lambda run, call: _reshaped(run, call),
     "view_copy": lambda run, call: _reshaped(run, call),
     **dict.fromkeys(["zero", "fill", "zeros_like", "ones_like", "full_like", "empty_like",
-                     "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"], _filled),
+                     "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"],
+                    _filled),
     **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
 }  # fmt: skip
 
