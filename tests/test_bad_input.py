@@ -104,7 +104,7 @@ class TestPython:
             ({"measures": ()}, ValueError, "nothing to compute"),
             ({"method": "guess"}, ValueError, "'auto' or 'exact' or 'sample'"),
             ({"outliers": "keep"}, ValueError, "'clip' or 'drop'"),
-            ({"estimator": "best"}, ValueError, "'conditional' or 'plugin'"),
+            ({"estimator": "best"}, ValueError, "'auto' or 'conditional' or 'wide' or 'plugin'"),
             ({"baseline": np.nan}, ValueError, "baseline"),
             ({"samples": 0}, ValueError, "samples"),
             ({"samples": 2.5}, TypeError, "samples"),
@@ -249,7 +249,6 @@ class TestCommandLine:
         (np.full((2, 2), 1e300), None, {}),
         (np.array([[1.0, -1e200], [0.5, 0.5]]), None, {"activation": "relu"}),
         (np.eye(2), np.array([0.0, 1e300]), {}),
-        (np.eye(2), None, {"in_range": (-1e217, 1e217)}),
         (np.full((2, 2), 1e100), None, {"in_range": (0, 1e100), "activation": "identity"}),
         (np.full((2, 2), 1e149, np.float64), None, {"in_range": (0, 40), "activation": "tanh"}),
     ],
@@ -263,6 +262,11 @@ def test_products_that_leave_float64(weight, bias, options):
                 [eiplane.Layer(weight, bias, options.pop("activation", "sigmoid"), "big")],
                 **options,
             )
+
+
+def test_a_range_that_leaves_float64():
+    with pytest.raises(ValueError, match=r"in_range is too wide.*1e\+150.*1e\+217"):
+        eiplane.analyze(np.eye(2), in_range=(-1e217, 1e217))
 
 
 def test_what_is_large_and_still_right():
@@ -357,7 +361,7 @@ def test_warnings_point_at_the_caller_s_line(tmp_path):
 
     weight = np.random.default_rng(0).normal(size=(12, 12))
     with pytest.warns(SaturationWarning) as caught:
-        eiplane.analyze([weight], measures="ei", samples=50)
+        eiplane.analyze([weight], measures="ei", samples=50, estimator="conditional")
     assert {w.filename for w in caught} == {__file__}
     with pytest.warns(UserWarning, match="not analysed") as caught:
         eiplane.analyze({"fc.weight": weight, "emb.weight": weight}, "relu", measures="sensitivity")
@@ -374,6 +378,7 @@ def test_a_run_tells_of_saturation_once_a_layer(background):
         warnings.simplefilter("always")
         with eiplane.Tracker(
             lambda: [w + rng.normal() for w in weights], measures="ei", samples=50,
+            estimator="conditional",
             background=background, activation="sigmoid",
         ) as tracker:  # fmt: skip
             for step in range(4):

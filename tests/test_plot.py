@@ -203,9 +203,9 @@ def test_history_draws_metrics_then_every_quantity():
     axes = pictures.history(run())
     labels = [ax.get_ylabel() for ax in axes]
     assert labels[:2] == ["loss", "accuracy"]
-    assert len(axes) == 2 + 8  # all but outlier_fraction, which is zero throughout
+    assert len(axes) == 2 + 10  # all but outlier_fraction, which is zero throughout
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), run().values("fc1", "sensitivity"))
-    with pytest.raises(ValueError, match="10 panels"):
+    with pytest.raises(ValueError, match="12 panels"):
         pictures.history(run(), ax=plt.subplots(1, 2)[1])
 
 

@@ -83,8 +83,8 @@ def test_the_table_tells_where_there_is_something_to_tell(mixed):
     assert sum("*" in line for line in lines) == 2
     assert lines[0].index("inputs") == lines[2].index("[-0.5")
     html = mixed._repr_html_()
-    assert "<th>inputs</th>" in html
-    assert "<td>[-0.5, 4] assumed*</td>" in html
+    assert '<th scope="col">inputs</th>' in html
+    assert ">[-0.5, 4] assumed*</td>" in html
     assert "<p>* assumed" in html
     assert "* assumed" in str(mixed[-1])
     assert "*" not in str(Decomposition(mixed[2:5]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..flow import Codes, Operand
 
-__all__ = ["AtenOperator", "Call", "Slot", "numbers"]
+__all__ = ["AtenOperator", "Call", "Slot", "numbers", "tensors_in"]
 
 
 def numbers(tensor: Any) -> NDArray[Any]:
@@ -120,3 +121,28 @@ def _wide(array: NDArray[Any]) -> NDArray[Any]:
 
 
 Result = Codes | None | Sequence[Codes | None]
+
+
+def tensors_in(torch: Any, value: Any, depth: int = 0) -> list[Any]:
+    """Return the tensors in a value: in sequences, mappings and objects that hold some."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if value is None or isinstance(value, str | bytes | int | float | complex) or depth > 8:
+        return []
+    if isinstance(value, Mapping):
+        parts: list[Any] = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = list(value)
+    elif dataclasses.is_dataclass(value) or (depth and hasattr(value, "__dict__")):
+        if isinstance(value, torch.nn.Module | type):
+            return []
+        parts = list(vars(value).values())
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        parts = list(vars(value).values())
+    else:
+        return []
+    found: dict[int, Any] = {}
+    for part in parts:
+        for tensor in tensors_in(torch, part, depth + 1):
+            found[id(tensor)] = tensor
+    return list(found.values())

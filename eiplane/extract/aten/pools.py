@@ -31,7 +31,9 @@ def _max_pool(run: Run, call: Call) -> Any:
     padding = _tuple(call.given(3, "padding"), axes, (0,) * axes)
     dilation = _tuple(call.given(4, "dilation"), axes)
     del padding  # what is outside never is the greatest
-    codes = pooled(run, call, "max", window, dilation)
+    codes = _picked(call, window)
+    if codes is None:
+        codes = pooled(run, call, "max", window, dilation)
     return [codes, *_indices(run, call)]
 
 
@@ -52,7 +54,20 @@ def _avg_pool(run: Run, call: Call) -> Any:
         return _hull(run, call, call.args[0], unknown=True)
     if counted:
         return _hull(run, call, call.args[0], zero=True)
-    return pooled(run, call, "mean", window, (1,) * axes)
+    picked = _picked(call, window)
+    return pooled(run, call, "mean", window, (1,) * axes) if picked is None else picked
+
+
+def _picked(call: Call, window: Sequence[int]) -> Codes | None:
+    """Return the codes of a pooling of single places, which only picks some; None of any other."""
+    if any(n != 1 for n in window):
+        return None
+    stride = _tuple(call.given(2, "stride"), len(window))
+    codes = call.operand(call.args[0]).codes
+    assert codes is not None
+    places: tuple[Any, ...] = (..., *(slice(None, None, s) for s in stride))
+    found: Codes = np.ascontiguousarray(codes[places])
+    return found if found.shape == call.shape else None
 
 
 def _adaptive(run: Run, call: Call) -> Any:

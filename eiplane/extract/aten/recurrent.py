@@ -9,6 +9,7 @@ import numpy as np
 
 from ...network import Known, RangeRule, Unknown
 from ..flow.signals import Map
+from .call import tensors_in
 
 if TYPE_CHECKING:
     from .run import Run
@@ -58,8 +59,6 @@ def gates(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
 
 def _outputs(run: Run, name: str, given: list[Any], out: Any, hidden: Any) -> None:
     """Give the results of a recurrent layer their codes."""
-    from .run import tensors_in
-
     operands = [run.operand(t) for t in tensors_in(run.torch, given) if run.dynamic(t)]
 
     def rule(_: list[RangeRule]) -> RangeRule:

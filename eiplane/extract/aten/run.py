@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from ...network import Known, Network, NetworkInput, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
-from .call import Call, numbers
+from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
 from .handlers import HANDLERS, NOTES
@@ -111,6 +109,10 @@ class Run:
         if self._inside:
             return func(*args, **kwargs)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
+        if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
+            args[0], self.torch.Tensor
+        ):
+            return args[0]  # a traced program's constant, which arrives as a number already
         out = func(*args, **kwargs)
         self._guarded(lambda: self._followed(func, args, kwargs, out, before))
         return out
@@ -379,28 +381,3 @@ def _written(func: Any, args: Any, kwargs: Any) -> Any:
         if info is not None and info.is_write:
             return args[k] if k < len(args) else kwargs.get(argument.name)
     return None
-
-
-def tensors_in(torch: Any, value: Any, depth: int = 0) -> list[Any]:
-    """Return the tensors in a value: in sequences, mappings and objects that hold some."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if value is None or isinstance(value, str | bytes | int | float | complex) or depth > 8:
-        return []
-    if isinstance(value, Mapping):
-        parts: list[Any] = list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset):
-        parts = list(value)
-    elif dataclasses.is_dataclass(value) or (depth and hasattr(value, "__dict__")):
-        if isinstance(value, torch.nn.Module | type):
-            return []
-        parts = list(vars(value).values())
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        parts = list(vars(value).values())
-    else:
-        return []
-    found: dict[int, Any] = {}
-    for part in parts:
-        for tensor in tensors_in(torch, part, depth + 1):
-            found[id(tensor)] = tensor
-    return list(found.values())
