@@ -47,7 +47,7 @@ class BuildCore(build_ext):
         compile_one = self.compiler._compile
 
         def compile_quietly(obj, src, ext, cc_args, postargs, pp_opts):
-            if not Path(src).parts[0] == "csrc":
+            if Path(src).parts[0] != "csrc":
                 postargs = [*(a for a in postargs if not a.startswith("-W")), "-w"]
             compile_one(obj, src, ext, cc_args, postargs, pp_opts)
 

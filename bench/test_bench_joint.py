@@ -113,7 +113,7 @@ def test_conditional(benchmark, samples):
 @pytest.mark.benchmark(group="ei, conditional")
 def test_without_control_variates(benchmark, monkeypatch):
     """The same draws without what is known of single outputs."""
-    from eiplane.joint import engine as module
+    from eiplane.joint import plan as module
 
     monkeypatch.setattr(module, "tractable", lambda channel: False)
     channel = discretize(Layer(weight_of(*SHAPE)), Binning(8, 8), (0.0, 1.0), (0.0, 1.0))

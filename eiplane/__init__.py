@@ -10,12 +10,14 @@ from ._version import __version__
 from .analyze import analyze
 from .information import entropy, mutual_information
 from .joint import Convergence, SaturationWarning, convergence, ei_between
-from .network import Activation, Layer, Network, Pool, get_activation
+from .network import Activation, Layer, Network, Pool, get_activation, per_row
 from .results import Decomposition, Joint, LayerResult, load
+from .run import AssumedRangeWarning
 from .training import Tracker
 
 __all__ = [
     "Activation",
+    "AssumedRangeWarning",
     "Convergence",
     "Decomposition",
     "Joint",
@@ -33,5 +35,6 @@ __all__ = [
     "get_activation",
     "load",
     "mutual_information",
+    "per_row",
     "plot",
 ]

@@ -10,9 +10,19 @@ FOLLOWED: int
 UNIT: float
 ACTIVATIONS: dict[str, int]
 
-class _Job(Protocol):
+class _Samples(Protocol):
     @property
     def key(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+
+class _VectorSamples(_Samples, Protocol):
+    @property
+    def purpose(self) -> int: ...
+
+class _Job(_Samples, Protocol):
     @property
     def out_start(self) -> int: ...
     @property
@@ -21,10 +31,6 @@ class _Job(Protocol):
     def in_start(self) -> int: ...
     @property
     def in_stop(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def count(self) -> int: ...
     @property
     def stream(self) -> int: ...
     @property
@@ -104,15 +110,7 @@ class Counter:
     def view(self) -> NDArray[np.uint64]: ...
     def entries(self) -> NDArray[np.uint64]: ...
 
-class _CountJob(Protocol):
-    @property
-    def key(self) -> int: ...
-    @property
-    def purpose(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def count(self) -> int: ...
+class _CountJob(_VectorSamples, Protocol):
     @property
     def sets(self) -> Sequence[Sequence[int]]: ...
     @property
@@ -124,15 +122,7 @@ class _CountJob(Protocol):
     @property
     def pair_counters(self) -> list[Counter]: ...
 
-class _CellsJob(Protocol):
-    @property
-    def key(self) -> int: ...
-    @property
-    def purpose(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def count(self) -> int: ...
+class _CellsJob(_VectorSamples, Protocol):
     @property
     def given(self) -> NDArray[np.uint8]: ...
     @property
@@ -163,3 +153,61 @@ def joint_cells(
     NDArray[np.bool_],
     int,
 ]: ...
+
+class _WideJob(Protocol):
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def damping(self) -> float: ...
+    @property
+    def tolerance(self) -> float: ...
+
+def affine(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], x: NDArray[np.float64]
+) -> NDArray[np.float64]: ...
+def wide_run(
+    job: _WideJob,
+    weight: NDArray[np.float64],
+    in_lo: NDArray[np.float64],
+    in_hi: NDArray[np.float64],
+    out_lo: NDArray[np.float64],
+    out_hi: NDArray[np.float64],
+    correct: NDArray[np.uint8],
+    cancel: NDArray[np.int32],
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]: ...
+
+class _BoundsJob(Protocol):
+    @property
+    def uniform(self) -> float: ...
+    @property
+    def bins(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def again(self) -> int: ...
+    @property
+    def damping(self) -> float: ...
+
+def bounds_forward(
+    job: _BoundsJob,
+    weight: NDArray[np.float64],
+    lo: NDArray[np.float64],
+    hi: NDArray[np.float64],
+    cancel: NDArray[np.int32],
+) -> NDArray[np.float64]: ...
+def bounds_backward(
+    job: _BoundsJob,
+    weight: NDArray[np.float64],
+    lo: NDArray[np.float64],
+    hi: NDArray[np.float64],
+    v: NDArray[np.float64],
+    cancel: NDArray[np.int32],
+) -> NDArray[np.float64]: ...

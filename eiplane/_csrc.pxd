@@ -8,12 +8,21 @@ cdef extern from "common/ei_common.h" nogil:
 
 
 cdef extern from "common/ei_channel.h" nogil:
+    enum: EI_TABLE, EI_POLYNOMIAL
+
+    ctypedef struct ei_function:
+        int activation
+        double p0, p1
+        size_t n_knots
+        const double *knots
+        const double *polynomials
+
     ctypedef struct ei_stage:
         size_t n_in, n_out, width
         const double *weight
         const double *bias
-        int activation
-        double p0, p1
+        const ei_function *functions
+        const int32_t *function
 
     ctypedef struct ei_channel:
         size_t n_in
@@ -24,9 +33,12 @@ cdef extern from "common/ei_channel.h" nogil:
         size_t n_last, n_out
         const double *weight
         const double *bias
+        size_t n_rules
+        const int32_t *rule
         size_t n_thresholds
         const double *thresholds
         const int32_t *labels
+        int drops
         size_t n_limits
         const double *limits
         const uint16_t *outside
@@ -38,6 +50,7 @@ cdef extern from "kernels/ei_kernels.h" nogil:
         const char *name
         size_t mask_limit
         void (*draw)(uint64_t, uint32_t, uint32_t, uint64_t, size_t, uint32_t *) noexcept nogil
+        void (*affine)(const double *, size_t, const double *, size_t, size_t, const double *, double *, size_t) noexcept nogil
         void (*activate)(int, double, double, double *, size_t) noexcept nogil
         void (*count_masks)(const uint64_t *, size_t, size_t, const uint64_t *, size_t, size_t, size_t, uint64_t *) noexcept nogil
         void (*label)(const double *, size_t, size_t, const double *, size_t, const uint16_t *, uint16_t *) noexcept nogil
@@ -151,3 +164,34 @@ cdef extern from "joint/ei_joint.h" nogil:
         size_t n_levels
         const double *gains
     int ei_joint_cells(const ei_channel *, const ei_cells_job *, double *, double *, double *, uint32_t *, uint8_t *, uint64_t *, ei_cancel)
+
+
+cdef extern from "joint/ei_wide.h" nogil:
+    ctypedef struct ei_wide_job:
+        size_t n_in, n_out
+        const double *weight
+        size_t pieces
+        uint32_t iterations
+        double damping, tolerance
+
+    ctypedef struct ei_wide_out:
+        double *evidence
+        double *correction
+        double *change
+        double *h
+        double *l
+    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
+
+
+cdef extern from "joint/ei_bounds.h" nogil:
+    ctypedef struct ei_bounds_job:
+        size_t n_in, n_out
+        const double *weight
+        size_t pieces
+        double uniform
+        uint32_t bins
+        size_t block
+        uint32_t first, again
+        double damping
+    int ei_bounds_forward(const ei_bounds_job *, size_t, const double *, const double *, double *, ei_cancel)
+    int ei_bounds_backward(const ei_bounds_job *, size_t, const double *, const double *, const double *, double *, ei_cancel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,9 +10,21 @@ from typing import Any, Literal
 import numpy as np
 
 from .extract import ExtractOptions, to_network
-from .joint import JointOptions, checked_memory, joint
-from .network import Channel, Layer, Network, Stage, automatic_range, discretize
-from .pairwise import exact, sampled
+from .joint import JointOptions, checked_memory, closed_bounds, joint
+from .network import (
+    Channel,
+    Interval,
+    Layer,
+    Network,
+    RangeRule,
+    Stage,
+    automatic_range,
+    discretize,
+    evaluate,
+    input_rule,
+    spans_of,
+)
+from .pairwise import Measure, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -20,10 +32,11 @@ from .run import (
     Runner,
     Sampling,
     Settings,
-    check_settings,
     checked_threads,
     entropy_of,
     progress_bar,
+    stage,
+    warn_assumed,
 )
 
 __all__ = ["analyze"]
@@ -35,20 +48,23 @@ def analyze(
     *,
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     bins: int | tuple[int, int] = 8,
-    in_range: Sequence[float] = (0.0, 1.0),
+    in_range: Sequence[float] | Mapping[Any, Any] | None = None,
     out_range: Any = "auto",
     outliers: str = "clip",
     baseline: float = 0.0,
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
+    ranges: str = "auto",
+    quantiles: Sequence[float] = (0.001, 0.999),
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
     input_size: Sequence[int] | None = None,
     input_data: Any = None,
     strict: bool = False,
+    key: str | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -72,15 +88,19 @@ def analyze(
     measures : str or iterable of str
         What to compute: ``"sensitivity"``, ``"ei_parts"``, ``"ei"``, or what follows from them
         (``"degeneracy"``, ``"phi"``, ``"degeneracy_joint"``, ``"output_entropy"``,
-        ``"effectiveness"``).
+        ``"effectiveness"``, ``"determinism"``, ``"specificity"``, ``"redundancy_in"``,
+        ``"redundancy_out"``). ``"bounds"`` gives rigorous bounds of EI, phi and H(Y) in closed
+        form, without a sample, at any width.
     bins : int or (int, int)
         Bins of inputs and outputs, 2 to 1024, or (in_bins, out_bins).
-    in_range : (float, float)
-        Range of the network's inputs. Every later layer takes its predecessor's output range;
-        layers of a state dict or a file, which says nothing of the wiring, all take this one.
-    out_range : "auto", (float, float) or list of those, one a layer
+    in_range : (float, float), or mapping of layers to those
+        Range of the network's inputs, (0, 1) when left out. Every later layer takes its
+        predecessor's output range; layers of a state dict or a file, which says nothing of the
+        wiring, all take this one. A mapping of layers' names or globs to pairs sets those layers'
+        own; under None the network's.
+    out_range : "auto", (float, float), list of those, one a layer, or mapping
         Range of the outputs. ``"auto"``: the activation's own where it is bounded, else the image
-        of mean +- 4 standard deviations of the pre-activation.
+        of mean +- 4 standard deviations of the pre-activation. A mapping is as of ``in_range``.
     outliers : {"clip", "drop"}
         Whether values outside the range fall in the end bins, or the sample is left out.
     baseline : float
@@ -91,8 +111,20 @@ def analyze(
         Number of samples; with ``tol`` the most to take.
     tol : float, optional
         Sample until the standard error is below this, in bits.
-    estimator : {"conditional", "plugin"}
-        Of ``ei``; ``"plugin"`` is the paper's.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``: ``"conditional"`` counts vectors, which serves up to some 20 bits of output
+        entropy; ``"wide"`` computes the probabilities of a few hundred samples, at any width, for
+        single layers; ``"auto"`` counts where that works. ``"plugin"`` is the paper's.
+    ranges : {"auto", "data"}
+        Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
+        from activations and interval arithmetic. ``"data"``: a Module runs on all of
+        ``input_data``, once, in evaluation mode, and each layer's inputs and outputs have the range
+        that they really had. What the data did not reach has that of ``"auto"``.
+    quantiles : (float, float)
+        Where a range from data begins and ends, of all numbers of all batches, outputs or inputs
+        alike: each within 1/64 of its distance from 0 or 1. ``(0, 1)`` is exactly the least and the
+        greatest. Where both are the same number the least and the greatest are taken, and a range
+        of width 1 about what never changes.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
@@ -101,10 +133,18 @@ def analyze(
         layers; a list of pairs of names or positions measures just those.
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
-    input_size, input_data : optional
-        Shape of a Module's input, or an example of it, where shapes cannot be known otherwise.
+    input_size : sequence of int, optional
+        Shape of a Module's input, where it cannot be known otherwise.
+    input_data : array, tensor, tuple, mapping or iterable of those, optional
+        An example of a Module's input: one argument, several in a tuple, or named ones. Anything
+        else that can be gone through, such as a list or a ``DataLoader``, is taken for batches:
+        the first is the example, and ``ranges="data"`` takes them all. Of a batch that is a pair
+        (inputs, labels), or any sequence, the first entries are taken, as many as ``forward``
+        cannot do without; of a mapping the entries whose names ``forward`` knows.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
+    key : str, optional
+        Which network of a checkpoint (or a mapping) that holds several: ``"generator"``.
     rng : int, numpy Generator or SeedSequence, or None
         Decides every random number; None takes fresh entropy.
     threads : int, optional
@@ -131,23 +171,31 @@ def analyze(
     >>> round(d[0].ei_parts, 6)
     9.0
     """
-    settings = check_settings(
-        measures, bins, in_range, out_range, outliers, baseline, method, samples, tol, estimator
-    )
+    settings = Settings(
+        measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
+        baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
+        ranges=ranges, quantiles=quantiles,
+    )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    found = to_network(weights, ExtractOptions(activation, layers, input_size, input_data, strict))
-    plan = Plan(found.network, settings)
-    targets = plan.spans(spans, found.selected)
-    with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        results = tuple(
-            _measure(
-                plan.target(first, last), settings, options, sampling.of_layer(first, last), runner
-            )
-            for first, last in targets
+    with progress_bar(progress) as tell:
+        wanted = ExtractOptions(
+            activation, layers, input_size, input_data, strict, key, settings.data_quantiles, tell
         )
-    return Decomposition(results, found.skipped, _plain_settings(settings, sampling))
+        found = to_network(weights, wanted)
+        plan = Plan(found.network, settings)
+        targets = spans_of(found.network, spans, found.selected)
+        results = []
+        with Runner(workers, executor, tell) as runner:
+            for number, (first, last) in enumerate(targets, start=1):
+                stage(tell, number, len(targets))
+                target, draws = plan.target(first, last), sampling.of_layer(first, last)
+                results.append(_measure(target, settings, options, draws, runner))
+    warn_assumed(plan.assumed(targets), settings.input_range)  # what fails needs no warning
+    return Decomposition(
+        tuple(results), found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
+    )
 
 
 @dataclass(frozen=True)
@@ -161,6 +209,8 @@ class Target:
     activation : str
         Of the last layer.
     in_range, out_range : tuple of float
+    range_source : str
+        Of ``in_range``.
     edge_shape : tuple of int
         Of the per-edge arrays.
     """
@@ -169,6 +219,7 @@ class Target:
     activation: str
     in_range: Range
     out_range: Range
+    range_source: str
     edge_shape: tuple[int, ...]
 
 
@@ -184,109 +235,122 @@ class Plan:
     def __init__(self, network: Network, settings: Settings) -> None:
         self.network = network
         self.settings = settings
+        self.seen = network.seen if settings.ranges == "data" else {}
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
-        self._out_ranges: dict[int, Range] = {}
+        self._rules: dict[str, RangeRule] = {}
+        self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
+        settings.check_names(self.names)
 
     def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: joined over the layers that feed it."""
-        ranges = {self.names[i]: self.out_range(i) for i in self._sources(index)}
-        return self.network.in_range_of(self.names[index], self.settings.in_range, ranges)
+        """Return the range of a layer's inputs: what follows from all that lies before it."""
+        return self._in_range(index)[0]
+
+    def range_source(self, index: int) -> str:
+        """Return what a layer's input range follows from.
+
+        Returns
+        -------
+        str
+            As of :attr:`eiplane.LayerResult.range_source`.
+        """
+        return self._in_range(index)[1]
+
+    def assumed(self, targets: Iterable[tuple[int, int]]) -> list[str]:
+        """Return the names of the measured layers whose input range is assumed."""
+        first = dict.fromkeys(start for start, _ in targets)
+        return [self.names[i] for i in first if self.range_source(i) == "assumed"]
+
+    def _in_range(self, index: int) -> tuple[Range, str]:
+        found = self._whole(self._feed(index))
+        if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
+            return found
+        # A layer of a file: nothing says that the network's input is its own.
+        return found[0], "assumed" if self.settings.in_range is None else "given"
+
+    def _feed(self, index: int) -> Interval:
+        """Return the range of a layer's inputs, and its source."""
+        fixed = self._fixed(index)
+        if fixed is not None:
+            return fixed
+        rule = input_rule(self.network, self.names[index], self._rules)
+        return evaluate(rule, self, self._memo)
+
+    def _fixed(self, index: int) -> Interval | None:
+        """Return the range of a layer's inputs if it is given, or was seen."""
+        name, source = self.names[index], "given"
+        span = self.settings.in_range_of(name)
+        if span is None and name in self.seen:
+            span, source = self.seen[name].inputs, "data"
+        return None if span is None else Interval.of(*span, source)
+
+    def _whole(self, found: Interval) -> tuple[Range, str]:
+        """Return one range for all inputs, and its source."""
+        low, high = float(found.low.min()), float(found.high.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return self.settings.input_range, "assumed"
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            low, high = low - 0.5, high + 0.5
+        return (low, high), found.source
 
     def out_range(self, index: int) -> Range:
         """Return the range of a layer's outputs."""
-        # Whatever it depends on comes first: no recursion, which a deep network would exhaust.
-        needed, todo = set(), [index]
-        while todo:
-            at = todo.pop()
-            if at not in self._out_ranges and at not in needed:
-                needed.add(at)
-                todo += self._sources(at) if self._chosen(at) == "auto" else []
-        for at in sorted(needed):  # layers stand in order of execution
-            chosen = self._chosen(at)
-            if chosen == "auto":
-                chosen = automatic_range(self.network[at].load(), self.in_range(at))
-            self._out_ranges[at] = chosen
-        return self._out_ranges[index]
+        chosen = self.output(self.names[index], None)
+        if chosen is not None:
+            return chosen[0], chosen[1]
+        low, high, _ = self._made(index, self._feed(index))
+        return low, high
+
+    # -- what evaluating the ranges asks for
+
+    @property
+    def in_range_of_network(self) -> Range:
+        """The range of the network's input."""
+        return self.settings.input_range
+
+    def output(self, name: str, feed: Interval | None) -> tuple[float, float, str] | None:
+        """Return a layer's output range and its source; None if that takes the input's range."""
+        index = self.index[name]
+        chosen = self._chosen(index)
+        if chosen != "auto":
+            return chosen[0], chosen[1], "given"
+        seen = self.seen.get(name)
+        if seen is not None and seen.outputs is not None:
+            return (*seen.outputs, "data")
+        layer = self.network[index]
+        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
+        natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
+        if natural.natural_range is not None:
+            return (*natural.natural_range, "activation")
+        fixed = self._fixed(index)
+        feed = feed if fixed is None else fixed
+        return None if feed is None else self._made(index, feed)
+
+    def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
+        key = self.names[index], self._whole(feed)[0]
+        if key not in self._automatic:
+            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+        return (*self._automatic[key], "activation")
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
-        return self.settings.range_of(index, len(self.network))
-
-    def _sources(self, index: int) -> list[int]:
-        """Return the layers whose output ranges make a layer's input range."""
-        name = self.names[index]
-        if name in self.network.in_ranges:
-            return []
-        return [self.index[source] for source in self.network.sources[name]]
+        return self.settings.range_of(index, len(self.network), self.names[index])
 
     def target(self, first: int, last: int) -> Target:
         """Return what is measured from the input of one layer to the output of another."""
         layer = self.network[last].load()
         name, out_range = self.names[last], self.out_range(last)
-        in_range = self.in_range(first)
-        channel = discretize(layer, self.settings.binning, in_range, out_range)
+        in_range, source = self.in_range(first), self.range_source(first)
+        before = tuple(_stage(self.network[i].load()) for i in range(first, last))
+        channel = discretize(layer, self.settings.binning, in_range, out_range, before)
         shape = layer.edge_shape
         if first != last:
-            stages = tuple(_stage(self.network[i].load()) for i in range(first, last))
-            channel = replace(channel, stages=stages + channel.stages)
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
-        return Target(replace(channel, name=name), layer.function, in_range, out_range, shape)
-
-    def spans(self, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
-        """Return the spans to measure, as pairs of positions.
-
-        Parameters
-        ----------
-        spans : "layers", "all" or list of pairs of names or positions
-        selected : sequence of str
-            Names of the layers that were asked for.
-        """
-        singles = [(self.index[name], self.index[name]) for name in selected]
-        if isinstance(spans, str):
-            if spans == "layers":
-                return singles
-            if spans != "all":
-                raise ValueError(f"spans must be 'layers', 'all' or a list of pairs, got {spans!r}")
-            wanted = {i for i, _ in singles}
-            longer = [
-                (first, last)
-                for first in range(len(self.names))
-                for last in range(first + 1, len(self.names))
-                if {first, last} <= wanted and self._break(first, last) is None
-            ]
-            return singles + longer
-        pairs = []
-        for pair in spans:
-            if isinstance(pair, str) or len(tuple(pair)) != 2:
-                raise ValueError(f"spans: a span is a pair (first, last), got {pair!r}")
-            first, last = (self._position(end) for end in pair)
-            if first > last:
-                raise ValueError(f"spans: {pair!r} ends before it begins")
-            reason = self._break(first, last)
-            if reason:
-                raise ValueError(f"spans: {pair!r} is not a chain of dense layers: {reason}")
-            pairs.append((first, last))
-        return pairs
-
-    def _position(self, end: Any) -> int:
-        if isinstance(end, str) and end in self.index:
-            return self.index[end]
-        if isinstance(end, (int, np.integer)) and -len(self.names) <= end < len(self.names):
-            return int(end) % len(self.names)
-        raise ValueError(f"spans: no layer {end!r}; there are {', '.join(self.names)}")
-
-    def _break(self, first: int, last: int) -> str | None:
-        """Say why the layers are no chain that can be measured at once, or None."""
-        for i in range(first, last + 1):
-            if first != last and not self.network[i].is_dense:
-                return f"{self.names[i]!r} is not dense"
-            if i > first and self._sources(i) != [i - 1]:
-                return f"{self.names[i]!r} is not fed by {self.names[i - 1]!r} alone"
-            if i > first and self.names[i] not in self.network.straight:
-                return f"{self.names[i]!r} takes what {self.names[i - 1]!r} gives in another order"
-        return None
+        return Target(
+            replace(channel, name=name), layer.function, in_range, out_range, source, shape
+        )
 
 
 def _stage(layer: Layer) -> Stage:
@@ -302,24 +366,17 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    if settings.method == "exact" and channel.stages:
-        raise ValueError(
-            f"layer {channel.name!r}: method='exact' is for single layers without pooling; "
-            "use method='auto' or 'sample'"
-        )
-    for measure in ("sensitivity", "ei_parts"):
-        if measure not in settings.measures:
-            continue
-        if settings.method != "sample" and exact.applies(channel):
-            computed = {"sensitivity": exact.sensitivity, "ei_parts": exact.ei_parts}[measure]
-            part = computed(channel, runner)
-        else:
-            engine = {"sensitivity": sampled.sensitivity, "ei_parts": sampled.ei_parts}[measure]
-            part = engine(channel, sampling, runner)
-        parts[measure] = _shaped(part, target.edge_shape)
-    whole = None
+    check_method(channel, settings.method)
+    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    for which in wanted:
+        if which in settings.measures:
+            part = measure(which, channel, settings.method, sampling, runner)
+            parts[which] = _shaped(part, target.edge_shape)
+    whole = bounds = None
     if "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
+    elif "bounds" in settings.measures:
+        bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -329,10 +386,12 @@ def _measure(
         channel.out_bins,
         target.in_range,
         target.out_range,
-        "drop" if settings.binning.drop else "clip",
+        settings.outliers,
         parts.get("sensitivity"),
         parts.get("ei_parts"),
         whole,
+        target.range_source,
+        bounds,
     )
 
 
@@ -344,20 +403,3 @@ def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
         edges_stderr=None if part.edges_stderr is None else part.edges_stderr.reshape(shape),
         edges_plugin=None if part.edges_plugin is None else part.edges_plugin.reshape(shape),
     )
-
-
-def _plain_settings(settings: Settings, sampling: Sampling) -> dict[str, Any]:
-    binning, out_range = settings.binning, settings.out_range
-    return {
-        "measures": sorted(settings.measures),
-        "bins": [binning.in_bins, binning.out_bins],
-        "in_range": list(settings.in_range),
-        "out_range": list(out_range) if isinstance(out_range, tuple) else out_range,
-        "outliers": "drop" if binning.drop else "clip",
-        "baseline": binning.baseline,
-        "method": settings.method,
-        "samples": settings.samples,
-        "tol": settings.tol,
-        "estimator": settings.estimator,
-        "rng": str(sampling.entropy),
-    }

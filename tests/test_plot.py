@@ -164,6 +164,10 @@ def test_a_deep_network_gets_a_legend():
     shown = [t.get_text() for t in ax.get_legend().get_texts()]
     assert len(shown) == 24
     assert (shown[0], shown[-1]) == ("fc1", "fc30")
+    assert ax.get_legend().get_title().get_text() == "24 of 30 layers"
+    ax = pictures.causal_plane(decomposition(*[(0.1 * i, 1 + 0.2 * i) for i in range(20)]))
+    assert len(ax.get_legend().get_texts()) == 20
+    assert not ax.get_legend().get_title().get_text()
 
 
 def test_the_plane_says_which_measure_is_missing():
@@ -199,9 +203,9 @@ def test_history_draws_metrics_then_every_quantity():
     axes = pictures.history(run())
     labels = [ax.get_ylabel() for ax in axes]
     assert labels[:2] == ["loss", "accuracy"]
-    assert len(axes) == 2 + 8  # all but outlier_fraction, which is zero throughout
+    assert len(axes) == 2 + 10  # all but outlier_fraction, which is zero throughout
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), run().values("fc1", "sensitivity"))
-    with pytest.raises(ValueError, match="10 panels"):
+    with pytest.raises(ValueError, match="12 panels"):
         pictures.history(run(), ax=plt.subplots(1, 2)[1])
 
 

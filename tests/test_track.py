@@ -11,7 +11,8 @@ import pytest
 import eiplane
 from eiplane.files import Appender, read_records
 from eiplane.training import History, Record, Tracker, as_history
-from eiplane.training.tracker import is_main_process, log_scalars
+from eiplane.training.loggers import log_scalars
+from eiplane.training.tracker import is_main_process
 
 FAST = {"measures": ("sensitivity", "ei_parts"), "samples": 2000, "threads": 1}
 
@@ -77,6 +78,45 @@ def test_a_resumed_run_doubles_nothing(tmp_path):
     assert [r.get("step") for r in read_records(path)] == [None, *range(8)]
 
 
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ([np.eye(3), np.eye(3)], "layer '1' is there only now"),
+        ([np.ones((2, 3))], "layer '0' had n_out 3 and has 2"),
+        ([np.ones((3, 4))], "layer '0' had n_in 3 and has 4"),
+        ([eiplane.Layer(np.eye(3), None, "relu", "0")], "activation 'identity' and has 'relu'"),
+        ([eiplane.Layer(np.eye(3), None, "identity", "fc")], "layer 'fc' is there only now"),
+    ],
+)
+def test_another_architecture_is_another_run(tmp_path, other, difference, background):
+    path = tmp_path / "run.jsonl"
+    first = [eiplane.Layer(np.eye(3), None, "identity", "0")]
+    with Tracker(first, path, measures="sensitivity") as tracker:
+        tracker.record(0)
+    before = path.read_bytes()
+
+    def go_on():
+        made = [x if isinstance(x, eiplane.Layer) else eiplane.Layer(x, None, "identity", str(i))
+                for i, x in enumerate(other)]  # fmt: skip
+        with Tracker(made, path, measures="sensitivity", background=background) as tracker:
+            tracker.record(1)
+
+    with pytest.raises(ValueError, match=difference):
+        go_on()
+    assert path.read_bytes() == before
+    with Tracker(first, path, measures="sensitivity") as tracker:
+        tracker.record(1)
+    assert path.read_bytes().startswith(before)
+
+
+def test_a_tracker_is_true_before_its_first_record():
+    tracker = Tracker([np.eye(2)])
+    assert len(tracker) == 0
+    assert tracker
+    assert bool(Tracker(None))
+
+
 def test_a_run_can_be_started_anew(tmp_path):
     path = tmp_path / "run.jsonl"
     track(path, range(5), edges=True)
@@ -137,7 +177,7 @@ def test_a_cut_line_is_mended_wherever_it_was_cut(tmp_path):
 KILLED = """
 import os, signal, sys, time, random
 import numpy as np
-from eiplane.track import Tracker
+from eiplane.training import Tracker
 
 path, seed = sys.argv[1], int(sys.argv[2])
 chance = random.Random(seed)

@@ -1,3 +1,4 @@
+/* Aligned memory. */
 #include "common/ei_common.h"
 
 #include <stdlib.h>
@@ -21,3 +22,28 @@ void *ei_zalloc(size_t count, size_t size)
 }
 
 void ei_free(void *pointer) { free(pointer); }
+
+void *ei_hold(ei_memory *memory, size_t count, size_t size)
+{
+    void *pointer = memory->n < EI_HELD ? ei_alloc(count, size) : NULL;
+    if (pointer == NULL)
+        memory->failed = 1;
+    else
+        memory->block[memory->n++] = pointer;
+    return pointer;
+}
+
+void *ei_hold_zeros(ei_memory *memory, size_t count, size_t size)
+{
+    void *pointer = ei_hold(memory, count, size);
+    if (pointer != NULL)
+        memset(pointer, 0, count * size);
+    return pointer;
+}
+
+void ei_release(ei_memory *memory)
+{
+    while (memory->n > 0)
+        ei_free(memory->block[--memory->n]);
+    memory->failed = 0;
+}

@@ -31,9 +31,33 @@ static inline int ei_mul(size_t a, size_t b, size_t *out)
     return __builtin_mul_overflow(a, b, out);
 }
 
+static inline size_t ei_least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* n samples, filled up to whole groups. */
+static inline size_t ei_whole_groups(size_t n) { return (n + EI_GROUP - 1) / EI_GROUP * EI_GROUP; }
+
 /* 64-byte aligned memory, or NULL; released with ei_free. */
 void *ei_alloc(size_t count, size_t size);
 void *ei_zalloc(size_t count, size_t size);
 void ei_free(void *pointer);
+
+/* What one piece of work holds, released together. All zero to begin with. */
+enum { EI_HELD = 48 };
+typedef struct {
+    void *block[EI_HELD];
+    int n;
+    int failed; /* an allocation did */
+} ei_memory;
+
+/* As ei_alloc and ei_zalloc; a failure is remembered, so that one look at the end will do. */
+void *ei_hold(ei_memory *memory, size_t count, size_t size);
+void *ei_hold_zeros(ei_memory *memory, size_t count, size_t size);
+void ei_release(ei_memory *memory);
+
+/* `status`, or EI_ENOMEM where that is EI_OK and an allocation failed. */
+static inline int ei_held(const ei_memory *memory, int status)
+{
+    return status == EI_OK && memory->failed ? EI_ENOMEM : status;
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* Pairwise information of a layer, computed instead of sampled. The mathematics is in ei_exact.c.
+/* Pairwise information of a layer, computed instead of sampled. See ei_exact.c.
  *
  * Preconditions: those of ei_channel.h; no stages; start <= stop <= n_out. Thresholds and limits may
  * be infinite. Rows (outputs) do not depend on each other: any cut of a layer gives the same bits.

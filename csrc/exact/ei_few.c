@@ -1,4 +1,4 @@
-/* The recursion (5) of ei_exact.c over all widths, in double-double. */
+/* The recursion (5) of ei_recursion.c over all widths, in double-double. */
 #include "exact/ei_few.h"
 
 #include <float.h>

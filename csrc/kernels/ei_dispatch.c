@@ -1,3 +1,4 @@
+/* Which table of kernels runs: the best that the CPU has, or the one that was named. */
 #include "kernels/ei_kernels.h"
 
 #include <stdatomic.h>
@@ -7,13 +8,19 @@
 static int available(const ei_kernels *tables[8])
 {
     int n = 0;
+#ifdef EI_WITH_BASELINE
     tables[n++] = &ei_kernels_baseline;
-#if defined(__x86_64__)
+#endif
+#if defined(EI_WITH_AVX2) || defined(EI_WITH_AVX512)
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-               __builtin_cpu_supports("popcnt");
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+                     __builtin_cpu_supports("popcnt");
+#endif
+#ifdef EI_WITH_AVX2
     if (avx2)
         tables[n++] = &ei_kernels_avx2;
+#endif
+#ifdef EI_WITH_AVX512
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vpopcntdq"))
@@ -37,7 +44,7 @@ int ei_select(const char *name)
 {
     const ei_kernels *tables[8];
     int n = available(tables);
-    if (name == NULL || *name == '\0') {
+    if (n > 0 && (name == NULL || *name == '\0')) {
         atomic_store(&active, tables[n - 1]);
         return 0;
     }

@@ -1,3 +1,4 @@
+/* Samples from draws to pre-activations: inputs, stages, the last affine map, a block at a time. */
 #include "kernels/ei_eval.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@ int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, siz
         if (channel->stages[i].n_out > widest)
             widest = channel->stages[i].n_out;
     size_t block = BLOCK_BYTES / sizeof(double) / widest / EI_GROUP * EI_GROUP;
-    block = block < EI_GROUP ? EI_GROUP : block > 512 ? 512 : block;
+    block = block < EI_GROUP ? EI_GROUP : block > EI_BLOCK ? EI_BLOCK : block;
     eval->channel = channel;
     eval->kernels = ei_active();
     eval->out_start = out_start;
@@ -47,6 +48,45 @@ void ei_eval_draw(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first,
         eval->kernels->draw(key, purpose, (uint32_t)k, first, n, eval->draws + k * eval->block);
 }
 
+static void table(const ei_function *f, double *z, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t at = 0;
+        for (size_t left = f->n_knots; left > 0;) {
+            const size_t half = left - left / 2;
+            at += f->knots[at + half - 1] <= z[i] ? half : 0;
+            left -= half;
+        }
+        const double *row = f->polynomials + at * EI_POLYNOMIAL;
+        const double u = (z[i] - row[0]) * row[1];
+        double value = row[EI_POLYNOMIAL - 1];
+        for (int k = EI_POLYNOMIAL - 2; k >= 2; k--)
+            value = value * u + row[k];
+        z[i] = value;
+    }
+}
+
+static void apply(const ei_kernels *k, const ei_function *f, double *z, size_t n)
+{
+    if (f->activation == EI_TABLE)
+        table(f, z, n);
+    else
+        k->activate(f->activation, f->p0, f->p1, z, n);
+}
+
+/* Apply the functions of a stage's outputs. */
+static void activate(const ei_kernels *k, const ei_stage *stage, double *z, size_t n_panels)
+{
+    if (stage->function == NULL) {
+        apply(k, stage->functions, z, n_panels * stage->n_out * EI_PANEL);
+        return;
+    }
+    for (size_t p = 0; p < n_panels; p++)
+        for (size_t o = 0; o < stage->n_out; o++)
+            apply(k, stage->functions + stage->function[o], z + (p * stage->n_out + o) * EI_PANEL,
+                  EI_PANEL);
+}
+
 /* Everything after the first map. `value` holds its result unless there are no stages. */
 static void finish(ei_eval *eval, size_t first_stage, double *value, double *spare, size_t n_panels)
 {
@@ -60,8 +100,7 @@ static void finish(ei_eval *eval, size_t first_stage, double *value, double *spa
             k->affine(stage->weight, stage->n_in, stage->bias, stage->n_in, stage->n_out, value,
                       spare, n_panels);
         if (!stage->width)
-            k->activate(stage->activation, stage->p0, stage->p1, spare,
-                        n_panels * stage->n_out * EI_PANEL);
+            activate(k, stage, spare, n_panels);
         double *swap = value;
         value = spare;
         spare = swap;
@@ -84,6 +123,34 @@ void ei_eval_forward(ei_eval *eval, size_t n)
     double *a = eval->hidden, *b = eval->hidden + eval->widest * eval->block;
     memcpy(a, eval->x, n_panels * c->n_in * EI_PANEL * sizeof *a);
     finish(eval, 0, a, b, n_panels);
+}
+
+size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
+{
+    const size_t some = left < eval->block ? (size_t)left : eval->block, n = ei_whole_groups(some);
+    ei_eval_draw(eval, key, purpose, first, n);
+    ei_eval_forward(eval, n);
+    return some;
+}
+
+void ei_eval_labels(const ei_eval *e, size_t output, size_t n, const uint16_t *map, uint16_t *labels)
+{
+    const ei_channel *c = e->channel;
+    const size_t o = e->out_start + output;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, ei_thresholds(c, o),
+                      c->n_thresholds, ei_map_of(c, map, o), labels);
+}
+
+uint64_t ei_eval_outside(const ei_eval *e, size_t output, size_t n, uint16_t *flags)
+{
+    const ei_channel *c = e->channel;
+    const size_t o = e->out_start + output;
+    e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, ei_limits(c, o), c->n_limits,
+                      ei_outside(c, o), flags);
+    uint64_t sum = 0;
+    for (size_t s = 0; s < n; s++)
+        sum += flags[s];
+    return sum;
 }
 
 void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const double *base, size_t n)
@@ -109,7 +176,6 @@ void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const dou
     }
     eval->kernels->affine(stage->weight + only, stage->n_in, base, 1, stage->n_out, eval->x, a,
                           n_panels);
-    eval->kernels->activate(stage->activation, stage->p0, stage->p1, a,
-                            n_panels * stage->n_out * EI_PANEL);
+    activate(eval->kernels, stage, a, n_panels);
     finish(eval, 1, a, b, n_panels);
 }

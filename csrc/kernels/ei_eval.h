@@ -4,13 +4,15 @@
 
 #include "kernels/ei_kernels.h"
 
+enum { EI_BLOCK = 512 }; /* samples of a block at most */
+
 /* Scratch memory of one thread. After ei_eval_forward, value of output o (counted from out_start)
  * for sample 16 p + i of the block stands at z[(p * n_out + o) * 16 + i]. */
 typedef struct {
     const ei_channel *channel;
     const ei_kernels *kernels;
     size_t out_start, n_out;
-    size_t block;    /* samples at a time, a multiple of 64 */
+    size_t block;    /* samples at a time, a multiple of 64, at most EI_BLOCK */
     uint32_t *draws; /* n_in x block */
     double *x;       /* panels of inputs */
     double *hidden;  /* two buffers for the stages */
@@ -29,7 +31,18 @@ void ei_eval_draw(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first,
 /* Evaluate n samples (a multiple of 64, at most block) from the draws. */
 void ei_eval_forward(ei_eval *eval, size_t n);
 
-/* The same where input `only` alone has draws (of this one row) and all others are held at the
+/* Draw and evaluate samples first .. first + left, but no more than a block: returns how many. Those
+ * that fill the last group are evaluated too. */
+size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left);
+
+/* Labels, through `map`, of n evaluated samples of an output (counted from out_start). */
+void ei_eval_labels(const ei_eval *eval, size_t output, size_t n, const uint16_t *map,
+                    uint16_t *labels);
+
+/* Whether they lie outside the output's range: n flags; returns their sum. */
+uint64_t ei_eval_outside(const ei_eval *eval, size_t output, size_t n, uint16_t *flags);
+
+/* As ei_eval_forward, where input `only` alone has draws (of this one row) and all others are held at the
  * channel's baseline. `base` holds the first map's values without input `only`. */
 void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const double *base, size_t n);
 

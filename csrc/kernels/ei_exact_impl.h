@@ -1,6 +1,5 @@
-/* The exact engine's hot loops, written once; included by kernels_*.c after ei_kernels_impl.h, whose
- * vector types and macros it uses. */
-#include "kernels/ei_exact_kernels.h"
+/* The exact engine's hot loops, written once; included by ei_kernels_impl.h, whose vector
+ * types and macros it uses. */
 
 enum { EX_LANES = EI_EXACT_LANES, EX_SUBS = EX_LANES / VD };
 
@@ -405,7 +404,7 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
     }
 }
 
-const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
+static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .expansion = ex_expansion,
     .series = ex_series,

@@ -1,4 +1,4 @@
-/* The hot loops of the exact engine, one table for every instruction set (see ei_exact.c for what
+/* The hot loops of the exact engine, one table for every instruction set (see csrc/exact for what
  * they are for). They are written once, in ei_exact_impl.h. Every table returns the same bits: lanes
  * are independent, and where lanes are summed there are eight of them whatever the vectors' width.
  *
@@ -42,7 +42,7 @@ typedef struct {
     double *u, *v;        /* scratch, EI_EXACT_PANEL * n_waves each */
 } ei_exact_series;
 
-/* The distribution function of a sum of uniforms, by recursion over `dominant` widths (ei_exact.c, 3).
+/* The distribution function of a sum of uniforms, by recursion over `dominant` widths (ei_recursion.c).
  * Index d counts the dominant widths taken in, from the least. */
 typedef struct {
     int dominant;
@@ -103,11 +103,5 @@ typedef struct ei_exact_kernels {
      * output is kept. What comes out for a weight of zero means nothing. */
     void (*steps)(const ei_exact_steps *row, const double *weight, double *information, double *kept);
 } ei_exact_kernels;
-
-extern const ei_exact_kernels ei_exact_kernels_baseline;
-#if defined(__x86_64__)
-extern const ei_exact_kernels ei_exact_kernels_avx2;
-extern const ei_exact_kernels ei_exact_kernels_avx512;
-#endif
 
 #endif

@@ -1,3 +1,4 @@
+/* Mutual information of a finished table of counts, its bias and its spread. */
 #include "kernels/ei_info.h"
 
 static const double ln2 = 0.69314718055994530942;

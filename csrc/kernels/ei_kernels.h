@@ -9,6 +9,21 @@
 
 #include "common/ei_channel.h"
 
+/* The tables of this build: one, if EI_ONLY_... names it (see setup.py), else all of the CPU's kind. */
+#if defined(EI_ONLY_BASELINE)
+#define EI_WITH_BASELINE
+#elif defined(EI_ONLY_AVX2)
+#define EI_WITH_AVX2
+#elif defined(EI_ONLY_AVX512)
+#define EI_WITH_AVX512
+#else
+#define EI_WITH_BASELINE
+#if defined(__x86_64__)
+#define EI_WITH_AVX2
+#define EI_WITH_AVX512
+#endif
+#endif
+
 typedef struct {
     const char *name;
 
@@ -72,17 +87,25 @@ typedef struct {
     /* out[i] = log2(x[i]), with 0 for x[i] = 0; x finite, not negative. */
     void (*log2)(const double *x, size_t n, double *out);
 
+    /* Those of the wide engine. */
+    const struct ei_wide_kernels *wide;
+
     /* Those of the exact engine. */
     const struct ei_exact_kernels *exact;
 } ei_kernels;
 
+#ifdef EI_WITH_BASELINE
 extern const ei_kernels ei_kernels_baseline;
-#if defined(__x86_64__)
+#endif
+#ifdef EI_WITH_AVX2
 extern const ei_kernels ei_kernels_avx2;
+#endif
+#ifdef EI_WITH_AVX512
 extern const ei_kernels ei_kernels_avx512;
 #endif
 
-/* The table in use: the best that this CPU has, or the one that EIPLANE_CPU or ei_select named. */
+/* The table in use: the best that this CPU has, or the one that EIPLANE_CPU or ei_select named. NULL
+ * where ei_supported finds none, in a build for an instruction set that the CPU lacks. */
 const ei_kernels *ei_active(void);
 
 /* Choose by name; NULL chooses the best. Returns 0, or -1 if this CPU or build has no such table. */

@@ -1,8 +1,9 @@
-#if defined(__x86_64__)
+#include "kernels/ei_kernels.h"
+
+#ifdef EI_WITH_AVX2
 #define EI_NAME avx2
 #define EI_TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
 #define EI_VBYTES 32
 #define EI_MASK_LIMIT 100
 #include "kernels/ei_kernels_impl.h"
-#include "kernels/ei_exact_impl.h"
 #endif

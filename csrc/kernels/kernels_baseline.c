@@ -1,6 +1,9 @@
+#include "kernels/ei_kernels.h"
+
+#ifdef EI_WITH_BASELINE
 #define EI_NAME baseline
-#define EI_TARGET 
+#define EI_TARGET
 #define EI_VBYTES 16
 #define EI_MASK_LIMIT 20
 #include "kernels/ei_kernels_impl.h"
-#include "kernels/ei_exact_impl.h"
+#endif

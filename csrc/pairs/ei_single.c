@@ -1,81 +1,13 @@
 /* The sampled sensitivity: one input perturbed at a time. See ei_pairs.h. */
+#include "kernels/ei_eval.h"
 #include "kernels/ei_info.h"
 #include "pairs/ei_pairs.h"
+#include "pairs/ei_ranks.h"
 
 #include <string.h>
 
-enum { STRETCH = 1 << 18 }; /* draws between two looks at the cancel flag */
-
-/* Draws of one input sorted into buckets by their top bits: how many lie below any number is a sum
- * over buckets and a look at one of them. */
-typedef struct {
-    size_t count;
-    int shift;        /* draw >> shift: its bucket */
-    uint32_t *start;  /* buckets + 1: where each begins */
-    uint32_t *sorted; /* count draws, bucket by bucket */
-    uint32_t *draws;
-} ranks;
-
-static void ranks_close(ranks *r)
-{
-    ei_free(r->start);
-    ei_free(r->sorted);
-    ei_free(r->draws);
-}
-
-static int ranks_open(ranks *r, size_t count)
-{
-    int bits = 1;
-    while (bits < 22 && ((size_t)4 << bits) < count)
-        bits++;
-    r->count = count;
-    r->shift = 32 - bits;
-    r->start = ei_alloc(((size_t)1 << bits) + 2, sizeof *r->start);
-    r->sorted = ei_alloc(count, sizeof *r->sorted);
-    r->draws = ei_alloc((count + EI_GROUP - 1) / EI_GROUP * EI_GROUP, sizeof *r->draws);
-    return r->start && r->sorted && r->draws ? EI_OK : EI_ENOMEM;
-}
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static int ranks_fill(ranks *r, const ei_kernels *kernels, const ei_job *job, size_t input,
-                      ei_cancel cancel)
-{
-    const size_t buckets = (size_t)1 << (32 - r->shift);
-    memset(r->start, 0, (buckets + 2) * sizeof *r->start);
-    uint32_t *next = r->start + 1; /* becomes the starts themselves once every draw is placed */
-    for (size_t from = 0; from < r->count; from += STRETCH) {
-        const size_t to = from + least(STRETCH, r->count - from);
-        if (ei_cancelled(cancel))
-            return EI_ECANCELLED;
-        kernels->draw(job->key, 0, (uint32_t)(job->stream + input), job->first + from,
-                      (to - from + EI_GROUP - 1) / EI_GROUP * EI_GROUP, r->draws + from);
-        for (size_t s = from; s < to; s++)
-            next[(r->draws[s] >> r->shift) + 1]++;
-    }
-    for (size_t i = 1; i <= buckets; i++)
-        next[i] += next[i - 1];
-    for (size_t from = 0; from < r->count; from += STRETCH) {
-        const size_t to = from + least(STRETCH, r->count - from);
-        if (ei_cancelled(cancel))
-            return EI_ECANCELLED;
-        for (size_t s = from; s < to; s++)
-            r->sorted[next[r->draws[s] >> r->shift]++] = r->draws[s];
-    }
-    return EI_OK;
-}
-
-/* Number of draws below `bound`, a number up to 2^32. */
-static uint32_t below(const ranks *r, uint64_t bound)
-{
-    if (bound >> 32)
-        return (uint32_t)r->count;
-    size_t bucket = (size_t)(bound >> r->shift);
-    uint32_t n = r->start[bucket];
-    for (uint32_t i = r->start[bucket]; i < r->start[bucket + 1]; i++)
-        n += r->sorted[i] < bound;
-    return n;
-}
+/* Samples of a channel with stages whose labels are held: those followed, and a block. */
+enum { LABELS = EI_FOLLOWED + EI_BLOCK };
 
 /* z as a function of the draw: monotone, rounding included. */
 typedef struct {
@@ -137,7 +69,8 @@ typedef struct {
 
 /* Work memory. */
 typedef struct {
-    ranks ranks;
+    ei_memory memory;
+    ep_ranks ranks;
     double *base;      /* the first map without any input, and without the present one */
     double *without;
     uint64_t *edges;   /* in_bins + 1 bounds of the draws */
@@ -155,29 +88,9 @@ typedef struct {
 
 static void work_close(work *w)
 {
-    ranks_close(&w->ranks);
-    ei_free(w->base);
-    ei_free(w->without);
-    ei_free(w->edges);
-    ei_free(w->edge_rank);
-    ei_free(w->cross);
-    ei_free(w->cross_rank);
-    ei_free(w->map);
-    ei_free(w->table);
-    ei_free(w->scratch);
-    ei_free(w->pointwise);
-    ei_free(w->step);
-    ei_free(w->pieces);
-    ei_free(w->labels);
+    ep_ranks_close(&w->ranks);
     ei_eval_close(&w->eval);
-}
-
-static size_t row_length(const ei_channel *c)
-{
-    for (size_t j = 0; j <= c->n_thresholds; j++)
-        if (c->labels[j] < 0)
-            return c->out_bins + 1;
-    return c->out_bins;
+    ei_release(&w->memory);
 }
 
 /* The first affine map. */
@@ -193,37 +106,34 @@ static int work_open(work *w, const ei_channel *c, const ei_job *job, size_t tab
 {
     memset(w, 0, sizeof *w);
     const double *weight, *bias;
-    size_t n, m = c->n_thresholds, row = row_length(c), cells = c->in_bins * row, size;
+    size_t n, m = c->n_thresholds, row = ei_row_length(c), cells = c->in_bins * row, size;
     first_map(c, &weight, &bias, &n);
     if (job->count >> 31 || ei_mul(cells, tables, &size))
         return EI_EOVERFLOW;
-    int status = ranks_open(&w->ranks, (size_t)job->count);
+    int status = ep_ranks_open(&w->ranks, (size_t)job->count);
     if (status == EI_OK && c->n_stages)
         status = ei_eval_open(&w->eval, c, job->out_start, job->out_stop);
-    w->base = ei_alloc(n, sizeof *w->base);
-    w->without = ei_alloc(n, sizeof *w->without);
-    w->edges = ei_alloc(c->in_bins + 1, sizeof *w->edges);
-    w->edge_rank = ei_alloc(c->in_bins + 1, sizeof *w->edge_rank);
-    w->cross = ei_alloc(m + 2, sizeof *w->cross);
-    w->cross_rank = ei_alloc(m + 2, sizeof *w->cross_rank);
-    w->map = ei_alloc(m + 1, sizeof *w->map);
-    w->table = ei_alloc(size, sizeof *w->table);
-    w->scratch = ei_alloc(ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
-    w->pointwise = ei_alloc(cells, sizeof *w->pointwise);
-    w->step = ei_alloc((size_t)job->count + 1, sizeof *w->step);
-    w->pieces = ei_alloc(c->in_bins + m + 2, sizeof *w->pieces);
-    w->labels = ei_alloc((c->n_stages ? job->out_stop - job->out_start : 1) * (EI_FOLLOWED + 512),
-                         sizeof *w->labels);
-    if (status == EI_OK && !(w->base && w->without && w->edges && w->edge_rank && w->cross &&
-                             w->cross_rank && w->map && w->table && w->scratch && w->pointwise &&
-                             w->step && w->pieces && w->labels))
-        status = EI_ENOMEM;
+    ei_memory *memory = &w->memory;
+    w->base = ei_hold(memory, n, sizeof *w->base);
+    w->without = ei_hold(memory, n, sizeof *w->without);
+    w->edges = ei_hold(memory, c->in_bins + 1, sizeof *w->edges);
+    w->edge_rank = ei_hold(memory, c->in_bins + 1, sizeof *w->edge_rank);
+    w->cross = ei_hold(memory, m + 2, sizeof *w->cross);
+    w->cross_rank = ei_hold(memory, m + 2, sizeof *w->cross_rank);
+    w->map = ei_hold(memory, ei_map_size(c), sizeof *w->map);
+    w->table = ei_hold(memory, size, sizeof *w->table);
+    w->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
+    w->pointwise = ei_hold(memory, cells, sizeof *w->pointwise);
+    w->step = ei_hold(memory, (size_t)job->count + 1, sizeof *w->step);
+    w->pieces = ei_hold(memory, c->in_bins + m + 2, sizeof *w->pieces);
+    w->labels = ei_hold(memory, (c->n_stages ? job->out_stop - job->out_start : 1) * LABELS,
+                        sizeof *w->labels);
+    status = ei_held(memory, status);
     if (status != EI_OK)
         return status;
     for (uint64_t k = 0; k <= c->in_bins; k++)
-        w->edges[k] = ((k << 32) + c->in_bins - 1) / c->in_bins;
-    for (size_t j = 0; j <= m; j++)
-        w->map[j] = (uint16_t)(c->labels[j] < 0 ? (int32_t)c->out_bins : c->labels[j]);
+        w->edges[k] = ei_bin_start(c->in_bins, k);
+    ei_label_map(c, w->map);
     for (size_t o = 0; o < n; o++) {
         double sum = bias ? bias[o] : 0.0;
         if (c->baseline != 0.0 && weight)
@@ -247,19 +157,20 @@ static void without(work *w, const ei_channel *c, size_t input)
 
 /* Bounds of the draws between which z stays in one interval: draws cross[j] <= r < cross[j + 1] lie
  * in interval j, or from the other end, m - j, if z falls. Returns whether it rises. */
-static int crossings(work *w, const ei_channel *c, const line *l)
+static int crossings(work *w, const ei_channel *c, const line *l, size_t output)
 {
     const size_t m = c->n_thresholds;
+    const double *thresholds = ei_thresholds(c, output);
     const int rising = l->weight >= 0.0;
     w->cross[0] = 0;
     w->cross[m + 1] = (uint64_t)1 << 32;
     for (size_t j = 0; j < m; j++) {
-        double t = c->thresholds[rising ? j : m - 1 - j];
+        double t = thresholds[rising ? j : m - 1 - j];
         w->cross[j + 1] = l->weight == 0.0 ? (l->base >= t ? 0 : (uint64_t)1 << 32)
                                            : crossing(l, t, rising);
     }
     for (size_t j = 0; j < m + 2; j++)
-        w->cross_rank[j] = below(&w->ranks, w->cross[j]);
+        w->cross_rank[j] = ep_below(&w->ranks, w->cross[j]);
     return rising;
 }
 
@@ -285,22 +196,24 @@ static size_t merge(const work *w, const ei_channel *c, int rising, piece *piece
 }
 
 /* Number of draws whose z lies outside the output's range. */
-static uint64_t outliers(const work *w, const ei_channel *c, const line *l)
+static uint64_t outliers(const work *w, const ei_channel *c, const line *l, size_t output)
 {
     const size_t m = c->n_limits;
+    const double *limits = ei_limits(c, output);
+    const uint16_t *outside = ei_outside(c, output);
     const int rising = l->weight >= 0.0;
     uint64_t sum = 0;
     uint32_t rank = 0;
     for (size_t j = 0; j <= m; j++) {
         uint32_t next = (uint32_t)w->ranks.count;
         if (j < m) {
-            double t = c->limits[rising ? j : m - 1 - j];
+            double t = limits[rising ? j : m - 1 - j];
             if (l->weight != 0.0)
-                next = below(&w->ranks, crossing(l, t, rising));
+                next = ep_below(&w->ranks, crossing(l, t, rising));
             else
                 next = l->base >= t ? 0 : next;
         }
-        sum += c->outside[rising ? j : m - j] ? next - rank : 0;
+        sum += outside[rising ? j : m - j] ? next - rank : 0;
         rank = next;
     }
     return sum;
@@ -309,7 +222,7 @@ static uint64_t outliers(const work *w, const ei_channel *c, const line *l)
 static void rank_edges(work *w, const ei_channel *c)
 {
     for (size_t i = 0; i <= c->in_bins; i++)
-        w->edge_rank[i] = below(&w->ranks, w->edges[i]);
+        w->edge_rank[i] = ep_below(&w->ranks, w->edges[i]);
 }
 
 static line line_of(const work *w, const ei_channel *c, size_t output, size_t input)
@@ -319,33 +232,27 @@ static line line_of(const work *w, const ei_channel *c, size_t output, size_t in
 }
 
 /* Tables of all outputs where there are stages: sample by sample. The labels of the first samples
- * stay in w->labels, (EI_FOLLOWED + 512) an output. */
+ * stay in w->labels, LABELS an output. */
 static int count_staged(work *w, const ei_channel *c, const ei_job *job, size_t input,
                         ei_cancel cancel, uint64_t *dropped)
 {
-    const size_t row = row_length(c), cells = c->in_bins * row, n_out = w->eval.n_out;
-    const size_t ld = EI_FOLLOWED + 512;
+    const size_t row = ei_row_length(c), cells = c->in_bins * row, n_out = w->eval.n_out;
     memset(w->table, 0, n_out * cells * sizeof *w->table);
     for (size_t s = 0; s < job->count; s += w->eval.block) {
         size_t left = (size_t)job->count - s, some = left < w->eval.block ? left : w->eval.block;
-        size_t n = (some + EI_GROUP - 1) / EI_GROUP * EI_GROUP;
+        size_t n = ei_whole_groups(some);
         size_t place = s < EI_FOLLOWED ? s : EI_FOLLOWED;
         if (ei_cancelled(cancel))
             return EI_ECANCELLED;
         const uint32_t *draws = w->ranks.draws + s;
         ei_eval_single(&w->eval, input, draws, w->without, n);
         for (size_t b = 0; b < n_out; b++) {
-            uint16_t *labels = w->labels + b * ld + place;
-            if (c->n_limits) {
-                w->eval.kernels->label(w->eval.z + b * EI_PANEL, n_out * EI_PANEL, n, c->limits,
-                                       c->n_limits, c->outside, labels);
-                for (size_t q = 0; q < some; q++)
-                    dropped[b] += labels[q];
-            }
-            w->eval.kernels->label(w->eval.z + b * EI_PANEL, n_out * EI_PANEL, n, c->thresholds,
-                                   c->n_thresholds, w->map, labels);
+            uint16_t *labels = w->labels + b * LABELS + place;
+            if (ei_may_leave(c))
+                dropped[b] += ei_eval_outside(&w->eval, b, some, labels);
+            ei_eval_labels(&w->eval, b, n, w->map, labels);
             for (size_t q = 0; q < some; q++) {
-                size_t bin = (size_t)(((uint64_t)draws[q] * c->in_bins) >> 32);
+                size_t bin = ei_bin_of(c->in_bins, draws[q]);
                 w->table[b * cells + bin * row + labels[q]]++;
             }
         }
@@ -380,7 +287,7 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
                   double *variances)
 {
     const size_t n_in = job->in_stop - job->in_start, n_out = job->out_stop - job->out_start;
-    const size_t row = row_length(c), cells = c->in_bins * row;
+    const size_t row = ei_row_length(c), cells = c->in_bins * row;
     const ei_kernels *kernels = ei_active();
     /* Without stages the influence of every sample is followed, by rank; else that of the first. */
     const size_t count = (size_t)job->count;
@@ -390,7 +297,7 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
     memset(out->dropped, 0, n_out * sizeof *out->dropped);
     for (size_t a = 0; status == EI_OK && a < n_in; a++) {
         const size_t input = job->in_start + a;
-        status = ranks_fill(&w.ranks, kernels, job, input, cancel);
+        status = ep_ranks_fill(&w.ranks, kernels, job, input, cancel);
         if (status != EI_OK)
             break;
         rank_edges(&w, c);
@@ -399,6 +306,8 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
         if (c->n_stages)
             status = count_staged(&w, c, job, input, cancel, out->dropped);
         for (size_t b = 0; status == EI_OK && b < n_out; b++) {
+            const size_t output = job->out_start + b;
+            const uint16_t *map = ei_map_of(c, w.map, output);
             const uint64_t *table = w.table + (c->n_stages ? b * cells : 0);
             size_t pieces = 0;
             if (b % 64 == 0 && ei_cancelled(cancel)) {
@@ -406,12 +315,12 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
                 break;
             }
             if (!c->n_stages) {
-                line l = line_of(&w, c, job->out_start + b, input);
-                int rising = crossings(&w, c, &l);
+                line l = line_of(&w, c, output, input);
+                int rising = crossings(&w, c, &l, output);
                 pieces = merge(&w, c, rising, w.pieces);
-                tabulate(w.pieces, pieces, w.map, row, cells, w.table);
-                if (c->n_limits)
-                    out->dropped[b] += outliers(&w, c, &l);
+                tabulate(w.pieces, pieces, map, row, cells, w.table);
+                if (ei_may_leave(c))
+                    out->dropped[b] += outliers(&w, c, &l, output);
             }
             ei_information i = ei_measure(kernels, table, c->in_bins, row, c->out_bins, w.scratch,
                                           w.pointwise);
@@ -426,15 +335,15 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
             const double weight = (double)job->count / (double)i.kept;
             for (size_t q = 0; q < pieces; q++) {
                 const piece p = w.pieces[q];
-                size_t y = w.map[p.interval];
+                size_t y = map[p.interval];
                 double v = weight * (w.pointwise[p.bin * row + y] - i.information);
                 v = y < c->out_bins ? v : 0.0;
                 w.step[p.from] += v;
                 w.step[p.to] -= v;
             }
             for (size_t s = 0; c->n_stages && s < followed; s++) {
-                size_t x = (size_t)(((uint64_t)w.ranks.draws[s] * c->in_bins) >> 32);
-                size_t y = w.labels[b * (EI_FOLLOWED + 512) + s];
+                size_t x = ei_bin_of(c->in_bins, w.ranks.draws[s]);
+                size_t y = w.labels[b * LABELS + s];
                 double v = weight * (w.pointwise[x * row + y] - i.information);
                 v = y < c->out_bins ? v : 0.0;
                 w.step[s] += v;
@@ -453,11 +362,11 @@ int ei_single_table(const ei_channel *c, const ei_job *job, uint64_t *table)
     const size_t columns = c->n_thresholds + 1;
     int status = work_open(&w, c, job, 1);
     if (status == EI_OK) {
-        ranks_fill(&w.ranks, ei_active(), job, job->in_start, NULL);
+        ep_ranks_fill(&w.ranks, ei_active(), job, job->in_start, NULL);
         rank_edges(&w, c);
         without(&w, c, job->in_start);
         line l = line_of(&w, c, job->out_start, job->in_start);
-        int rising = crossings(&w, c, &l);
+        int rising = crossings(&w, c, &l, job->out_start);
         size_t pieces = merge(&w, c, rising, w.pieces);
         tabulate(w.pieces, pieces, NULL, columns, c->in_bins * columns, table);
     }

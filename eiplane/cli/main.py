@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
+from .analyze import add_analyze
+from .completion import add_completion
 from .training import add_training_commands
 
 __all__ = ["main"]
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, or 1 for a problem in the input; wrong usage exits with 2.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     handler: Handler = options.handler
     import warnings
 
@@ -56,11 +58,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("eiplane: interrupted", file=sys.stderr)
         return 130
-    except (OSError, ValueError, TypeError, ImportError, MemoryError, ArithmeticError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        ImportError,
+        MemoryError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"eiplane: {text}", file=sys.stderr)
         return 1
     return 0
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments, a value that begins with a minus joined to its option.
+
+    argparse would take ``-1,1`` for an option.
+    """
+    joined: list[str] = []
+    for text in arguments:
+        if re.match(r"-\.?\d", text) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,109 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"eiplane {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_analyze(commands)
+    add_analyze(commands)
     _add_info(commands)
     add_training_commands(commands)
+    add_completion(commands, parser)
     return parser
-
-
-def _bins(text: str) -> int | tuple[int, int]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if len(numbers) > 2:
-        raise ValueError
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def _range(text: str) -> tuple[float, float]:
-    lo, hi = (float(part) for part in text.split(","))
-    return lo, hi
-
-
-def _out_range(text: str) -> Any:
-    return "auto" if text == "auto" else _range(text)
-
-
-def _count(text: str) -> int:
-    value = float(text)
-    if not value.is_integer():
-        raise ValueError
-    return int(value)
-
-
-def _seed(text: str) -> int | None:
-    return None if text == "none" else int(text)
-
-
-# argparse names these in its errors.
-_bins.__name__, _range.__name__, _out_range.__name__ = "bins", "range", "range"
-_count.__name__, _seed.__name__ = "number", "seed"
-
-
-def _add_analyze(commands: Any) -> None:
-    parser = commands.add_parser("analyze", help="decompose the layers of a file of weights")
-    add = parser.add_argument
-    add("file", metavar="FILE", help=".npz, .safetensors, .pt (weights only) or .onnx")
-    add("--activation", help="of every layer, or a list with commas, one a layer")
-    add("--measures", default="sensitivity,ei_parts,ei", help="list with commas")
-    add("--bins", type=_bins, default=8, metavar="N[,M]", help="bins, or input and output bins")
-    add("--in-range", type=_range, default=(0.0, 1.0), metavar="LO,HI")
-    add("--out-range", type=_out_range, default="auto", metavar="LO,HI|auto")
-    add("--outliers", choices=("clip", "drop"), default="clip")
-    add("--baseline", type=float, default=0.0)
-    add("--method", choices=("auto", "exact", "sample"), default="auto")
-    add("--samples", type=_count, metavar="N")
-    add("--tol", type=float, metavar="BITS")
-    add("--estimator", choices=("conditional", "plugin"), default="conditional")
-    add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
-    add("--strict", action="store_true", help="fail if any part cannot be analysed")
-    add("--seed", type=_seed, default=0, metavar="N|none")
-    add("--threads", type=int, metavar="N")
-    add("--format", choices=("table", "json", "csv"), default="table")
-    add("--no-edges", action="store_true", help="leave the per-edge arrays out of json")
-    add("--save", metavar="OUT.npz", help="keep everything; eiplane.load reads it")
-    add("--plot", metavar="OUT.png", help="draw the causal plane")
-    parser.set_defaults(handler=_analyze)
-
-
-def _analyze(options: argparse.Namespace) -> None:
-    from ..analyze import analyze
-
-    activation = options.activation
-    if activation is not None and "," in activation and "(" not in activation:
-        activation = activation.split(",")
-    result = analyze(
-        options.file,
-        activation,
-        measures=options.measures.split(","),
-        bins=options.bins,
-        in_range=options.in_range,
-        out_range=options.out_range,
-        outliers=options.outliers,
-        baseline=options.baseline,
-        method=options.method,
-        samples=options.samples,
-        tol=options.tol,
-        estimator=options.estimator,
-        layers=options.layers,
-        strict=options.strict,
-        rng=options.seed,
-        threads=options.threads,
-    )
-    if options.save:
-        result.save(options.save)
-    if options.plot:
-        from ..plot import save_figure
-
-        save_figure(result.plot(), options.plot)
-    if options.format == "json":
-        print(result.to_json(edges=not options.no_edges))
-    elif options.format == "csv":
-        rows = [layer.to_dict(edges=False) for layer in result]
-        writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(k for row in rows for k in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        print(result)
 
 
 def _add_info(commands: Any) -> None:

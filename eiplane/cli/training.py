@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from ..plot import save_figure, text_plane, trajectory
+from .screen import print_result
 
 __all__ = ["add_training_commands"]
 
@@ -24,17 +28,18 @@ def add_training_commands(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
+    about = "decompose a network trained on Iris, and draw its way through training"
     parser = commands.add_parser(
-        "demo", help="decompose a network trained on Iris, and draw its way through training"
+        "demo", help=about, description=f"{about.capitalize()}: as text, if matplotlib is missing."
     )
     parser.add_argument(
         "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
     )
+    parser.add_argument("--text", action="store_true", help="draw with characters, write no file")
     parser.set_defaults(handler=_demo)
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from ..plot import save_figure, trajectory
     from .demo import demo_history, iris_snapshots
 
     snapshots = iris_snapshots()
@@ -45,9 +50,15 @@ def _demo(options: argparse.Namespace) -> None:
         f"A 4-5-5-3 sigmoid network after {epochs:,} epochs on Fisher's Iris "
         f"({accuracy:.0%} of the test flowers right), in bits:\n"
     )
-    print(network)
+    print_result(network)
+    title = "Layers of a network learning Iris, in the causal plane"
+    if options.text or find_spec("matplotlib") is None:
+        print(f"\n{title}\n\n{text_plane(run)}")
+        if not options.text:
+            print('\nFor a picture: pip install "eiplane[plot]", and again: eiplane demo')
+        return
     ax = trajectory(run)
-    ax.set_title("Layers of a network learning Iris, in the causal plane", fontsize=11, pad=10)
+    ax.set_title(title, fontsize=11, pad=10)
     place = save_figure(ax, options.out)
     print(f"\n{place}: the path of each layer through training")
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import warn_user
 from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
-from .arrays import from_mapping, from_sequence, is_lone_pair, is_matrix
+from .arrays import from_sequence, is_lone_pair, is_matrix
+from .keras import from_keras, is_keras
 from .options import Extracted, ExtractOptions, matches, select
+from .sklearn import from_sklearn, is_sklearn
+from .state import from_mapping
 
 __all__ = ["ExtractOptions", "Extracted", "to_network"]
 
@@ -26,7 +29,8 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
     ----------
     weights : object
         One array; a list of arrays, of ``(W, b)`` pairs, of :class:`eiplane.Layer`; a mapping of
-        names to arrays, such as a state dict; a ``torch.nn.Module``; the path of a ``.npz``,
+        names to arrays, such as a state dict; a ``torch.nn.Module``; a model of Keras 3; an MLP of
+        scikit-learn; the path of a ``.npz``,
         ``.safetensors``, ``.pt`` or ``.onnx`` file, or of a directory of ``.safetensors`` shards.
     options : ExtractOptions, optional
 
@@ -47,7 +51,12 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         Once, if parts were skipped; with ``strict`` it is a ValueError.
     """
     options = options or ExtractOptions()
+    runs = _is_module(weights) and options.input_data is not None
+    if options.quantiles is not None and not (runs or isinstance(weights, Network)):
+        raise ValueError(_no_data(weights))
     network, skipped = _read(weights, options)
+    if options.quantiles is not None and not network.seen:
+        raise ValueError(_no_data(weights))
     selected = select(network.layers, options.layers)
     if options.layers is not None and not callable(options.layers):
         skipped = tuple(s for s in skipped if matches(s.name, None, options.layers))
@@ -58,11 +67,18 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         message = f"{count} not analysed: {listed}{more}"
         if options.strict:
             raise ValueError(f"strict: {message}")
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warn_user(message)
     return Extracted(network, skipped, selected)
 
 
 def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
+    library = _library(weights)
+    if library is not None:
+        if options.activation is not None:
+            raise ValueError(f"a model of {library} brings its own activations; leave it out")
+        found = _of_library(weights)
+        if found is not None:
+            return found
     if _is_module(weights):
         if options.activation is not None:
             raise ValueError("a torch Module brings its own activations; leave activation out")
@@ -82,6 +98,11 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         from .tensors import from_path
 
         return from_path(Path(weights), options)
+    if options.key is not None and not isinstance(weights, Mapping):
+        raise ValueError(
+            "key= chooses among the state dicts of a mapping or a .pt file; leave it out for "
+            f"{type(weights).__name__}"
+        )
     activation = options.activation
     if isinstance(weights, Network):
         if activation is not None:
@@ -90,7 +111,7 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
     if isinstance(weights, Layer | LazyLayer):
         return from_sequence([weights], activation), ()
     if isinstance(weights, Mapping):
-        return from_mapping(weights, activation, "the mapping of weights")
+        return from_mapping(weights, activation, "the mapping of weights", options.key)
     if hasattr(weights, "__array__") or hasattr(weights, "detach"):
         return from_sequence([weights], activation), ()
     if isinstance(weights, list | tuple) and not is_matrix(weights):
@@ -104,6 +125,37 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         f"weights must be an array, a list of arrays, of (W, b) pairs or of eiplane.Layer, a state "
         f"dict, a torch Module or the path of a file of weights, not {type(weights).__name__}"
     )
+
+
+def _library(weights: Any) -> str | None:
+    """Return the library of a model that is read by its documented attributes."""
+    if is_keras(weights):
+        return "Keras"
+    return "scikit-learn" if is_sklearn(weights) else None
+
+
+def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
+    if is_sklearn(weights):
+        return from_sklearn(weights), ()
+    found = from_keras(weights)
+    if found is None and not _is_module(weights):
+        raise ValueError(
+            f"the Keras model {weights.name!r} is no Sequential or functional model: only running "
+            "it would show how its layers are joined; pass its weights as arrays, or use the torch "
+            "backend"
+        )
+    return found
+
+
+def _no_data(weights: Any) -> str:
+    if _is_module(weights):
+        return (
+            "ranges='data' takes each layer's range from input_data: give a batch, a list of "
+            "batches or a DataLoader"
+        )
+    path = isinstance(weights, str | os.PathLike)
+    what = str(weights) if path else type(weights).__name__
+    return f"ranges='data' is for torch modules, which can be run on data, not for {what}"
 
 
 def _is_module(weights: Any) -> bool:

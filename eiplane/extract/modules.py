@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..network import Network
 from ..results import Skipped
+from .aten import Run
+from .batches import batches_of
+from .flow.observed import Observer
 from .options import ExtractOptions
-from .torch_run import Run
 
 __all__ = ["from_module"]
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
     """Return the layers of a module, in order of execution.
 
-    The module runs once, in evaluation mode and without gradients, on an example input. Its mode,
-    gradients, buffers and hooks and all random states are afterwards as they were.
+    The module runs once, in evaluation mode and without gradients, on an example input; where
+    ranges are to come from data, on all of them. Its mode, gradients, buffers and hooks and all
+    random states are afterwards as they were.
 
     Parameters
     ----------
@@ -50,42 +56,80 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    run = Run(torch, module)
     with _untouched(module, torch):
-        errors: list[tuple[str, Exception]] = []
-        for args, kwargs in _inputs(module, options, torch, kind):
-            run = Run(torch, module)
-            try:
-                run.follow(module, args, kwargs)
-                break
-            except MemoryError:
-                raise
-            except Exception as error:
-                if run.failure is not None:
-                    raise  # not the module's fault
-                errors.append((_shapes(torch, args, kwargs), error))
+        data: Iterator[Inputs] | None = None
+        if options.input_data is not None:
+            data = _data(module, options.input_data, torch)
+            example = next(data, None)
+            if example is None:
+                raise ValueError("input_data is empty: there is no batch to run the network on")
+            inputs: Iterable[Inputs] = [example]
         else:
-            shapes, first = errors[0]
+            inputs = _guesses(module, options, torch, kind)
+        run = _followed(torch, module, inputs, kind)
+        network, skipped = run.finish()
+        if network is None:
+            listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
             raise ValueError(
-                f"the forward pass of {kind} failed on an example input of {shapes} "
-                f"({type(first).__name__}: {first}); give one that it takes with input_size= or "
-                "input_data="
-            ) from first
-    network, skipped = run.finish()
-    if network is None:
-        listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
-        raise ValueError(
-            f"{kind} has no layer that eiplane can analyse" + (f" ({listed})" if listed else "")
-        )
+                f"{kind} has no layer that eiplane can analyse" + (f" ({listed})" if listed else "")
+            )
+        if data is not None and options.quantiles is not None:
+            observer = Observer(run.flow.layers, options.quantiles)
+            del run
+            _observe(observer, torch, module, itertools.chain(inputs, data), options)
+            network = network.changed(seen=observer.seen())
     return network, skipped
 
 
+def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> Run:
+    """Return the run on the first input that the module takes."""
+    errors: list[tuple[str, Exception]] = []
+    for args, kwargs in inputs:
+        run = Run(torch, module)
+        try:
+            run.follow(module, args, kwargs)
+            return run
+        except MemoryError:
+            raise
+        except Exception as error:
+            if run.failure is not None:
+                raise  # not the module's fault
+            errors.append((_shapes(torch, args, kwargs), error))
+    shapes, first = errors[0]
+    raise ValueError(
+        f"the forward pass of {kind} failed on an example input of {shapes} "
+        f"({type(first).__name__}: {first}); give one that it takes with input_size= or "
+        "input_data="
+    ) from first
+
+
+def _observe(
+    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions
+) -> None:
+    """Run a module on all batches."""
+    try:
+        total = len(options.input_data)  # of a list or a DataLoader
+    except TypeError:
+        total = 0
+    for done, (args, kwargs) in enumerate(data, 1):
+        run = Run(torch, module, observer.next_run())
+        try:
+            run.follow(module, args, kwargs)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if run.failure is not None:
+                raise
+            raise ValueError(
+                f"the forward pass of {type(module).__name__} failed on batch {done} of "
+                f"input_data, of {_shapes(torch, args, kwargs)} ({type(error).__name__}: {error})"
+            ) from error
+        vars(run).clear()  # what it holds refers to itself in circles, and is large
+        if options.progress is not None:
+            options.progress(done, max(done, total), "ranges from data")
+
+
 def _refuse(module: Any, kind: str, torch: Any) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ValueError(
-            f"{kind} is TorchScript, whose inner workings cannot be followed; pass the module that "
-            "it was made of, or its state_dict() with activation="
-        )
     for name, parameter in module.named_parameters():
         if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
             raise ValueError(
@@ -100,31 +144,39 @@ def _refuse(module: Any, kind: str, torch: Any) -> None:
 # -- the example input ------------------------------------------------------------------------
 
 
-def _inputs(
-    module: Any, options: ExtractOptions, torch: Any, kind: str
-) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Yield the inputs to try, best first."""
+def _tensor(value: Any, torch: Any, device: Any, dtype: Any) -> Any:
+    """Return an array or a tensor as a tensor where the module is; anything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to(device)
+    if isinstance(value, np.ndarray | np.number):
+        made = torch.as_tensor(np.ascontiguousarray(value))
+        return made.to(device, dtype if made.is_floating_point() else None)
+    return value
+
+
+def _kind_of(module: Any, torch: Any) -> tuple[Any, Any]:
+    """Return device and type of a module's numbers."""
     first = next((p for p in module.parameters() if p.is_floating_point()), None)
-    device = first.device if first is not None else torch.device("cpu")
-    dtype = first.dtype if first is not None else torch.get_default_dtype()
+    if first is None:
+        return torch.device("cpu"), torch.get_default_dtype()
+    return first.device, first.dtype
 
-    def tensor(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.detach()
-        if isinstance(value, np.ndarray | np.number):
-            made = torch.as_tensor(np.ascontiguousarray(value))
-            return made.to(device, dtype if made.is_floating_point() else None)
-        return value
 
-    if options.input_data is not None:
-        data = options.input_data
-        if isinstance(data, Mapping):
-            yield (), {name: tensor(value) for name, value in data.items()}
-        elif isinstance(data, tuple):
-            yield tuple(tensor(value) for value in data), {}
-        else:
-            yield (tensor(np.asarray(data) if isinstance(data, list) else data),), {}
-        return
+def _data(module: Any, data: Any, torch: Any) -> Iterator[Inputs]:
+    """Yield the batches that the user gave."""
+    where = _kind_of(module, torch)
+    needed, names = _needed(module), _names(module)
+    for batch in batches_of(data):
+        args, kwargs = batch.arguments(needed, names)
+        yield (
+            tuple(_tensor(value, torch, *where) for value in args),
+            {name: _tensor(value, torch, *where) for name, value in kwargs.items()},
+        )
+
+
+def _guesses(module: Any, options: ExtractOptions, torch: Any, kind: str) -> Iterator[Inputs]:
+    """Yield the inputs to try, best first."""
+    device, dtype = _kind_of(module, torch)
     generator = torch.Generator().manual_seed(0)
 
     def example(*shape: int) -> Any:
@@ -149,7 +201,7 @@ def _inputs(
         return
     dummy = getattr(module, "dummy_inputs", None)  # as models of transformers have
     if isinstance(dummy, Mapping):
-        yield (), {name: tensor(value) for name, value in dummy.items()}
+        yield (), {name: _tensor(v, torch, device, dtype) for name, v in dummy.items()}
     sizes = None
     for owner in module.modules():
         sizes = _natural_sizes(owner, torch)
@@ -202,6 +254,17 @@ def _needed(module: Any) -> int:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = sum(p.default is p.empty and p.kind in positional for p in parameters)
     return max(1, needed)
+
+
+def _names(module: Any) -> frozenset[str] | None:
+    """Return the names of what the forward pass takes; None if it takes any."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters)
 
 
 def _shapes(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

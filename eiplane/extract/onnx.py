@@ -60,12 +60,14 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     try:
         walk = _Walk(onnx, model, options)
         walk.run()
-    except (KeyError, TypeError, IndexError, RuntimeError) as error:
+        network, skipped = walk.trace.network()
+    except MemoryError as error:
+        raise ValueError(f"{path}: its shapes take more memory than there is ({error})") from None
+    except (KeyError, TypeError, IndexError, RuntimeError, ArithmeticError) as error:
         # The reference implementation has its own ways to say that a graph makes no sense.
         raise ValueError(f"{path}: the graph cannot be followed ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    network, skipped = walk.trace.network()
     if network is None:
         listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
         raise ValueError(

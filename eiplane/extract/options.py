@@ -9,6 +9,7 @@ from typing import Any
 
 from ..network import Activation, Layer, LazyLayer, Network
 from ..results import Skipped
+from ..run import Progress
 
 __all__ = ["ActivationChoice", "ExtractOptions", "Extracted", "Selector", "activations_for"]
 
@@ -33,10 +34,18 @@ class ExtractOptions:
         function of name and layer that says whether. All when left out.
     input_size : sequence of int, optional
         Shape of a module's input, with the batch dimension (as torchinfo takes it) or without.
-    input_data : array, tensor, tuple or mapping, optional
-        An example input of a module instead: one argument, several, or named ones.
+    input_data : array, tensor, tuple, mapping or iterable of those, optional
+        An example input of a module instead: one argument, several, or named ones. Of an iterable,
+        such as a DataLoader, the first is the example.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
+    key : str, optional
+        Which of several state dicts in a checkpoint or a mapping.
+    quantiles : tuple of float, optional
+        Run a module on all of ``input_data``, and tell the ranges of what went into its layers and
+        came out: between these quantiles.
+    progress : callable, optional
+        Told how many batches are done.
     """
 
     activation: ActivationChoice = None
@@ -44,6 +53,9 @@ class ExtractOptions:
     input_size: Sequence[int] | None = None
     input_data: Any = None
     strict: bool = False
+    key: str | None = None
+    quantiles: tuple[float, float] | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)

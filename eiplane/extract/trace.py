@@ -827,7 +827,7 @@ def _layer(node: _Node, rows: slice, outcome: _Outcome, name: str) -> Layer:
     if outcome.pooled is not None and conv is not None:
         window, step = outcome.pooled.window, outcome.pooled.step
         pool = Pool(outcome.pooled.kind, window, step, conv.dilation, get_activation(outcome.after))
-        rising = all(p.at_start <= p.at_stop for p in pool.activation.pieces)
+        rising = pool.activation.rises_on(-1e3, 1e3)
         if activation.name == "identity" and pool.kind == "mean":
             # The mean of linear maps is one linear map of the whole receptive field.
             weight = pool.spread(weight).mean(axis=1)

@@ -3,8 +3,18 @@
 What every other room may use, and what knows of none of them.
 """
 
+from .closing import Closing
 from .extras import require
-from .jsonl import Appender, read_records
+from .jsonl import Appender, read_records, uncollected
+from .telling import warn_user
 from .whole import write_whole
 
-__all__ = ["Appender", "read_records", "require", "write_whole"]
+__all__ = [
+    "Appender",
+    "Closing",
+    "read_records",
+    "require",
+    "uncollected",
+    "warn_user",
+    "write_whole",
+]

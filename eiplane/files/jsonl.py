@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-__all__ = ["Appender", "read_records"]
+from .closing import Closing
+from .whole import named
+
+__all__ = ["Appender", "read_records", "uncollected"]
 
 Json = dict[str, Any]
 
@@ -37,12 +41,12 @@ def read_records(path: str | Path) -> list[Json]:
     return _parse(Path(path).read_bytes(), path)[0]
 
 
-class Appender:
+class Appender(Closing):
     """Appends records to a file of JSON lines.
 
-    Opening mends the file: what a kill left of a line is taken away, unless nothing but the line's
-    end is missing. A record reaches the operating system in one piece before :meth:`append`
-    returns, so that a killed process loses at most the one being written.
+    :meth:`mend`, or the first record, takes away what a kill left of a line, unless nothing but the
+    line's end is missing. A record reaches the operating system in one piece before
+    :meth:`append` returns, so that a killed process loses at most the one being written.
 
     Parameters
     ----------
@@ -66,12 +70,9 @@ class Appender:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = self.path.read_bytes() if self.path.exists() else b""
-        self.records, whole, complete = _parse(content, path)
+        self.records, self._whole, self._complete = _parse(content, path)
+        self._read = len(content)
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        if whole < len(content):
-            os.ftruncate(self._file, whole)
-        if not complete:
-            os.write(self._file, b"\n")
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append one record.
@@ -80,16 +81,31 @@ class Appender:
         ----------
         record : mapping
             Numbers that are not finite are written as null: JSON has none.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the file is then as it was.
         """
         text = json.dumps(_finite(record), allow_nan=False, separators=(",", ":"))
         data = (text + "\n").encode()
+        self.mend()
         size = os.fstat(self._file).st_size
         try:
             while data:
                 data = data[os.write(self._file, data) :]
-        except OSError:  # a full disk, say: leave no half of a line
+        except OSError as error:  # a full disk, say: leave no half of a line
             os.ftruncate(self._file, size)
-            raise
+            raise named(error, self.path) from None
+
+    def mend(self) -> None:
+        """Mend a last line that was cut, unless another process has written since."""
+        if os.fstat(self._file).st_size == self._read:
+            if self._whole < self._read:
+                os.ftruncate(self._file, self._whole)
+            if not self._complete:
+                os.write(self._file, b"\n")
+        self._read = -1
 
     def close(self) -> None:
         """Close the file; closing twice does no harm."""
@@ -97,22 +113,24 @@ class Appender:
             os.close(self._file)
             self._file = -1
 
-    def __enter__(self) -> Appender:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:
             self.close()
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from going through many new objects again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@uncollected()
 def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
     """Return the records, how many bytes they take, and whether the last line is ended."""
     records: list[Json] = []
@@ -126,7 +144,7 @@ def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise ValueError("it is not a JSON object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if end < 0:
                 return records, start, True
             raise ValueError(f"{path}, line {number}: {error}") from None

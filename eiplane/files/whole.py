@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["write_whole"]
+__all__ = ["named", "write_whole"]
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -20,9 +21,17 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
         The file's place; what stood there stays until the new one is complete.
     write : callable
         Writes to the open binary file that it is given.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; it names the file.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise named(error, target) from None
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -32,6 +41,16 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        if isinstance(error, OSError):
+            raise named(error, target) from error
         raise
+
+
+def named(error: OSError, path: str | Path) -> OSError:
+    """Return an error of the operating system as one of this file."""
+    if error.errno is None:
+        return OSError(f"{path}: {error}")
+    return OSError(error.errno, error.strerror or os.strerror(error.errno), str(path))

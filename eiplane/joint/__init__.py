@@ -1,18 +1,24 @@
 """Whole vectors: EI of a layer, its bounds, the influence of nodes, groups, convergence.
 
-A layer falls into independent pieces; each is exact or goes to an estimator.
+A layer falls into independent pieces (``plan``); each is exact or goes to an estimator, one a file,
+that ``choice`` picks (``estimator`` is what they all are); ``assemble`` puts the pieces together.
 """
 
+from .closed import closed_bounds
 from .convergence import Convergence, convergence
-from .engine import JointOptions, SaturationWarning, checked_memory, joint
+from .engine import joint
 from .groups import ei_between
+from .options import JointOptions, checked_memory
+from .saturation import SaturationWarning, once_a_layer
 
 __all__ = [
     "Convergence",
     "JointOptions",
     "SaturationWarning",
     "checked_memory",
+    "closed_bounds",
     "convergence",
     "ei_between",
     "joint",
+    "once_a_layer",
 ]

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import automatic_range, discretize
 from ..pairwise import sampled
 from ..run import (
     Progress,
     Purpose,
     Runner,
     Sampling,
-    check_settings,
+    Settings,
     checked_samples,
     checked_threads,
     entropy_of,
     progress_bar,
 )
-from .engine import JointOptions, Target, as_layer, checked_memory, measure
+from .engine import measure
+from .layers import channel_of
+from .options import JointOptions, checked_memory
+from .task import Target
 
 __all__ = ["Convergence", "convergence"]
 
@@ -115,27 +117,17 @@ def convergence(
     >>> c.samples.tolist(), bool(c.values["plugin"][1] < 6)
     ([100, 10000], True)
     """
-    settings = check_settings(
-        "ei", bins, in_range, out_range, outliers, 0.0, "sample", None, None, "conditional"
+    settings = Settings(
+        "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers, method="sample"
     )
-    wanted = list(quantities)
-    chosen = [q for q in QUANTITIES if q in wanted]
-    unknown = [q for q in wanted if q not in QUANTITIES]
-    if unknown or not chosen:
-        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+    chosen = _chosen(list(quantities))
     sizes = sorted({_size(n) for n in samples})
     if not sizes:
         raise ValueError("samples: give at least one number of samples")
     workers = checked_threads(threads, executor)
     memory = checked_memory(memory_limit)
-    found = as_layer(layer, activation)
-    span = settings.range_of(0, 1)
-    if span == "auto":
-        span = automatic_range(found, settings.in_range)
-    channel = discretize(found, settings.binning, settings.in_range, span)
-    target = Target(
-        channel, np.ones(channel.n_in * channel.groups, bool), np.ones(channel.n_out, bool)
-    )
+    channel = channel_of(layer, activation, settings)
+    target = Target.whole(channel)
     sampling = Sampling(entropy_of(rng))
     key = sampling.key(Purpose.JOINT)
     values = {q: np.empty(len(sizes)) for q in chosen}
@@ -153,6 +145,14 @@ def convergence(
                 result = measure(target, key, sized, options, runner)
                 values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
     return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
+
+
+def _chosen(wanted: list[str]) -> list[str]:
+    chosen = [q for q in QUANTITIES if q in wanted]
+    unknown = [q for q in wanted if q not in QUANTITIES]
+    if unknown or not chosen:
+        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+    return chosen
 
 
 def _size(value: Any) -> int:

@@ -1,182 +1,285 @@
-"""Entropies of single outputs, given the cells of some inputs: no sampling.
+"""Entropies of single outputs, given the cells of some inputs: no sampling, at any width.
 
-``z = b + W x`` with independent uniform inputs. Given the bins of some inputs, z is a centre that
-depends on the bins plus a sum of independent uniform variables that does not: of width ``|w| * bin
-width`` for an input whose bin is given, of width ``|w| * range`` for one that is free. The
-distribution of that sum is convolved once; the entropy of the output's bin is then a function of
-the centre alone, averaged over the centres that the bins make.
+``z = b + W x`` with independent uniform inputs. Given the bins of some inputs, ``z = s + u``: a
+centre ``s`` that depends on the bins, and a sum ``u`` of independent uniform variables that does
+not, of width ``|w| * bin width`` for an input whose bin is given and of width ``|w| * range`` for
+one that is free. The entropy of the output's bin is then a function ``h`` of the centre alone, and
+what is wanted is ``E h(s)``, s a sum of independent variables that are uniform on a few equidistant
+places.
 
-The joint engine uses these numbers as control variates and for the influence of the whole input on
-a node.
+*Many inputs.* On a circle that holds all of z that matters, the probability of an output bin as a
+function of s is the bin's indicator function convolved with u: its Fourier coefficients are those
+of the bin times the characteristic function of u, a product of sincs. h follows on a grid, and the
+average over s multiplies h's coefficients by the characteristic function of s, a product of
+Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like Gaussians, so some thousand points
+serve. Tails: u and s are strictly sub-Gaussian (uniforms: Arbel, Marchal and Nguyen 2020; the
+discrete ones by the same argument, ``log(sinh(x) / x)`` being concave in ``x**2``), so what lies
+beyond a few standard deviations is left out and counted as error.
+
+*Few inputs.* Every centre is gone through, with the distribution function of u in closed form.
+
+*Dropped.* With c over the kept bins and k their union, the entropy given that this output is kept
+is ``E [sum_c eta(p_c(s)) - eta(p_k(s))] / E p_k``, ``eta(p) = -p log2 p``. Other outputs are not
+looked at.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Channel
+from ..network import Channel, Rule
+from ..run import Runner
+from .sums import Sums, reach, uniform_distribution
 
-__all__ = ["conditional_entropies", "tractable"]
+__all__ = [
+    "GivenEntropies",
+    "conditional_entropies",
+    "given_entropies",
+    "row_entropies",
+    "tractable",
+]
 
 Array = NDArray[np.float64]
 
-#: Points of a distribution function.
-_POINTS = 8192
-#: Combinations of bins that are simply gone through.
-_ENUMERATE = 1 << 15
-#: Beyond so many edges, or inputs times output bins, sampling is cheaper.
-_EDGES = 1024
+#: Points on the circle: the fewest, the most to start with, the most; bits of error that will do.
+_LEAST, _START, _MOST, _GOOD = 256, 1 << 12, 1 << 18, 1e-9
+#: Inputs whose combinations of bins are gone through, and how many those may be.
+_FEW, _COMBINATIONS = 4, 1 << 18
+#: Numbers of a table that are held at once, and of inputs and cells that make a unit of work.
+_TABLE, _UNIT = 1 << 21, 1 << 15
 
 
 def tractable(channel: Channel) -> bool:
-    """Whether the functions of this module apply: one affine map, nothing dropped, not too wide."""
-    return (
-        not channel.stages
-        and not channel.drops
-        and channel.weight.size <= _EDGES
-        and channel.n_out * channel.out_bins <= 4 * _EDGES
-        and channel.n_in * channel.in_bins <= 16 * _EDGES
-    )
+    """Whether these entropies speak of the whole channel: one affine map, and nothing dropped.
+
+    With drops, whether a sample is kept depends on all outputs together.
+    """
+    return not channel.stages and not channel.drops
+
+
+#: Widths that are brought near 1 first, and how far a threshold can be from a sum of those.
+_TINY, _FAR = 1e-60, 1e300
 
 
 @dataclass(frozen=True, eq=False)
-class _Distribution:
-    """Distribution function of a centred sum of uniform variables, on [-reach, reach]."""
+class GivenEntropies:
+    """Entropies of single outputs given the cells of inputs.
 
-    reach: float
-    values: Array
-
-    def __call__(self, t: Array) -> Array:
-        if self.reach == 0.0:
-            return (t >= 0.0).astype(np.float64)
-        place = (np.clip(t / self.reach, -1.0, 1.0) + 1.0) * (0.5 * (len(self.values) - 1))
-        index = np.minimum(place.astype(np.intp), len(self.values) - 2)
-        low = self.values[index]
-        return np.asarray(low + (place - index) * (self.values[index + 1] - low))
-
-
-def _sum_of_uniforms(widths: Array) -> _Distribution:
-    """Return the distribution of a sum of centred uniform variables of these widths.
-
-    The two widest are convolved in closed form; every other one averages the distribution function
-    over its width, the function taken as linear between its points. Each step adds an error of
-    about step**2 / 12 times the second derivative: below 1e-6 in all for the layers served.
+    Parameters
+    ----------
+    values, errors : ndarray of float64, shape (n_out,)
+        In bits. The errors are estimates, from the same sum over half the points, and what was cut
+        off.
     """
-    widths = np.sort(widths[widths > 1e-12 * widths.max(initial=0.0)])[::-1]
-    if not len(widths):
-        return _Distribution(0.0, np.array([0.0, 1.0]))
-    unit = np.linspace(-1.0, 1.0, _POINTS + 1)
-    reach = 0.5 * float(widths[0])
-    values = 0.5 * (unit + 1.0)
-    if len(widths) > 1:
-        a, b = widths[:2]
-        reach = 0.5 * float(a + b)
-        left = np.minimum(unit, -unit) * reach  # by symmetry, the half below 0
-        corner = np.maximum(left + reach, 0.0) ** 2 - np.maximum(left + 0.5 * (a - b), 0.0) ** 2
-        values = np.where(unit <= 0.0, corner, 2.0 * a * b - corner) / (2.0 * a * b)
-    for width in widths[2:]:
-        step = 2.0 * reach / _POINTS
-        integral = np.concatenate([[0.0], np.cumsum(0.5 * step * (values[1:] + values[:-1]))])
-        wider = reach + 0.5 * float(width)
-        values = (
-            _integral(integral, values, reach, unit * wider + 0.5 * width)
-            - _integral(integral, values, reach, unit * wider - 0.5 * width)
-        ) / width
-        reach = wider
-    return _Distribution(reach, np.clip(values, 0.0, 1.0))
 
-
-def _integral(integral: Array, values: Array, reach: float, t: Array) -> Array:
-    """Return the integral up to t of the function that joins the values by straight lines."""
-    step = 2.0 * reach / (len(values) - 1)
-    place = (np.clip(t, -reach, reach) + reach) / step
-    index = np.minimum(place.astype(np.intp), len(values) - 2)
-    part = place - index
-    low, high = values[index], values[index + 1]
-    inside = integral[index] + step * part * (low + 0.5 * part * (high - low))
-    return np.asarray(inside + np.maximum(t - reach, 0.0))
-
-
-def _bins(channel: Channel, centre: Array, rest: _Distribution, low: float, high: float) -> Array:
-    """Return the probabilities of the output bins, shape (len(centre), out_bins)."""
-    inside = (channel.thresholds > low) & (channel.thresholds <= high)
-    first = int(np.searchsorted(channel.thresholds, low, side="right"))
-    labels = channel.labels[first : first + int(inside.sum()) + 1]
-    below = rest(channel.thresholds[inside][None, :] - centre[:, None])
-    ends = np.ones((len(centre), 1))
-    share = np.diff(np.concatenate([0.0 * ends, below, ends], axis=1), axis=1)
-    result = np.zeros((channel.out_bins, len(centre)))
-    np.add.at(result, labels, share.T)
-    return result.T
-
-
-def _entropy(p: Array) -> Array:
-    """Return the entropies, in bits, of the rows."""
-    return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
+    values: Array
+    errors: Array
 
 
 def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:
+    """Return the values of :func:`given_entropies`."""
+    return given_entropies(channel, given).values
+
+
+def given_entropies(
+    channel: Channel, given: NDArray[np.bool_], runner: Runner | None = None
+) -> GivenEntropies:
     """Return ``H(Y_B | bins of some inputs)`` of every output B.
 
     Parameters
     ----------
     channel : Channel
-        :func:`tractable`.
+        Without stages. Where values are dropped, each output's entropy is the one given that this
+        output is kept.
     given : ndarray of bool, shape (n_in,)
         Which inputs' bins are given; the others are perturbed over their whole range.
+    runner : Runner, optional
+        By default everything runs right here.
 
     Returns
     -------
-    ndarray of float64, shape (n_out,)
-        In bits, to about 1e-5.
+    GivenEntropies
+        In bits; errors are below 1e-8 but for rows in which one or two weights tower over all the
+        others together by more than three powers of ten.
     """
+    step = max(1, _UNIT // (channel.n_in + 16 * channel.out_bins))
+    units = [_Rows(channel.rows(a, a + step), given) for a in range(0, channel.n_out, step)]
+    runner = runner or Runner(threads=1)
+    found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", len(units) == 1)
+    return GivenEntropies(
+        np.concatenate([f.values for f in found]), np.concatenate([f.errors for f in found])
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some outputs of a channel: what one unit computes."""
+
+    channel: Channel
+    given: NDArray[np.bool_]
+
+
+def _rows(rows: _Rows) -> GivenEntropies:
+    channel = rows.channel
     span = channel.in_hi - channel.in_lo
-    cell = span / channel.in_bins
-    widths = np.where(given, cell, span) * np.abs(channel.weight)
-    steps = np.where(given, cell, 0.0) * channel.weight
     middle = channel.bias + channel.weight.sum(axis=1) * 0.5 * (channel.in_lo + channel.in_hi)
-    return np.array(
-        [
-            _mean_entropy(channel, float(m), _sum_of_uniforms(w), s[s != 0.0])
-            for m, w, s in zip(middle, widths, steps, strict=True)
-        ]
-    )
+    found = [
+        _row(channel.rule_of(b), m, np.abs(channel.weight[b]) * span, rows.given, channel.in_bins)
+        for b, m in enumerate(middle)
+    ]
+    values, errors = np.array(found).T
+    return GivenEntropies(np.ascontiguousarray(values), np.ascontiguousarray(errors))
 
 
-def _mean_entropy(channel: Channel, middle: float, rest: _Distribution, steps: Array) -> float:
-    """Return the entropy averaged over the centres middle + sum of steps * (bin - middle bin)."""
-    bins = channel.in_bins
+def _row(
+    rule: Rule, middle: float, widths: Array, given: NDArray[np.bool_], bins: int
+) -> tuple[float, float]:
+    """Return the entropy of one output, and its error."""
+    thresholds = rule.thresholds - middle
+    widths, known = widths[widths > 0.0], given[widths > 0.0]
+    if widths.max(initial=1.0) < _TINY:  # in other units, so that no square vanishes
+        exponent = int(np.frexp(widths.max())[1])
+        with np.errstate(over="ignore"):  # what is far away becomes no nearer
+            thresholds = np.clip(np.ldexp(thresholds, -exponent), -_FAR, _FAR)
+        widths = np.ldexp(widths, -exponent)
+    parts = np.where(known, widths / bins, widths)
+    steps = parts[known]
+    around = reach(parts, 1.0)
+    spread = reach(steps * (bins - 1.0), (bins + 1.0) / (bins - 1.0))
+    inside = np.abs(thresholds) < spread + around
+    # What is out of reach tells nothing; intervals of one label, next to each other, are one.
+    first = int(np.searchsorted(thresholds, -(spread + around), side="right"))
+    labels = rule.labels[first : first + int(inside.sum()) + 1]
+    cuts = thresholds[inside]
+    change = np.flatnonzero(labels[1:] != labels[:-1])
+    cells = _Cells(cuts[change], labels[np.concatenate([[0], change + 1]).astype(np.intp)])
+    if not len(cells.cuts):
+        return 0.0, 0.0
+    few = len(parts) <= _FEW and float(bins) ** len(steps) <= _COMBINATIONS
+    if few or not len(parts):
+        return _by_centres(cells, parts, steps, bins)
+    return _by_series(cells, Sums(parts, steps, bins), spread + around)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The cells of a row: cuts of z, and the label of every interval, none the same as the next."""
+
+    cuts: Array
+    labels: NDArray[np.int32]
+
+    @property
+    def drops(self) -> bool:
+        return bool((self.labels < 0).any())
+
+    @property
+    def kinds(self) -> list[NDArray[np.intp]]:
+        """The intervals of every kept label."""
+        return [np.flatnonzero(self.labels == v) for v in np.unique(self.labels[self.labels >= 0])]
+
+    @property
+    def accuracy(self) -> float:
+        """Bits that probabilities off by 1e-15 can cost."""
+        return 1e-15 * 55.0 * (len(self.labels) + 2)
+
+
+def _eta(p: Array) -> Array:
+    return np.asarray(-p * np.log2(np.where(p > 0.0, p, 1.0)))
+
+
+def row_entropies(p: Array) -> Array:
+    """Return the entropies, in bits, of the rows."""
+    return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
+
+
+def _mean(total: float, kept: float, drops: bool, error: float) -> tuple[float, float]:
+    if not drops:
+        return max(total, 0.0), error
+    if not kept > 1e-12:
+        return 0.0, 0.0
+    return max(total / kept, 0.0), error / kept
+
+
+# ---- every centre -------------------------------------------------------------------------------
+
+
+def _by_centres(cells: _Cells, parts: Array, steps: Array, bins: int) -> tuple[float, float]:
     offset = np.arange(bins) - 0.5 * (bins - 1)
-    spread = float(np.abs(steps).sum()) * 0.5 * (bins - 1)
-    low, high = middle - spread - rest.reach, middle + spread + rest.reach
-    if not ((channel.thresholds > low) & (channel.thresholds <= high)).any():
-        return 0.0
-    if float(bins) ** len(steps) <= _ENUMERATE:
-        centres = np.array([middle])
-        for step in steps:
-            centres = (centres[:, None] + step * offset).ravel()
-        return float(_entropy(_bins(channel, centres, rest, low, high)).mean())
-    # Too many: as a Fourier series, of which the average over each input's bins is a factor. Beyond
-    # the half length no threshold is within reach, so the function is 0 at the ends.
-    half = spread + 2.0 * rest.reach
-    n = 1 << max(10, int(np.ceil(np.log2(64.0 * half / rest.reach))))
-    grid = middle + half * (np.arange(n) * (2.0 / n) - 1.0)
-    entropies = np.concatenate(
-        [
-            _entropy(_bins(channel, part, rest, low, high))
-            for part in np.array_split(grid, max(1, n * channel.out_bins >> 20))
-        ]
-    )
-    series = np.fft.rfft(entropies).real * (1 - 2 * (np.arange(n // 2 + 1) % 2))
-    frequency = np.pi / half * np.arange(n // 2 + 1)
+    centres = np.zeros(1)
     for step in steps:
-        angle = 0.5 * frequency * step
-        sine = np.sin(angle)
-        near = np.abs(sine) < 1e-9  # there the quotient is +-1: its limit
-        turns = np.rint(angle / np.pi)
-        limit = 1.0 - 2.0 * ((turns * (bins - 1)) % 2.0)
-        series *= np.where(near, limit, np.sin(bins * angle) / (bins * np.where(near, 1.0, sine)))
-    return max(float(series[0] + 2.0 * series[1:-1].sum() + series[-1]) / n, 0.0)
+        centres = (centres[:, None] + step * offset).ravel()
+    widths = np.sort(parts)
+    total = kept = 0.0
+    for block in np.array_split(centres, 1 + len(centres) * len(cells.labels) // _TABLE):
+        below = [np.zeros(len(block))]
+        below += [uniform_distribution(widths, cut - block) for cut in cells.cuts]
+        below.append(np.ones(len(block)))
+        share = np.maximum(np.diff(np.stack(below), axis=0), 0.0)
+        part = np.zeros(len(block))
+        for kind in cells.kinds:
+            p = share[kind].sum(axis=0)
+            part += p
+            total += float(_eta(p).sum())
+        if cells.drops:
+            total -= float(_eta(part).sum())
+        kept += float(part.sum())
+    n = len(centres)
+    return _mean(total / n, kept / n, cells.drops, cells.accuracy)
+
+
+# ---- series -------------------------------------------------------------------------------------
+
+
+def _by_series(cells: _Cells, sums: Sums, half: float) -> tuple[float, float]:
+    period = 2.0 * half
+    wanted = 2.0 * sums.highest() * period / (2.0 * np.pi)
+    n = _LEAST
+    while n < min(wanted, _START):
+        n *= 2
+    while True:
+        value, coarse, kept, cut = _on_circle(cells, sums, half, n)
+        error = abs(value - coarse) + cut + cells.accuracy
+        if error < _GOOD or n >= _MOST:
+            # What lies beyond the tails: in all, 1e-15 of the probability.
+            return _mean(value, kept, cells.drops, error + 1e-15 * math.log2(len(cells.labels) + 1))
+        n *= 2
+
+
+def _on_circle(cells: _Cells, sums: Sums, half: float, n: int) -> tuple[float, float, float, float]:
+    """Return E h on n points, and on every second; the share kept; bits that cut waves may cost."""
+    w = np.arange(n // 2 + 1, dtype=np.float64) * (np.pi / half)
+    own, centres = sums.of_u(w), sums.of_s(w)
+    top = int(np.flatnonzero(own)[-1]) + 1
+    # Coefficients of the indicator functions of z below a cut, from one end of the circle.
+    wave = np.exp(-1j * np.outer(cells.cuts, w[1:top]))
+    below = np.empty((len(cells.cuts) + 2, top), np.complex128)
+    below[1:-1, 1:] = (wave - np.exp(1j * half * w[1:top])) * (1j / w[1:top])
+    below[0], below[-1] = 0.0, 0.0
+    below[1:-1, 0], below[-1, 0] = cells.cuts + half, 2.0 * half
+    below *= own[:top] * (n / (2.0 * half))
+    intervals = np.diff(below, axis=0)
+    h = np.zeros(n)
+    union = np.zeros(n)
+    for kind in cells.kinds:
+        p = np.maximum(np.fft.irfft(intervals[kind].sum(axis=0), n), 0.0)
+        h += _eta(p)
+        union += p
+    kept = float(_average(union, centres)) if cells.drops else 1.0
+    if cells.drops:
+        h -= _eta(union)
+    cut = 0.0
+    if top == len(w):  # waves were left out
+        off = np.array([min(2.0 * sums.rest(float(w[-1]), n // 2), 0.3)])
+        cut = len(cells.labels) * float(_eta(off)[0])
+    return _average(h, centres), _average(h[::2], centres), kept, cut
+
+
+def _average(h: Array, centres: Array) -> float:
+    """Return the average of a function on the circle, whose grid begins at 0, over s."""
+    n = len(h)
+    series = np.fft.rfft(h).real * centres[: n // 2 + 1]
+    return float(series[0] + 2.0 * series[1:-1].sum() + series[-1]) / n

@@ -11,38 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..information import entropy
-from ..network import Channel, automatic_range, discretize
+from ..network import Channel
 from ..results import Joint
 from ..run import (
     Progress,
     Purpose,
     Runner,
     Sampling,
-    check_settings,
+    Settings,
     checked_threads,
     entropy_of,
     progress_bar,
 )
 from .bounds import trivial_bounds
-from .engine import (
-    DEFAULT_SAMPLES,
-    JointOptions,
-    Target,
-    as_layer,
-    checked_memory,
-    estimate_entropy,
-    information_variance,
-    is_saturated,
-    measure,
-    warn_saturated,
-)
+from .budget import DEFAULT_SAMPLES
+from .engine import measure
+from .estimates import counted_information
+from .layers import channel_of
+from .options import JointOptions, checked_memory
+from .saturation import is_saturated, warn_saturated
+from .task import Target
 from .vectors import Counted, Counter, CountJob
 
 __all__ = ["ei_between"]
 
 #: Samples for every combination of input bins from which on one stream serves a pair of groups.
 _ENOUGH = 64
+#: Pairs with a single output that are computed one by one, some milliseconds each.
+_ALONE = 256
 #: Vectors to be counted in that stream, where no number of samples is given.
 _WORK = 1 << 25
 
@@ -61,7 +57,7 @@ def ei_between(
     outliers: str = "clip",
     samples: int | None = None,
     tol: float | None = None,
-    estimator: str = "conditional",
+    estimator: str = "auto",
     memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
@@ -107,15 +103,12 @@ def ei_between(
     >>> eiplane.ei_between(swap, [0], [1], out_range=(0, 1)).ei
     3.0
     """
-    settings = check_settings(
-        "ei", bins, in_range, out_range, outliers, 0.0, "auto", samples, tol, estimator
-    )
+    settings = Settings(
+        "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
+        samples=samples, tol=tol, estimator=estimator,
+    )  # fmt: skip
     workers = checked_threads(threads, executor)
-    found = as_layer(layer, activation)
-    chosen = settings.range_of(0, 1)
-    if chosen == "auto":
-        chosen = automatic_range(found, settings.in_range)
-    channel = discretize(found, settings.binning, settings.in_range, chosen)
+    channel = channel_of(layer, activation, settings)
     pairs, many = _pairs(inputs, outputs, channel)
     options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
@@ -221,6 +214,9 @@ def _shareable(
         return []
     samples = _samples(sampling, 3 * len(pairs))
     few = [p for p in pairs if channel.in_bins ** len(p[0]) * _ENOUGH <= samples]
+    if not channel.stages and not channel.drops:  # single outputs are exact by themselves
+        alone = [p for p in few if len(p[1]) == 1]
+        few = few if len(alone) > _ALONE else [p for p in few if len(p[1]) > 1]
     return few if len(few) > 1 else []
 
 
@@ -267,27 +263,17 @@ def _joint(
     if counted.kept == 0:
         return Joint(0.0, 0.0, bounds, 0.0, 0.0, name, counted.samples, 0.0, True,
                      outlier_fraction=outside)  # fmt: skip
-    x, y, both = counted.of_set(one), counted.of_set(two), counted.of_pair(pair)
-    h_x = entropy(x) if channel.drops else n_given * math.log2(channel.in_bins)
-    h_y, h_both = estimate_entropy(y), estimate_entropy(both)
-    better = max(h_x + h_y.value - h_both.value, 0.0)
-    spread = math.sqrt(information_variance(counted, one, two, pair) / counted.kept)
-    bias = abs(h_both.bias - h_y.bias)
-    value, output = better, h_y.value
-    if plugin:
-        output = entropy(y, "plugin")
-        value = max(entropy(x, "plugin") + output - entropy(both, "plugin"), 0.0)
-        bias = abs(value - better)
-    coverage = min(y.coverage, both.coverage)
+    known = None if channel.drops else n_given * math.log2(channel.in_bins)
+    information, output = counted_information(counted, one, two, pair, known, plugin)
     return Joint(
-        value,
-        math.hypot(spread, bias),
+        max(information.value, 0.0),
+        information.stderr,
         bounds,
-        output,
-        math.hypot(h_y.stderr, output - h_y.value),
+        output.value,
+        output.stderr,
         name,
         counted.samples,
-        coverage,
-        is_saturated(coverage, bias),
+        information.coverage,
+        is_saturated(information.coverage, information.bias),
         outlier_fraction=outside,
     )

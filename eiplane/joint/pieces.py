@@ -1,4 +1,4 @@
-"""Independent pieces of a channel, and the exact information of the simplest.
+"""Independent pieces of a channel.
 
 Inputs are independent, so where the weights between two sets of neurons are all zero the pieces are
 independent as well, and the information between whole vectors is the sum over the pieces. A pruned
@@ -13,25 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
-from ..pairwise import output_marginals
-from .given import conditional_entropies
 
-__all__ = [
-    "ExactPiece",
-    "Piece",
-    "by_group",
-    "connected",
-    "exact_output",
-    "exact_single",
-    "restrict",
-    "silent",
-]
+__all__ = ["Piece", "by_group", "connected", "restrict", "silent"]
 
-Array = NDArray[np.float64]
 Index = NDArray[np.intp]
-
-#: Intervals times outputs up to which a single input is gone through exactly.
-_CELLS = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +43,8 @@ class Piece:
 
 def restrict(channel: Channel, rows: Index, columns: Index) -> Channel:
     """Return the channel of some outputs and some inputs (of the weight's columns)."""
-    return replace(
-        channel,
-        weight=np.ascontiguousarray(channel.weight[np.ix_(rows, columns)]),
-        bias=np.ascontiguousarray(channel.bias[rows]),
-        groups=1,
-    )
+    weight = np.ascontiguousarray(channel.weight[np.ix_(rows, columns)])
+    return replace(channel.outputs(rows), weight=weight, groups=1)
 
 
 def by_group(channel: Channel) -> list[Piece]:
@@ -136,125 +117,4 @@ def silent(piece: Piece) -> bool:
     if channel.stages or not channel.drops:
         return False
     alone = ~(channel.weight != 0.0).any(axis=1)
-    at = np.searchsorted(channel.thresholds, channel.bias[alone], side="right")
-    return bool((channel.labels[at] < 0).any())
-
-
-@dataclass(frozen=True)
-class ExactPiece:
-    """Measures of a piece without sampling, in bits; right to ``accuracy``, by quadrature."""
-
-    information: float
-    output_entropy: float
-    influence_in: Array
-    influence_out: Array
-    outside: float
-    accuracy: float = 0.0
-
-
-def exact_single(channel: Channel, outs: Index) -> ExactPiece | None:
-    """Return the measures of a channel with a single input, by going through its intervals.
-
-    Every output changes its bin at known values of the one input; between those the whole output
-    vector is constant.
-
-    Parameters
-    ----------
-    channel : Channel
-        With one input and no stages.
-    outs : ndarray of int
-        The outputs that count.
-
-    Returns
-    -------
-    ExactPiece or None
-        None where there are too many intervals, or everything is dropped.
-    """
-    lo, hi = channel.in_lo, channel.in_hi
-    weight = channel.weight[:, 0]
-    if channel.n_out * channel.n_out * len(channel.thresholds) > _CELLS:
-        return None
-    cuts = _crossings(channel.thresholds, channel.bias, weight)
-    limits = _crossings(channel.limits, channel.bias, weight)
-    edges = lo + (hi - lo) * np.arange(channel.in_bins + 1) / channel.in_bins
-    inner = np.concatenate([cuts, limits, edges[1:-1]])
-    ends = np.unique(np.concatenate([[lo, hi], inner[(inner > lo) & (inner < hi)]]))
-    length = np.diff(ends) / (hi - lo)
-    middle = 0.5 * (ends[1:] + ends[:-1])
-    if len(middle) * channel.n_out > _CELLS:
-        return None
-    z = channel.bias[:, None] + weight[:, None] * middle
-    labels = channel.labels[np.searchsorted(channel.thresholds, z, side="right")]
-    off = channel.outside[np.searchsorted(channel.limits, z, side="right")].any(axis=0)
-    bins = np.minimum(
-        ((middle - lo) / (hi - lo) * channel.in_bins).astype(int), channel.in_bins - 1
-    )
-    kept = (labels >= 0).all(axis=0)
-    share = length[kept].sum()
-    if not share > 0.0:
-        return None
-    p = length[kept] / share
-    bins, labels = bins[kept], labels[np.ix_(outs, kept)]
-    whole = np.unique(labels, axis=1, return_inverse=True)[1].ravel()
-    h_x = _entropy(bins, p)
-
-    def information(y: NDArray[np.int64]) -> float:
-        both = np.unique(np.stack([bins, y]), axis=1, return_inverse=True)[1].ravel()
-        return max(h_x + _entropy(y, p) - _entropy(both, p), 0.0)
-
-    whole_information = information(whole)
-    return ExactPiece(
-        whole_information,
-        _entropy(whole, p),
-        np.array([whole_information]),
-        np.array([information(y) for y in labels.astype(np.int64)]),
-        float(length[off].sum()),
-    )
-
-
-def exact_output(channel: Channel, given: NDArray[np.bool_]) -> ExactPiece:
-    """Return the measures of a channel with a single output.
-
-    Parameters
-    ----------
-    channel : Channel
-        With one output; :func:`eiplane.joint.given.tractable`.
-    given : ndarray of bool, shape (n_in,)
-        The inputs that count.
-
-    Returns
-    -------
-    ExactPiece
-        To about 1e-6 bits; ``influence_in`` of the given inputs alone.
-    """
-    flags = replace(
-        channel, out_bins=2, thresholds=channel.limits, labels=channel.outside.astype(np.int32)
-    )
-    p = output_marginals(channel)[0]
-    entropy = float(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum())
-
-    def information(which: NDArray[np.bool_]) -> float:
-        return max(entropy - float(conditional_entropies(channel, which)[0]), 0.0)
-
-    alone = np.eye(channel.n_in, dtype=bool)[given]
-    whole = information(given)
-    return ExactPiece(
-        whole,
-        entropy,
-        np.array([information(which) for which in alone]),
-        np.array([whole]),
-        float(output_marginals(flags)[0, 1]),
-        accuracy=1e-6,
-    )
-
-
-def _crossings(levels: Array, bias: Array, weight: Array) -> Array:
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        at = ((levels[None, :] - bias[:, None]) / weight[:, None]).ravel()
-    return np.asarray(at[np.isfinite(at)])
-
-
-def _entropy(values: NDArray[np.int64], p: Array) -> float:
-    total = np.bincount(values, p)
-    total = total[total > 0.0]
-    return float(-(total * np.log2(total)).sum())
+    return bool((channel.bins_of(channel.bias[:, None])[alone] < 0).any())

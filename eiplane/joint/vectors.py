@@ -13,14 +13,25 @@ from ..information import Multiplicities, multiplicities
 from ..network import Channel
 from ..run import Runner, cancel_flag
 
-__all__ = ["MEMORY", "CountJob", "Counted", "Counter", "rows_of", "unpack"]
+__all__ = [
+    "GROUP",
+    "MEMORY",
+    "CountJob",
+    "Counted",
+    "Counter",
+    "rows_of",
+    "unpack",
+    "whole_groups",
+]
 
 Words = NDArray[np.uint64]
 
 #: Bytes that counting may take, unless the user says otherwise.
 MEMORY = 4 << 30
 
-_GROUP = 64  # samples; units start at multiples of it
+#: Samples of a group; units start at multiples of it.
+GROUP = 64
+
 _SMALLEST, _LARGEST = 1 << 14, 1 << 22  # samples of a unit
 
 
@@ -49,6 +60,11 @@ class CountJob:
     sets: tuple[tuple[int, ...], ...]
     pairs: tuple[tuple[int, int], ...] = ()
     margins: bool = False
+
+
+def whole_groups(samples: int) -> int:
+    """Return a whole number of groups of samples, at least one."""
+    return max(GROUP, samples // GROUP * GROUP)
 
 
 def rows_of(
@@ -218,7 +234,7 @@ class Counter:
             units = []
             left = samples - self.samples
             each = min(largest, max(_SMALLEST, -(-left // workers)))
-            each = -(-each // _GROUP) * _GROUP
+            each = -(-each // GROUP) * GROUP
             for _ in range(workers):
                 count = min(each, samples - self.samples)
                 if count <= 0:

@@ -1,26 +1,75 @@
 """What is measured: layers and their activations, and the discrete channels they become.
 
-Bins of inputs and outputs are given their edges in :mod:`.channel`; a new activation is an entry in
-:mod:`.activation`.
+The bins of outputs become thresholds in :mod:`.channel`; the bin of an input follows from its draw
+(``ei_bin_start`` in ``csrc/common/ei_channel.h``). A new activation is an entry in :mod:`.closed`,
+or in :mod:`.known` if its pieces are to be found numerically.
 """
 
-from .activation import Activation, get_activation, known_activations
-from .channel import MAX_BINS, Binning, Channel, Stage, automatic_range, discretize
-from .layer import Layer, LazyLayer, Network, Pool, real_array
+from .activation import Activation
+from .automatic import automatic_range
+from .channel import Binning, Channel, Rule, discretize
+from .feeds import evaluate, input_rule
+from .known import get_activation, known_activations
+from .layer import Layer, LazyLayer, real_array
+from .limits import LEAST, MAX_BINS, MOST, resolved
+from .network import Network, Seen
+from .pool import Pool
+from .ranges import (
+    Context,
+    Gather,
+    Interval,
+    Join,
+    Known,
+    LayerOutput,
+    Mapped,
+    NetworkInput,
+    Norm,
+    Pairwise,
+    RangeRule,
+    Rows,
+    Scaled,
+    Unknown,
+)
+from .rows import per_row
+from .spans import spans_of
+from .stage import Stage
 
 __all__ = [
+    "LEAST",
     "MAX_BINS",
+    "MOST",
     "Activation",
     "Binning",
     "Channel",
+    "Context",
+    "Gather",
+    "Interval",
+    "Join",
+    "Known",
     "Layer",
+    "LayerOutput",
     "LazyLayer",
+    "Mapped",
     "Network",
+    "NetworkInput",
+    "Norm",
+    "Pairwise",
     "Pool",
+    "RangeRule",
+    "Rows",
+    "Rule",
+    "Scaled",
+    "Seen",
     "Stage",
+    "Unknown",
     "automatic_range",
     "discretize",
+    "evaluate",
     "get_activation",
+    "input_rule",
     "known_activations",
+    "per_row",
     "real_array",
+    "resolved",
+    "spans_of",
 ]

@@ -11,25 +11,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .activation import Activation, get_activation, preimage
-from .layer import Layer
+from .activation import Activation
+from .layer import Layer, check_reach
+from .limits import resolved
+from .preimage import preimage
+from .reach import reach, with_tables
+from .small import enlarged
+from .stage import Stage
 
 __all__ = [
-    "MAX_BINS",
     "Binning",
     "Channel",
-    "Stage",
-    "automatic_range",
+    "Rule",
     "discretize",
-    "joined_image",
 ]
 
 Array = NDArray[np.float64]
 
-#: The largest number of bins; the paper goes to 256.
-MAX_BINS = 1024
-
-_BLOCK = 1 << 20  # weights
+#: Thresholds of one output, at most; see csrc/ei_channel.h.
+MAX_THRESHOLDS = 4096
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,52 @@ class Binning:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """A step before a channel's last affine map: an affine map and its activation, or a maximum.
+class Rule:
+    """How an output is binned, by its pre-activation.
 
     Parameters
     ----------
-    n_in, n_out : int
-        Numbers of values in and out.
-    weight : ndarray of float64, shape (n_out, n_in), or None
-        C-contiguous; None for a maximum.
-    bias : ndarray of float64, shape (n_out,), or None
-    activation : Activation or None
-    width : int
-        0 for an affine map; otherwise each output is the maximum of so many neighbouring inputs.
+    thresholds : ndarray of float64, shape (m,)
+        Strictly increasing where finite; ``z`` lies in interval j when j thresholds are ``<= z``.
+    labels : ndarray of int32, shape (m + 1,)
+        The output bin of every interval; -1 where the sample is dropped.
+    limits : ndarray of float64, shape (k,)
+        Thresholds between the ``z`` inside and outside the output's range, like ``thresholds``.
+    outside : ndarray of uint16, shape (k + 1,)
+        Whether each of those intervals lies outside.
     """
 
-    n_in: int
-    n_out: int
-    weight: Array | None = None
-    bias: Array | None = None
-    activation: Activation | None = None
-    width: int = 0
+    thresholds: Array
+    labels: NDArray[np.int32]
+    limits: Array = field(default_factory=lambda: np.empty(0))
+    outside: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(1, np.uint16))
+
+    @property
+    def drops(self) -> bool:
+        """Whether any interval is dropped."""
+        return bool((self.labels < 0).any())
+
+    def bins_of(self, z: Array) -> NDArray[np.int32]:
+        """Return the output bins of pre-activations; -1 where dropped."""
+        return self.labels[np.searchsorted(self.thresholds, z, side="right")]
+
+    def outside_of(self, z: Array) -> NDArray[np.bool_]:
+        """Say which pre-activations lead out of the output's range."""
+        return np.asarray(self.outside[np.searchsorted(self.limits, z, side="right")] != 0)
+
+    def filled(self, thresholds: int, limits: int) -> Rule:
+        """Return the same with as many thresholds and limits, the added ones infinite."""
+        more, beyond = thresholds - len(self.thresholds), limits - len(self.limits)
+        return Rule(
+            np.append(self.thresholds, np.full(more, np.inf)),
+            np.append(self.labels, np.full(more, self.labels[-1])),
+            np.append(self.limits, np.full(beyond, np.inf)),
+            np.append(self.outside, np.full(beyond, self.outside[-1])),
+        )
+
+    def of_limits(self) -> Rule:
+        """Return the rule that only tells inside, bin 0, from outside, bin 1."""
+        return Rule(self.limits, self.outside.astype(np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +115,15 @@ class Channel:
     in_lo, in_hi : float
         Every input is uniform on this range.
     in_bins, out_bins : int
-    thresholds : ndarray of float64, shape (m,)
-        Strictly increasing; ``z`` lies in interval j when j thresholds are ``<= z``.
-    labels : ndarray of int32, shape (m + 1,)
-        The output bin of every interval; -1 where the sample is dropped.
+    rules : tuple of Rule
+        The different ways in which outputs are binned; mostly one. Several have equally many
+        thresholds, and limits: :meth:`Rule.filled`.
+    rule : ndarray of int32, shape (n_out,), or None
+        Which of them every output has. None: all have the first.
     baseline : float
         Where the inputs that are not perturbed are held, for the sensitivity.
     groups : int
         Independent blocks of inputs; see :class:`eiplane.Layer`.
-    limits : ndarray of float64, shape (k,)
-        Thresholds between the ``z`` inside and outside the output's range, like ``thresholds``.
-    outside : ndarray of uint16, shape (k + 1,)
-        Whether each of those intervals lies outside.
     stages : tuple of Stage
         What comes before the last affine map; ``weight`` then has as many columns as the last
         stage has outputs.
@@ -114,12 +136,10 @@ class Channel:
     in_hi: float
     in_bins: int
     out_bins: int
-    thresholds: Array
-    labels: NDArray[np.int32]
+    rules: tuple[Rule, ...]
+    rule: NDArray[np.int32] | None = None
     baseline: float = 0.0
     groups: int = 1
-    limits: Array = field(default_factory=lambda: np.empty(0))
-    outside: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(1, np.uint16))
     stages: tuple[Stage, ...] = ()
 
     @property
@@ -134,82 +154,58 @@ class Channel:
 
     @property
     def drops(self) -> bool:
-        """Whether any interval is dropped."""
-        return bool((self.labels < 0).any())
+        """Whether any interval of any output is dropped."""
+        return any(rule.drops for rule in self.rules)
+
+    def tables(self) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.uint16]]:
+        """Return thresholds, labels, limits and flags of all rules, one rule after the other."""
+        if len(self.rules) == 1:
+            only = self.rules[0]
+            return only.thresholds, only.labels, only.limits, only.outside
+        return (
+            np.concatenate([rule.thresholds for rule in self.rules]),
+            np.concatenate([rule.labels for rule in self.rules]),
+            np.concatenate([rule.limits for rule in self.rules]),
+            np.concatenate([rule.outside for rule in self.rules]),
+        )
+
+    def rule_of(self, output: int) -> Rule:
+        """Return how an output is binned."""
+        return self.rules[0 if self.rule is None else int(self.rule[output])]
+
+    def bins_of(self, z: Array) -> NDArray[np.int32]:
+        """Return the output bins of pre-activations, both (n_out, samples); -1 where dropped."""
+        if len(self.rules) == 1:
+            return self.rules[0].bins_of(z)
+        return np.array([self.rule_of(b).bins_of(row) for b, row in enumerate(z)])
+
+    def outside_of(self, z: Array) -> NDArray[np.bool_]:
+        """Say which pre-activations, (n_out, samples), lead out of their output's range."""
+        if len(self.rules) == 1:
+            return self.rules[0].outside_of(z)
+        return np.array([self.rule_of(b).outside_of(row) for b, row in enumerate(z)])
 
     def rows(self, start: int, stop: int) -> Channel:
         """Return the channel of some of the outputs."""
-        return replace(self, weight=self.weight[start:stop], bias=self.bias[start:stop])
+        return self.outputs(slice(start, stop))
+
+    def outputs(self, outputs: slice | NDArray[np.intp]) -> Channel:
+        """Return the channel of some of the outputs, with the rules that they have."""
+        weight, bias = self.weight[outputs], self.bias[outputs]
+        if self.rule is None:
+            return replace(self, weight=weight, bias=bias)
+        used, rule = np.unique(self.rule[outputs], return_inverse=True)
+        return replace(
+            self,
+            weight=weight,
+            bias=bias,
+            rules=tuple(self.rules[i] for i in used),
+            rule=rule.astype(np.int32) if len(used) > 1 else None,
+        )
 
     def columns(self, start: int, stop: int) -> Channel:
         """Return the channel of some of the inputs, as if the others were zero; no stages."""
         return replace(self, weight=np.ascontiguousarray(self.weight[:, start:stop]))
-
-
-def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the output range that ``out_range="auto"`` means.
-
-    Parameters
-    ----------
-    layer : Layer
-    in_range : tuple of float
-        The range of every input.
-
-    Returns
-    -------
-    tuple of float
-        The activation's own range, where it has a bounded one. Otherwise the image under f of mean
-        +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
-        neurons and clipped to what the layer can reach. A layer that is constant gets a range of
-        width 1 about its value. Pooling keeps the range of what it pools.
-    """
-    if layer.pool is not None and layer.pool.activation.name != "identity":
-        after = layer.pool.activation
-        if after.natural_range is not None:
-            return after.natural_range
-        pool = replace(layer.pool, activation=get_activation("identity"))
-        low, high = automatic_range(replace(layer, pool=pool), in_range)
-        return joined_image(after, np.array([low]), np.array([high]))
-    natural = layer.activation.natural_range
-    if natural is not None:
-        return natural
-    lo, hi = in_range
-    weight = layer.weight.reshape(layer.n_out, -1)
-    sums, sizes, squares = np.empty((3, layer.n_out))
-    step = max(1, _BLOCK // weight.shape[1])
-    for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
-        rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
-        sums[rows] = block.sum(axis=1)
-        sizes[rows] = np.abs(block).sum(axis=1)
-        squares[rows] = (block * block).sum(axis=1)
-    mean = layer.offsets() + 0.5 * (lo + hi) * sums
-    reach = 0.5 * (hi - lo) * sizes
-    deviation = (hi - lo) * np.sqrt(squares / 12.0)
-    half = np.minimum(4.0 * deviation, reach)
-    return joined_image(layer.activation, mean - half, mean + half)
-
-
-def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
-    """Return the smallest range that holds the activation's image of every interval.
-
-    Parameters
-    ----------
-    activation : Activation
-    low, high : ndarray of float64, shape (n,)
-        Ends of the intervals of pre-activations.
-
-    Returns
-    -------
-    tuple of float
-    """
-    turns = np.array([piece.start for piece in activation.pieces[1:]])
-    inside = [t for t in turns if ((low < t) & (t < high)).any()]
-    values = activation(np.concatenate([low, high, np.array(inside)]))
-    start, stop = float(values.min()), float(values.max())
-    if stop - start <= 1e-12 * max(abs(start), abs(stop)):
-        return start - 0.5, stop + 0.5
-    return start, stop
 
 
 def discretize(
@@ -217,6 +213,7 @@ def discretize(
     binning: Binning,
     in_range: tuple[float, float],
     out_range: tuple[float, float],
+    before: tuple[Stage, ...] = (),
 ) -> Channel:
     """Return the channel of a layer.
 
@@ -225,52 +222,110 @@ def discretize(
     layer : Layer
     binning : Binning
     in_range, out_range : tuple of float
-        Checked by the caller: finite, low below high.
+        Checked by the caller: finite, low below high. ``in_range`` is that of the first stage.
+    before : tuple of Stage
+        Of a span: the layers before this one.
 
     Returns
     -------
     Channel
+
+    Raises
+    ------
+    ValueError
+        If pre-activations on this range leave float64, or it does not tell the bins of a range
+        apart; it names the layer. If an activation is not
+        defined where the layer can reach, turns too often there, or crosses the edges of the bins
+        too often.
     """
-    weight, bias, activation, stages = _steps(layer)
-    edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
-    thresholds, labels = preimage(activation, edges, binning.drop)
-    limits, inside = preimage(activation, edges[[0, -1]], True)
-    return Channel(
-        layer.name or "layer",
+    name = layer.name or "layer"
+    ranges = {"in_range": (in_range, binning.in_bins), "out_range": (out_range, binning.out_bins)}
+    for what, (pair, bins) in ranges.items():
+        if not resolved(pair, bins):
+            raise ValueError(
+                f"layer {name!r}: its {what} ({pair[0]}, {pair[1]}) is too narrow for {bins} bins "
+                "in float64; give a wider one, or one nearer to 0"
+            )
+    # Where the inputs can be: one at a time is perturbed, and the others held, as well.
+    low = min(in_range[0], binning.baseline)
+    high = max(in_range[1], binning.baseline)
+    check_reach(layer, (low, high))
+    try:
+        weight, bias, activation, stages = _steps(layer, before, low, high)
+        stages = with_tables(stages, low, high)
+        rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"layer {name!r}: {error}") from None
+    channel = Channel(
+        name,
         weight,
         bias,
         float(in_range[0]),
         float(in_range[1]),
         binning.in_bins,
         binning.out_bins,
-        thresholds,
-        labels,
+        rules,
+        activation.rule,
         float(binning.baseline),
         layer.groups,
-        limits,
-        (inside < 0).astype(np.uint16),
         stages,
     )
+    return enlarged(channel)
 
 
-def _steps(layer: Layer) -> tuple[Array, Array, Activation, tuple[Stage, ...]]:
+def _rules(
+    activation: Activation,
+    stages: tuple[Stage, ...],
+    weight: Array,
+    bias: Array,
+    in_range: tuple[float, float],
+    out_range: tuple[float, float],
+    binning: Binning,
+) -> tuple[Rule, ...]:
+    edges = np.linspace(out_range[0], out_range[1], binning.out_bins + 1)
+    ends = np.zeros((2, len(bias)))
+    if not all(function.pieces for function in activation.distinct):
+        ends = np.stack(reach(stages, weight, bias, *in_range))
+    rules = []
+    for i, function in enumerate(activation.distinct):
+        mine = slice(None) if activation.rule is None else activation.rule == i
+        pieces = function.pieces_on(float(ends[0, mine].min()), float(ends[1, mine].max()))
+        thresholds, labels = preimage(pieces, edges, binning.drop)
+        limits, inside = preimage(pieces, edges[[0, -1]], True)
+        if len(thresholds) > MAX_THRESHOLDS:
+            raise ValueError(
+                f"{function.title} crosses the edges of the {binning.out_bins} bins "
+                f"{len(thresholds)} times within the layer's reach; at most {MAX_THRESHOLDS} are "
+                "supported: use fewer bins or a narrower in_range"
+            )
+        rules.append(Rule(thresholds, labels, limits, (inside < 0).astype(np.uint16)))
+    if len(rules) == 1:
+        return tuple(rules)
+    sizes = [max(len(getattr(rule, cuts)) for rule in rules) for cuts in ("thresholds", "limits")]
+    return tuple(rule.filled(*sizes) for rule in rules)
+
+
+def _steps(
+    layer: Layer, before: tuple[Stage, ...], low: float, high: float
+) -> tuple[Array, Array, Activation, tuple[Stage, ...]]:
     """Return a layer's last affine map and activation, and the stages of a pooling before it."""
     pool = layer.pool
     if pool is None:
-        return layer.matrix(), layer.offsets(), layer.activation, ()
+        return layer.matrix(), layer.offsets(), layer.activation, before
     wide, n_out = layer.unpooled(), layer.n_out
-    matrix, width = wide.matrix(), pool.positions
+    matrix, offsets, width = wide.matrix(), wide.offsets(), pool.positions
     n_in, n_wide = matrix.shape[1], matrix.shape[0]
-    first, last = layer.activation, pool.activation
-    rising = all(piece.at_start <= piece.at_stop for piece in first.pieces)
-    if pool.kind == "max" and rising and last.name == "identity":
-        # The maximum of a rising function is its value at the maximum: into the thresholds with it.
-        first, last = last, first
-    stage = Stage(n_in, n_wide, matrix, wide.offsets(), first)
+    first, last = wide.activation, pool.activation
+    if pool.kind == "max" and last.name == "identity":
+        least, greatest = reach(before, matrix, offsets, low, high)
+        if first.rises_on(float(least.min()), float(greatest.max())):
+            # The maximum of a rising function is its value at the maximum: into the thresholds.
+            first, last = last, layer.activation
+    stage = Stage(n_in, n_wide, matrix, offsets, first)
     if pool.kind == "max":
-        stages: tuple[Stage, ...] = (stage, Stage(n_wide, n_out, width=width))
+        stages = (*before, stage, Stage(n_wide, n_out, width=width))
         weight = np.eye(n_out)
     else:
-        stages = (stage,)
+        stages = (*before, stage)
         weight = np.repeat(np.eye(n_out), width, axis=1) / width
     return weight, np.zeros(n_out), last, stages

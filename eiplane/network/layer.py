@@ -1,19 +1,21 @@
-"""A layer and a network: weights, bias, activation and shape, checked once."""
+"""A layer: weights, bias, activation and shape, checked once."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .activation import Activation, get_activation
+from .activation import Activation
+from .known import get_activation
+from .limits import MOST
+from .pool import Pool
 
-__all__ = ["Layer", "LazyLayer", "Network", "Pool", "real_array"]
+__all__ = ["Layer", "LazyLayer", "check_reach", "real_array"]
 
 Array = NDArray[np.float64]
 
@@ -65,99 +67,16 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
     return array
 
 
-@dataclass(frozen=True)
-class Pool:
-    """A pooling of a convolution's outputs, one window of it.
-
-    Parameters
-    ----------
-    kind : str
-        ``"max"`` or ``"mean"``.
-    window : tuple of int
-        Positions of the convolution that one pooled output covers, along every axis of the kernel.
-    step : tuple of int, optional
-        How far neighbouring positions of the window lie apart in the convolution's input: its
-        stride, times the pooling's own dilation. 1 when left out.
-    dilation : tuple of int, optional
-        How far neighbouring taps of the kernel lie apart there. 1 when left out.
-    activation : str or Activation
-        What follows the pooling; the layer's own activation comes before it.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind or sizes that are not positive or do not match.
-    """
-
-    kind: str
-    window: tuple[int, ...]
-    step: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-    activation: Activation = field(default="identity")  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("max", "mean"):
-            raise ValueError(f"a pooling is 'max' or 'mean', not {self.kind!r}")
-        ones = (1,) * len(self.window)
-        step, dilation = self.step or ones, self.dilation or ones
-        sizes = (*self.window, *step, *dilation)
-        if len(sizes) != 3 * len(ones) or not ones or any(n < 1 for n in sizes):
-            raise ValueError(
-                "a pooling needs a window, a step and a dilation of the same number of positive "
-                f"sizes, not {self.window}, {step} and {dilation}"
-            )
-        # Pixels that no tap can fall on are left out of the receptive field.
-        unit = [math.gcd(s, d) for s, d in zip(step, dilation, strict=True)]
-        object.__setattr__(self, "step", tuple(s // u for s, u in zip(step, unit, strict=True)))
-        object.__setattr__(
-            self, "dilation", tuple(d // u for d, u in zip(dilation, unit, strict=True))
+def _check_size(array: NDArray[Any], what: str) -> None:
+    """Raise ValueError if products of an array's numbers would leave float64."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 8 or array.size == 0:
+        return
+    if max(float(array.max()), -float(array.min())) > MOST:
+        at = np.unravel_index(int(np.argmax(np.abs(array))), array.shape)
+        raise ValueError(
+            f"{what} reaches {float(array[at]):.4g} at {[int(i) for i in at]}, whose products "
+            f"leave float64 (the most is {MOST:g}); scale it down"
         )
-        object.__setattr__(self, "activation", get_activation(self.activation))
-
-    @property
-    def positions(self) -> int:
-        """Number of positions in the window."""
-        return math.prod(self.window)
-
-    def field(self, kernel: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the size of the receptive field of one pooled output.
-
-        Parameters
-        ----------
-        kernel : tuple of int
-            The convolution's kernel.
-
-        Returns
-        -------
-        tuple of int
-        """
-        sizes = zip(self.window, self.step, kernel, self.dilation, strict=True)
-        return tuple((w - 1) * s + (k - 1) * d + 1 for w, s, k, d in sizes)
-
-    def spread(self, weight: NDArray[Any]) -> Array:
-        """Return the convolution at every position of the window, over the whole receptive field.
-
-        Parameters
-        ----------
-        weight : ndarray, shape (n_out, n_in / groups, *kernel)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_out, positions, n_in / groups, *field)
-        """
-        n_out, n_in, *kernel = weight.shape
-        out = np.zeros((n_out, self.positions, n_in, *self.field(tuple(kernel))))
-        for p, place in enumerate(itertools.product(*map(range, self.window))):
-            taps: tuple[Any, ...] = tuple(
-                slice(i * s, i * s + (k - 1) * d + 1, d)
-                for i, s, k, d in zip(place, self.step, kernel, self.dilation, strict=True)
-            )
-            out[(slice(None), p, slice(None), *taps)] = weight
-        return out
-
-    def __str__(self) -> str:
-        after = "" if self.activation.name == "identity" else f" {self.activation.name}"
-        return f"{self.kind} pool {'x'.join(map(str, self.window))}{after}"
 
 
 class _Sized:
@@ -234,6 +153,18 @@ class Layer(_Sized):
     groups: int = 1
     pool: Pool | None = None
 
+    if TYPE_CHECKING:
+        # What may be given is more than what is kept.
+        def __init__(
+            self,
+            weight: ArrayLike,
+            bias: ArrayLike | None = None,
+            activation: str | Activation = "sigmoid",
+            name: str | None = None,
+            groups: int = 1,
+            pool: Pool | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         title = f"layer {self.name!r}" if self.name is not None else "layer"
         weight = real_array(self.weight, f"{title}: weight")
@@ -244,6 +175,7 @@ class Layer(_Sized):
             )
         if weight.size == 0:
             raise ValueError(f"{title}: weight of shape {weight.shape} is empty")
+        _check_size(weight, f"{title}: weight")
         try:
             activation = get_activation(self.activation)
         except (TypeError, ValueError) as error:
@@ -251,6 +183,7 @@ class Layer(_Sized):
         bias = self.bias
         if bias is not None:
             bias = real_array(bias, f"{title}: bias")
+            _check_size(bias, f"{title}: bias")
             if bias.shape != (weight.shape[0],):
                 raise ValueError(
                     f"{title}: bias must have shape ({weight.shape[0]},), one number an output, "
@@ -267,6 +200,12 @@ class Layer(_Sized):
                 f"{title}: a pooling of {len(self.pool.window)} dimensions does not fit a weight "
                 f"of shape {weight.shape}"
             )
+        for f in (activation,) if self.pool is None else (activation, self.pool.activation):
+            if f.rows not in (None, weight.shape[0]):
+                raise ValueError(
+                    f"{title}: {f.title} has functions for {f.rows} outputs, but there are "
+                    f"{weight.shape[0]}"
+                )
         object.__setattr__(self, "weight", weight)
         object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "activation", activation)
@@ -316,7 +255,8 @@ class Layer(_Sized):
             return self
         weight = self.pool.spread(self.weight).reshape(self.n_out * self.pool.positions, -1)
         bias = None if self.bias is None else np.repeat(self.bias, self.pool.positions)
-        return Layer(weight, bias, self.activation, self.name, self.groups)
+        activation = self.activation.repeated(self.pool.positions)
+        return Layer(weight, bias, activation, self.name, self.groups)
 
     def __call__(self, x: ArrayLike) -> Array:
         """Return the layer's output.
@@ -404,148 +344,24 @@ class LazyLayer(_Sized):
         return replace(self, name=name, read=lambda: self.read().renamed(name))
 
 
-@dataclass(frozen=True, eq=False)
-class Network(Sequence[Layer | LazyLayer]):
-    """Layers in order of execution.
+def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+    """Raise ValueError if a pre-activation, or its square, can leave float64.
 
     Parameters
     ----------
-    layers : iterable of Layer or LazyLayer
-        At least one; unnamed ones become ``"0"``, ``"1"``, ...
-    chained : bool
-        Whether layers feed each other (their sizes are checked, and each takes the range of the one
-        before) or every layer stands alone, as in a file of weights.
-    sources : mapping of str to tuple of str, optional
-        Which layers feed a layer, by name. An empty tuple: none directly, its inputs have the
-        network's own range. When left out, each feeds the next.
-    in_ranges : mapping of str to tuple of float, optional
-        Known ranges of the inputs of layers that something other than a layer feeds, such as the
-        hidden state of an LSTM.
-    straight : collection of str, optional
-        The dense layers whose inputs are, in order, the outputs of their one, dense source; sizes
-        are checked. When left out, all dense ones that have one dense source.
-
-    Raises
-    ------
-    ValueError
-        For no layers, names given twice, sources that are no layers of it, or sizes that do not
-        chain.
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
     """
-
-    layers: tuple[Layer | LazyLayer, ...]
-    chained: bool = True
-    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    in_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    straight: frozenset[str] = frozenset()
-
-    def __init__(
-        self,
-        layers: Iterable[Layer | LazyLayer],
-        chained: bool = True,
-        sources: Mapping[str, tuple[str, ...]] | None = None,
-        in_ranges: Mapping[str, tuple[float, float]] | None = None,
-        straight: Iterable[str] | None = None,
-    ) -> None:
-        named = tuple(
-            layer if layer.name is not None else layer.renamed(str(i))
-            for i, layer in enumerate(layers)
-        )
-        if not named:
-            raise ValueError("no layers were given; eiplane needs at least one weight matrix")
-        by_name: dict[str, Layer | LazyLayer] = {}
-        for layer in named:
-            name = str(layer.name)
-            if name in by_name:
-                raise ValueError(f"two layers are named {name!r}; names must be unique")
-            by_name[name] = layer
-        names = list(by_name)
-        place = {name: i for i, name in enumerate(names)}
-        if not chained:
-            wiring: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
-        elif sources is None:
-            wiring = {b: (a,) for a, b in itertools.pairwise(names)} | {names[0]: ()}
-        else:
-            wiring = {name: tuple(sources.get(name, ())) for name in names}
-        for name, before in wiring.items():
-            for source in before:
-                if place.get(source, len(names)) >= place[name]:
-                    raise ValueError(f"layer {name!r}: its source {source!r} is no layer before it")
-        linked = {name: before[0] for name, before in wiring.items() if len(before) == 1}
-        if straight is not None:
-            linked = {name: linked[name] for name in straight if name in linked}
-        dense = {
-            name
-            for name, before in linked.items()
-            if by_name[name].is_dense and by_name[before].is_dense
-        }
-        for name in names:
-            if name in dense:
-                _check_link(by_name[linked[name]], by_name[name])
-        object.__setattr__(self, "layers", named)
-        object.__setattr__(self, "chained", chained)
-        object.__setattr__(self, "sources", wiring)
-        object.__setattr__(self, "in_ranges", dict(in_ranges or {}))
-        object.__setattr__(self, "straight", frozenset(dense))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the layers, in order."""
-        return tuple(str(layer.name) for layer in self.layers)
-
-    def in_range_of(
-        self,
-        name: str,
-        in_range: tuple[float, float],
-        out_ranges: Mapping[str, tuple[float, float]],
-    ) -> tuple[float, float]:
-        """Return the range of a layer's inputs.
-
-        Parameters
-        ----------
-        name : str
-        in_range : tuple of float
-            The network's own.
-        out_ranges : mapping of str to tuple of float
-            Output ranges of (at least) the layers that feed it.
-
-        Returns
-        -------
-        tuple of float
-            The output range of what feeds it, joined where several layers do; its own known range
-            if it has one; ``in_range`` if no layer feeds it.
-        """
-        if name in self.in_ranges:
-            return self.in_ranges[name]
-        ranges = [out_ranges[source] for source in self.sources[name]]
-        if not ranges:
-            return in_range
-        return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Layer | LazyLayer]:
-        return iter(self.layers)
-
-    @overload
-    def __getitem__(self, index: int) -> Layer | LazyLayer: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Layer | LazyLayer]: ...
-    def __getitem__(self, index: int | slice) -> Layer | LazyLayer | Sequence[Layer | LazyLayer]:
-        return self.layers[index]
-
-
-def _check_link(before: _Sized, after: _Sized) -> None:
-    if after.size_in == before.n_out:
+    most = max(abs(in_range[0]), abs(in_range[1]))
+    weight = layer.weight.reshape(layer.n_out, -1)
+    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
         return
-    message = (
-        f"layer {after.name!r} takes {after.size_in} inputs but layer {before.name!r} has "
-        f"{before.n_out} outputs (weights {after.shape} after {before.shape})"
-    )
-    if after.n_out == before.n_out:
-        message += f"; weights are (n_out, n_in), so transposing {after.name!r} would fix it"
-    elif before.size_in == after.size_in:
-        message += f"; weights are (n_out, n_in), so transposing {before.name!r} would fix it"
-    elif before.size_in == after.n_out:
-        message += "; weights are (n_out, n_in), so transposing both would fix it"
-    raise ValueError(message)
+    with np.errstate(over="ignore"):
+        reach = float((np.abs(weight).sum(axis=1, dtype=np.float64)).max()) * most
+    if reach > MOST:
+        raise ValueError(
+            f"layer {layer.name!r}: weights of up to {largest:.4g} times inputs of up to "
+            f"{most:.4g} leave float64 (the most is {MOST:g}); scale them down"
+        )

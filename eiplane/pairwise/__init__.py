@@ -1,9 +1,11 @@
 """Edge by edge: EI parts and sensitivity, exact (:mod:`.exact`) or sampled (:mod:`.sampled`).
 
-``eiplane.analyze`` decides which.
+:mod:`.choice` decides which.
 """
 
 from . import exact, sampled
+from .choice import check_method, measure
 from .exact import output_marginals
+from .measures import Measure
 
-__all__ = ["exact", "output_marginals", "sampled"]
+__all__ = ["Measure", "check_method", "exact", "measure", "output_marginals", "sampled"]

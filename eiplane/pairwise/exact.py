@@ -1,6 +1,6 @@
 """The exact engine of the pairwise measures: single layers, without sampling.
 
-The mathematics, and the bound of the error, is in ``csrc/exact/ei_exact.c``. Outputs are independent of
+The mathematics, and the bound of the error, is in ``csrc/exact``. Outputs are independent of
 each other, so work is cut by outputs and the cut never shows.
 """
 
@@ -16,8 +16,9 @@ from .. import _core
 from ..network import Channel
 from ..results import Pairwise
 from ..run import EACH, Runner, cancel_flag
+from .measures import Measure
 
-__all__ = ["applies", "ei_parts", "output_marginals", "sensitivity"]
+__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity"]
 
 Array = NDArray[np.float64]
 
@@ -73,6 +74,13 @@ def marginal_rows(rows: Rows) -> Block:
     return _block(_core.exact_marginals(core, rows.start, rows.stop, cancel_flag()))
 
 
+#: What a unit of each measure runs, and what the progress calls it.
+_MEASURES: dict[Measure, tuple[Callable[[Rows], Block], str]] = {
+    "ei_parts": (parts_rows, "EI_parts"),
+    "sensitivity": (sensitivity_rows, "sensitivity"),
+}
+
+
 def applies(channel: Channel) -> bool:
     """Say whether a channel can be computed exactly: one affine map and an elementwise activation.
 
@@ -87,11 +95,13 @@ def applies(channel: Channel) -> bool:
     return not channel.stages
 
 
-def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
-    """Compute ``I(x_A; y_B)`` of every edge with all inputs perturbed.
+def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
+    """Compute ``I(x_A; y_B)`` of every edge.
 
     Parameters
     ----------
+    which : {"ei_parts", "sensitivity"}
+        With all inputs perturbed, or with input A perturbed alone.
     channel : Channel
         One for which :func:`applies` holds.
     runner : Runner
@@ -104,24 +114,32 @@ def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
         probability below 1e-12. Outputs of many inputs (more than 16) that are rarely kept may be
         less exact, and the bound says so.
     """
-    return _pairwise(channel, runner, parts_rows, "EI_parts")
+    function, what = _MEASURES[which]
+    edges = np.empty((channel.n_out, channel.n_in))
+
+    def placed(rows: Rows) -> Block:
+        block = function(rows)
+        edges[rows.start : rows.stop] = block.information
+        return replace(block, information=edges[:0])
+
+    # Threads write to one place, so that the edges of a large layer are never held twice.
+    here = runner.executor is None
+    blocks = _run(channel, runner, placed if here else function, what)
+    if not here:
+        np.concatenate([b.information for b in blocks], out=edges)
+    bound = max(float(b.bound.max()) for b in blocks)
+    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
+    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
+
+
+def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
+    """Compute the EI parts: :func:`measure` with all inputs perturbed."""
+    return measure("ei_parts", channel, runner)
 
 
 def sensitivity(channel: Channel, runner: Runner) -> Pairwise:
-    """Compute ``I(x_A; y_B)`` of every edge with input A perturbed alone.
-
-    Parameters
-    ----------
-    channel : Channel
-        One for which :func:`applies` holds.
-    runner : Runner
-
-    Returns
-    -------
-    Pairwise
-        As from :func:`ei_parts`.
-    """
-    return _pairwise(channel, runner, sensitivity_rows, "sensitivity")
+    """Compute the sensitivity: :func:`measure` with one input perturbed at a time."""
+    return measure("sensitivity", channel, runner)
 
 
 def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
@@ -159,23 +177,3 @@ def _run(
     else:  # send along no more than is needed
         units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in cuts]
     return runner.map(function, units, f"{channel.name}: {what}", short)
-
-
-def _pairwise(
-    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
-) -> Pairwise:
-    edges = np.empty((channel.n_out, channel.n_in))
-
-    def placed(rows: Rows) -> Block:
-        block = function(rows)
-        edges[rows.start : rows.stop] = block.information
-        return replace(block, information=edges[:0])
-
-    # Threads write to one place, so that the edges of a large layer are never held twice.
-    here = runner.executor is None
-    blocks = _run(channel, runner, placed if here else function, what)
-    if not here:
-        np.concatenate([b.information for b in blocks], out=edges)
-    bound = max(float(b.bound.max()) for b in blocks)
-    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
-    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)

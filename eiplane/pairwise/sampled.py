@@ -18,8 +18,9 @@ from .. import _core
 from ..network import Channel
 from ..results import Pairwise
 from ..run import Purpose, Runner, Sampling, cancel_flag
+from .measures import Measure
 
-__all__ = ["DEFAULT_SAMPLES", "ei_parts", "sensitivity"]
+__all__ = ["DEFAULT_SAMPLES", "ei_parts", "measure", "sensitivity"]
 
 #: Where neither a number of samples nor a tolerance is given.
 DEFAULT_SAMPLES = 100_000
@@ -159,11 +160,13 @@ def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
     return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
 
 
-def ei_parts(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
-    """Sample ``I(x_A; y_B)`` of every edge with all inputs perturbed.
+def measure(which: Measure, channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
+    """Sample ``I(x_A; y_B)`` of every edge.
 
     Parameters
     ----------
+    which : {"ei_parts", "sensitivity"}
+        With all inputs perturbed, or with input A perturbed alone.
     channel : Channel
     sampling : Sampling
     runner : Runner
@@ -172,36 +175,11 @@ def ei_parts(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
     -------
     Pairwise
     """
-    return _until(channel, sampling, runner, Purpose.PAIRS, _measure_pairs)
-
-
-def sensitivity(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
-    """Sample ``I(x_A; y_B)`` of every edge with input A perturbed alone.
-
-    Parameters
-    ----------
-    channel : Channel
-    sampling : Sampling
-    runner : Runner
-
-    Returns
-    -------
-    Pairwise
-    """
-    return _until(channel, sampling, runner, Purpose.SINGLE, _measure_single)
-
-
-def _until(
-    channel: Channel,
-    sampling: Sampling,
-    runner: Runner,
-    purpose: Purpose,
-    measure: Callable[[Channel, Job, Runner], Pairwise],
-) -> Pairwise:
+    purpose, engine = _MEASURES[which]
     key = sampling.key(purpose)
 
     def run(samples: int) -> Pairwise:
-        return measure(channel, Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples), runner)
+        return engine(channel, Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples), runner)
 
     if sampling.tol is None:
         return run(DEFAULT_SAMPLES if sampling.samples is None else sampling.samples)
@@ -215,6 +193,16 @@ def _until(
         # The error falls as one over the root; a little more, so as not to miss by a hair.
         wanted = samples * (error / sampling.tol) ** 2 * 1.1
         samples = min(most, max(2 * samples, math.ceil(min(wanted, 64.0 * samples))))
+
+
+def ei_parts(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
+    """Sample the EI parts: :func:`measure` with all inputs perturbed."""
+    return measure("ei_parts", channel, sampling, runner)
+
+
+def sensitivity(channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
+    """Sample the sensitivity: :func:`measure` with one input perturbed at a time."""
+    return measure("sensitivity", channel, sampling, runner)
 
 
 def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
@@ -288,6 +276,13 @@ def _measure_single(channel: Channel, job: Job, runner: Runner) -> Pairwise:
     return _assemble(channel, job, blocks)
 
 
+#: The random numbers of each measure, and what takes a number of samples of it.
+_MEASURES: dict[Measure, tuple[Purpose, Callable[[Channel, Job, Runner], Pairwise]]] = {
+    "ei_parts": (Purpose.PAIRS, _measure_pairs),
+    "sensitivity": (Purpose.SINGLE, _measure_single),
+}
+
+
 def _evaluation(channel: Channel) -> float:
     """Seconds that one sample's evaluation takes."""
     edges = channel.weight.size + sum(s.weight.size for s in channel.stages if s.weight is not None)
@@ -322,7 +317,8 @@ def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
         values = job.count * channel.n_out
         kept = job.count - (dropped if channel.drops else np.zeros_like(dropped)).astype(np.float64)
         second = excess / (np.maximum(kept, 1.0) * math.log(2.0))[:, None]
-    # See ei_measure in csrc/kernels/ei_info.c: what noise adds to the spread, and what weak edges vary.
+    # See ei_measure in csrc/kernels/ei_info.c: what noise adds to the spread, and what weak
+    # edges vary.
     noise = 2.0 * float(np.maximum(second, 0.0).sum())
     return Pairwise(
         edges - excess,

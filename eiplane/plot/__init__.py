@@ -5,12 +5,13 @@ layer's colour, marker and line differ together, so that pictures are readable f
 and in grey.
 """
 
+from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
 from .graphs import edges, matrices, network
 from .movies import animate
-from .planes import causal_plane, compare, trajectory
 from .style import save_figure
+from .text import text_plane
 
 __all__ = [
     "animate",
@@ -24,5 +25,6 @@ __all__ = [
     "network",
     "phi",
     "save_figure",
+    "text_plane",
     "trajectory",
 ]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import require
+from ..results import row_of
 from ..training import History, as_history
-from .style import INK, LABELS, QUIET, looks, make_axes, tidy
+from .style import INK, QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def curve(
     ----------
     source : Tracker, History, path of a tracked run, or sequence of Decomposition
     quantity : str
-        One of :data:`eiplane.training.history.QUANTITIES`.
+        One of those that a history follows, such as ``"ei_parts"``.
     ax : Axes, optional
     log : bool
         Whether the steps are on a logarithmic scale (linear below the second one).
@@ -61,11 +62,13 @@ def curve(
     for name, look in zip(run.layers, looks(len(run.layers)), strict=True):
         values = run.values(name, quantity)
         _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
+        known = run.bounds(name, quantity)
         if bounds:
-            _band(ax, run, name, quantity, look.color)
+            _band(ax, run.steps, known, look.color)
+        _bars(ax, run.steps[np.isnan(values)], known[np.isnan(values)], look.color)
     if quantity == "phi":
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
-    _dress(ax, run, LABELS[quantity], log)
+    _dress(ax, run, row_of(quantity).label, log)
     if legend:
         _key(ax, len(run.layers))
     return ax
@@ -127,9 +130,7 @@ def history(
         If there are fewer axes than panels.
     """
     run = as_history(source)
-    chosen = run.quantities if quantities is None else list(quantities)
-    if quantities is None and not any(run.values(n, "outlier_fraction").any() for n in run.layers):
-        chosen = [q for q in chosen if q != "outlier_fraction"]
+    chosen = run.shown if quantities is None else list(quantities)
     groups = _metric_groups(run)
     count = len(groups) + len(chosen)
     if ax is None:
@@ -199,10 +200,16 @@ def _line(
             mec="white", mew=0.6, **style)  # fmt: skip
 
 
-def _band(ax: Axes, run: History, layer: str, quantity: str, color: str) -> None:
-    bounds = run.values(layer, f"{quantity}_bounds")
-    if bounds.ndim == 2:
-        ax.fill_between(run.steps, bounds[:, 0], bounds[:, 1], color=color, alpha=0.12, lw=0)
+def _band(ax: Axes, steps: NDArray[np.int64], bounds: Array, color: str) -> None:
+    if np.isfinite(bounds).any():
+        ax.fill_between(steps, bounds[:, 0], bounds[:, 1], color=color, alpha=0.12, lw=0)
+
+
+def _bars(ax: Axes, steps: NDArray[np.int64], bounds: Array, color: str) -> None:
+    """Draw bounds upright, where nothing else is known."""
+    known = np.isfinite(bounds).all(axis=1)
+    if known.any():
+        ax.vlines(steps[known], *bounds[known].T, color=color, lw=1.6, alpha=0.6)
 
 
 def _dress(ax: Axes, run: History, name: str, log: bool) -> None:

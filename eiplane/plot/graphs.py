@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import require
-from ..results import Decomposition, LayerResult
+from ..results import TABLE, Decomposition, LayerResult, row_of
 from .style import INK, make_axes, tidy
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ __all__ = ["edges", "matrices", "network"]
 
 Array = NDArray[np.float64]
 
-_NAMES = {
-    "ei_edges": r"$EI$ of the edge (bits)",
-    "sensitivity_edges": "sensitivity of the edge (bits)",
-    "degeneracy_edges": "degeneracy of the edge (bits)",
+#: What edges can be drawn by, and how that is called; the default first.
+_LABELS = {row_of("ei_edges").name: row_of("ei_edges").label} | {
+    row.name: row.label for row in TABLE if row.per == "edge" and row.tracked
 }
 
 
@@ -78,7 +77,7 @@ def edges(
     ax.tick_params(labelsize=8.5)
     if colorbar:
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.9)
-        bar.set_label(_NAMES[quantity], fontsize=9)
+        bar.set_label(_LABELS[quantity], fontsize=9)
         bar.ax.tick_params(labelsize=8.5)
         bar.outline.set_visible(False)
     return ax
@@ -111,7 +110,7 @@ def matrices(decomposition: Decomposition, *, quantity: str = "ei_edges") -> Any
     for layer, ax in zip(decomposition, axes, strict=True):
         edges(layer, ax, quantity=quantity, limits=limits, colorbar=False)
     bar = figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
-    bar.set_label(_NAMES[quantity], fontsize=9)
+    bar.set_label(_LABELS[quantity], fontsize=9)
     bar.outline.set_visible(False)
     return axes
 
@@ -190,7 +189,7 @@ def network(
     ax.set_ylim(-1.25, 1.25)
     ax.axis("off")
     bar = ax.figure.colorbar(scale, ax=ax, shrink=0.75, pad=0.01)
-    bar.set_label(_NAMES[quantity], fontsize=9)
+    bar.set_label(_LABELS[quantity], fontsize=9)
     bar.ax.tick_params(labelsize=8.5)
     bar.outline.set_visible(False)
     tidy(ax)
@@ -198,8 +197,8 @@ def network(
 
 
 def _values(layer: LayerResult, quantity: str) -> Array:
-    if quantity not in _NAMES:
-        raise ValueError(f"quantity must be one of {', '.join(_NAMES)}, not {quantity!r}")
+    if quantity not in _LABELS:
+        raise ValueError(f"quantity must be one of {', '.join(_LABELS)}, not {quantity!r}")
     values = getattr(layer, quantity)
     if values is None:
         raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INK",
-    "LABELS",
     "QUIET",
     "Look",
     "looks",
@@ -38,19 +37,6 @@ _LINES: tuple[Any, ...] = (
 
 #: Text and marks of second rank, and lines of the third.
 INK, QUIET = "#555555", "#C9C9C9"
-
-#: What axes call a quantity.
-LABELS = {
-    "sensitivity": "sensitivity (bits)",
-    "ei_parts": r"$EI_\mathrm{parts}$ (bits)",
-    "degeneracy": "degeneracy (bits)",
-    "ei": r"$EI$ (bits)",
-    "phi": r"$\varphi = EI - EI_\mathrm{parts}$ (bits)",
-    "degeneracy_joint": "joint degeneracy (bits)",
-    "output_entropy": r"output entropy $H(Y)$ (bits)",
-    "effectiveness": "effectiveness",
-    "outlier_fraction": "share out of range",
-}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -15,25 +16,14 @@ import numpy as np
 from .._version import __version__
 from ..files import require, write_whole
 from ..plot.style import looks
-from ..training import History, as_history
+from ..results import ASSUMED, TOLD, range_text, row_of
+from ..training import History, Record, as_history
 
 __all__ = ["write_report"]
 
 # What a layer's mark and line are called in Plotly, in the order of the pictures' looks.
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-
-_HEADINGS = {
-    "sensitivity": "sensitivity",
-    "ei_parts": "EI of the parts",
-    "degeneracy": "degeneracy",
-    "ei": "EI",
-    "phi": "phi",
-    "degeneracy_joint": "joint degeneracy",
-    "output_entropy": "output entropy",
-    "effectiveness": "effectiveness",
-    "outlier_fraction": "share out of range",
-}
 
 
 def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
@@ -83,12 +73,11 @@ def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None
 
 
 def _data(run: History) -> dict[str, Any]:
-    shown = run.quantities
-    if not any(np.any(run.values(name, "outlier_fraction") > 0) for name in run.layers):
-        shown = [q for q in shown if q != "outlier_fraction"]
+    shown = run.shown
     layers = []
     for i, (name, look) in enumerate(zip(run.layers, looks(len(run.layers)), strict=True)):
-        entry = next(e for record in run for e in record.layers if e["name"] == name)
+        entries = [_entry(record, name) for record in run]
+        entry = next(filter(None, entries))
         layers.append(
             {
                 "name": name,
@@ -96,18 +85,30 @@ def _data(run: History) -> dict[str, Any]:
                 "color": look.color,
                 "symbol": _SYMBOLS[i % len(_SYMBOLS)],
                 "dash": _DASHES[i % len(_DASHES)],
+                "inputs": [_inputs(e) for e in entries],
                 "values": {q: _plain(run.values(name, q)) for q in shown},
             }
         )
+    sources = {e.get("range_source") for record in run for e in record.layers}
     first, last = int(run.steps[0]), int(run.steps[-1])
     return {
         "about": f"{len(layers)} layers, {len(run)} records from step {first:,} to step {last:,}. "
         "Information in bits.",
         "steps": run.steps.tolist(),
-        "labels": {q: _HEADINGS[q] for q in shown},
+        "tells_inputs": not TOLD.isdisjoint(sources),
+        "legend": ASSUMED if "assumed" in sources else "",
+        "labels": {q: row_of(q).words for q in shown},
         "layers": layers,
         "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
     }
+
+
+def _entry(record: Record, name: str) -> Mapping[str, Any]:
+    return next((e for e in record.layers if e["name"] == name), {})
+
+
+def _inputs(entry: Mapping[str, Any]) -> str:
+    return range_text(entry["in_range"], entry.get("range_source")) if "in_range" in entry else ""
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[float | None]:

@@ -43,7 +43,7 @@ def options_for(activation: str) -> dict[str, Any]:
 
 def layers_of(weights: list[NDArray[np.float32]], activation: str) -> list[Layer]:
     """Return a network's layers, called ``layer 1``, ``layer 2``, ..."""
-    return [Layer(w, None, activation, f"layer {i + 1}") for i, w in enumerate(weights)]  # type: ignore[arg-type]
+    return [Layer(w, None, activation, f"layer {i + 1}") for i, w in enumerate(weights)]
 
 
 def follow(

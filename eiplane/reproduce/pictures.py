@@ -9,7 +9,8 @@ import numpy as np
 
 from ..files import require
 from ..plot import trajectory
-from ..plot.style import LABELS, QUIET, looks, tidy
+from ..plot.style import QUIET, looks, tidy
+from ..results import row_of
 from ..training import History
 
 __all__ = ["means", "runs_side_by_side", "sheet"]
@@ -64,7 +65,7 @@ def means(
                 for name, look in zip(layers, looks(len(layers)), strict=True):
                     values = np.array([run.values(name, quantity) for run in runs])
                     _band(ax, runs[0].steps, values, look.color, look.line, name)
-                ax.set_ylabel(LABELS[quantity])
+                ax.set_ylabel(row_of(quantity).label)
             if quantity == "phi":
                 ax.axhline(0.0, color="#555555", lw=0.8, zorder=1)
             ax.grid(axis="y", color=QUIET, lw=0.5)

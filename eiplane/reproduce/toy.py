@@ -86,11 +86,11 @@ def whole_ei(pair: Sequence[float], activation: str, bins: int) -> float:
     a, b = float(pair[0]), float(pair[1])
     u, v = abs(a) * width, abs(b) * width
     low = np.add.outer(a * starts + min(a, 0) * width, b * starts + min(b, 0) * width).ravel()
-    cuts = channel.thresholds
+    cuts = channel.rules[0].thresholds
     first = np.searchsorted(cuts, low, side="right")
     count = int((np.searchsorted(cuts, low + u + v, side="left") - first).max()) + 1
     padded = np.concatenate([cuts, np.full(count, np.inf)])
-    labels = np.concatenate([channel.labels, np.full(count, -2)])
+    labels = np.concatenate([channel.rules[0].labels, np.full(count, -2)])
     place = first[:, None] + np.arange(count)
     t = np.minimum(padded[place] - low[:, None], u + v)
     below = (_square(t) - _square(t - u) - _square(t - v) + _square(t - u - v)) / (2 * u * v)

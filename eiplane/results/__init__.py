@@ -1,8 +1,29 @@
 """What was measured: measures, a layer's results, the decomposition of a network.
 
-Their table and their files are here as well.
+Their table and their files are here as well. A new quantity is a row in :mod:`.quantities`.
 """
 
-from .result import Decomposition, Joint, LayerResult, Pairwise, Skipped, load
+from .decomposition import Decomposition, load
+from .layer import LayerResult
+from .measures import Joint, Pairwise, Skipped, VectorBounds
+from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
+from .table import ASSUMED, TOLD, range_text
 
-__all__ = ["Decomposition", "Joint", "LayerResult", "Pairwise", "Skipped", "load"]
+__all__ = [
+    "ASSUMED",
+    "MEASURES",
+    "TABLE",
+    "TOLD",
+    "Decomposition",
+    "Joint",
+    "LayerResult",
+    "Pairwise",
+    "Quantity",
+    "Skipped",
+    "VectorBounds",
+    "bounds_of",
+    "error_of",
+    "load",
+    "range_text",
+    "row_of",
+]

@@ -1,16 +1,19 @@
-"""How a measurement is run: checked settings, random numbers, parallel work, progress.
+"""How a measurement is run: checked settings, ranges, random numbers, parallel work, progress.
 
-Nothing here knows what is measured.
+The options of every engine are checked here; how anything is measured stands above.
 """
 
+from .extent import Extent
 from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
-from .progress import progress_bar
+from .progress import progress_bar, stage
+from .quantiles import QuantileSketch
+from .ranges import AssumedRangeWarning, warn_assumed
 from .sampling import Purpose, Sampling, entropy_of
 from .settings import (
+    CHOICES,
     Range,
     Settings,
     check_environment,
-    check_settings,
     checked_bins,
     checked_range,
     checked_samples,
@@ -18,16 +21,19 @@ from .settings import (
 )
 
 __all__ = [
+    "CHOICES",
     "EACH",
+    "AssumedRangeWarning",
+    "Extent",
     "Progress",
     "Purpose",
+    "QuantileSketch",
     "Range",
     "Runner",
     "Sampling",
     "Settings",
     "cancel_flag",
     "check_environment",
-    "check_settings",
     "checked_bins",
     "checked_range",
     "checked_samples",
@@ -35,4 +41,6 @@ __all__ = [
     "default_threads",
     "entropy_of",
     "progress_bar",
+    "stage",
+    "warn_assumed",
 ]

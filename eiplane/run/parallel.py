@@ -10,7 +10,6 @@ import math
 import os
 import secrets
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
@@ -22,12 +21,13 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from types import TracebackType
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..files import Closing, warn_user
 
 __all__ = ["Progress", "Runner", "WorkerLostWarning", "cancel_flag", "default_threads"]
 
@@ -105,7 +105,7 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
-class Runner:
+class Runner(Closing):
     """Runs units in parallel, in order, and stops on Ctrl-C within a second.
 
     Where the executor loses a worker, the unit goes to another one, up to ``RETRIES`` times; where
@@ -139,17 +139,6 @@ class Runner:
         self._token = secrets.token_hex(8)
         _flags[self._token] = self._flag
         self._pool: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Runner:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the threads."""
@@ -295,11 +284,10 @@ class Runner:
             except Exception as error:  # broken, or shut down in the middle
                 if not _is_loss(error) and not (used and isinstance(error, RuntimeError)):
                     raise
-                warnings.warn(
+                warn_user(
                     f"the executor broke down ({type(error).__name__}: {error}); the rest of the "
                     f"work is done here, on {self.threads} threads",
                     WorkerLostWarning,
-                    stacklevel=2,
                 )
                 self.executor, self.workers = None, self.threads
         if self._pool is None:

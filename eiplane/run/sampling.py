@@ -1,4 +1,9 @@
-"""Random numbers and numbers of samples: what every sampling engine is told."""
+"""Random numbers and numbers of samples: what every sampling engine is told.
+
+Here is the key of a layer's numbers. The numbers themselves are a function of key, stream and
+sample alone (Philox: ``draw`` in ``csrc/kernels/ei_kernels.h``, and its twin in
+:mod:`eiplane.reference.generator`), which is why threads and blocks do not matter.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,11 @@ __all__ = ["Purpose", "Sampling", "entropy_of"]
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; each has streams of its own."""
+    """What a key of random numbers is for, so that no two engines share any.
+
+    The values go into the keys, so they stay as they are. (The ``purpose`` of the core's functions
+    is another thing: a word of the counter, under one key.)
+    """
 
     PAIRS = 0
     SINGLE = 1

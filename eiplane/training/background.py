@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..analyze import analyze
+from ..files import warn_user
+from ..joint import once_a_layer
 from ..results import Decomposition
 
 __all__ = ["Background", "main", "serve"]
@@ -47,6 +49,7 @@ class Background:
         )  # fmt: skip
         self._room = threading.Semaphore(ahead)
         self._error: BaseException | None = None
+        self._warned: list[Warning] = []
         self._closed = False
         self._reader = threading.Thread(target=self._read, name="eiplane-background", daemon=True)
         self._reader.start()
@@ -68,6 +71,7 @@ class Background:
             What an earlier job raised.
         """
         self._room.acquire()
+        self._tell()
         self._raise()
         job = pickle.dumps((number, weights, options), protocol=pickle.HIGHEST_PROTOCOL)
         assert self._process.stdin is not None
@@ -93,6 +97,7 @@ class Background:
             self._process.stdin.close()
             self._reader.join()
             self._process.wait()
+        self._tell()
         self._raise()
 
     def kill(self) -> None:
@@ -100,6 +105,11 @@ class Background:
         self._closed = True
         self._process.kill()
         self._process.wait()
+
+    def _tell(self) -> None:
+        """Warn of what has been warned of there, on the user's own thread and line."""
+        while self._warned:
+            warn_user(self._warned.pop(0))
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -114,8 +124,7 @@ class Background:
                     number, result, warned = pickle.load(self._process.stdout)
                 except EOFError:
                     return
-                for message in warned:
-                    warnings.warn(message, stacklevel=2)
+                self._warned += warned
                 if isinstance(result, BaseException):
                     raise result
                 self._done(number, result)
@@ -134,13 +143,14 @@ def serve(jobs: BinaryIO, results: BinaryIO) -> None:
     jobs, results : binary files
         Pickles of (number, weights, options), and of (number, result or exception, warnings).
     """
+    told: set[str] = set()
     while True:
         try:
             number, weights, options = pickle.load(jobs)
         except EOFError:
             return
         result: Any
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, once_a_layer(told):
             warnings.simplefilter("always")
             try:
                 result = analyze(weights, **options)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import read_records, require
-from ..results import Decomposition
+from ..files import read_records, require, uncollected
+from ..results import TABLE, Decomposition, bounds_of, error_of, row_of
 
 if TYPE_CHECKING:
     import pandas
@@ -22,11 +22,13 @@ __all__ = ["QUANTITIES", "History", "Record", "as_history"]
 
 Array = NDArray[np.float64]
 
-#: What is followed over time, in bits (``effectiveness`` and ``outlier_fraction`` are shares).
-QUANTITIES = (
-    "sensitivity", "ei_parts", "degeneracy", "ei", "phi", "degeneracy_joint", "output_entropy",
-    "effectiveness", "outlier_fraction",
-)  # fmt: skip
+#: Names of what is followed over time.
+QUANTITIES = tuple(q.name for q in TABLE if q.tracked and q.per == "layer")
+
+#: How many numbers each quantity of a record has, its bounds and its error too.
+_WIDTHS = dict.fromkeys(QUANTITIES, 1)
+_WIDTHS |= {row.name: 2 for name in QUANTITIES if (row := bounds_of(name)) is not None}
+_WIDTHS |= {row.name: 1 for name in QUANTITIES if (row := error_of(name)) is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +69,38 @@ class Record:
         try:
             step, layers = value["step"], tuple(value["layers"])
             metrics = {k: np.nan if v is None else float(v) for k, v in value["metrics"].items()}
-            if not isinstance(step, int) or not all("name" in layer for layer in layers):
-                raise ValueError("step must be a whole number and every layer have a name")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a record of a training: {error!r}") from None
+            if type(step) is not int or not 0 <= step < 1 << 63:
+                raise ValueError("its step is no whole number")
+            for layer in layers:
+                _check_layer(layer)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            reason = str(error) if type(error) is ValueError else repr(error)
+            raise ValueError(f"not a record of a training: {reason}") from None
         return cls(step, layers, metrics)
+
+    def difference(self, other: Record) -> str:
+        """Say in what another record is one of another architecture.
+
+        Parameters
+        ----------
+        other : Record
+
+        Returns
+        -------
+        str
+            The first difference in the layers' names, sizes or activations; empty if there is none.
+        """
+        mine, theirs = ({layer["name"]: layer for layer in r.layers} for r in (self, other))
+        for one, names, there in ((mine, theirs, "now"), (theirs, mine, "then")):
+            missing = [name for name in names if name not in one]
+            if missing:
+                return f"layer {missing[0]!r} is there only {there}"
+        for name, layer in mine.items():
+            for what in ("n_in", "n_out", "activation"):
+                then, now = layer.get(what), theirs[name].get(what)
+                if then != now and None not in (then, now):
+                    return f"layer {name!r} had {what} {then!r} and has {now!r}"
+        return ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -80,6 +109,23 @@ class Record:
             "metrics": dict(self.metrics),
             "layers": [dict(layer) for layer in self.layers],
         }
+
+
+def _check_layer(layer: Any) -> None:
+    """Raise ValueError if a layer of a record is not as it was written."""
+    if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
+        raise ValueError("a layer has no name")
+    for name, value in layer.items():
+        if type(value) is float or name not in _WIDTHS:
+            continue
+        width = _WIDTHS[name]
+        parts = [value] if width == 1 else value
+        if not isinstance(parts, list) or len(parts) != width or not all(map(_is_number, parts)):
+            raise ValueError(f"{name} of layer {layer['name']!r} is no number: {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +151,7 @@ class History(Sequence[Record]):
         object.__setattr__(self, "name", name)
 
     @classmethod
+    @uncollected()
     def read(cls, path: str | Path) -> History:
         """Read a file of JSON lines, as :class:`eiplane.Tracker` writes it.
 
@@ -169,12 +216,26 @@ class History(Sequence[Record]):
 
     @property
     def quantities(self) -> list[str]:
-        """Those of :data:`QUANTITIES` that were measured."""
+        """Names of the quantities that were measured, or of which bounds are known."""
+        return [
+            q for q in QUANTITIES if self._has(q) or ((b := bounds_of(q)) and self._has(b.name))
+        ]
+
+    @property
+    def shown(self) -> list[str]:
+        """Those of :attr:`quantities` that a picture of all should have."""
         return [
             q
-            for q in QUANTITIES
-            if any(layer.get(q) is not None for r in self.records for layer in r.layers)
+            for q in self.quantities
+            if not row_of(q).quiet or any((self.values(n, q) > 0).any() for n in self.layers)
         ]
+
+    def _has_bounds(self, quantity: str) -> bool:
+        bounds = bounds_of(quantity)
+        return bounds is not None and self._has(bounds.name)
+
+    def _has(self, quantity: str) -> bool:
+        return any(layer.get(quantity) is not None for r in self.records for layer in r.layers)
 
     def values(self, layer: str, quantity: str) -> Array:
         """Return a quantity of a layer over the steps.
@@ -196,6 +257,23 @@ class History(Sequence[Record]):
         width = max((len(v) for v in found if isinstance(v, Sequence)), default=0)
         missing = [np.nan] * width if width else np.nan
         return np.array([missing if v is None else v for v in found], dtype=np.float64)
+
+    def bounds(self, layer: str, quantity: str) -> Array:
+        """Return the rigorous bounds of a quantity of a layer over the steps.
+
+        Parameters
+        ----------
+        layer : str
+        quantity : str
+
+        Returns
+        -------
+        ndarray of float64, shape (steps, 2)
+            NaN where none are known.
+        """
+        bounds = bounds_of(quantity)
+        found = np.empty(0) if bounds is None else self.values(layer, bounds.name)
+        return found if found.ndim == 2 else np.full((len(self), 2), np.nan)
 
     def metric(self, name: str) -> Array:
         """Return a metric over the steps, NaN where it was not given.

@@ -6,31 +6,26 @@ import inspect
 import json
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..analyze import analyze
-from ..extract import ExtractOptions, to_network
-from ..files import Appender, read_records, write_whole
+from ..files import Appender, Closing, read_records, uncollected, warn_user
+from ..joint import once_a_layer
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
-from .history import QUANTITIES, History, Record
-from .watch import Watch
+from .history import History, Record
+from .loggers import log_scalars
+from .matrices import Arrays, Matrices
+from .watch import Watch, read_network
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["Tracker", "is_main_process", "log_scalars"]
-
-Arrays = dict[str, NDArray[np.float64]]
+__all__ = ["Tracker", "is_main_process"]
 
 #: Of the files that a tracker writes.
 FORMAT = 1
@@ -39,7 +34,7 @@ FORMAT = 1
 _MANNER = ("threads", "executor", "progress")
 
 
-class Tracker:
+class Tracker(Closing):
     """Measures a network while it learns, and keeps what it measured.
 
     Every record is a line of JSON, appended and flushed whole: a killed run loses at most the
@@ -87,9 +82,11 @@ class Tracker:
         For an option that ``analyze`` does not have.
     ValueError
         For ``every`` below 1, or a file that is no tracked run or was measured with other options.
+        At the first record, if the file is of a network of another architecture.
 
     Examples
     --------
+    >>> import numpy as np, eiplane
     >>> weights = [np.eye(3)]
     >>> with eiplane.Tracker(lambda: weights, activation="identity", measures=("ei_parts",)) as t:
     ...     for step in range(3):
@@ -119,10 +116,13 @@ class Tracker:
         self.loggers = list(loggers)
         self._options = options
         self._keep_edges = edges
-        self._edges: dict[int, Arrays] = {}
+        self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
+        self._resumed: Record | None = None
         self._file: Appender | None = None
+        self._unwritten: list[Record] = []
         self._repeats = 0
+        self._told: set[str] = set()
         self._active = is_main_process()
         self._watch = Watch(model, options)
         self._background: Background | None = None
@@ -155,6 +155,7 @@ class Tracker:
         """
         tracker = cls(None)
         tracker.path = Path(path)
+        tracker._matrices = Matrices(tracker.path)
         tracker._take(read_records(tracker.path))
         return tracker
 
@@ -219,14 +220,15 @@ class Tracker:
         if self._in_background:
             self._submit(step, weights, options, numbers)
             return None
-        return self._keep(step, analyze(weights, **options), numbers)
+        with once_a_layer(self._told):
+            decomposition = analyze(weights, **options)
+        return self._keep(step, decomposition, numbers)
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]
     ) -> None:
         if not isinstance(weights, Network):
-            weights = to_network(weights, ExtractOptions(activation=options.get("activation")))
-            weights, options = weights.network, options | {"activation": None}
+            weights, options = read_network(weights, options)
         if self._background is None:
             self._background = Background(self._arrived)
         self._pending[step] = metrics
@@ -239,13 +241,33 @@ class Tracker:
 
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
         record = Record.of(step, decomposition, metrics)
+        if self._resumed is not None and (changed := self._resumed.difference(record)):
+            raise ValueError(
+                f"{self.path} is the run of another architecture: {changed}; give another path, or "
+                "resume=False to start anew"
+            )
+        self._resumed = None
         if self._keep_edges:  # before the line: a record has its matrices
-            self._write_edges(step, _edge_arrays(decomposition))
-        if self._file is not None:
-            self._file.append(record.to_json())
+            self._matrices.keep(step, decomposition)
         self._records[step] = record
+        if self._file is not None:
+            self._unwritten.append(record)
+            self._write(self._file)
         log_scalars(self.loggers, record)
         return record
+
+    def _write(self, file: Appender) -> None:
+        """Write the records that are not in the file yet; a full disk ends no training."""
+        try:
+            while self._unwritten:
+                file.append(self._unwritten[0].to_json())
+                del self._unwritten[0]
+        except OSError as error:
+            if len(self._unwritten) == 1:  # told once, until it has worked again
+                warn_user(
+                    f"{self.path} cannot be written ({error.strerror or error}); records are held "
+                    "in memory until it can"
+                )
 
     def edges(self, step: int) -> Arrays:
         """Return the per-edge matrices of a record.
@@ -264,24 +286,22 @@ class Tracker:
         KeyError
             If none were kept for this step.
         """
-        if step in self._edges:
-            return self._edges[step]
-        place = self._edge_file(step)
-        if place is None or not place.exists():
-            raise KeyError(f"no per-edge matrices were kept for step {step}")
-        with np.load(place, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return self._matrices.of(step)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a pandas data frame, a row a step and layer; see :class:`History`."""
+        """Return a pandas data frame, a row a step and layer; see :class:`.History`."""
         return self.history.to_dataframe()
 
     def to_xarray(self) -> xarray.DataArray:
-        """Return an array of dimensions step, layer and quantity; see :class:`History`."""
+        """Return an array of dimensions step, layer and quantity; see :class:`.History`."""
         return self.history.to_xarray()
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __bool__(self) -> bool:
+        """True, also before the first record: ``if tracker:`` asks whether there is one."""
+        return True
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f", {str(self.path)!r}"
@@ -306,26 +326,20 @@ class Tracker:
             self._close_file()
 
     def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        if self._file is None:
+            return
+        if self._unwritten:
+            self._write(self._file)
+        self._file.close()
+        self._file = None
+        if self._unwritten:
+            count = len(self._unwritten)
+            warn_user(f"{self.path} could not be written: its last {count} records are not in it")
 
     def _open(self, path: Path, resume: bool) -> None:
         if not resume:
             path.unlink(missing_ok=True)
-            for old in path.with_suffix(".edges").glob("step-*.npz"):
-                old.unlink()
+            self._matrices.remove()
         self._file = Appender(path)
         header = {"eiplane": FORMAT, "options": _plain_options(self._options)}
         try:
@@ -333,10 +347,12 @@ class Tracker:
                 self._file.append(header)
             else:
                 self._take(self._file.records, header)
+                self._file.mend()  # not before it is known to be one of ours
         except BaseException:
             self._file.close()
             raise
 
+    @uncollected()
     def _take(self, lines: list[dict[str, Any]], expected: dict[str, Any] | None = None) -> None:
         if not lines or not isinstance(lines[0].get("eiplane"), int):
             raise ValueError(f"{self.path} is not the file of a tracked run")
@@ -355,27 +371,15 @@ class Tracker:
             except ValueError as error:
                 raise ValueError(f"{self.path}: {error}") from None
             self._records.setdefault(record.step, record)
-
-    def _edge_file(self, step: int) -> Path | None:
-        if self.path is None:
-            return None
-        return self.path.with_suffix(".edges") / f"step-{step:09d}.npz"
-
-    def _write_edges(self, step: int, arrays: Arrays) -> None:
-        place = self._edge_file(step)
-        if place is None:
-            self._edges[step] = arrays
-            return
-        place.parent.mkdir(exist_ok=True)
-        write_whole(place, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+        if expected is not None and self._records:
+            self._resumed = self._records[max(self._records)]
 
     def _note_repeat(self, step: int) -> None:
         self._repeats += 1
         if self._repeats == 1:
-            warnings.warn(
+            warn_user(
                 f"step {step} is in {self.path or 'the records'} already and stands as it is "
-                "(resume=False starts a run anew)",
-                stacklevel=3,
+                "(resume=False starts a run anew)"
             )
 
 
@@ -386,48 +390,6 @@ def is_main_process() -> bool:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank()) == 0
     return os.environ.get("RANK", "0").strip() in ("", "0")
-
-
-def log_scalars(loggers: Iterable[Any], record: Record) -> None:
-    """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
-
-    Parameters
-    ----------
-    loggers : iterable
-        Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
-    record : Record
-
-    Raises
-    ------
-    TypeError
-        For a logger that is neither.
-    """
-    scalars = {
-        f"eiplane/{layer['name']}/{quantity}": float(layer[quantity])
-        for layer in record.layers
-        for quantity in QUANTITIES
-        if layer.get(quantity) is not None
-    }
-    for logger in loggers:
-        if callable(getattr(logger, "add_scalar", None)):
-            for key, value in scalars.items():
-                logger.add_scalar(key, value, record.step)
-        elif callable(getattr(logger, "log", None)):
-            logger.log(dict(scalars), record.step)
-        else:
-            raise TypeError(
-                f"a logger has add_scalar (as TensorBoard's) or log(dict, step); "
-                f"{type(logger).__name__} has neither"
-            )
-
-
-def _edge_arrays(decomposition: Decomposition) -> Arrays:
-    return {
-        f"{layer.name}/{quantity}": values
-        for layer in decomposition
-        for quantity in ("sensitivity_edges", "ei_edges", "degeneracy_edges")
-        if (values := getattr(layer, quantity)) is not None
-    }
 
 
 def _plain_options(options: Mapping[str, Any]) -> dict[str, Any]:

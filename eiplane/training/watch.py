@@ -7,20 +7,21 @@ directly, for as long as the parameters stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extract import ExtractOptions, to_network
+from ..extract import Extracted, ExtractOptions, to_network
 from ..network import Layer, Network
+from ..run import Settings
 
-__all__ = ["Watch", "detached", "rebuilt"]
+__all__ = ["Watch", "detached", "read_network", "rebuilt"]
 
-#: Options of ``analyze`` that say how a model is read. The first three are used up by reading it.
-_READING = ("input_size", "input_data", "strict")
+#: Options of ``analyze`` that say how a model is read. They are used up by reading it.
+_READING = ("input_size", "input_data", "strict", "key")
 
 
 class Watch:
@@ -40,6 +41,12 @@ class Watch:
         self._module = hasattr(model, "named_modules") and hasattr(model, "named_parameters")
         self._network: Network | None = None
         self._seen: Any = None
+        self._from_data = options.get("ranges") == "data"
+        if isinstance(options.get("input_data"), Iterator):
+            raise ValueError(
+                "a tracker goes through input_data at every record, and an iterator is used up by "
+                "the first; give a list of batches or a DataLoader"
+            )
 
     def read(self) -> tuple[Any, dict[str, Any]]:
         """Return what :func:`eiplane.analyze` should be given now.
@@ -52,15 +59,16 @@ class Watch:
         """
         if not self._module:
             return (self.model() if callable(self.model) else self.model), self.options
-        options = {k: v for k, v in self.options.items() if k not in _READING}
+        if self._from_data:  # ranges change as the weights do
+            return self.model, self.options
+        options = _rest(self.options)
         places = self._places()
         if self._network is not None and places == self._seen:
             # Layers check what they are given: weights may have become NaN since.
             fresh = rebuilt(self._network, lambda layer: replace(layer))
             return fresh, options
         self._network = None
-        reading = {k: v for k, v in self.options.items() if k in ("activation", *_READING)}
-        found = to_network(self.model, ExtractOptions(layers=None, **reading))
+        found = _extracted(self.model, self.options)
         if found.skipped or not self._is_all_parameters(found.network):
             return self.model, self.options  # analyze says what was skipped
         self._network, self._seen = found.network, places
@@ -85,6 +93,30 @@ class Watch:
         return True
 
 
+def read_network(weights: Any, options: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
+    """Return the network that weights stand for, and the options that are left for it.
+
+    Parameters
+    ----------
+    weights : object
+    options : mapping
+        Of :func:`eiplane.analyze`.
+    """
+    return _extracted(weights, options).network, _rest(options) | {"activation": None}
+
+
+def _extracted(weights: Any, options: Mapping[str, Any]) -> Extracted:
+    reading = {k: v for k, v in options.items() if k in ("activation", *_READING)}
+    ranges = {k: v for k, v in options.items() if k in ("ranges", "quantiles")}
+    quantiles = Settings("ei", **ranges).data_quantiles
+    return to_network(weights, ExtractOptions(**reading, quantiles=quantiles))
+
+
+def _rest(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not used up by reading."""
+    return {k: v for k, v in options.items() if k not in _READING}
+
+
 def detached(network: Network) -> Network:
     """Return a copy of a network's weights, which training does not change any more."""
 
@@ -98,7 +130,7 @@ def detached(network: Network) -> Network:
 def rebuilt(network: Network, change: Callable[[Layer], Layer]) -> Network:
     """Return the network with every layer changed; layers in files stay as they are."""
     layers = [change(x) if isinstance(x, Layer) else x for x in network.layers]
-    return Network(layers, network.chained, network.sources, network.in_ranges, network.straight)
+    return network.changed(layers=layers)
 
 
 def _address(array: NDArray[Any]) -> int:

@@ -1,0 +1,323 @@
+/* What the files of the exact engine share. The mathematics is at the head of each; ei_exact.c has the
+ * setting, and the list of them. ex_: shared inside this folder alone. */
+#ifndef EI_EXACT_INTERNAL_H
+#define EI_EXACT_INTERNAL_H
+
+#include "common/ei_dd.h"
+#include "common/ei_math.h"
+#include "kernels/ei_exact_kernels.h"
+#include "kernels/ei_kernels.h"
+
+#include <float.h>
+#include <math.h>
+
+#define PI 3.14159265358979323846
+#define EPS DBL_EPSILON /* twice the unit roundoff */
+
+enum {
+    DOMINANT = EI_EXACT_DOMINANT,
+    BATCH = 512,             /* points evaluated at once */
+    ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
+    MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
+    MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
+    MAX_CUTS = 64            /* inputs of a row that are confined */
+};
+
+/* Bits that an edge may be off by before a row is done again. */
+static const double TARGET = 5e-10;
+
+/* An output that is kept more rarely than this counts as never kept: it tells nothing. */
+static const double NEVER = 1e-12;
+
+static const double BULK = 0.6;   /* greatest w a / (2 pi) for the expansion */
+
+static const double SAFE = 1.9;   /* sinc is at least 0.49 up to here: dividing by it is harmless */
+
+/* How far a distribution function may be off: `point` anywhere (and independently so at any two
+ * thresholds), plus a smooth error of total variation `variation`. */
+typedef struct {
+    double point, variation;
+} row_error;
+
+/* The distribution function of one set of widths, ready to be evaluated. */
+typedef struct {
+    int dominant;                    /* K */
+    double width[DOMINANT + 1];      /* width[d], d = 1 .. K, upwards */
+    double reach[DOMINANT + 1];      /* half the support of S_d, less its negligible tails */
+    double moment[DOMINANT + 1][DOMINANT + 1]; /* E S_d^l / l! */
+    size_t n_waves;                  /* 0: no smooth rest */
+    double half_step, half_period;
+    double *phi;                     /* n_waves, padded with zeros */
+    double *coefficient;             /* of the K-fold integral */
+    double *scratch;                 /* 2 n_waves */
+    double side[DOMINANT + 2];       /* polynomial beside the series: see base_polynomial */
+    double right[DOMINANT + 1][DOMINANT / 2 + 1], base[DOMINANT + 1]; /* as in ei_exact_sum */
+    row_error error;                 /* of the distribution function */
+} sum_plan;
+
+typedef struct {
+    size_t n_in;
+    double lo, hi, baseline;
+    uint32_t in_bins, out_bins;
+    const ei_exact_kernels *k;
+
+    /* Intervals of z, neighbours with one label merged, infinite thresholds gone. */
+    size_t n_thresholds;
+    double *thresholds;
+    int32_t *labels; /* n_thresholds + 1 */
+    int one_label;   /* all intervals have the same one: nothing to learn */
+    int drops;
+
+    double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
+    size_t n_pairs;
+    double tolerance;  /* of a probability: what is cut off */
+    double allowed;    /* rounding that may come on top */
+    double tail;       /* standard deviations beyond which probability is negligible */
+    double negligible; /* so are widths below this, beside 1 */
+
+    /* Sensitivity. */
+    int simple; /* all labels differ and the kept ones are a run */
+    size_t n_pieces;
+    int32_t *from, *to;
+    double *piece_sign;
+    int32_t kept_from, kept_to;
+    double *t_hi, *t_lo, *y;
+
+    dd *distance;    /* thresholds less the mean, in full; see fine_view */
+    struct cut *cut; /* inputs that are confined */
+
+    /* Scratch of a row. */
+    double *a;       /* widths, as the weights are ordered */
+    double *sorted;  /* the positive ones downwards */
+    uint32_t *order; /* their inputs */
+    double *suffix;  /* suffix[i] = sum of squares of sorted[i ..] */
+    double *list, *list_suffix; /* another set of widths */
+    double *packed;             /* widths gathered for a kernel */
+    double *s;                  /* thresholds inside the support, less the mean */
+    int32_t *left, *right;      /* cell on either side of each; -1 none */
+    uint8_t *left_kept, *right_kept;
+    int32_t last; /* cell right of the last threshold inside */
+    int32_t *cell_of, *label_of;
+    double *base, *sign, *p, *mean;
+    uint32_t *direct; /* positions of wide inputs */
+    double *term;
+    double *point, *value; /* of the distribution function */
+    double *waves, *prefix;     /* growing buffers */
+    size_t waves_size, prefix_size;
+    double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
+    double *scratch;                                     /* twice that */
+    sum_plan plan, row_plan;
+} ei_exact;
+
+/* An input that is confined to centre +- length / 2 of v, which is [low, high] - 1/2. */
+struct cut {
+    size_t input;
+    double centre, length, low, high;
+    int inside; /* what is kept lies within one of its bins */
+};
+
+/* Widths downwards with suffix sums of squares, some of them set aside. */
+typedef struct {
+    const double *width, *suffix;
+    size_t n, first; /* those before `first` are dominant */
+    size_t without;  /* index left out, or n */
+    double extra;    /* one more width, or 0 */
+} width_set;
+
+typedef struct {
+    double reach, half_period; /* of the smooth rest */
+    double gain;               /* log of prod 2 / a_d */
+    double error, leaves, nodes;
+    size_t n_waves;
+} split;
+
+/* What is inside the support of one row. */
+typedef struct {
+    size_t n_widths;    /* positive */
+    double reach;       /* |S| beyond this is negligible */
+    size_t n_s;         /* thresholds inside */
+    size_t first;       /* index of the first of them */
+    size_t n_labels;    /* kept labels that occur */
+    size_t n_cells;     /* padded, with the union of the kept cells if some are dropped */
+    int drops;
+    size_t turns;       /* thresholds between a kept and a dropped interval */
+    double evaluated;   /* greatest |s| */
+} row_view;
+
+typedef struct {
+    double kept, entropy; /* of (6), given the cuts */
+    double mass;          /* kept, however rarely */
+    double share;         /* probability that the inputs are as the cuts have them */
+    row_error error;      /* the greatest of any edge */
+    ei_cancel cancel;
+} row_state;
+
+/* A row in full: all lengths scaled by powers of two such that the greatest width is about 1, and
+ * x->distance[j], threshold j less the row's mean, in double-double. */
+typedef struct {
+    int exponent;  /* weights are scaled by 2^-exponent */
+    dd range;      /* of the inputs, scaled */
+    dd half;       /* half the support */
+    double widest; /* greatest width */
+    double place;  /* greatest error of a distance, of those inside the support */
+} full_row;
+
+/* What the cuts leave of a row: S = shift + the sum of the confined inputs. */
+typedef struct {
+    full_row full;
+    size_t n; /* x->cut[0 .. n - 1] */
+    double share;
+    dd shift;
+    double unit; /* greatest width left */
+} cut_row;
+
+/* 1 / n! */
+static const double inverse_factorial[] = {
+    1.0,
+    1.0,
+    0.5,
+    0.16666666666666666,
+    0.041666666666666664,
+    0.008333333333333333,
+    0.001388888888888889,
+    0.0001984126984126984,
+    2.48015873015873e-05,
+    2.7557319223985893e-06,
+    2.755731922398589e-07,
+    2.505210838544172e-08,
+    2.08767569878681e-09,
+    1.6059043836821613e-10,
+    1.1470745597729725e-11,
+    7.647163731819816e-13,
+    4.779477332387385e-14,
+    2.8114572543455206e-15,
+    1.5619206968586225e-16,
+    8.22063524662433e-18,
+    4.110317623312165e-19,
+    1.9572941063391263e-20,
+    8.896791392450574e-22,
+    3.868170170630684e-23,
+    1.6117375710961184e-24,
+    6.446950284384474e-26,
+};
+
+static inline size_t padded(size_t n) { return (n + 7) & ~(size_t)7; }
+
+static inline double eta(double x) { return x > 0.0 ? -x * ei_log2(x) : 0.0; }
+
+/* Put a value of term k (1-based) at cell c. */
+static inline size_t term_at(size_t c, size_t k)
+{
+    return (c / 8 * EI_EXACT_TERMS + (k - 1)) * 8 + c % 8;
+}
+
+static inline dd full_width(const full_row *row, double weight)
+{
+    return dd_times(row->range, ldexp(fabs(weight), -row->exponent));
+}
+
+/* ---- ei_engine.c ------------------------------------------------------------------------------- */
+
+void ex_close_engine(ei_exact *x);
+void ex_set_tolerance(ei_exact *x, double tolerance);
+ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds,
+                         const int32_t *labels, uint32_t out_bins);
+double *ex_grow(ei_exact *x, size_t size);
+
+/* ---- ei_bounds.c ------------------------------------------------------------------------------- */
+
+double ex_bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns, row_error e,
+                     double kept);
+size_t ex_waves_needed(const width_set *set, double h, int order, double gain, double tolerance,
+                       size_t most);
+
+/* ---- ei_recursion.c ---------------------------------------------------------------------------- */
+
+void ex_prepare_side(sum_plan *plan, int most);
+void ex_prepare_polynomials(sum_plan *plan);
+void ex_distribution(const ei_exact *x, const sum_plan *plan, double *points, size_t n, double *out);
+void ex_derivatives(const ei_exact *x, const sum_plan *plan, double unit, int d, int most,
+                    double s, double *out);
+double ex_recursion_error(const double *width, const double *reach, int K, double base,
+                          double *leaves, double *nodes);
+
+/* ---- ei_plan.c --------------------------------------------------------------------------------- */
+
+size_t ex_characteristic(ei_exact *x, double *widths, size_t n, double half_step, size_t n_waves,
+                         double *phi);
+split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
+double ex_point_cost(const split *r);
+double ex_smooth_reach(const ei_exact *x, const width_set *set, size_t first);
+void ex_make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, const split *r);
+void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double evaluated,
+                    double n_points);
+
+/* ---- ei_row.c ---------------------------------------------------------------------------------- */
+
+int ex_row_exponent(const double *w, size_t n, double *greatest);
+dd ex_sum_weights(const double *w, size_t n, int e);
+dd ex_threshold_distance(double t, double bias, dd offset, int e);
+int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
+/* Set the negligible widths of x->a to 0; their number and their reach. */
+void ex_view_widths(ei_exact *x, row_view *v);
+void ex_view_cells(ei_exact *x, row_view *v);
+void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v);
+void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
+void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells);
+double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p);
+double ex_information_of(const ei_exact *x, const row_state *state, double sum);
+void ex_note_error(row_state *state, row_error e);
+void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
+                      size_t multiplied, double steps);
+void ex_settle(const ei_exact *x, const row_view *v, row_state *state, double *marginal);
+
+/* ---- ei_edge.c --------------------------------------------------------------------------------- */
+
+void ex_sort_row(ei_exact *x);
+int ex_edge_bins(ei_exact *x, const row_view *v, size_t at, double width, double first, size_t bins,
+                 row_state *state, double *sum);
+int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, double *sum);
+
+/* ---- ei_expansion.c ---------------------------------------------------------------------------- */
+
+void ex_bernoulli_table(ei_exact *x);
+void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
+                         double limits[EI_EXACT_TERMS / 2]);
+int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
+                    const row_state *state, double *information);
+size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference);
+double ex_widest_below(const ei_exact *x, double limit);
+
+/* ---- ei_series.c ------------------------------------------------------------------------------- */
+
+int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
+                  row_state *state, double *information, double *marginal);
+
+/* ---- ei_route.c -------------------------------------------------------------------------------- */
+
+int ex_route(ei_exact *x, const row_view *v, row_state *state, double *information, double *marginal);
+
+/* ---- ei_rare.c --------------------------------------------------------------------------------- */
+
+full_row ex_view_full(ei_exact *x, const double *w, double bias);
+void ex_confine(ei_exact *x, const double *w, double bias, cut_row *row);
+void ex_view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v);
+int ex_cut_edge(ei_exact *x, const row_view *v, const cut_row *row, const struct cut *cut,
+                double weight, row_state *state, double *information);
+
+/* ---- ei_few_row.c ------------------------------------------------------------------------------ */
+
+int ex_few_row(ei_exact *x, const double *weight, double bias, ei_cancel cancel,
+               double *information, double *marginal, double *bound);
+
+/* ---- ei_parts.c -------------------------------------------------------------------------------- */
+
+int ex_row_parts(ei_exact *x, const double *weight, double bias, double *information,
+                 double *marginal, double *bound, ei_cancel cancel);
+
+/* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
+
+int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+                       double *kept, double *bound, ei_cancel cancel);
+
+#endif

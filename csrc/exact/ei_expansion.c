@@ -1,0 +1,127 @@
+/* Route 2: the expansion.
+ *
+ * Averaging over v_A is what turns F_rest, with x_A held, into F_all. Its inverse on exp(i w s) is the
+ * generating function of the Bernoulli polynomials:
+ *     F_rest(s - a v) = sum_k (-a)^k B_k(v + 1/2) / k! F_all^(k)(s),                            (4)
+ * exactly so for every wave of the series (2) with w a < 2 pi. Averaged over the bins, the polynomials
+ * are one table for the whole layer, the derivatives of F_all one for the row, and an edge costs a
+ * small matrix product. |B_k(v + 1/2)| / k! <= 3.3 / (2 pi)^k bounds the rest (Lehmer 1940).
+ */
+#include "exact/ei_exact_internal.h"
+
+/* beta(i, k) for i counted from the middle: (2 pi)^k (-1)^k times the mean of B_k(v + 1/2) / k! over
+ * bin i. B_k(v + 1/2) = sum_l C(k, l) B_{k-l}(1/2) v^l. */
+void ex_bernoulli_table(ei_exact *x)
+{
+    const int K = EI_EXACT_TERMS;
+    /* half[n] = (2 pi)^n B_n(1/2) / n!, from z/2 / sinh(z/2) = sum B_n(1/2) z^n / n!. */
+    double half[EI_EXACT_TERMS + 1], series[EI_EXACT_TERMS + 1];
+    for (int n = 0; n <= K; n++)
+        series[n] = n % 2 ? 0.0 : inverse_factorial[n + 1];
+    for (int n = 0; n <= K; n++)
+        for (int j = 0; j < n; j++)
+            series[n] *= PI; /* (2 pi)^n / 2^n */
+    for (int n = 0; n <= K; n++) {
+        half[n] = n == 0 ? 1.0 : 0.0;
+        for (int j = 1; j <= n; j++)
+            half[n] -= series[j] * half[n - j];
+    }
+    const double D = 1.0 / x->in_bins;
+    const int odd = x->in_bins % 2;
+    for (size_t i = 0; i < x->n_pairs + (size_t)odd; i++) {
+        double centre = odd ? (double)(i + 1) : (double)i + 0.5;
+        if (i == x->n_pairs)
+            centre = 0.0; /* the middle bin comes last */
+        /* mean[l] = (2 pi)^l mean(v^l) / l!, by powers of centre and half a bin, all positive. */
+        double mean[EI_EXACT_TERMS + 1], c[EI_EXACT_TERMS + 1], r[EI_EXACT_TERMS + 1];
+        c[0] = r[0] = 1.0;
+        for (int l = 1; l <= K; l++) {
+            c[l] = c[l - 1] * (2.0 * PI * centre * D) / l;
+            r[l] = r[l - 1] * (PI * D) / (l + 1);
+        }
+        for (int l = 0; l <= K; l++) {
+            mean[l] = 0.0;
+            for (int j = 0; j <= l; j += 2)
+                mean[l] += c[l - j] * r[j];
+        }
+        for (int k = 1; k <= K; k++) {
+            double b = 0.0;
+            for (int l = k; l >= 0; l--)
+                b += half[k - l] * mean[l];
+            x->beta[i * EI_EXACT_TERMS + (size_t)(k - 1)] = k % 2 ? -b : b;
+        }
+    }
+}
+
+/* Widest input for every (even) number of terms, beside `reference`. moments[k]:
+ * sum over q of |phi_q / (pi (q + 1/2))| (w_q reference / (2 pi))^k, or a bound of it. */
+void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
+                         double limits[EI_EXACT_TERMS / 2])
+{
+    const double cap = BULK / highest;
+    double before = 0.0;
+    for (int n = 2; n <= EI_EXACT_TERMS; n += 2) {
+        /* 3.3 ratio^(n + 1) moments[n + 1] / (1 - BULK) <= tolerance / 4 */
+        double most = cap, m = moments[n + 1];
+        if (m > 0.0) {
+            double e = ei_log(x->tolerance * 0.25 * (1.0 - BULK) / 3.3) - ei_log(m);
+            e = e / (n + 1);
+            most = e > 50.0 ? cap : ei_exp(e);
+            most = most < cap ? most : cap;
+        }
+        before = limits[n / 2 - 1] = most > before ? most : before;
+    }
+}
+
+/* Edges whose width is within the limits, by the row's derivatives. information[A] is set for those. */
+int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
+                    const row_state *state, double *information)
+{
+    const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
+                                    (int)(x->in_bins % 2), x->beta};
+    const double widest = limits[EI_EXACT_TERMS / 2 - 1];
+    const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
+    size_t since = 0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double ratio = x->a[i] / reference;
+        if (!(ratio > 0.0) || ratio > widest)
+            continue;
+        size_t terms = 2;
+        while (ratio > limits[terms / 2 - 1])
+            terms += 2;
+        double powers[EI_EXACT_TERMS];
+        powers[0] = ratio;
+        for (size_t k = 1; k < terms; k++)
+            powers[k] = powers[k - 1] * ratio;
+        information[i] = ex_information_of(x, state, x->k->expansion(&row, powers, terms));
+        if (++since >= often) {
+            since = 0;
+            if (ei_cancelled(state->cancel))
+                return EI_ECANCELLED;
+        }
+    }
+    return EI_OK;
+}
+
+/* Terms needed for the widest edge that the expansion takes. */
+size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference)
+{
+    double widest = 0.0;
+    for (size_t i = 0; i < x->n_in; i++)
+        if (x->a[i] <= limits[EI_EXACT_TERMS / 2 - 1] * reference && x->a[i] > widest)
+            widest = x->a[i];
+    size_t terms = 2;
+    while (terms < EI_EXACT_TERMS && widest > limits[terms / 2 - 1] * reference)
+        terms += 2;
+    return terms;
+}
+
+/* Greatest width not above `limit`. */
+double ex_widest_below(const ei_exact *x, double limit)
+{
+    double widest = 0.0;
+    for (size_t i = 0; i < x->n_in; i++)
+        if (x->a[i] <= limit && x->a[i] > widest)
+            widest = x->a[i];
+    return widest;
+}

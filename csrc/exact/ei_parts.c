@@ -1,0 +1,95 @@
+/* A row with every input perturbed: the usual routes, and what is tried where the row is rarely kept and
+ * its bound too great for that: inputs confined (ei_rare.c), a smaller tolerance, double-double
+ * (ei_few_row.c). */
+#include "exact/ei_exact_internal.h"
+
+#include <string.h>
+
+static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
+{
+    if (v->drops && state->kept == 0.0)
+        return 0.0;
+    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
+}
+
+/* A row by the usual routes; `row` is NULL without cuts. */
+static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row, row_view *v,
+                   row_state *state, double *information, double *marginal, double *bound)
+{
+    *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
+    if (marginal != NULL)
+        memset(marginal, 0, x->out_bins * sizeof(double));
+    *bound = 0.0;
+    if (row == NULL)
+        ex_view_row(x, weight, bias, v);
+    else
+        ex_view_cut(x, weight, row, v);
+    if (v->n_s == 0) {
+        /* One interval holds everything. */
+        if (marginal != NULL && v->n_labels > 0)
+            marginal[x->label_of[0]] = state->share;
+        *bound = v->n_widths ? ex_bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;
+        return EI_OK;
+    }
+    int status = ex_route(x, v, state, information, marginal);
+    if (row != NULL && information != NULL && v->n_labels > 1 && state->kept > 0.0) {
+        ex_sort_row(x);
+        for (size_t c = 0; c < row->n && status == EI_OK; c++) {
+            const struct cut *cut = &x->cut[c];
+            status = ex_cut_edge(x, v, row, cut, weight[cut->input], state, &information[cut->input]);
+        }
+    }
+    *bound = row_bound(x, v, state);
+    return status;
+}
+
+/* Whether a row should be done again: few samples are kept, and errors count by their share. */
+static int is_rare(const row_view *v, const row_state *state, double bound)
+{
+    const double error = (double)v->turns * state->error.point + state->error.variation;
+    return v->turns > 0 && (state->mass + error) * state->share > NEVER &&
+           (bound > TARGET || state->kept == 0.0);
+}
+
+/* information and marginal may be NULL. */
+int ex_row_parts(ei_exact *x, const double *weight, double bias, double *information,
+                 double *marginal, double *bound, ei_cancel cancel)
+{
+    row_view v;
+    row_state state = {.cancel = cancel};
+    if (ei_cancelled(cancel))
+        return EI_ECANCELLED;
+    int status = attempt(x, weight, bias, NULL, &v, &state, information, marginal, bound);
+    if (status != EI_OK || !is_rare(&v, &state, *bound))
+        return status;
+    cut_row cuts, *row = &cuts;
+    ex_confine(x, weight, bias, row);
+    if (row->n > 0) {
+        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
+        if (status != EI_OK)
+            return status;
+    } else {
+        row = NULL;
+    }
+    if (is_rare(&v, &state, *bound)) {
+        const double tolerance = x->tolerance, tail = x->tail, allowed = x->allowed;
+        double kept = state.mass < 1.0 ? state.mass : 1.0;
+        kept = kept > NEVER ? kept : NEVER;
+        ex_set_tolerance(x, fmax(tolerance * kept * 0.125, 1e-17));
+        x->allowed = allowed * kept * 0.125;
+        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
+        x->tolerance = tolerance;
+        x->tail = tail;
+        x->allowed = allowed;
+    }
+    if (status == EI_OK && is_rare(&v, &state, *bound)) {
+        if (state.kept == 0.0)
+            *bound = INFINITY; /* it is not clear whether the output is ever kept */
+        status = ex_few_row(x, weight, bias, cancel, information, marginal, bound);
+        if (*bound == INFINITY)
+            *bound = 0.0;
+    }
+    return status;
+}

@@ -1,0 +1,206 @@
+/* One row (output): which thresholds lie inside the support, the cells between them, and what is noted
+ * of errors on the way.
+ *
+ * Given that a sample is kept, which has probability kappa,
+ *     I = (1/kappa) [mean_i sum_c s_c p_ic log2 p_ic - sum_c s_c p_c log2 p_c]                  (6)
+ * where c runs over the kept cells (s = 1) and their union (s = -1).
+ */
+#include "exact/ei_exact_internal.h"
+
+#include <string.h>
+
+/* Exponent of the greatest weight, so that scaling by its power of two loses nothing. */
+int ex_row_exponent(const double *w, size_t n, double *greatest)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double v = fabs(w[i]);
+        most = v > most ? v : most;
+    }
+    *greatest = most;
+    int e = 0;
+    if (most > 0.0)
+        frexp(most, &e);
+    return e;
+}
+
+/* (threshold - bias - centre sum w) / scale, all scaled by 2^-e and as if exactly. */
+dd ex_sum_weights(const double *w, size_t n, int e)
+{
+    dd lanes[4] = {{0.0, 0.0}};
+    const double scale = ldexp(1.0, e < -1000 ? 1000 : -e);
+    const double more = e < -1000 ? ldexp(1.0, -e - 1000) : 1.0;
+    for (size_t i = 0; i < n; i++) {
+        dd s = two_sum(lanes[i & 3].hi, w[i] * scale * more);
+        lanes[i & 3] = (dd){s.hi, lanes[i & 3].lo + s.lo};
+    }
+    return dd_add(dd_add(lanes[0], lanes[1]), dd_add(lanes[2], lanes[3]));
+}
+
+/* One threshold less `offset`, both scaled. Overflow on the way means: far away. */
+dd ex_threshold_distance(double t, double bias, dd offset, int e)
+{
+    const double ts = ldexp(t, -e), bs = ldexp(bias, -e);
+    if (!(fabs(ts) < 1e290) || !(fabs(bs) < 1e290))
+        return (dd){t > bias ? INFINITY : -INFINITY, 0.0};
+    return dd_sub(dd_sub((dd){ts, 0.0}, (dd){bs, 0.0}), offset);
+}
+
+/* Threshold j at s: one inside the support is noted. Zero when there can be no more. */
+int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s)
+{
+    if (s >= v->reach) {
+        v->first = v->n_s ? v->first : j;
+        return 0;
+    }
+    if (s > -v->reach) {
+        if (v->n_s == 0)
+            v->first = j;
+        x->s[v->n_s++] = s;
+        v->evaluated = fabs(s) > v->evaluated ? fabs(s) : v->evaluated;
+    }
+    return 1;
+}
+
+/* Cells: the kept labels on either side of the thresholds inside. */
+void ex_view_cells(ei_exact *x, row_view *v)
+{
+    for (size_t b = 0; b <= v->n_s; b++) {
+        const int32_t label = x->labels[v->first + b];
+        int32_t cell = -1;
+        if (label < 0) {
+            v->drops = 1;
+        } else {
+            cell = x->cell_of[label];
+            if (cell < 0) {
+                cell = x->cell_of[label] = (int32_t)v->n_labels;
+                x->label_of[v->n_labels++] = label;
+            }
+        }
+        if (b > 0) {
+            x->right[b - 1] = cell;
+            v->turns += (cell < 0) != (x->left[b - 1] < 0);
+        }
+        if (b < v->n_s)
+            x->left[b] = cell;
+        x->last = cell;
+    }
+    for (size_t c = 0; c < v->n_labels; c++)
+        x->cell_of[x->label_of[c]] = -1;
+    v->n_cells = padded(v->n_labels + (size_t)v->drops);
+    for (size_t c = 0; c < v->n_cells; c++)
+        x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
+}
+
+void ex_view_widths(ei_exact *x, row_view *v)
+{
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double a = x->a[i] < x->negligible ? 0.0 : x->a[i];
+        x->a[i] = a;
+        sum += a;
+        squares += a * a;
+        v->n_widths += a > 0.0;
+    }
+    const double tail = x->tail * sqrt(squares / 12.0);
+    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+}
+
+void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
+{
+    memset(v, 0, sizeof *v);
+    const size_t n = x->n_in;
+    double greatest;
+    const int e = ex_row_exponent(w, n, &greatest);
+    const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
+    const dd offset = dd_mul(centre, ex_sum_weights(w, n, e));
+    for (size_t i = 0; i < n; i++)
+        x->a[i] = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
+    ex_view_widths(x, v);
+    const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
+    v->first = x->n_thresholds;
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
+        /* Without any spread, z >= t decides. */
+        double s = greatest > 0.0 ? d.hi / unit : d.hi > 0.0 ? INFINITY : -INFINITY;
+        if (!ex_view_threshold(x, v, j, s))
+            break;
+    }
+    ex_view_cells(x, v);
+}
+
+/* cells[c * stride] += sum over thresholds of value, right of one minus left of it; the union of the
+ * kept cells too. */
+void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells)
+{
+    const int32_t l = x->left[b], r = x->right[b];
+    if (l >= 0)
+        cells[l] += value;
+    if (r >= 0)
+        cells[r] -= value;
+    if (v->drops && (l < 0) != (r < 0))
+        cells[v->n_labels] += l >= 0 ? value : -value;
+}
+
+/* Probabilities of the cells from the distribution function at the thresholds. */
+void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells)
+{
+    memset(cells, 0, v->n_cells * sizeof(double));
+    if (x->last >= 0) {
+        cells[x->last] = 1.0;
+        if (v->drops)
+            cells[v->n_labels] = 1.0;
+    }
+    for (size_t b = 0; b < v->n_s; b++)
+        ex_to_cells(x, v, b, f[b], cells);
+}
+
+double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p)
+{
+    return x->k->entropy(p, x->sign, v->n_cells);
+}
+
+double ex_information_of(const ei_exact *x, const row_state *state, double sum)
+{
+    const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    double value = (sum / (double)x->in_bins - state->entropy) / state->kept;
+    return !(value > 0.0) ? 0.0 : value > most ? most : value;
+}
+
+void ex_note_error(row_state *state, row_error e)
+{
+    if (e.point > state->error.point)
+        state->error.point = e.point;
+    if (e.variation > state->error.variation)
+        state->error.variation = e.variation;
+}
+
+/* Rounding of a series with coefficients phi that are products of so many factors. `steps`: turns of
+ * the recurrence for the sines of the input bins. A wave's height is off by a few units in the last
+ * place a factor; its variation over the thresholds is at most twice its share of the density. */
+void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
+                      size_t multiplied, double steps)
+{
+    double point = 0.0, heights = 0.0;
+    for (size_t q = 0; q < n_waves; q++) {
+        const double f = fabs(phi[q]), half = (double)q + 0.5;
+        point += f * ((8.0 + 2.5 * steps) / (PI * half) + 1.5);
+        heights += f;
+    }
+    ex_note_error(state, (row_error){x->tolerance + 0.5 * EPS * point,
+                                  0.5 * EPS * 3.0 * (double)(multiplied + 8) * 2.0 * heights});
+}
+
+/* Finish what every route needs: the row's entropy and kept mass from x->mean. */
+void ex_settle(const ei_exact *x, const row_view *v, row_state *state, double *marginal)
+{
+    for (size_t c = 0; c < v->n_labels; c++) {
+        double p = x->mean[c];
+        p = p < 0.0 ? 0.0 : p > 1.0 ? 1.0 : p;
+        if (marginal != NULL)
+            marginal[x->label_of[c]] = p * state->share;
+    }
+    state->mass = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
+    state->kept = state->mass * state->share > NEVER ? state->mass : 0.0;
+    state->entropy = ex_row_entropy(x, v, x->mean);
+}

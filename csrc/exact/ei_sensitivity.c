@@ -1,0 +1,119 @@
+/* A row whose inputs are perturbed one at a time: thresholds divide the input's range, so that nothing
+ * is left to sum up but the parts of its bins. */
+#include "exact/ei_exact_internal.h"
+
+#include <string.h>
+
+/* Where z is at the input's end with the least z, and how thresholds divide the input's bins, for one
+ * edge and any labels. y[j]: threshold j in bins from that end, ascending, in [0, in_bins]. */
+static double step_edge(ei_exact *x, const double *y, double *kept_out)
+{
+    const size_t n = x->n_thresholds;
+    double *total = x->p, *part = x->mean; /* of every label; in the bin at hand */
+    int32_t *touched = x->label_of;
+    memset(total, 0, x->out_bins * sizeof(double));
+    memset(part, 0, x->out_bins * sizeof(double));
+    double inside = 0.0, kept = 0.0, at = 0.0;
+    size_t n_touched = 0;
+    for (size_t j = 0; j <= n; j++) {
+        const double end = j < n ? y[j] : (double)x->in_bins;
+        const int32_t label = x->labels[j];
+        while (at < end) {
+            double edge = floor(at) + 1.0, stop = end < edge ? end : edge;
+            if (stop == edge && at == floor(at)) {
+                /* Whole bins at once. */
+                stop = floor(end);
+            } else if (label >= 0) {
+                if (part[label] == 0.0)
+                    touched[n_touched++] = label;
+                part[label] += stop - at;
+            }
+            if (label >= 0) {
+                total[label] += stop - at;
+                kept += stop - at;
+            }
+            at = stop;
+            if (at == edge || stop != end) {
+                double sum = 0.0;
+                for (size_t i = 0; i < n_touched; i++) {
+                    inside -= eta(part[touched[i]]);
+                    sum += part[touched[i]];
+                    part[touched[i]] = 0.0;
+                }
+                inside += eta(sum);
+                n_touched = 0;
+            }
+        }
+    }
+    const double scale = 1.0 / (double)x->in_bins;
+    *kept_out = kept * scale;
+    if (!(kept > 0.0))
+        return 0.0;
+    double outside = eta(kept * scale);
+    for (uint32_t i = 0; i < x->out_bins; i++)
+        outside -= eta(total[i] * scale);
+    return (inside * scale - outside) / (kept * scale);
+}
+
+/* kept: the probability that an edge's output is kept. */
+int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+                       double *kept, double *bound, ei_cancel cancel)
+{
+    const size_t n = x->n_in, m = x->n_thresholds;
+    const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
+    double greatest, least_kept = 1.0;
+    const int e = ex_row_exponent(weight, n, &greatest);
+    const dd offset = dd_mul((dd){x->baseline, 0.0}, ex_sum_weights(weight, n, e));
+    for (size_t j = 0; j < m; j++) {
+        const dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
+        const int far = !(fabs(d.hi) < 1e290);
+        x->t_hi[j] = far ? (d.hi > 0.0 ? 1e290 : -1e290) : d.hi;
+        x->t_lo[j] = far ? 0.0 : d.lo;
+    }
+    const dd lo = two_sum(x->lo, -x->baseline), hi = two_sum(x->hi, -x->baseline);
+    const ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
+                                x->kept_from, x->kept_to, lo.hi, lo.lo, hi.hi, hi.lo,
+                                x->hi - x->lo, (double)x->in_bins, x->y};
+    const size_t often = 1 + 100000 / (m + 1);
+    for (size_t i = 0; i < n; i += EI_EXACT_LANES) {
+        double w[EI_EXACT_LANES] = {0.0}, value[EI_EXACT_LANES], mass[EI_EXACT_LANES];
+        const size_t count = n - i < EI_EXACT_LANES ? n - i : EI_EXACT_LANES;
+        for (size_t l = 0; l < count; l++)
+            w[l] = ldexp(weight[i + l], -e);
+        if (x->simple) {
+            x->k->steps(&row, w, value, mass);
+        } else {
+            for (size_t l = 0; l < count; l++) {
+                const dd end = w[l] > 0.0 ? lo : hi;
+                const dd start = dd_mul((dd){w[l], 0.0}, end);
+                const double span = fabs(w[l]) * row.range;
+                for (size_t j = 0; j < m; j++) {
+                    double at = dd_sub((dd){x->t_hi[j], x->t_lo[j]}, start).hi / span * row.n_bins;
+                    x->y[j] = !(at > 0.0) ? 0.0 : at < row.n_bins ? at : row.n_bins;
+                }
+                value[l] = step_edge(x, x->y, &mass[l]);
+            }
+        }
+        for (size_t l = 0; l < count; l++) {
+            double v = value[l];
+            if (w[l] == 0.0 || !(v > 0.0) || mass[l] < NEVER)
+                v = 0.0;
+            information[i + l] = v > most ? most : v;
+            if (w[l] == 0.0) {
+                size_t j = 0;
+                while (j < m && !(x->t_hi[j] > 0.0))
+                    j++;
+                mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
+            }
+            kept[i + l] = mass[l];
+            if (mass[l] >= NEVER && mass[l] < least_kept)
+                least_kept = mass[l];
+        }
+        if ((i / EI_EXACT_LANES) % often == 0 && ei_cancelled(cancel))
+            return EI_ECANCELLED;
+    }
+    *bound = x->one_label ? 0.0
+                          : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0,
+                                          (row_error){2.0 * EPS, 0.0}, least_kept);
+    return EI_OK;
+}

@@ -1,0 +1,209 @@
+/* Route 1: the series.
+ *
+ * With phi the characteristic function, phi(w) = prod sinc(w a_k / 2), and w_q = (q + 1/2) h,
+ *     F(s) = 1/2 + sum_q phi(w_q) sin(w_q s) / (pi (q + 1/2)),                                  (2)
+ * up to P(|S - s| > L), L = 2 pi / h half a period, where the square wave behind (2) turns over. We
+ * take L = max |s| + R with P(|S| > R) below the tolerance: uniforms are strictly sub-Gaussian,
+ * P(S > R) <= exp(-R^2 / (2 var S)), and |S| <= sum a_k / 2 (Hoeffding 1963; Arbel, Marchal, Nguyen
+ * 2020). Given a bin of x_A, probabilities are at most in_bins times as large. ei_bounds.c has the rest
+ * after T terms, (3).
+ * All edges of a row share the sines of the thresholds; an edge's own coefficients are products of all
+ * factors but one, by prefix and suffix products, or by division where a factor is certainly not small.
+ */
+#include "exact/ei_exact_internal.h"
+
+#include <string.h>
+
+/* A row by its series: what its edges share. */
+typedef struct {
+    size_t n_waves, cells;
+    double half_step;
+    double top; /* greatest frequency */
+    double *sine, *cosine, *u, *v; /* as in ei_exact_series */
+    double *s, *c;                 /* waves of one threshold */
+    size_t n_wide;                 /* x->direct: inputs by whose factor one cannot divide */
+    size_t multiplied;
+    double *phi, *edge, *factor;   /* of the row, of an edge, of one input */
+    double *prefix;                /* [n_wide][n_waves]; NULL without wide ones */
+} series;
+
+/* Sines of the thresholds as the cells see them. */
+static int series_tables(ei_exact *x, const row_view *v, series *r)
+{
+    const size_t T = r->n_waves, cells = r->cells;
+    double *tables = ex_grow(x, 2 * cells * T + 2 * EI_EXACT_PANEL * T + 2 * T);
+    if (tables == NULL)
+        return EI_ENOMEM;
+    double *sine = r->sine = tables, *cosine = r->cosine = sine + cells * T;
+    r->u = cosine + cells * T;
+    r->v = r->u + EI_EXACT_PANEL * T;
+    r->s = r->v + EI_EXACT_PANEL * T;
+    r->c = r->s + T;
+    memset(tables, 0, 2 * cells * T * sizeof(double));
+    memset(x->base, 0, cells * sizeof(double));
+    for (size_t b = 0; b < v->n_s; b++) {
+        x->point[b] = 0.5;
+        x->k->waves(r->half_step * x->s[b], T, r->s, r->c);
+        /* The cells that the threshold touches: +1 left, -1 right. */
+        int32_t touched[3] = {x->left[b], x->right[b], -1};
+        double with[3] = {1.0, -1.0, 0.0};
+        if (v->drops && (touched[0] < 0) != (touched[1] < 0)) {
+            touched[2] = (int32_t)v->n_labels;
+            with[2] = touched[0] >= 0 ? 1.0 : -1.0;
+        }
+        for (int i = 0; i < 3; i++) {
+            if (touched[i] < 0)
+                continue;
+            const size_t at = (size_t)touched[i] / 8 * 8 * T + (size_t)touched[i] % 8;
+            for (size_t q = 0; q < T; q++) {
+                const double f = with[i] / (PI * ((double)q + 0.5));
+                sine[at + q * 8] += f * r->s[q];
+                cosine[at + q * 8] += f * r->c[q];
+            }
+        }
+    }
+    ex_cells_of(x, v, x->point, x->base);
+    return EI_OK;
+}
+
+/* All factors: narrow ones at once; `wide` ones, by which one cannot divide, apart. */
+static int series_factors(ei_exact *x, series *r)
+{
+    const size_t T = r->n_waves;
+    size_t n = 0;
+    for (size_t i = 0; i < x->n_in; i++) {
+        if (x->a[i] * r->top * 0.5 > SAFE)
+            x->direct[r->n_wide++] = (uint32_t)i;
+        else if (x->a[i] > 0.0)
+            x->packed[n++] = x->a[i];
+    }
+    double *phi = r->phi = x->phi_row;
+    r->edge = x->phi_edge;
+    r->factor = x->phi_plan;
+    r->multiplied = ex_characteristic(x, x->packed, n, 0.5 * r->half_step, T, phi) + r->n_wide;
+    if (r->n_wide == 0)
+        return EI_OK;
+    /* prefix[k] = phi of the narrow ones times the factors before k; then backwards. */
+    if (r->n_wide * T > x->prefix_size) {
+        ei_free(x->prefix);
+        x->prefix = ei_alloc(r->n_wide * T, sizeof(double));
+        x->prefix_size = x->prefix == NULL ? 0 : r->n_wide * T;
+        if (x->prefix == NULL)
+            return EI_ENOMEM;
+    }
+    r->prefix = x->prefix;
+    for (size_t k = 0; k < r->n_wide; k++) {
+        memcpy(r->prefix + k * T, phi, T * sizeof(double));
+        x->k->sinc(0.5 * r->half_step * x->a[x->direct[k]], T, r->factor);
+        for (size_t q = 0; q < T; q++)
+            phi[q] *= r->factor[q];
+    }
+    return EI_OK;
+}
+
+/* Derivatives of the row's probabilities, lengths in units of `unit`. */
+static void series_terms(ei_exact *x, const series *r, double unit, size_t terms)
+{
+    const size_t T = r->n_waves;
+    for (size_t at = 0; at < r->cells; at += 8) {
+        double *term = x->term + at * EI_EXACT_TERMS;
+        memset(term, 0, terms * 8 * sizeof(double));
+        for (size_t q = T; q-- > 0;) {
+            const double step = (2.0 * (double)q + 1.0) * r->half_step * unit;
+            const double *sq = r->sine + (at * T + q * 8), *cq = r->cosine + (at * T + q * 8);
+            double f = r->phi[q];
+            for (size_t k = 1; k <= terms; k++) {
+                f *= k % 2 ? step : -step; /* derivatives of sin: cos, -sin, -cos, sin */
+                const double *wave = k % 2 ? cq : sq;
+                for (int l = 0; l < 8; l++)
+                    term[(k - 1) * 8 + (size_t)l] += f * wave[l];
+            }
+        }
+    }
+}
+
+/* The narrow edges, in units of reference / (2 pi). *widest: up to which width. */
+static int series_narrow(ei_exact *x, const row_view *v, const series *r, const row_state *state,
+                         double *information, double *widest)
+{
+    const double reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
+    *widest = 0.0;
+    if (!(reference > 0.0))
+        return EI_OK;
+    double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
+    const double unit = reference / (2.0 * PI);
+    for (size_t q = 0; q < r->n_waves; q++) {
+        const double step = (2.0 * (double)q + 1.0) * r->half_step * unit;
+        double term = fabs(r->phi[q]) / (PI * ((double)q + 0.5));
+        for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step)
+            moments[k] += term;
+    }
+    ex_expansion_limits(x, moments, r->top * unit, limits);
+    *widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
+    series_terms(x, r, unit, ex_terms_needed(x, limits, reference));
+    return ex_expand_edges(x, v, limits, reference, state, information);
+}
+
+/* The wider edges, each with its own coefficients. */
+static int series_wide(ei_exact *x, const series *r, row_state *state, double *information,
+                       double widest)
+{
+    const size_t T = r->n_waves;
+    const ei_exact_series row = {r->cells, x->base, x->sign, T, r->sine, r->cosine, r->half_step,
+                                 x->in_bins, r->u, r->v};
+    const double per_bin = 0.5 * r->half_step / (double)x->in_bins;
+    double *after = x->scratch, *edge = r->edge, *factor = r->factor;
+    for (size_t q = 0; q < T; q++)
+        after[q] = 1.0; /* product of the wide factors behind */
+    for (size_t k = r->n_wide; k-- > 0;) {
+        const double a = x->a[x->direct[k]];
+        x->k->sinc(per_bin * a, T, edge);
+        for (size_t q = 0; q < T; q++)
+            edge[q] *= r->prefix[k * T + q] * after[q];
+        ex_note_rounding(x, state, edge, T, r->multiplied, EI_EXACT_PANEL);
+        information[x->direct[k]] = ex_information_of(x, state, x->k->series(&row, edge, a));
+        x->k->sinc(0.5 * r->half_step * a, T, factor);
+        for (size_t q = 0; q < T; q++)
+            after[q] *= factor[q];
+        if (ei_cancelled(state->cancel))
+            return EI_ECANCELLED;
+    }
+    for (size_t i = 0; i < x->n_in; i++) {
+        const double a = x->a[i];
+        if (!(a > widest) || a * r->top * 0.5 > SAFE)
+            continue;
+        x->k->sinc(per_bin * a, T, edge);
+        x->k->sinc(0.5 * r->half_step * a, T, factor);
+        for (size_t q = 0; q < T; q++)
+            edge[q] *= r->phi[q] / factor[q];
+        ex_note_rounding(x, state, edge, T, r->multiplied, EI_EXACT_PANEL);
+        information[i] = ex_information_of(x, state, x->k->series(&row, edge, a));
+        if (ei_cancelled(state->cancel))
+            return EI_ECANCELLED;
+    }
+    return EI_OK;
+}
+
+/* Routes 1 and 2 without dominant widths. */
+int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
+                  row_state *state, double *information, double *marginal)
+{
+    series r = {.n_waves = n_waves, .cells = v->n_cells, .half_step = PI / half_period};
+    r.top = (2.0 * (double)n_waves - 1.0) * r.half_step;
+    int status = series_tables(x, v, &r);
+    if (status == EI_OK)
+        status = series_factors(x, &r);
+    if (status != EI_OK)
+        return status;
+    memcpy(x->mean, x->base, r.cells * sizeof(double));
+    for (size_t q = n_waves; q-- > 0;)
+        for (size_t k = 0; k < r.cells; k++)
+            x->mean[k] += r.phi[q] * r.sine[k / 8 * 8 * n_waves + q * 8 + k % 8];
+    ex_note_rounding(x, state, r.phi, n_waves, r.multiplied, 0.0);
+    ex_settle(x, v, state, marginal);
+    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
+        return EI_OK;
+    double widest;
+    status = series_narrow(x, v, &r, state, information, &widest);
+    return status == EI_OK ? series_wide(x, &r, state, information, widest) : status;
+}

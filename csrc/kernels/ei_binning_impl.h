@@ -1,0 +1,98 @@
+/* From values and draws to bins and bit masks; included by ei_kernels_impl.h. */
+
+EI_FN void draw_masks(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
+                      uint64_t *masks, size_t ld)
+{
+    for (size_t w = 0; w < words; w++) {
+        const uint32_t *r = draws + w * 64;
+        for (size_t i = 0; i < n_edges; i++) {
+            uint64_t bits = 0;
+#if defined(__x86_64__) && EI_VBYTES == 64
+            const __m512i edge = _mm512_set1_epi32((int)edges[i]);
+            for (int s = 0; s < 64; s += 16)
+                bits |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_loadu_si512(r + s), edge) << s;
+#elif defined(__x86_64__) && EI_VBYTES == 32
+            const __m256i edge = _mm256_set1_epi32((int)edges[i]);
+            for (int s = 0; s < 64; s += 8) {
+                __m256i v = _mm256_loadu_si256((const __m256i *)(r + s));
+                __m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(v, edge), v);
+                bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(ge)) << s;
+            }
+#else
+            for (int s = 0; s < 64; s++)
+                bits |= (uint64_t)(r[s] >= edges[i]) << s;
+#endif
+            masks[i * ld + w] = bits;
+        }
+    }
+}
+
+EI_FN void value_masks(const double *z, size_t stride, size_t words, const double *thresholds,
+                       size_t m, uint64_t *masks, size_t ld)
+{
+    for (size_t w = 0; w < words; w++) {
+        const double *v = z + 4 * w * stride;
+        for (size_t j = 0; j < m; j++) {
+            uint64_t bits = 0;
+            for (int p = 0; p < 4; p++) {
+                const double *vp = v + (size_t)p * stride;
+#if defined(__x86_64__) && EI_VBYTES == 64
+                const __m512d t = _mm512_set1_pd(thresholds[j]);
+                uint64_t a = _mm512_cmp_pd_mask(_mm512_loadu_pd(vp), t, _CMP_GE_OQ);
+                uint64_t b = _mm512_cmp_pd_mask(_mm512_loadu_pd(vp + 8), t, _CMP_GE_OQ);
+                bits |= (a | b << 8) << (16 * p);
+#elif defined(__x86_64__) && EI_VBYTES == 32
+                const __m256d t = _mm256_set1_pd(thresholds[j]);
+                for (int i = 0; i < 16; i += 4) {
+                    __m256d ge = _mm256_cmp_pd(_mm256_loadu_pd(vp + i), t, _CMP_GE_OQ);
+                    bits |= (uint64_t)(uint32_t)_mm256_movemask_pd(ge) << (16 * p + i);
+                }
+#else
+                for (int i = 0; i < 16; i++)
+                    bits |= (uint64_t)(vp[i] >= thresholds[j]) << (16 * p + i);
+#endif
+            }
+            masks[j * ld + w] = bits;
+        }
+    }
+}
+
+EI_FN void label(const double *z, size_t stride, size_t n, const double *thresholds, size_t m,
+                 const uint16_t *map, uint16_t *out)
+{
+    enum { FEW = 24 };
+    uint64_t step[FEW], label[EI_PANEL]; /* what each threshold adds to the label, modulo 2^64 */
+    for (size_t j = 0; m <= FEW && j < m; j++)
+        step[j] = (uint64_t)map[j + 1] - map[j];
+    for (size_t s = 0; s < n; s += EI_PANEL, z += stride) {
+        size_t end = n - s < EI_PANEL ? n - s : EI_PANEL;
+        if (m <= FEW && end == EI_PANEL) {
+            for (int i = 0; i < EI_PANEL; i += VD) {
+                const vd value = *(const vd *)(z + i);
+                vu sum = (vu){0} + map[0];
+                for (size_t j = 0; j < m; j++)
+                    sum += (vu)(value >= thresholds[j]) & step[j];
+                *(vu *)(label + i) = sum;
+            }
+            for (int i = 0; i < EI_PANEL; i++)
+                out[s + (size_t)i] = (uint16_t)label[i];
+        } else {
+            for (size_t i = 0; i < end; i++) {
+                /* Binary search without branches: `at` thresholds are known to be <= z. */
+                size_t at = 0, left = m;
+                while (left > 0) {
+                    size_t half = (left + 1) / 2;
+                    at += thresholds[at + half - 1] <= z[i] ? half : 0;
+                    left -= half;
+                }
+                out[s + i] = map[at];
+            }
+        }
+    }
+}
+
+EI_FN void offsets(const uint32_t *draws, size_t n, uint32_t bins, uint32_t row, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint32_t)(((uint64_t)draws[i] * bins) >> 32) * row;
+}

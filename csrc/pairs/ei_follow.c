@@ -1,0 +1,82 @@
+/* From counts to information, and the influence of single samples on the sum of all edges, which gives
+ * that sum its standard error. */
+#include "kernels/ei_info.h"
+#include "pairs/ei_pairs_internal.h"
+
+#include <string.h>
+
+void ep_begin(const ei_job *job, const ei_pairs_out *out)
+{
+    memset(out->spread, 0, EI_FOLLOWED * sizeof *out->spread);
+    memset(out->dropped, 0, ep_outputs(job) * sizeof *out->dropped);
+}
+
+int ep_follow_open(ep_followed *f, const ei_channel *c, const ei_job *job, int every_input)
+{
+    const size_t row = ei_row_length(c), cells = ep_table_cells(c);
+    memset(f, 0, sizeof *f);
+    ei_memory *memory = &f->memory;
+    f->n = (size_t)(job->count < EI_FOLLOWED ? job->count : EI_FOLLOWED);
+    f->offset = ei_hold(memory, (every_input ? ep_inputs(job) : 1) * EI_FOLLOWED, sizeof *f->offset);
+    f->y = ei_hold(memory, ep_outputs(job) * EI_FOLLOWED, sizeof *f->y);
+    f->table = ei_hold(memory, cells, sizeof *f->table);
+    f->pointwise = ei_hold(memory, cells, sizeof *f->pointwise);
+    f->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *f->scratch);
+    f->map = ei_hold(memory, ei_map_size(c), sizeof *f->map);
+    ei_eval e = {0};
+    int status = ei_held(memory, ei_eval_open(&e, c, job->out_start, job->out_stop));
+    if (status == EI_OK)
+        ei_label_map(c, f->map);
+    for (size_t at = 0; status == EI_OK && at < f->n; at += e.block) {
+        const size_t n = ei_whole_groups(ei_eval_next(&e, job->key, 0, job->first + at, f->n - at));
+        for (size_t a = 0; every_input && a < ep_inputs(job); a++)
+            e.kernels->offsets(e.draws + (job->in_start + a) * e.block, n, c->in_bins, (uint32_t)row,
+                               f->offset + a * EI_FOLLOWED + at);
+        for (size_t b = 0; b < e.n_out; b++)
+            ei_eval_labels(&e, b, n, f->map, f->y + b * EI_FOLLOWED + at);
+    }
+    ei_eval_close(&e);
+    return status;
+}
+
+void ep_follow_close(ep_followed *f) { ei_release(&f->memory); }
+
+void ep_follow_input(ep_followed *f, const ei_channel *c, const ei_job *job, size_t a)
+{
+    uint32_t draws[EI_FOLLOWED];
+    const ei_kernels *kernels = ei_active();
+    kernels->draw(job->key, 0, (uint32_t)(job->in_start + a), job->first, ei_whole_groups(f->n),
+                  draws);
+    kernels->offsets(draws, f->n, c->in_bins, (uint32_t)ei_row_length(c), f->offset);
+}
+
+void ep_note(const ei_channel *c, const ei_job *job, ep_followed *f, size_t b, size_t a,
+             const uint32_t *offset, const uint64_t *table, const ei_pairs_out *out)
+{
+    const size_t row = ei_row_length(c), at = b * ep_inputs(job) + a;
+    ei_information i =
+        ei_measure(ei_active(), table, c->in_bins, row, c->out_bins, f->scratch, f->pointwise);
+    out->information[at] = i.information;
+    out->excess[at] = i.excess;
+    out->variance[at] = i.variance;
+    out->second[at] = i.second;
+    if (i.kept == 0)
+        return;
+    /* Influence function of the plug-in estimate: of a kept sample (samples / kept) (pointwise - I),
+     * of a dropped one 0. */
+    const double weight = (double)job->count / (double)i.kept / EI_UNIT;
+    for (size_t x = 0; x < c->in_bins; x++)
+        for (size_t y = 0; y < row; y++) {
+            double *p = f->pointwise + x * row + y;
+            *p = y < c->out_bins ? weight * (*p - i.information) : 0.0;
+        }
+    const uint16_t *label = f->y + b * EI_FOLLOWED;
+    for (size_t s = 0; s < f->n; s++)
+        out->spread[s] += (int64_t)f->pointwise[offset[s] + label[s]];
+}
+
+void ep_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64_t *outliers)
+{
+    for (size_t o = 0; ei_may_leave(e->channel) && o < e->n_out; o++)
+        outliers[o] += ei_eval_outside(e, o, n, scratch);
+}

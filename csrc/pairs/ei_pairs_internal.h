@@ -1,0 +1,69 @@
+/* What the files of the sampled pairwise engine share. ep_: inside this folder alone. */
+#ifndef EI_PAIRS_INTERNAL_H
+#define EI_PAIRS_INTERNAL_H
+
+#include "kernels/ei_eval.h"
+#include "pairs/ei_pairs.h"
+
+enum {
+    CHUNK = 8192,   /* samples in a chunk of masks */
+    WORDS = CHUNK / EI_GROUP,
+    SLICE = 64,     /* inputs whose tables stand at once where the outputs' masks are kept */
+    STORED = 1 << 22 /* samples whose output bins are kept at once */
+};
+
+static inline size_t ep_outputs(const ei_job *job) { return job->out_stop - job->out_start; }
+static inline size_t ep_inputs(const ei_job *job) { return job->in_stop - job->in_start; }
+
+static inline size_t ep_table_cells(const ei_channel *c) { return c->in_bins * ei_row_length(c); }
+
+/* Where the parts of the counts stand. The margins and the total are of the masks' way alone. */
+typedef struct {
+    uint64_t *pairs, *outliers, *x_margin, *y_margin, *total;
+} ep_parts;
+
+/* ---- ei_follow.c: from counts to information ---------------------------------------------------- */
+
+/* The first samples of the job, whose influence on the sum of all edges is followed. */
+typedef struct {
+    ei_memory memory;
+    size_t n;
+    uint32_t *offset; /* n_in x n: row offset of the input's bin; or of one input (ep_follow_input) */
+    uint16_t *y;      /* n_out x n */
+    uint64_t *table;  /* one table */
+    double *pointwise, *scratch;
+    uint16_t *map;
+} ep_followed;
+
+/* Nothing followed yet, nothing dropped. */
+void ep_begin(const ei_job *job, const ei_pairs_out *out);
+int ep_follow_open(ep_followed *f, const ei_channel *c, const ei_job *job, int every_input);
+void ep_follow_close(ep_followed *f);
+
+/* Take up the job's input a, where not all are held. */
+void ep_follow_input(ep_followed *f, const ei_channel *c, const ei_job *job, size_t a);
+
+/* Measure one table and note everything about the pair. `offset`: the input's, of the samples that
+ * are followed. */
+void ep_note(const ei_channel *c, const ei_job *job, ep_followed *f, size_t b, size_t a,
+             const uint32_t *offset, const uint64_t *table, const ei_pairs_out *out);
+
+/* Add the outliers of the first n samples of an evaluated block. `scratch`: EI_BLOCK labels. */
+void ep_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64_t *outliers);
+
+/* ---- ei_masks.c: bit-sliced --------------------------------------------------------------------- */
+
+int ep_count_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p);
+int ep_run_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, const ei_pairs_out *out);
+
+/* Table of counts of a pair from its cumulative counts and margins. */
+void ep_unfold(const ei_channel *c, const uint64_t *cumulative, const uint64_t *x_margin,
+               const uint64_t *y_margin, uint64_t total, const uint16_t *map, uint64_t *table);
+
+/* ---- ei_scatter.c: scattered -------------------------------------------------------------------- */
+
+int ep_count_scattered(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p);
+int ep_run_scattered(const ei_channel *c, const ei_job *job, ei_cancel cancel,
+                     const ei_pairs_out *out);
+
+#endif

@@ -1,0 +1,115 @@
+# Pairs of an input and an output, counted: csrc/pairs. Included by _core.pyx.
+
+
+cdef ei_job job_of(object job) except *:
+    cdef ei_job j
+    j.key = job.key
+    j.out_start, j.out_stop = job.out_start, job.out_stop
+    j.in_start, j.in_stop = job.in_start, job.in_stop
+    j.first, j.count = job.first, job.count
+    j.stream, j.masks = job.stream, job.masks
+    return j
+
+
+cdef class Edges:
+    """Numbers of every edge of a job, and of their sum."""
+
+    cdef readonly object information, excess, variance, second, spread, variances, dropped
+    cdef ei_pairs_out out
+
+    def __init__(self, job):
+        shape = (job.out_stop - job.out_start, job.in_stop - job.in_start)
+        self.information, self.excess = np.empty(shape), np.empty(shape)
+        self.variance, self.second = np.empty(shape), np.empty(shape)
+        self.spread, self.variances = np.empty(EI_FOLLOWED, np.int64), np.empty(shape[1])
+        self.dropped = np.empty(shape[0], np.uint64)
+        cdef double[:, ::1] a = self.information, b = self.excess, c = self.variance
+        cdef double[:, ::1] d = self.second
+        cdef int64_t[::1] e = self.spread
+        cdef uint64_t[::1] f = self.dropped
+        self.out.information, self.out.excess, self.out.variance = &a[0, 0], &b[0, 0], &c[0, 0]
+        self.out.second, self.out.spread, self.out.dropped = &d[0, 0], &e[0], &f[0]
+
+
+def pairs_masked(CoreChannel channel):
+    """Say whether this channel is counted with bit masks (by the kernels in use)."""
+    return ei_pairs_masked(&channel.c) != 0
+
+
+def pairs_size(CoreChannel channel, job):
+    """Return the number of 64-bit words that the counts of a job take."""
+    cdef ei_job j = job_of(job)
+    cdef size_t size = ei_pairs_size(&channel.c, &j)
+    if size == 0:
+        raise OverflowError("the counts of this block would not fit in memory")
+    return size
+
+
+def pairs_count(CoreChannel channel, job, int32_t[::1] cancel):
+    """Return the counts of a job: 64-bit words, additive over samples."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    counts = np.zeros(pairs_size(channel, job), np.uint64)
+    cdef uint64_t[::1] view = counts
+    with nogil:
+        status = ei_pairs_count(&channel.c, &j, &cancel[0], &view[0])
+    check(status)
+    return counts
+
+
+def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int32_t[::1] cancel):
+    """Return the Edges of a part of a job, from the job's complete counts."""
+    cdef ei_job j = job_of(job), k = job_of(part)
+    cdef int status
+    cdef Edges edges = Edges(part)
+    with nogil:
+        status = ei_pairs_reduce(&channel.c, &j, &k, &cancel[0], &counts[0], &edges.out)
+    check(status)
+    return edges
+
+
+def pairs_held(CoreChannel channel, job):
+    """Return the bytes that pairs_run holds for one output of a job, roughly."""
+    cdef ei_job j = job_of(job)
+    return ei_pairs_held(&channel.c, &j)
+
+
+def pairs_run(CoreChannel channel, job, int32_t[::1] cancel):
+    """Count and reduce a job; returns its Edges."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    cdef Edges edges = Edges(job)
+    with nogil:
+        status = ei_pairs_run(&channel.c, &j, &cancel[0], &edges.out)
+    check(status)
+    return edges
+
+
+def pairs_table(CoreChannel channel, job, const uint64_t[::1] counts, size_t output, size_t input):
+    """Return the table of one pair, (in_bins, out_bins + 1); the last column: dropped."""
+    cdef ei_job j = job_of(job)
+    table = np.zeros((channel.c.in_bins, channel.c.out_bins + 1), np.uint64)
+    cdef uint64_t[:, ::1] view = table
+    check(ei_pairs_table(&channel.c, &j, &counts[0], output, input, &view[0, 0]))
+    return table
+
+
+def single_run(CoreChannel channel, job, int32_t[::1] cancel):
+    """Measure a job with one input perturbed at a time; returns its Edges."""
+    cdef ei_job j = job_of(job)
+    cdef int status
+    cdef Edges edges = Edges(job)
+    cdef double[::1] variances = edges.variances
+    with nogil:
+        status = ei_single_run(&channel.c, &j, &cancel[0], &edges.out, &variances[0])
+    check(status)
+    return edges
+
+
+def single_table(CoreChannel channel, job):
+    """Return the table of one pair by interval, (in_bins, n_thresholds + 1)."""
+    cdef ei_job j = job_of(job)
+    table = np.zeros((channel.c.in_bins, channel.c.n_thresholds + 1), np.uint64)
+    cdef uint64_t[:, ::1] view = table
+    check(ei_single_table(&channel.c, &j, &view[0, 0]))
+    return table

@@ -1,0 +1,87 @@
+# Whole samples, filtered: csrc/joint/ei_wide.h. Included by _core.pyx.
+
+
+def affine(const double[:, ::1] weight, const double[::1] bias, const double[:, ::1] x):
+    """Return bias + W x of samples, (n_out, samples), added up in the order of the inputs."""
+    cdef size_t n_out = <size_t>weight.shape[0], n_in = <size_t>weight.shape[1]
+    cdef size_t count = <size_t>x.shape[1], panels = (count + 15) // 16, p, k, s
+    panel_x, panel_z = np.zeros((panels, n_in, 16)), np.empty((panels, n_out, 16))
+    z = np.empty((n_out, count))
+    cdef double[:, :, ::1] a = panel_x, b = panel_z
+    cdef double[:, ::1] view = z
+    if count and n_out:
+        with nogil:
+            for p in range(panels):
+                for k in range(n_in):
+                    for s in range(min(16, count - 16 * p)):
+                        a[p, k, s] = x[k, 16 * p + s]
+            ei_active().affine(&weight[0, 0], n_in, &bias[0], n_in, n_out, &a[0, 0, 0],
+                               &b[0, 0, 0], panels)
+            for p in range(panels):
+                for k in range(n_out):
+                    for s in range(min(16, count - 16 * p)):
+                        view[k, 16 * p + s] = b[p, k, s]
+    return z
+
+
+def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
+             const double[:, ::1] in_hi, const double[:, :, ::1] out_lo,
+             const double[:, :, ::1] out_hi, const uint8_t[::1] correct, int32_t[::1] cancel):
+    """Return (evidence, correction, change, h, l) of samples; see csrc/ei_wide.h."""
+    cdef size_t samples = <size_t>in_lo.shape[0], n_in = <size_t>weight.shape[1]
+    cdef ei_wide_job j
+    cdef ei_wide_out o
+    cdef int status
+    totals, cavities = np.zeros((3, samples)), np.zeros((2, samples, n_in))
+    cdef double[:, ::1] t = totals
+    cdef double[:, :, ::1] c = cavities
+    if samples:
+        j.n_in, j.n_out, j.pieces = n_in, <size_t>weight.shape[0], <size_t>out_lo.shape[1]
+        j.weight = &weight[0, 0] if j.n_out else NULL
+        j.iterations, j.damping, j.tolerance = job.iterations, job.damping, job.tolerance
+        o.evidence, o.correction, o.change = &t[0, 0], &t[1, 0], &t[2, 0]
+        o.h, o.l = &c[0, 0, 0], &c[1, 0, 0]
+        with nogil:
+            status = ei_wide_run(&j, samples, &in_lo[0, 0], &in_hi[0, 0],
+                                 &out_lo[0, 0, 0] if j.n_out else NULL,
+                                 &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0], &o, &cancel[0])
+        check(status)
+    return totals[0], totals[1], totals[2], cavities[0], cavities[1]
+
+
+cdef bounds_job(ei_bounds_job *j, job, const double[:, ::1] weight, const double[:, :, ::1] lo):
+    j.n_out, j.n_in = <size_t>weight.shape[0], <size_t>weight.shape[1]
+    j.weight, j.pieces = &weight[0, 0], <size_t>lo.shape[1]
+    j.uniform, j.bins, j.block = job.uniform, job.bins, job.block
+    j.first, j.again, j.damping = job.first, job.again, job.damping
+
+
+def bounds_forward(job, const double[:, ::1] weight, const double[:, :, ::1] lo,
+                   const double[:, :, ::1] hi, int32_t[::1] cancel):
+    """Return log q(y) of samples, in nats; see csrc/joint/ei_bounds.h. Nothing is empty."""
+    cdef ei_bounds_job j
+    cdef size_t samples = <size_t>lo.shape[0]
+    cdef int status
+    bounds_job(&j, job, weight, lo)
+    logs = np.empty(samples)
+    cdef double[::1] view = logs
+    with nogil:
+        status = ei_bounds_forward(&j, samples, &lo[0, 0, 0], &hi[0, 0, 0], &view[0], &cancel[0])
+    check(status)
+    return logs
+
+
+def bounds_backward(job, const double[:, ::1] weight, const double[:, :, ::1] lo,
+                    const double[:, :, ::1] hi, const double[:, ::1] v, int32_t[::1] cancel):
+    """Return log r(v | y) of samples, in nats; see csrc/joint/ei_bounds.h. Nothing is empty."""
+    cdef ei_bounds_job j
+    cdef size_t samples = <size_t>lo.shape[0]
+    cdef int status
+    bounds_job(&j, job, weight, lo)
+    logs = np.empty(samples)
+    cdef double[::1] view = logs
+    with nogil:
+        status = ei_bounds_backward(&j, samples, &lo[0, 0, 0], &hi[0, 0, 0], &v[0, 0], &view[0],
+                                    &cancel[0])
+    check(status)
+    return logs

@@ -1,0 +1,9 @@
+"""Networks from torch modules: one run, followed at the level of ATen.
+
+A ``TorchDispatchMode`` sees every operator that is executed, whoever called it: modules,
+functions, compiled and scripted parts. torch is never imported here; whoever has a module has it.
+"""
+
+from .run import Run
+
+__all__ = ["Run"]

@@ -1,0 +1,148 @@
+"""One operator call, and what handlers of operators work with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..flow import Codes, Operand
+
+__all__ = ["AtenOperator", "Call", "Slot", "numbers", "tensors_in"]
+
+
+def numbers(tensor: Any) -> NDArray[Any]:
+    """Return a tensor's numbers as an array, without a copy where there can be none."""
+    tensor = tensor.detach()
+    if tensor.device.type != "cpu":
+        tensor = tensor.cpu()
+    if "bfloat16" in str(tensor.dtype) or "float8" in str(tensor.dtype):
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.resolve_conj().resolve_neg().numpy()
+    return array
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of an operator.
+
+    Parameters
+    ----------
+    name : str
+        Of the operator, without namespace, overload and the mark of one that writes.
+    func : OpOverload
+    args, kwargs
+        As they were given.
+    outs : list of tensors or None
+        What it returned.
+    operands : dict
+        What is known of the tensors among the arguments, by id.
+    """
+
+    name: str
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outs: list[Any]
+    tensors: list[Any]
+    operands: dict[int, Operand]
+
+    def given(self, index: int, name: str, default: Any = None) -> Any:
+        """Return an argument by position or name."""
+        if index < len(self.args):
+            return self.args[index]
+        return self.kwargs.get(name, default)
+
+    def operand(self, tensor: Any) -> Operand:
+        """Return what is known of one of the arguments."""
+        return self.operands[id(tensor)]
+
+    def dynamic(self, tensor: Any) -> bool:
+        """Return whether an argument is a tensor that depends on the network's input."""
+        found = self.operands.get(id(tensor))
+        return found is not None and found.codes is not None
+
+    @property
+    def out(self) -> Any:
+        """The first result."""
+        return self.outs[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first result."""
+        return tuple(self.outs[0].shape)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Stands for an array in the arguments of an operator."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class AtenOperator:
+    """An elementwise operator of torch, applied to arrays."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the operator's result."""
+        import torch
+
+        # Not all operators broadcast by themselves.
+        tensors = [torch.from_numpy(_wide(a)) for a in np.broadcast_arrays(*arrays)]
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, Slot):
+                return tensors[value.index]
+            if isinstance(value, list | tuple):
+                return type(value)(filled(v) for v in value)
+            return value
+
+        kwargs = {k: filled(v) for k, v in self.kwargs.items()}
+        with torch.no_grad():
+            made = getattr(torch.ops.aten, self.name)(*map(filled, self.args), **kwargs)
+        made = made[0] if isinstance(made, list | tuple) else made
+        result: NDArray[Any] = made.numpy()
+        return result
+
+
+def _wide(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that torch takes, floats as float64."""
+    kind = np.float64 if array.dtype.kind == "f" else array.dtype
+    return np.array(array, dtype=kind)
+
+
+Result = Codes | None | Sequence[Codes | None]
+
+
+def tensors_in(torch: Any, value: Any, depth: int = 0) -> list[Any]:
+    """Return the tensors in a value: in sequences, mappings and objects that hold some."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if value is None or isinstance(value, str | bytes | int | float | complex) or depth > 8:
+        return []
+    if isinstance(value, Mapping):
+        parts: list[Any] = list(value.values())
+    elif isinstance(value, list | tuple | set | frozenset):
+        parts = list(value)
+    elif dataclasses.is_dataclass(value) or (depth and hasattr(value, "__dict__")):
+        if isinstance(value, torch.nn.Module | type):
+            return []
+        parts = list(vars(value).values())
+    elif hasattr(value, "__dict__") and not isinstance(value, type):
+        parts = list(vars(value).values())
+    else:
+        return []
+    found: dict[int, Any] = {}
+    for part in parts:
+        for tensor in tensors_in(torch, part, depth + 1):
+            found[id(tensor)] = tensor
+    return list(found.values())

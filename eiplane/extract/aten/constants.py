@@ -1,0 +1,166 @@
+"""Where constant tensors come from: parameters, buffers, attributes, and what is made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Constants"]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A named tensor and where in its storage it lies."""
+
+    name: str
+    start: int
+    stop: int
+    rows: int
+    row: int
+    own: Any
+
+
+class Constants:
+    """Names of constant tensors.
+
+    Parameters
+    ----------
+    torch : module
+    module : torch.nn.Module
+    """
+
+    def __init__(self, torch: Any, module: Any) -> None:
+        self._torch = torch
+        self._weak = torch.multiprocessing.reductions.StorageWeakRef
+        self._named: dict[int, list[_Named]] = {}
+        self._computed: dict[int, tuple[Any, frozenset[str]]] = {}
+        self._root = type(module).__name__.lower()
+        self.weights: list[tuple[str, Any]] = []
+        self._sections: dict[str, list[tuple[str, int, int]]] = {}
+        nn = torch.nn
+        embeddings = {
+            f"{name}.weight".lstrip(".")
+            for name, m in module.named_modules()
+            if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+        }
+        by_id: dict[int, tuple[Any, list[str]]] = {}
+        for name, value in [
+            *module.named_parameters(remove_duplicate=False),
+            *module.named_buffers(remove_duplicate=False),
+            *_attributes(torch, module),
+        ]:
+            by_id.setdefault(id(value), (value, []))[1].append(name)
+        for value, names in by_id.values():
+            # A tied weight goes by the name of the module that multiplies with it.
+            best = next((n for n in names if n not in embeddings), names[0])
+            self._add(best, value)
+            if isinstance(value, nn.Parameter) and value.ndim >= 2:
+                self.weights.append((best, value))
+        for name, part in module.named_modules():
+            if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
+                e = part.embed_dim
+                full = f"{name}.in_proj_weight".lstrip(".")
+                self._sections[full] = [(s, k * e, (k + 1) * e) for k, s in enumerate("qkv")]
+
+    def _add(self, name: str, value: Any) -> None:
+        start, stop = _extent(value)
+        try:
+            key = value.untyped_storage()._cdata
+        except (NotImplementedError, RuntimeError):
+            return  # no storage: a quantised or sparse tensor of some library
+        row = value.stride(0) if value.ndim else 1
+        rows = value.shape[0] if value.ndim else 1
+        self._named.setdefault(key, []).append(_Named(name, start, stop, rows, row, value))
+
+    def knows(self, tensor: Any) -> bool:
+        """Return whether a tensor is a parameter, a buffer or an attribute, or a part of one."""
+        return tensor.untyped_storage()._cdata in self._named
+
+    def names(self, tensor: Any) -> frozenset[str]:
+        """Return the names of the tensors that a constant is made of."""
+        key = tensor.untyped_storage()._cdata
+        here = self._named.get(key)
+        if here is not None:
+            start, stop = _extent(tensor)
+            return frozenset(n.name for n in here if n.start < stop and start < n.stop)
+        found = self._computed.get(key)
+        return found[1] if found is not None else frozenset()
+
+    def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
+        """Note that some constants were computed of others."""
+        names: frozenset[str] = frozenset().union(*(self.names(t) for t in of))
+        if not names:
+            return
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._named:
+                before = self._computed.get(storage._cdata, (None, frozenset()))[1]
+                self._computed[storage._cdata] = self._weak(storage), names | before
+
+    def place(self, tensor: Any) -> Any:
+        """Return what tells a weight from others of the same names."""
+        storage = tensor.untyped_storage()
+        named = storage._cdata in self._named
+        return (storage._cdata, tensor.storage_offset()) if named else None
+
+    def sections(self, tensor: Any, names: frozenset[str]) -> list[tuple[str, slice]]:
+        """Return the named blocks of a weight's rows, if it has any."""
+        if len(names) != 1:
+            return []
+        (name,) = names
+        blocks = self._sections.get(name)
+        here = [n for n in self._named.get(tensor.untyped_storage()._cdata, []) if n.name == name]
+        if not blocks or not here:
+            return []
+        first = (tensor.storage_offset() - here[0].start) // max(1, here[0].row)
+        rows = max(tensor.shape)  # of the matrix or its transpose
+        rows = int(tensor.shape[0] if tensor.stride(0) == here[0].row else tensor.shape[1])
+        found = []
+        for suffix, start, stop in blocks:
+            a, b = max(start - first, 0), min(stop - first, rows)
+            if a < b:
+                found.append((suffix, slice(a, b)))
+        return found
+
+    def title(self, name: str) -> str:
+        """Return a parameter's name, less a last ``weight``."""
+        if name == "weight":
+            return self._root
+        return re.sub(r"(\.|_)weight$", "", name)
+
+    def name(self, names: frozenset[str]) -> str:
+        """Return a layer's name from the parameters that its weight is made of."""
+        if not names:
+            return f"{self._root}.constant"
+        if len(names) == 1:
+            return self.title(next(iter(names)))
+        # A weight computed of several, as by weight_norm or a parametrization: their module's name.
+        split = [name.split(".") for name in sorted(names)]
+        common = []
+        for pieces in zip(*split, strict=False):
+            if len(set(pieces)) > 1:
+                break
+            common.append(pieces[0])
+        text = ".".join(common).removesuffix(".parametrizations.weight")
+        return text.removesuffix("parametrizations.weight") or self._root
+
+
+def _extent(tensor: Any) -> tuple[int, int]:
+    start = tensor.storage_offset()
+    if tensor.numel() == 0:
+        return start, start
+    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return start, start + reach + 1
+
+
+def _attributes(torch: Any, module: Any) -> Iterable[tuple[str, Any]]:
+    """Yield the tensors that modules keep as plain attributes."""
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            several = value if isinstance(value, list | tuple) else [value]
+            for k, one in enumerate(several):
+                if isinstance(one, torch.Tensor):
+                    label = name if one is value else f"{name}.{k}"
+                    yield f"{prefix}.{label}".lstrip("."), one

@@ -1,0 +1,386 @@
+"""Linear maps of torch: whatever ends in a matrix product or a convolution with a constant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ..flow import Codes, Convolution, Operand
+from ..flow.pointwise import pointwise
+from ..flow.signals import SHIFT, Map
+from .call import AtenOperator, Call, Slot, numbers
+from .elementwise import step_maker
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["LINEAR"]
+
+#: Matrices in a stack that become layers of their own, at most.
+_MOST = 4096
+
+_RANDOM = "its weight is drawn at random in the forward pass"
+
+
+@dataclass(eq=False)
+class _Product:
+    """One matrix product with a constant.
+
+    Parameters
+    ----------
+    weight : tensor, shape (n_out, n_in)
+    bias : tensor, shape (n_out,), or None
+    x : Operand
+        Of shape (places, n_in) or (n_in, places); or (n_in,).
+    out : tensor
+        Likewise.
+    axis : int
+        Of the features in both, from the end.
+    named : frozenset of str
+    suffix : str
+        Of the name, for one of several matrices.
+    """
+
+    weight: Any
+    bias: Any
+    x: Operand
+    out: Any
+    axis: int
+    named: frozenset[str]
+    suffix: str = ""
+
+
+def _report(run: Run, p: _Product) -> Codes:
+    """Report a matrix product."""
+    constants = run.constants
+    run.covered |= p.named
+    sections = constants.sections(p.weight, p.named)
+    place = None if constants.place(p.weight) is None else constants.place(p.weight)[1]
+    biased = frozenset() if p.bias is None else constants.names(p.bias)
+    key = (
+        tuple(sorted(p.named)), place, tuple(p.weight.shape), p.suffix, tuple(sorted(biased)),
+        None if p.named else p.weight.data_ptr(),
+    )  # fmt: skip
+    made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
+               None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
+    made.still = run.still
+    made.straight = _is_straight(run, p.x.codes, p.axis)
+    shape = tuple(p.out.shape)
+    axis = len(shape) + p.axis if shape else 0
+    out = Operand(None, lambda: numbers(p.out))
+    if p.weight.is_complex():
+        run.note(p.named, "a complex weight")
+        return run.flow.event("a complex map", [p.x], shape, lambda _: Unknown())
+    _keep_patches(run, made, p)
+    return run.flow.map(made, p.x, out, shape, axis)
+
+
+def _keep_patches(run: Run, made: Map, p: _Product) -> None:
+    """Keep some inputs and what was computed of them."""
+    x, out = np.asarray(p.x.read()), numbers(p.out)
+    if out.size == 0:
+        return
+    if x.ndim == 1:
+        x, out = x[None], out[None]
+    elif p.axis == -2:
+        x, out = x.T, out.T
+    at = np.unique(np.linspace(0, len(x) - 1, 3).astype(np.intp))
+    made.patches, made.seen = x[at].astype(np.float64), out[at].astype(np.float64)
+    made.seen_precision = _precision(run, p.out)
+
+
+def _precision(run: Run, tensor: Any) -> float:
+    return float(run.torch.finfo(tensor.dtype).eps) if tensor.is_floating_point() else 2.0**-23
+
+
+def _is_straight(run: Run, codes: Codes | None, axis: int) -> bool:
+    """Return whether an array's features are one value's rows, in order."""
+    if codes is None or codes.size == 0 or codes.ndim < -axis or int(codes.min()) < 0:
+        return False
+    value = run.flow.signals.of(int(codes.flat[0]) >> SHIFT)
+    if codes.shape[axis] != value.rows:
+        return False
+    rows = (np.moveaxis(codes, axis, -1) >> SHIFT) - value.base
+    return bool((rows == np.arange(value.rows)).all())
+
+
+def _origins(run: Run, operand: Operand) -> list[Any]:
+    codes = operand.codes
+    if codes is None or codes.size == 0:
+        return []
+    places = np.unique(run.flow.signals.places(np.unique(codes >> SHIFT)))
+    return [run.flow.signals.at(p).origin for p in places.tolist() if p >= 0]
+
+
+def _is_random(run: Run, operand: Operand) -> bool:
+    return any(o.traits.get("random") for o in _origins(run, operand))
+
+
+def _is_softmax(run: Run, operand: Operand) -> bool:
+    origins = _origins(run, operand)
+    return bool(origins) and all(o.traits.get("shares") for o in origins)
+
+
+# -- matrix products ----------------------------------------------------------------------------
+
+
+def _mm(run: Run, call: Call) -> Any:
+    return _matrices(run, call, call.args[0], call.args[1], None)
+
+
+def _matrices(run: Run, call: Call, a: Any, b: Any, bias: Any) -> Any:
+    """Return the codes of a product of two matrices."""
+    if not call.dynamic(b):
+        named = run.constants.names(b)
+        return _report(run, _Product(b.t(), bias, call.operand(a), call.out, -1, named))
+    if not call.dynamic(a) and bias is None:
+        named = run.constants.names(a)
+        return _report(run, _Product(a, None, call.operand(b), call.out, -2, named))
+    return _both(run, call, a, b)
+
+
+def _addmm(run: Run, call: Call) -> Any:
+    base, a, b = call.args[:3]
+    beta, alpha = call.kwargs.get("beta", 1), call.kwargs.get("alpha", 1)
+    width = int(call.out.shape[-1])
+    fits = tuple(base.shape) in ((width,), (1, width)) and not call.dynamic(base)
+    if fits and beta == alpha == 1 and not call.dynamic(b):
+        return _matrices(run, call, a, b, base.reshape(-1))
+    return _added(run, call, base, beta, alpha, lambda inner: _matrices(run, inner, a, b, None))
+
+
+def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any) -> Any:
+    """Return the codes of ``beta * base + alpha * product``."""
+    torch = run.torch
+    rest = call.operand(base)
+    out = (call.out.double() - float(beta) * torch.from_numpy(np.array(rest.read())).double()) / (
+        float(alpha) or 1.0
+    )
+    if not beta:
+        out = call.out.double()
+    inner = Call("mm", call.func, call.args, call.kwargs, [out], call.tensors, call.operands)
+    codes = product(inner)
+    if alpha == 1 and not beta:
+        return codes
+    precision = _precision(run, call.out)
+    terms = [Operand(codes, lambda: numbers(out), precision)]
+    if alpha != 1:
+        scaled = out * float(alpha)
+        terms = [Operand(pointwise(run.flow, "mul", terms, call.shape, step_maker(
+            "mul", AtenOperator("mul", (Slot(0), float(alpha)), {}), False, True),
+            lambda r: r[0]), lambda: numbers(scaled), precision)]  # fmt: skip
+    if not beta:
+        return terms[0].codes
+    operator = AtenOperator("add", (Slot(0), Slot(1)), {"alpha": float(beta)})
+    several = rest.codes is not None
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        return Pairwise("add", operands=(rules[0], Scaled(float(beta), operands=(rules[1],))))
+
+    return pointwise(run.flow, "add", [terms[0], rest], call.shape,
+                     step_maker("add", operator, several, True), rule)  # fmt: skip
+
+
+def _bmm(run: Run, call: Call) -> Any:
+    return _stack(run, call, call.args[0], call.args[1])
+
+
+def _baddbmm(run: Run, call: Call) -> Any:
+    base, a, b = call.args[:3]
+    beta, alpha = call.kwargs.get("beta", 1), call.kwargs.get("alpha", 1)
+    return _added(run, call, base, beta, alpha, lambda inner: _stack(run, inner, a, b))
+
+
+def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
+    """Return the codes of products of several pairs of matrices."""
+    if call.dynamic(a) == call.dynamic(b):
+        return _both(run, call, a, b)
+    left = call.dynamic(b)  # the constant one stands on the left
+    weight, x = (a, call.operand(b)) if left else (b.transpose(1, 2), call.operand(a))
+    named, count = run.constants.names(weight), int(weight.shape[0])
+    axis = -2 if left else -1
+    if count == 1 or weight.stride(0) == 0:
+        return _alike(run, call, weight[0], x, left, named)
+    if count > _MOST:
+        run.note(named, f"a stack of {count} matrices, multiplied in one go")
+        return run.flow.event("matrices", [x], call.shape, lambda _: Unknown(),
+                              unknown="it goes to a stack of matrices")  # fmt: skip
+    made, place = [], _distinct(weight)
+    for k in range(count):
+        assert x.codes is not None
+        part = Operand(x.codes[k], lambda k=k: x.read()[k], x.precision)  # type: ignore[misc]
+        made.append(
+            _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
+        )
+    return np.stack(made)
+
+
+def _distinct(weight: Any) -> list[int]:
+    """Return for each matrix of a stack which of the different ones it is."""
+    numbered: dict[bytes, int] = {}
+    found = []
+    for matrix in weight:
+        key = hashlib.blake2b(np.ascontiguousarray(numbers(matrix)).tobytes()).digest()
+        found.append(numbered.setdefault(key, len(numbered)))
+    return found
+
+
+def _alike(run: Run, call: Call, weight: Any, x: Operand, left: bool, named: Any) -> Codes:
+    """Return the codes of one matrix's products with several."""
+    assert x.codes is not None
+    codes, shape = x.codes, call.shape
+    if not left:
+        flat = Operand(codes.reshape(-1, codes.shape[-1]),
+                       lambda: x.read().reshape(-1, codes.shape[-1]), x.precision)  # fmt: skip
+        out = call.out.reshape(-1, shape[-1])
+        return _report(run, _Product(weight, None, flat, out, -1, named)).reshape(shape)
+    turned = np.moveaxis(codes, 1, -1).reshape(-1, codes.shape[1])
+    flat = Operand(turned, lambda: np.moveaxis(x.read(), 1, -1).reshape(turned.shape), x.precision)
+    out = call.out.transpose(1, 2).reshape(-1, shape[1])
+    made = _report(run, _Product(weight, None, flat, out, -1, named))
+    return np.ascontiguousarray(np.moveaxis(made.reshape(shape[0], shape[2], shape[1]), -1, 1))
+
+
+def _mv(run: Run, call: Call) -> Any:
+    a, b = call.args[0], call.args[1]
+    if not call.dynamic(a):
+        return _report(run, _Product(a, None, call.operand(b), call.out, -1,
+                                     run.constants.names(a)))  # fmt: skip
+    if not call.dynamic(b):
+        named = run.constants.names(b)
+        out = call.out.reshape(-1, 1)
+        x = call.operand(a)
+        return _report(run, _Product(b[None], None, x, out, -1, named)).reshape(call.shape)
+    return _both(run, call, a, b)
+
+
+def _dot(run: Run, call: Call) -> Any:
+    a, b = call.args[0], call.args[1]
+    if call.dynamic(a) and call.dynamic(b):
+        return _both(run, call, a, b)
+    x, weight = (a, b) if call.dynamic(a) else (b, a)
+    named, out = run.constants.names(weight), call.out.reshape(1)
+    made = _report(run, _Product(weight[None], None, call.operand(x), out, -1, named))
+    return made.reshape(())
+
+
+def _addmv(run: Run, call: Call) -> Any:
+    base, a, b = call.args[:3]
+    beta, alpha = call.kwargs.get("beta", 1), call.kwargs.get("alpha", 1)
+
+    def product(inner: Call) -> Any:
+        inner.args = (a, b)
+        return _mv(run, inner)
+
+    return _added(run, call, base, beta, alpha, product)
+
+
+def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
+    """Report a product of two signals: attention's, if one of them is made of shares."""
+    if any(_is_random(run, call.operand(t)) for t in (a, b)):
+        run.flow.noted.setdefault(f"{run.constants.name(frozenset())} ({call.name})", _RANDOM)
+    width = int(a.shape[-1])
+    operands = [call.operand(a), call.operand(b)]
+    dynamic = [x.codes is not None for x in operands]
+    shares = _shares(operands[0]) if _is_softmax(run, operands[0]) else None
+    fixed = [None if d else _ends(x) for d, x in zip(dynamic, operands, strict=True)]
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        given = iter(rules)
+        parts = [next(given) if f is None else Known(*f) for f in fixed]
+        if shares == 1.0:
+            return parts[1]
+        if shares is not None:
+            return Join(operands=(Known(0.0, 0.0), parts[1]))
+        return Scaled(width, operands=(Pairwise("mul", operands=tuple(parts)),))
+
+    return run.flow.event(call.name, operands, call.shape, rule)
+
+
+def _ends(x: Operand) -> tuple[float, float]:
+    found = np.asarray(x.read(), dtype=np.float64)
+    return (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+
+
+def _shares(x: Operand) -> float | None:
+    """Return 1 if rows are shares of one whole, less than 1 if they are parts of some."""
+    found = np.asarray(x.read(), dtype=np.float64)
+    if found.size == 0 or not bool((found >= 0).all()):
+        return None
+    sums = found.sum(axis=-1)
+    if bool((sums > 1.0 + 1e-2).any()):
+        return None
+    return 1.0 if bool((np.abs(sums - 1.0) < 1e-2).all()) else 0.5
+
+
+# -- convolutions -------------------------------------------------------------------------------
+
+
+def _convolution(run: Run, call: Call) -> Any:
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = call.args[:9]
+    if call.dynamic(weight) or not call.dynamic(x) or (bias is not None and call.dynamic(bias)):
+        operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+        return run.flow.event("a product", operands, call.shape, lambda _: Unknown())
+    axes = weight.ndim - 2
+    sizes = [_tuple(v, axes) for v in (stride, padding, dilation)]
+    conv = Convolution(sizes[0], sizes[2], int(groups), bool(transposed))
+    named = run.constants.names(weight)
+    run.covered |= named
+    key = (tuple(sorted(named)), tuple(weight.shape), conv, bias is None,
+           None if named else weight.data_ptr())  # fmt: skip
+    made = Map(run.constants.name(named), key, weight.detach(),
+               None if bias is None else bias.detach(), conv)  # fmt: skip
+    operand = call.operand(x)
+    if not transposed:
+        _keep_fields(run, made, operand, call.out, sizes[1])
+    edges = transposed or any(sizes[1])
+    out = Operand(None, lambda: numbers(call.out))
+    return run.flow.map(made, operand, out, call.shape, len(call.shape) - axes - 1, edges)
+
+
+def _keep_fields(run: Run, made: Map, x: Operand, out: Any, padding: Sequence[int]) -> None:
+    """Keep the receptive fields of two outputs, and the outputs."""
+    assert made.conv is not None
+    numbers_in, numbers_out = np.asarray(x.read()), numbers(out)
+    if numbers_out.size == 0:
+        return
+    kernel = tuple(made.weight.shape[2:])
+    sizes = numbers_out.shape[2:]
+    patches, seen = [], []
+    for where in ([n // 2 for n in sizes], [n - 1 for n in sizes]):
+        patch: NDArray[Any] = numbers_in[0]
+        for axis, (o, k) in enumerate(zip(where, kernel, strict=True)):
+            s, d = made.conv.stride[axis], made.conv.dilation[axis]
+            at = o * s - padding[axis] + np.arange(k) * d
+            inside = (at >= 0) & (at < patch.shape[axis + 1])
+            taken = np.take(patch, np.clip(at, 0, patch.shape[axis + 1] - 1), axis=axis + 1)
+            sides = [1] * taken.ndim
+            sides[axis + 1] = k
+            patch = taken * inside.reshape(sides)
+        patches.append(patch.reshape(-1).astype(np.float64))
+        seen.append(numbers_out[(0, slice(None), *where)].astype(np.float64))
+    made.patches, made.seen = np.stack(patches), np.stack(seen)
+    made.seen_precision = _precision(run, out)
+
+
+def _tuple(value: Any, n: int) -> tuple[int, ...]:
+    values = tuple(int(v) for v in value)
+    return values * n if len(values) == 1 else values
+
+
+LINEAR: dict[str, Callable[[Run, Call], Any]] = {
+    "mm": _mm,
+    "addmm": _addmm,
+    "bmm": _bmm,
+    "baddbmm": _baddbmm,
+    "mv": _mv,
+    "addmv": _addmv,
+    "dot": _dot,
+    "convolution": _convolution,
+}

@@ -1,0 +1,221 @@
+"""Operators that take a signal as it is: sums, orders, losses, look-ups, attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ..flow import Codes, Operand
+from ..flow.pointwise import pointwise
+from ..tables import words
+from .call import AtenOperator, Call, Slot, numbers
+from .elementwise import step_maker
+from .pools import spatial_mean
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["MIXES", "NOTES"]
+
+#: What uses of weights that make no layers are called, and why.
+NOTES = {
+    "embedding": "an embedding: rows are looked up, nothing is multiplied",
+    "embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
+    "_embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
+    "_trilinear": "a bilinear map: its output is a product of two inputs",
+    "native_layer_norm": "norm",
+    "native_group_norm": "norm",
+    "native_batch_norm": "norm",
+    "cat": "move",
+    "stack": "move",
+    "index": "move",
+    "index_select": "move",
+    "gather": "move",
+    "clone": "move",
+    "copy": "move",
+}
+
+
+def _signals(call: Call) -> list[Operand]:
+    return [call.operand(t) for t in call.tensors if call.dynamic(t)]
+
+
+def _each(run: Run, call: Call, rule: Callable[[list[RangeRule]], RangeRule]) -> list[Codes | None]:
+    """Report all results, of which the first has that range."""
+    found: list[Codes | None] = []
+    for k, tensor in enumerate(call.outs):
+        if not isinstance(tensor, run.torch.Tensor):
+            found.append(None)
+            continue
+        made = rule if k == 0 else (lambda _: Unknown())
+        found.append(run.flow.event(call.name, _signals(call), tuple(tensor.shape), made))
+    return found
+
+
+def _used(run: Run, call: Call) -> Any:
+    return _each(run, call, lambda _: Unknown())
+
+
+def _count(call: Call) -> int:
+    """Return how many entries make one of the result."""
+    return max(1, int(call.args[0].numel()) // max(1, int(call.out.numel())))
+
+
+def _sum(run: Run, call: Call) -> Any:
+    size = _count(call)
+    traits = {"sum_of": call.operand(call.args[0]).codes, "size": size}
+    return run.flow.event("a sum", _signals(call), call.shape,
+                          lambda r: Scaled(size, operands=(r[0],)), traits=traits)  # fmt: skip
+
+
+def _mean(run: Run, call: Call) -> Any:
+    found = spatial_mean(run, call, "mean")
+    if found is not None:
+        return found
+    traits = {"mean_of": call.operand(call.args[0]).codes, "size": _count(call)}
+    return run.flow.event("a mean", _signals(call), call.shape, lambda r: r[0], traits=traits)
+
+
+def _extreme(run: Run, call: Call) -> Any:
+    if call.name == "amax" and (found := spatial_mean(run, call, "max")) is not None:
+        return found
+    return _each(run, call, lambda r: r[0])
+
+
+def _vector_norm(run: Run, call: Call) -> Any:
+    order = call.given(1, "ord", 2)
+    euclid = call.name == "linalg_vector_norm" or order is not None
+    traits = {}
+    if euclid and float(2 if order is None else order) == 2.0:
+        traits = {"norm_of": call.operand(call.args[0]).codes, "size": _count(call)}
+    return run.flow.event("a norm", _signals(call), call.shape, lambda _: Unknown(), traits=traits)
+
+
+def _variance(run: Run, call: Call) -> Any:
+    root = call.name.startswith("std")
+    traits = {"std_of" if root else "var_of": call.operand(call.args[0]).codes,
+              "size": _count(call)}  # fmt: skip
+    made: list[Codes | None] = [
+        run.flow.event("a variance", _signals(call), call.shape, lambda _: Unknown(), traits=traits)
+    ]
+    if len(call.outs) > 1:
+        means = {"mean_of": call.operand(call.args[0]).codes, "size": _count(call)}
+        made.append(run.flow.event("a mean", _signals(call), tuple(call.outs[1].shape),
+                                   lambda r: r[0], traits=means))  # fmt: skip
+    return made
+
+
+def _cumulative(run: Run, call: Call) -> Any:
+    x = call.args[0]
+    size = int(x.shape[int(call.args[1])]) if x.ndim else 1
+
+    def rule(r: list[RangeRule]) -> RangeRule:
+        return Join(operands=(r[0], Scaled(size, operands=(r[0],))))
+
+    return run.flow.event("a sum", _signals(call), call.shape, rule)
+
+
+def _embedding(run: Run, call: Call) -> Any:
+    table, index = call.args[0], call.args[1]
+    if call.dynamic(table):
+        return _used(run, call)
+    shown = np.asarray(call.operand(table).read())
+    low, high = float(shown.min()), float(shown.max())
+    return run.flow.event("an embedding", [call.operand(index)], call.shape,
+                          lambda _: Known(low, high))  # fmt: skip
+
+
+def _attention(run: Run, call: Call) -> Any:
+    place = 2
+    dynamic = [call.dynamic(t) for t in call.args[:3]]
+    value = sum(dynamic[:place])
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        return rules[value] if dynamic[place] else Unknown()
+
+    return _each(run, call, rule)
+
+
+def _glu(run: Run, call: Call) -> Any:
+    """A half times the sigmoid of the other half."""
+    torch, x = run.torch, call.operand(call.args[0])
+    axis = int(call.given(1, "dim", -1))
+    assert x.codes is not None
+    size = x.codes.shape[axis] // 2
+    codes = np.split(x.codes, 2, axis=axis)
+    shown = call.args[0]
+    halves = [
+        Operand(c, lambda k=k: numbers(shown.narrow(axis, k * size, size)), x.precision)  # type: ignore[misc]
+        for k, c in enumerate(codes)
+    ]
+    gate = torch.sigmoid(shown.narrow(axis, size, size))
+    sigmoid = AtenOperator("sigmoid", (Slot(0),), {})
+    half = pointwise(run.flow, "sigmoid", [halves[1]], call.shape,
+                     step_maker("sigmoid", sigmoid, False, True), lambda r: r[0])  # fmt: skip
+    second = Operand(half, lambda: numbers(gate), x.precision)
+    product = AtenOperator("mul", (Slot(0), Slot(1)), {})
+    return pointwise(run.flow, "mul", [halves[0], second], call.shape,
+                     step_maker("mul", product, True, True),
+                     lambda r: Pairwise("mul", operands=(r[0], r[1])))  # fmt: skip
+
+
+def _rrelu(run: Run, call: Call) -> Any:
+    if call.given(4, "training", False):
+        return NotImplemented
+    lower, upper = float(call.given(2, "lower", 1 / 8)), float(call.given(3, "upper", 1 / 3))
+    operator = AtenOperator("leaky_relu", (Slot(0), 0.5 * (lower + upper)), {})
+    x = call.operand(call.args[0])
+    codes = pointwise(run.flow, "leaky_relu", [x], call.shape,
+                      step_maker("leaky_relu", operator, False, True), lambda r: r[0])  # fmt: skip
+    return [codes] * len(call.outs)
+
+
+def _dropout(run: Run, call: Call) -> Any:
+    if call.given(2, "train", False) and call.given(1, "p"):
+        scale = 1.0 / max(1e-12, 1.0 - float(call.given(1, "p")))
+
+        def rule(r: list[RangeRule]) -> RangeRule:
+            return Join(True, operands=(Known(0.0, 0.0), Scaled(scale, operands=(r[0],))))
+
+        return _each(run, call, rule)
+    codes = call.operand(call.args[0]).codes
+    return [None if codes is None else codes.copy(), *(None for _ in call.outs[1:])]
+
+
+_PLAIN = words(
+    """
+    prod norm logsumexp argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
+    nll_loss2d_forward nll_loss mse_loss l1_loss smooth_l1_loss huber_loss
+    binary_cross_entropy binary_cross_entropy_with_logits kl_div cosine_embedding_loss
+    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount nonzero equal
+    all any isclose bucketize searchsorted median nanmedian mode histc aminmax _aminmax
+    is_same_size one_hot _unique2 unique_dim unique_consecutive argwhere soft_margin_loss
+    multi_margin_loss _ctc_loss _assert_async _assert_scalar allclose is_nonzero
+    view_as_complex view_as_real complex polar fft_fft _fft_r2c _fft_c2c _fft_c2r
+    """
+)
+
+MIXES: dict[str, Callable[[Run, Call], Any]] = {
+    **dict.fromkeys(_PLAIN, _used),
+    **dict.fromkeys(["sum", "nansum"], _sum),
+    **dict.fromkeys(["mean", "nanmean"], _mean),
+    **dict.fromkeys(["amax", "amin", "max", "min", "topk", "sort", "kthvalue", "median", "mode",
+                     "aminmax", "_aminmax"], _extreme),
+    **dict.fromkeys(["linalg_vector_norm", "norm"], _vector_norm),
+    **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _variance),
+    "cumsum": _cumulative,
+    "embedding": _embedding,
+    **dict.fromkeys(
+        ["_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
+         "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+         "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",
+         "scaled_dot_product_attention"],
+        _attention,
+    ),
+    "glu": _glu,
+    "rrelu_with_noise": _rrelu,
+    "native_dropout": _dropout,
+}  # fmt: skip

@@ -1,0 +1,214 @@
+"""Operators that only move entries about: the same is done to their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ..flow import Codes
+from ..tables import words
+from .call import Call
+from .elementwise import converted, masked
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["MOVES"]
+
+_MOVING = words(
+    """
+    cat stack index gather index_select constant_pad_nd flip roll repeat tril triu index_put
+    scatter slice_scatter select_scatter diagonal_scatter as_strided_scatter masked_scatter
+    _unsafe_index index_copy take masked_select pixel_shuffle pixel_unshuffle channel_shuffle
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+    replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
+    split_with_sizes_copy im2col block_diag repeat_interleave
+    """
+)
+
+#: Of these the first tensor is looked up in by the others.
+_LOOKUPS = frozenset(["index", "gather", "index_select", "take", "_unsafe_index", "masked_select"])
+
+
+def _move(run: Run, call: Call) -> Any:
+    torch = run.torch
+    if call.name in ("index_put", "_unsafe_index_put") and call.given(3, "accumulate", False):
+        return _accumulate(run, call)
+    if call.name == "scatter" and (call.given(4, "reduce") or "reduce" in call.kwargs):
+        return NotImplemented
+    if call.name in _LOOKUPS and not call.dynamic(call.tensors[0]):
+        return _lookup(run, call)
+    data = _data(torch, call)
+    if call.name in ("index_put", "_unsafe_index_put") and call.dynamic(call.args[0]):
+        written, (mask, *more) = call.args[2], call.args[1]
+        alone = not more and mask is not None and written.numel() == 1
+        if alone and mask.dtype is torch.bool and mask.shape == call.args[0].shape:
+            return masked(run, call, mask, written)
+    if call.name not in _LOOKUPS and _decides(run, call, data):
+        return run.unknown(call)
+    values: dict[int, Any] = {}
+    for tensor in call.tensors:
+        operand = call.operand(tensor)
+        if id(tensor) in data:
+            codes = operand.codes
+            # Codes are moved one higher, so that what operators fill in is a constant.
+            values[id(tensor)] = (
+                torch.zeros(tuple(tensor.shape), dtype=torch.int64)
+                if codes is None
+                else torch.from_numpy(np.ascontiguousarray(codes)) + 1
+            )
+        else:
+            if operand.codes is not None:
+                run.flow.event("a choice", [operand], (1,), lambda _: Unknown(), always=True)
+            values[id(tensor)] = torch.from_numpy(np.array(operand.read()))
+    result = _again(run, call, values)
+    several = result if isinstance(result, list | tuple) else [result]
+    moved = [r.numpy() - 1 for r in several]
+    return moved if isinstance(result, list | tuple) else moved[0]
+
+
+def _decides(run: Run, call: Call, data: set[int]) -> bool:
+    """Return whether values themselves decide where they go."""
+    moved = [call.operand(t).codes for t in call.tensors if id(t) in data]
+    chosen = [call.operand(t).codes for t in call.tensors if id(t) not in data]
+    marks = [run.flow.marks(c) for c in chosen if c is not None]
+    return any(c is not None and run.flow.marks(c, False) & m for c in moved for m in marks)
+
+
+def _data(torch: Any, call: Call) -> set[int]:
+    """Return which tensors hold the entries that are moved, as opposed to where to."""
+    if call.name in ("cat", "stack", "block_diag"):
+        return {id(t) for t in call.tensors}
+    data = {id(call.tensors[0])}
+    named = {"index_put": 2, "_unsafe_index_put": 2, "scatter": 3, "slice_scatter": 1,
+             "select_scatter": 1, "diagonal_scatter": 1, "as_strided_scatter": 1,
+             "masked_scatter": 2, "index_copy": 3}  # fmt: skip
+    if call.name in named:
+        source = call.given(named[call.name], "src", call.kwargs.get("values"))
+        source = call.kwargs.get("source", source)
+        if isinstance(source, torch.Tensor):
+            data.add(id(source))
+    return data
+
+
+def _again(run: Run, call: Call, values: dict[int, Any]) -> Any:
+    """Run an operator with other tensors."""
+    torch = run.torch
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return values.get(id(value), value)
+        if isinstance(value, list | tuple):
+            return type(value)(filled(v) for v in value)
+        return value
+
+    args = [filled(a) for a in call.args]
+    kwargs = {k: filled(v) for k, v in call.kwargs.items() if k != "out"}
+    if call.name == "constant_pad_nd" and len(args) > 2:
+        args[2] = 0
+    kwargs.pop("value", None)
+    if call.name == "scatter" and len(args) > 3 and not isinstance(args[3], torch.Tensor):
+        args[3] = 0
+    return getattr(torch.ops.aten, call.name)(*args, **kwargs)
+
+
+def _lookup(run: Run, call: Call) -> Any:
+    """Report rows of a constant table, chosen by a signal."""
+    table = call.tensors[0]
+    numbers = np.asarray(call.operand(table).read())
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    run.note(run.constants.names(table), "a table: rows are looked up, nothing is multiplied")
+    operands = [call.operand(t) for t in call.tensors[1:] if call.dynamic(t)]
+    return run.flow.event("a table", operands, call.shape, lambda _: Known(low, high))
+
+
+def _copy(run: Run, call: Call) -> Any:
+    source = call.tensors[1] if len(call.tensors) > 1 else call.tensors[0]
+    codes = call.operand(source).codes
+    if call.name == "copy" and len(call.tensors) < 2:
+        return NotImplemented
+    if codes is None:
+        return None
+    kept = source.is_floating_point() == call.out.is_floating_point()
+    if not kept:
+        return converted(run, call, source)
+    return np.array(np.broadcast_to(codes, call.shape))
+
+
+def _same(run: Run, call: Call) -> Any:
+    codes = call.operand(call.tensors[0]).codes
+    return None if codes is None else codes.copy()
+
+
+def _filled(run: Run, call: Call) -> Any:
+    """A constant is written over whatever there was."""
+    value = call.given(1, "value")
+    if isinstance(value, run.torch.Tensor) and call.dynamic(value):
+        codes = call.operand(value).codes
+        assert codes is not None
+        return np.array(np.broadcast_to(codes.reshape(()), call.shape))
+    return None
+
+
+def _accumulate(run: Run, call: Call) -> Codes:
+    """Report entries that are added to others, wherever indices say."""
+    torch = run.torch
+    base = call.tensors[0]
+    place = {"index_add": 3, "scatter_add": 3}.get(call.name, 2)
+    source = call.given(place, "source", call.kwargs.get("src", call.kwargs.get("values")))
+    alpha = float(call.given(4, "alpha", 1)) if call.name == "index_add" else 1.0
+    # How often an entry is added to, at most.
+    values = {id(base): torch.zeros(tuple(base.shape), dtype=torch.int64)}
+    if isinstance(source, torch.Tensor):
+        values[id(source)] = torch.ones(tuple(source.shape), dtype=torch.int64)
+    for tensor in call.tensors:
+        if id(tensor) not in values:
+            values[id(tensor)] = torch.from_numpy(np.array(call.operand(tensor).read()))
+    counts = _again(run, call, values)
+    most = int(counts.max()) if counts.numel() else 0
+    operands = [call.operand(base)]
+    if isinstance(source, torch.Tensor):
+        operands.append(call.operand(source))
+    dynamic = [x.codes is not None for x in operands]
+    constants = [np.asarray(x.read()) for x in operands]
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        given = iter(rules)
+        parts = [
+            next(given) if d else Known(c.min() if c.size else 0.0, c.max() if c.size else 0.0)
+            for d, c in zip(dynamic, constants, strict=True)
+        ]
+        if len(parts) < 2:
+            return parts[0]
+        added = Join(operands=(Known(0.0, 0.0), Scaled(most * alpha, operands=(parts[1],))))
+        return Pairwise("add", operands=(parts[0], added))
+
+    others = [t for t in call.tensors if t is not base and t is not source and call.dynamic(t)]
+    for tensor in others:
+        run.flow.event("a choice", [call.operand(tensor)], (1,), lambda _: Unknown(), always=True)
+    return run.flow.event("a sum", operands, call.shape, rule)
+
+
+MOVES: dict[str, Callable[[Run, Call], Any]] = {
+    **dict.fromkeys(_MOVING, _move),
+    **dict.fromkeys(
+        ["clone", "lift_fresh", "positive", "contiguous", "lift", "alias_copy", "detach_copy",
+         "_conj_physical", "_reshape_copy", "resolve_conj", "resolve_neg"],
+        _same,
+    ),
+    "copy": _copy,
+    "_reshape_copy": lambda run, call: _reshaped(run, call),
+    "view_copy": lambda run, call: _reshaped(run, call),
+    **dict.fromkeys(["zero", "fill", "zeros_like", "ones_like", "full_like", "empty_like",
+                     "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"],
+                    _filled),
+    **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
+}  # fmt: skip
+
+
+def _reshaped(run: Run, call: Call) -> Any:
+    codes = call.operand(call.tensors[0]).codes
+    return None if codes is None else codes.reshape(call.shape).copy()

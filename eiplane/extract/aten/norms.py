@@ -1,0 +1,159 @@
+"""Normalisations: written in one operator, or by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...network import Join, Norm, RangeRule
+from ..flow import Codes, Operand, Step
+from ..flow.pointwise import pointwise
+from .call import Call
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["NORMS"]
+
+
+def _read(run: Run, call: Call, tensor: Any) -> NDArray[Any] | None:
+    if tensor is None or call.dynamic(tensor):
+        return None
+    return np.array(call.operand(tensor).read(), dtype=np.float64)
+
+
+def _layer_norm(run: Run, call: Call) -> Any:
+    x, shape, weight, bias = (*call.args, None, None)[:4]
+    return _normed(run, call, x, tuple(shape), weight, bias, True)
+
+
+def _rms_norm(run: Run, call: Call) -> Any:
+    x, shape, weight = (*call.args, None)[:3]
+    return _normed(run, call, x, tuple(shape), weight, None, False)
+
+
+def _normed(
+    run: Run, call: Call, x: Any, shape: tuple[int, ...], weight: Any, bias: Any, centred: bool
+) -> list[Codes | None]:
+    """Report a norm over the last axes."""
+    size = math.prod(shape)
+    scale, shift = _read(run, call, weight), _read(run, call, bias)
+    scale = np.ones(1) if scale is None else scale.reshape(-1)
+    shift = np.zeros(1) if shift is None else shift.reshape(-1)
+    last = len(shape) == 1 and max(scale.size, shift.size) > 1
+    norm = Norm(size, centred, scale, shift)
+    codes = run.flow.event(
+        "a norm", [call.operand(x)], call.shape,
+        lambda rules: Norm(size, centred, scale, shift, operands=tuple(rules)) if last
+        else Join(operands=(norm,)),
+        len(call.shape) - 1 if last else None,
+    )  # fmt: skip
+    return [codes, *_others(run, call, x)]
+
+
+def _others(run: Run, call: Call, x: Any) -> list[Codes | None]:
+    from ...network import Unknown
+
+    return [
+        run.flow.event("a norm's sums", [call.operand(x)], tuple(t.shape), lambda _: Unknown())
+        if t is not None
+        else None
+        for t in call.outs[1:]
+    ]
+
+
+def _group_norm(run: Run, call: Call) -> Any:
+    x, weight, bias, _, channels, places, groups = call.args[:7]
+    size = int(channels) // int(groups) * int(places)
+    return _by_channel(run, call, x, weight, bias, size)
+
+
+def _by_channel(run: Run, call: Call, x: Any, weight: Any, bias: Any, size: int) -> Any:
+    scale, shift = _read(run, call, weight), _read(run, call, bias)
+    scale = np.ones(1) if scale is None else scale
+    shift = np.zeros(1) if shift is None else shift
+    several = max(scale.size, shift.size) > 1
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        return Norm(size, True, scale, shift, operands=tuple(rules))
+
+    codes = run.flow.event("a norm", [call.operand(x)], call.shape, rule, 1 if several else None)
+    return [codes, *_others(run, call, x)]
+
+
+def _scale_and_shift(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    result: NDArray[Any] = arrays[0] * arrays[1] + arrays[2]
+    return result
+
+
+def _batch_norm(run: Run, call: Call) -> Any:
+    x, weight, bias, mean, var = call.args[:5]
+    training = bool(call.args[5]) if call.name in _WITH_MODE else call.name in _TRAINING
+    eps = float(call.args[-1]) if not isinstance(call.args[-1], bool) else float(call.args[-2])
+    if training or mean is None or var is None:
+        size = int(x.numel() // max(1, x.shape[1]))
+        return _by_channel(run, call, x, weight, bias, size)
+    if any(t is not None and call.dynamic(t) for t in (weight, bias, mean, var)):
+        return NotImplemented
+    center, spread = _read(run, call, mean), _read(run, call, var)
+    assert center is not None and spread is not None
+    scale = 1.0 / np.sqrt(spread + eps)
+    gain, offset = _read(run, call, weight), _read(run, call, bias)
+    scale = scale if gain is None else scale * gain
+    shift = -center * scale if offset is None else offset - center * scale
+    sides = (-1, *(1,) * (x.ndim - 2))
+    operands = [
+        call.operand(x),
+        Operand(None, lambda: scale.reshape(sides)),
+        Operand(None, lambda: shift.reshape(sides)),
+    ]
+    codes = pointwise(
+        run.flow, "batch_norm", operands, call.shape,
+        lambda constants: Step("batch_norm", _scale_and_shift, constants, True), _affine,
+    )  # fmt: skip
+    return [codes, *(None for _ in call.outs[1:])]
+
+
+def _affine(rules: list[RangeRule]) -> RangeRule:
+    from ...network import Pairwise
+
+    product = Pairwise("mul", operands=(rules[0], rules[1]))
+    return Pairwise("add", operands=(product, rules[2]))
+
+
+_WITH_MODE = frozenset(["native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm",
+                        "miopen_batch_norm"])  # fmt: skip
+_TRAINING = frozenset(["_batch_norm_with_update", "batch_norm_with_update"])
+
+
+def _softmax(run: Run, call: Call) -> Any:
+    from ...network import Known, Unknown
+
+    x = call.operand(call.args[0])
+    if call.name in ("_softmax", "_safe_softmax"):
+        # Taken along its last axis it is made of shares, with which others can be mixed.
+        last = int(call.args[1]) % max(1, len(call.shape)) == len(call.shape) - 1
+        return run.flow.event("softmax", [x], call.shape, lambda _: Known(0.0, 1.0),
+                              traits={"shares": last})  # fmt: skip
+    return run.flow.event("log_softmax", [x], call.shape, lambda _: Unknown())
+
+
+NORMS: dict[str, Callable[[Run, Call], Any]] = {
+    "native_layer_norm": _layer_norm,
+    "_fused_rms_norm": _rms_norm,
+    "rms_norm": _rms_norm,
+    "native_group_norm": _group_norm,
+    **dict.fromkeys(
+        ["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+         "_batch_norm_no_update", "_batch_norm_with_update", "batch_norm_with_update",
+         "cudnn_batch_norm", "miopen_batch_norm"],
+        _batch_norm,
+    ),
+    "_softmax": _softmax,
+    "_safe_softmax": _softmax,
+    "_log_softmax": _softmax,
+}  # fmt: skip

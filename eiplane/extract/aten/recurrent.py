@@ -1,0 +1,144 @@
+"""Recurrent layers and cells of torch: gates, each a layer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...network import Known, RangeRule, Unknown
+from ..flow.signals import Map
+from .call import tensors_in
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["CELLS", "LAYERS", "gates"]
+
+#: Functions that run a whole layer, or one step.
+LAYERS = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
+CELLS = frozenset(["lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"])
+
+_GATES = {"lstm": "ifgo", "gru": "rzn", "rnn": ""}
+_ACTIVATIONS = {"i": "sigmoid", "f": "sigmoid", "g": "tanh", "o": "sigmoid", "r": "sigmoid",
+                "z": "sigmoid", "n": "tanh"}  # fmt: skip
+
+
+def gates(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
+    """Report a recurrent layer or cell that was called by name."""
+    is_tensor = run.torch.is_tensor
+    given = [*args, *kwargs.values()]
+    if name in LAYERS:
+        weights = next(a for a in given if isinstance(a, list | tuple) and len(a) > 1
+                       and all(is_tensor(w) and w.ndim <= 2 for w in a)
+                       and any(run.constants.names(w) for w in a))  # fmt: skip
+        hidden = None if name == "rnn_relu" else (-1.0, 1.0)
+        named = {}
+        for weight in weights:
+            names = run.constants.names(weight)
+            if len(names) == 1:
+                named[next(iter(names))] = weight
+        if any("weight_hr" in n for n in named):
+            hidden = None
+        _layer(run, name, named, given[0], hidden)
+    else:
+        hidden = None if name.startswith("rnn_relu") else (-1.0, 1.0)
+        places = ["input", "hx", "w_ih", "w_hh", "b_ih", "b_hh"]
+        x, _, w_ih, w_hh, b_ih, b_hh = (
+            args[k] if k < len(args) else kwargs.get(n) for k, n in enumerate(places)
+        )
+        for side, weight in (("ih", w_ih), ("hh", w_hh)):
+            found = run.constants.names(weight)
+            run.covered |= found
+            full = run.constants.name(found) if len(found) != 1 else next(iter(found))
+            _blocks(run, name, full, weight, [b_ih, b_hh], side,
+                    x if side == "ih" else None, hidden)  # fmt: skip
+    _outputs(run, name, given, out, hidden)
+
+
+def _outputs(run: Run, name: str, given: list[Any], out: Any, hidden: Any) -> None:
+    """Give the results of a recurrent layer their codes."""
+    operands = [run.operand(t) for t in tensors_in(run.torch, given) if run.dynamic(t)]
+
+    def rule(_: list[RangeRule]) -> RangeRule:
+        return Unknown() if hidden is None else Known(*hidden)
+
+    results = tensors_in(run.torch, out)
+    for k, tensor in enumerate(results):
+        # The last of an LSTM's results is its cell's state, which has no bounds.
+        state = name.startswith("lstm") and k == len(results) - 1
+        run.put(
+            tensor,
+            run.flow.event(name, operands, tuple(tensor.shape),
+                           (lambda _: Unknown()) if state else rule),
+        )  # fmt: skip
+
+
+def _layer(run: Run, name: str, named: dict[str, Any], x: Any, hidden: Any) -> None:
+    for full, weight in named.items():
+        head, _, last = full.rpartition(".")
+        match = re.fullmatch(r"weight_(ih|hh|hr)_(l(\d+)(?:_reverse)?)", last)
+        if match is None:
+            continue
+        run.covered.add(full)
+        prefix = f"{head}." if head else ""
+        if match[1] == "hr":
+            # It takes o * tanh(c), which never leaves (-1, 1).
+            _gate(run, full, weight.detach(), None, "identity", None, (-1.0, 1.0))
+            continue
+        biases = [named.get(f"{prefix}bias_{side}_{match[2]}") for side in ("ih", "hh")]
+        first = match[1] == "ih" and match[3] == "0"
+        bounds = None if first else hidden
+        _blocks(run, name, full, weight, biases, match[1], x if first else None, bounds)
+
+
+def _blocks(
+    run: Run,
+    kind: str,
+    full: str,
+    weight: Any,
+    biases: list[Any],
+    side: str,
+    x: Any,
+    bounds: tuple[float, float] | None,
+) -> None:
+    """Report the blocks of a recurrent weight matrix, a layer for each gate.
+
+    A gate adds up what comes from the input and what comes from the hidden state; each of the
+    two matrices is taken with the other one's input at zero, so with the sum of both biases.
+    The new state of a GRU multiplies what comes from the hidden state by the reset gate first:
+    that block is a linear layer of its own, with its own bias.
+    """
+    letters = _GATES[kind.partition("_")[0]]
+    plain = "relu" if kind.startswith("rnn_relu") else "tanh"
+    blocks = weight.detach().chunk(len(letters)) if letters else [weight.detach()]
+    parts: list[list[Any]] = [
+        [None] * len(blocks) if b is None else list(b.detach().chunk(len(blocks))) for b in biases
+    ]
+    for k, block in enumerate(blocks):
+        gate = letters[k] if letters else ""
+        ih, hh = parts[0][k], parts[1][k]
+        activation = _ACTIVATIONS.get(gate, plain)
+        if gate == "n":
+            bias = ih if side == "ih" else hh
+            activation = activation if side == "ih" else "identity"
+        else:
+            bias = ih if hh is None else (hh if ih is None else ih + hh)
+        name = f"{full}.{gate}" if gate else full
+        _gate(run, name, block, bias, activation, x, bounds)
+
+
+def _gate(
+    run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any
+) -> None:
+    made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
+    value = run.flow.signals.begin(int(weight.shape[0]), name, map=made)
+    run.flow.maps.append(value.origin)
+    if x is not None and run.dynamic(x):
+        made.feed, fixed = run.flow.use(run.operand(x), value.origin)
+        made.constants = fixed if bounds is None else bounds
+        value.origin.always = True
+    elif bounds is None:
+        made.constants = (-np.inf, np.inf)
+    value.origin.always = True

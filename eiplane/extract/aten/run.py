@@ -1,0 +1,383 @@
+"""One run of a torch module, every operator of it followed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...network import Known, Network, NetworkInput, RangeRule, Unknown
+from ...results import Skipped
+from ..flow import Codes, Flow, Operand
+from ..flow.finish import finished
+from .call import Call, numbers, tensors_in
+from .constants import Constants
+from .elementwise import elementwise
+from .handlers import HANDLERS, NOTES
+from .recurrent import CELLS, LAYERS, gates
+from .shadows import Shadows
+
+__all__ = ["Run"]
+
+#: What a tensor's numbers leave by, for Python or NumPy.
+_ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__float__", "__int__",
+                      "__index__", "__bool__", "data_ptr"])  # fmt: skip
+
+#: Parameters that only these use are positions or scales, not matrices.
+_HARMLESS = frozenset(["norm", "move", "elementwise"])
+
+
+class Run:
+    """One run of a module, followed.
+
+    Parameters
+    ----------
+    torch : module
+    module : torch.nn.Module
+    flow : Flow, optional
+        What the run is reported to.
+    """
+
+    def __init__(self, torch: Any, module: Any, flow: Flow | None = None) -> None:
+        self.torch = torch
+        self.flow = Flow() if flow is None else flow
+        self.constants = Constants(torch, module)
+        self.failure: Exception | None = None
+        self.covered: set[str] = set()
+        self._shadows = Shadows(torch)
+        self._used: dict[str, set[str]] = {}
+        self.still = False  # a map of a constant is followed
+        self._left: list[Operand] = []
+        self._seen_storages: dict[int, Any] = {}
+        self._busy = False
+        self._inside = False  # of an operator that is followed as a whole
+
+    # -- running
+
+    def follow(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run the module and follow it."""
+        torch, run = self.torch, self
+
+        class Operators(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined,misc]
+            @classmethod
+            def _should_skip_dynamo(cls) -> bool:
+                return False  # or torch would import its compiler, which takes seconds
+
+            def __torch_dispatch__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                return run._operator(func, args, kwargs or {})
+
+        class Functions(torch.overrides.TorchFunctionMode):  # type: ignore[name-defined,misc]
+            def __torch_function__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                return run._function(func, args, kwargs or {})
+
+        for value in tensors_in(torch, (args, kwargs)):
+            shape = tuple(value.shape)
+            rule = NetworkInput if value.is_floating_point() else Unknown
+            self._shadows.put(value, self.flow.begin("input", shape, rule))
+        with Functions(), Operators():
+            out = module(*args, **kwargs)
+        self._result(out)
+
+    def _result(self, out: Any) -> None:
+        for tensor in tensors_in(self.torch, out):
+            operand = self.operand(tensor)
+            if operand.codes is not None:
+                self.flow.use(operand, None)
+
+    def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
+        name = getattr(func, "__name__", "")
+        if self._busy:  # with its own bookkeeping
+            return func(*args, **kwargs)
+        if name in _ESCAPES:
+            for tensor in tensors_in(self.torch, args):
+                self._leaves(tensor)
+        if self._inside or (name not in LAYERS and name not in CELLS):
+            return func(*args, **kwargs)
+        self._inside = True
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            self._inside = False
+        self._guarded(lambda: gates(self, name, args, kwargs, out))
+        return out
+
+    def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if self._inside:
+            return func(*args, **kwargs)
+        before = self._guarded(lambda: self._seen(func, args, kwargs))
+        if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
+            args[0], self.torch.Tensor
+        ):
+            return args[0]  # a traced program's constant, which arrives as a number already
+        out = func(*args, **kwargs)
+        self._guarded(lambda: self._followed(func, args, kwargs, out, before))
+        return out
+
+    def _guarded(self, work: Any) -> Any:
+        self._busy = True
+        try:
+            return work()
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            self._busy = False
+
+    # -- what is known of tensors
+
+    def dynamic(self, tensor: Any) -> bool:
+        """Return whether a tensor depends on the network's input."""
+        return self._has_storage(tensor) and self._shadows.holds(tensor)
+
+    def put(self, tensor: Any, codes: Codes | None) -> None:
+        """Write down what a tensor holds."""
+        if self._has_storage(tensor):
+            self._shadows.put(tensor, codes)
+
+    @staticmethod
+    def _has_storage(tensor: Any) -> bool:
+        try:
+            tensor.untyped_storage()
+        except (NotImplementedError, RuntimeError):
+            return False
+        return True
+
+    def operand(self, tensor: Any) -> Operand:
+        """Return what is known of a tensor."""
+        precision = 2.0**-23
+        if tensor.is_floating_point():
+            precision = float(self.torch.finfo(tensor.dtype).eps)
+        codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
+        if codes is None and self._left and tensor.is_floating_point() and self._is_new(tensor):
+            codes = self._returned(tensor)
+        return Operand(codes, lambda: numbers(tensor), precision)
+
+    def _leaves(self, tensor: Any) -> None:
+        """Note that Python or NumPy take numbers that depend on the input."""
+        if tensor.is_floating_point() and self.dynamic(tensor):
+            codes = self._shadows.get(tensor)
+            assert codes is not None
+            self._left.append(Operand(codes.copy(), lambda: numbers(tensor)))
+
+    def _is_new(self, tensor: Any) -> bool:
+        """Return whether no operator that was seen has made a tensor."""
+        if not self._has_storage(tensor) or self.constants.knows(tensor):
+            return False
+        return tensor.untyped_storage()._cdata not in self._seen_storages
+
+    def _returned(self, tensor: Any) -> Codes:
+        """Report a tensor that came from where numbers have left for."""
+        codes = self.flow.event(
+            "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
+            unknown="its numbers leave torch and come back, so what becomes of them is not seen",
+        )  # fmt: skip
+        self._shadows.put(tensor, codes)
+        return codes
+
+    def _made(self, tensors: list[Any]) -> None:
+        """Note what operators have made."""
+        weak = self.torch.multiprocessing.reductions.StorageWeakRef
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._seen_storages:
+                self._seen_storages[storage._cdata] = weak(storage)
+
+    def _seen(self, func: Any, args: Any, kwargs: Any) -> dict[int, Operand]:
+        """Return what is known of the arguments before the call, which may write to them."""
+        found = {}
+        for tensor in tensors_in(self.torch, (args, kwargs)):
+            operand = self.operand(tensor)
+            if func._schema.is_mutable and operand.codes is not None:
+                operand.codes = operand.codes.copy()
+            if func._schema.is_mutable and tensor is _written(func, args, kwargs):
+                kept = numbers(tensor).copy()
+                operand.read = lambda kept=kept: kept  # type: ignore[misc]
+            found[id(tensor)] = operand
+        return found
+
+    # -- following a call
+
+    def _followed(
+        self, func: Any, args: Any, kwargs: Any, out: Any, operands: dict[int, Operand]
+    ) -> None:
+        torch = self.torch
+        tensors = tensors_in(torch, (args, kwargs))
+        outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
+        results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
+        self._made(results)
+        namespace, _, name = func._schema.name.partition("::")
+        writes = func._schema.is_mutable
+        if namespace != "aten":
+            name = f"{namespace}::{name}"
+        elif name.endswith("_") and not name.endswith("__"):
+            name = name.rstrip("_")
+        dynamic = [t for t in tensors if operands[id(t)].codes is not None]
+        if self._is_random(func, name, args, kwargs):
+            self._random(name, args, kwargs, results)
+            return
+        if name == "_local_scalar_dense":
+            for tensor in dynamic:
+                self._leaves(tensor)
+            return
+        self.still = False
+        if not dynamic:
+            first = self._first_state(name, args, operands)
+            if first is None:
+                self._constant(name, tensors, results, writes)
+                return
+            self.still, dynamic = True, [first]
+        if not results:
+            return
+        if not writes and all(_shared(t, tensors) for t in results):
+            return  # a view
+        self._mark(tensors, operands, name, func)
+        call = Call(name, func, args, kwargs, outs, tensors, operands)
+        handler = HANDLERS.get(name)
+        made = None if handler is None else handler(self, call)
+        if made is NotImplemented or handler is None:
+            if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+                made = elementwise(self, call)
+            else:
+                made = self.unknown(call)
+        several = made if isinstance(made, list) else [made] * len(outs)
+        for tensor, codes in zip(outs, several, strict=True):
+            if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
+                self._shadows.put(tensor, codes)
+
+    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
+        """Return what a parameter is multiplied with, if that is made of no parameter itself.
+
+        Such as the zeros that a recurrent network written by hand begins with: this is one more
+        use of the layer.
+        """
+        if name not in ("mm", "addmm") or len(args) < 2:
+            return None
+        x, weight = args[-2], args[-1]
+        if not self.constants.knows(weight) or self.constants.names(x):
+            return None
+        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
+        if numbers_of.size == 0:
+            return None
+        low, high = float(numbers_of.min()), float(numbers_of.max())
+        operands[id(x)].codes = self.flow.begin(
+            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
+        )
+        return x
+
+    def unknown(self, call: Call) -> list[Codes | None]:
+        """Report an operator that is not known."""
+        reason = f"its output goes to {call.name}, which eiplane does not know"
+        operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+        made: list[Codes | None] = []
+        for k, tensor in enumerate(call.outs):
+            if not isinstance(tensor, self.torch.Tensor):
+                made.append(None)
+                continue
+            codes = self.flow.event(
+                call.name, operands, tuple(tensor.shape), lambda _: Unknown(), unknown=reason
+            )
+            made.append(codes)
+            del k
+        return made
+
+    def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
+        """Note what a constant was computed of."""
+        fresh = [t for t in results if not _shared(t, tensors)]
+        self.constants.computed(results if writes else fresh, [t for t in tensors])
+        if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
+            for tensor in tensors:
+                if tensor.ndim >= 2:
+                    for n in self.constants.names(tensor):
+                        self._used.setdefault(n, set()).add("constant")
+        elif name == "embedding":
+            for n in self.constants.names(tensors[0]):
+                self._used.setdefault(n, set()).add(NOTES[name])
+
+    def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
+        tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
+        return not (tag is None or tag not in func.tags or name in HANDLERS)
+
+    def _random(self, name: str, args: Any, kwargs: Any, results: list[Any]) -> None:
+        low, high = {"bernoulli": (0.0, 1.0), "rand": (0.0, 1.0), "rand_like": (0.0, 1.0)}.get(
+            name, (-np.inf, np.inf)
+        )
+
+        def rule() -> RangeRule:
+            return Known(low, high) if np.isfinite(low) else Unknown()
+
+        for tensor in results:
+            codes = self.flow.begin(
+                "random numbers", tuple(tensor.shape), rule, traits={"random": True}
+            )
+            self._shadows.put(tensor, codes)
+
+    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any) -> None:
+        """Note what uses the parameters among some tensors."""
+        if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+            name = "elementwise"
+        for tensor in tensors:
+            if operands[id(tensor)].codes is None and self._has_storage(tensor):
+                for n in self.constants.names(tensor):
+                    self._used.setdefault(n, set()).add(NOTES.get(name, name))
+
+    # -- what comes of it
+
+    def note(self, names: frozenset[str], reason: str) -> None:
+        """List the weights of some names."""
+        for n in names:
+            self.flow.noted.setdefault(self.constants.title(n), reason)
+            self.covered.add(n)
+
+    def finish(self) -> tuple[Network | None, tuple[Skipped, ...]]:
+        """Return the layers, and the weights that made none."""
+        for name, value in self.constants.weights:
+            if name in self.covered:
+                continue
+            used = self._used.get(name)
+            if used is None:
+                reason = "no use of it was seen in the forward pass"
+            elif used <= _HARMLESS:
+                continue  # a position or a scale: no map from inputs to outputs
+            elif any(" " in u for u in used):
+                reason = next(u for u in sorted(used) if " " in u)
+            elif used <= _HARMLESS | {"constant"}:
+                reason = "its input does not depend on the network's input"
+            else:
+                strange = sorted(used - _HARMLESS - {"constant"})[0]
+                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
+            self.flow.noted.setdefault(self.constants.title(name), reason)
+        return finished(self.flow)
+
+
+#: Elementwise without bearing the tag.
+_ELEMENTWISE = frozenset(
+    ["masked_fill", "_prelu_kernel", "hardswish", "floor_divide", "heaviside", "_to_copy", "relu6",
+     "log_sigmoid_forward", "copysign", "where"]
+)  # fmt: skip
+
+
+def _shared(tensor: Any, others: list[Any]) -> bool:
+    key = tensor.untyped_storage()._cdata
+    for other in others:
+        try:
+            if (
+                other.untyped_storage()._cdata == key
+                and tensor.element_size() == other.element_size()
+            ):
+                return True
+        except (NotImplementedError, RuntimeError):
+            continue
+    return False
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> Any:
+    """Return the argument that an operator writes into."""
+    for k, argument in enumerate(func._schema.arguments):
+        info = argument.alias_info
+        if info is not None and info.is_write:
+            return args[k] if k < len(args) else kwargs.get(argument.name)
+    return None

@@ -1,0 +1,11 @@
+"""Following signals through one run of a network, whatever runs it, and the layers in that.
+
+A front end reports what it executes to a :class:`Flow`; every array that depends on the network's
+input carries *codes* that say which signal each of its entries holds.
+"""
+
+from .flow import Flow, Operand
+from .signals import Codes, Convolution, Value
+from .steps import Step
+
+__all__ = ["Codes", "Convolution", "Flow", "Operand", "Step", "Value"]

@@ -1,0 +1,128 @@
+"""Norms that are written out: a signal divided by the root of its own mean square."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...network import Norm
+from .flow import Flow
+from .recognise import PROBE, chain
+from .signals import ENTRY, SHIFT, Codes, Origin, Value
+
+__all__ = ["centred", "normalised"]
+
+_AT = np.array([[1.0, 4.0, 100.0, 1e12]])
+
+
+def _alone(flow: Flow, codes: Codes) -> Value | None:
+    """Return the one value that an array holds, if it is one and nothing else."""
+    if codes.size == 0 or int(codes.min()) < 0:
+        return None
+    value = flow.signals.of(int(codes.min()) >> SHIFT)
+    return value if (int(codes.max()) >> SHIFT) < value.base + value.rows else None
+
+
+def _alike(a: Codes | None, b: Codes | None) -> bool:
+    return a is not None and b is not None and a.shape == b.shape and bool((a == b).all())
+
+
+def centred(flow: Flow, x: Codes, mean: Codes) -> dict[str, Any]:
+    """Return what is known of a signal less another: whether that is its own mean.
+
+    Parameters
+    ----------
+    flow : Flow
+    x, mean : ndarray of int64
+
+    Returns
+    -------
+    dict
+        Traits of the difference.
+    """
+    value = _alone(flow, mean)
+    if value is None or value is not value.origin.value:
+        return {}
+    return {"centred_of": x.copy()} if _alike(value.origin.traits.get("mean_of"), x) else {}
+
+
+def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | None:
+    """Return the norm that a product or a quotient of two signals is, or None.
+
+    Parameters
+    ----------
+    flow : Flow
+    x, factor : ndarray of int64
+    divided : bool
+        Whether x is divided by the factor.
+
+    Returns
+    -------
+    Norm or None
+    """
+    value = _alone(flow, factor)
+    if value is None:
+        return None
+    origin, size = value.origin, int(value.origin.traits.get("size", 0))
+    kind = next((k for k in _KINDS if k in origin.traits), None)
+    if kind is None or origin.value is None:
+        return None
+    gain = _gain(value, origin, divided, root=kind in ("mean_of", "sum_of", "var_of"))
+    if gain is None:
+        return None
+    taken, source = origin.traits[kind], _alone(flow, x)
+    before = None if source is None else source.origin.traits.get("centred_of")
+    if kind in ("mean_of", "sum_of"):
+        if not _is_square(flow, taken, x):
+            return None
+    elif kind == "norm_of":
+        if not _alike(taken, x):
+            return None
+    elif not _alike(taken, before):
+        return None
+    if kind in ("sum_of", "norm_of"):
+        gain = gain / math.sqrt(max(1, size))
+    return Norm(size, before is not None, gain)
+
+
+_KINDS = ("mean_of", "sum_of", "norm_of", "var_of", "std_of")
+
+
+def _gain(value: Value, origin: Origin, divided: bool, root: bool) -> float | None:
+    """Return k if the factor is k over the (root of the) origin's signal, but for a small term."""
+    assert origin.value is not None
+    made = chain(value, origin.value)
+    if made is None:
+        return None
+    with np.errstate(all="ignore"):
+        found = np.broadcast_to(np.asarray(made(_AT), dtype=np.float64), _AT.shape)
+        size = np.sqrt(_AT) if root else _AT
+        gains = size / found if divided else found * size
+    if not np.isfinite(gains).all() or (np.abs(gains / gains[0, -1] - 1.0) > 0.05).any():
+        return None
+    return abs(float(gains[0, -1]))
+
+
+def _is_square(flow: Flow, squares: Codes | None, x: Codes) -> bool:
+    """Return whether an array holds the squares of another."""
+    if squares is None or squares.shape != x.shape or squares.size == 0:
+        return False
+    if int(x.min()) < 0 or int(squares.min()) < 0:
+        return False
+    if not bool(((squares & ENTRY) == (x & ENTRY)).all()):
+        return False
+    mine, theirs = x >> SHIFT, squares >> SHIFT
+    for place in np.unique(flow.signals.places(mine)).tolist():
+        value = flow.signals.at(place)
+        there = (mine >= value.base) & (mine < value.base + value.rows)
+        square = flow.signals.of(int(theirs[there][0]))
+        if not bool((theirs[there] - mine[there] == square.base - value.base).all()):
+            return False
+        made = chain(square, value) if square.origin is value.origin else None
+        if made is None or made.by_row:
+            return False
+        if not np.allclose(made(PROBE[None, :]), PROBE**2, rtol=1e-6):
+            return False
+    return True

@@ -1,0 +1,169 @@
+"""Elementwise operators: functions of one signal, or what joins several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...network import RangeRule
+from .flow import Flow, Operand
+from .signals import SHIFT, Codes, Value
+from .steps import Step
+
+__all__ = ["pointwise"]
+
+MakeStep = Callable[[tuple[NDArray[Any] | None, ...]], Step]
+MakeRule = Callable[[list[RangeRule]], RangeRule]
+
+
+def pointwise(
+    flow: Flow,
+    name: str,
+    operands: Sequence[Operand],
+    shape: Sequence[int],
+    make: MakeStep,
+    rule: MakeRule,
+    **known: Any,
+) -> Codes | None:
+    """Report an elementwise operator.
+
+    Parameters
+    ----------
+    flow : Flow
+    name : str
+    operands : sequence of Operand
+        The arrays that it takes, constants included; they broadcast to the shape.
+    shape : sequence of int
+        Of the result.
+    make : callable
+        Makes the step from its constants (None for an operand, a single number, or a number for
+        each row).
+    rule : callable
+        Makes the rule of the result where it joins several signals.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        Codes of the result; None if it is a constant.
+    """
+    shape = tuple(shape)
+    operands = [_normal(x) for x in operands]
+    if all(x.codes is None for x in operands):
+        return None
+    wide = [None if x.codes is None else np.broadcast_to(x.codes, shape) for x in operands]
+    if 0 in shape:
+        return np.full(shape, -1, dtype=np.int64)
+    values = [None if c is None else _single(flow, c) for c in wide]
+    if all(c is None or v is not None for c, v in zip(wide, values, strict=True)):
+        found = _function(flow, operands, wide, values, shape, make)
+        if found is not None:
+            return found
+        return flow.combine(name, operands, shape, rule, **known)
+    return _mixed(flow, name, operands, wide, shape, make, rule, known)
+
+
+def _normal(x: Operand) -> Operand:
+    if x.codes is not None and x.codes.size and int(x.codes.max()) < 0:
+        return replace(x, codes=None)
+    return x
+
+
+def _single(flow: Flow, codes: Codes) -> Value | None:
+    """Return the one value that an array holds entries of, if it is one and nothing else."""
+    first, last = int(codes.min()), int(codes.max())
+    if first < 0:
+        return None
+    value = flow.signals.of(first >> SHIFT)
+    return value if (last >> SHIFT) < value.base + value.rows else None
+
+
+def _function(
+    flow: Flow,
+    operands: Sequence[Operand],
+    wide: Sequence[Codes | None],
+    values: Sequence[Value | None],
+    shape: tuple[int, ...],
+    make: MakeStep,
+) -> Codes | None:
+    """Return the codes of a function of one signal; None if it is not."""
+    signals = [(c, v) for c, v in zip(wide, values, strict=True) if c is not None and v is not None]
+    codes, value = signals[0]
+    for other, second in signals[1:]:
+        if second.origin is not value.origin:
+            return None
+        if not bool((other - codes == (second.base - value.base) << SHIFT).all()):
+            return None
+    constants: list[NDArray[Any] | None] = []
+    rows = None
+    for x, c in zip(operands, wide, strict=True):
+        if c is not None:
+            constants.append(None)
+            continue
+        numbers = np.asarray(x.read())
+        if numbers.size == 1:
+            constants.append(numbers.reshape(()))
+            continue
+        if rows is None:
+            rows = ((codes >> SHIFT) - value.base).reshape(-1)
+        each = np.broadcast_to(numbers, shape).reshape(-1)
+        by_row = np.full(value.rows, each[0], dtype=each.dtype)
+        by_row[rows] = each
+        if not _same(by_row[rows], each):
+            return None
+        constants.append(by_row)
+    made = flow.signals.apply(make(tuple(constants)), tuple(v for _, v in signals))
+    return codes + ((made.base - value.base) << SHIFT)
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    if a.dtype.kind in "fc":
+        return bool(((a == b) | ((a != a) & (b != b))).all())
+    return bool((a == b).all())
+
+
+def _mixed(
+    flow: Flow,
+    name: str,
+    operands: Sequence[Operand],
+    wide: Sequence[Codes | None],
+    shape: tuple[int, ...],
+    make: MakeStep,
+    rule: MakeRule,
+    known: dict[str, Any],
+) -> Codes:
+    """Take arrays that hold several values, or constants too, apart."""
+    key = np.zeros(shape, np.int64)
+    for codes in wide:
+        if codes is not None:
+            places = np.where(codes < 0, -1, flow.signals.places(codes >> SHIFT)) + 1
+            each, place = np.unique(places, return_inverse=True)
+            key = key * len(each) + place.reshape(shape)
+    result = np.full(shape, -1, dtype=np.int64)
+    for case in np.unique(key).tolist():
+        where = key == case
+        parts = []
+        for x, codes in zip(operands, wide, strict=True):
+            mine = None if codes is None else codes[where]
+            if mine is not None and mine[0] < 0:
+                mine = None
+            parts.append(Operand(mine, _picked(x, where, shape), x.precision))
+        if all(p.codes is None for p in parts):
+            continue
+        made = pointwise(flow, name, parts, (int(where.sum()),), make, rule, **known)
+        assert made is not None
+        result[where] = made
+    return result
+
+
+def _picked(
+    x: Operand, where: NDArray[np.bool_], shape: tuple[int, ...]
+) -> Callable[[], NDArray[Any]]:
+    def read() -> NDArray[Any]:
+        numbers = np.asarray(x.read())
+        return numbers if numbers.size == 1 else np.broadcast_to(numbers, shape)[where]
+
+    return read

@@ -1,0 +1,117 @@
+"""Elementwise operators that can be applied again, to any values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Chain", "Operator", "Step"]
+
+Array = NDArray[Any]
+
+
+class Operator(Protocol):
+    """An elementwise operator of some arrays, constants among them; picklable."""
+
+    def __call__(self, arrays: list[Array]) -> Array:
+        """Return the result, which broadcasts as NumPy does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operator with its constants.
+
+    Parameters
+    ----------
+    name : str
+    operator : Operator
+    constants : tuple
+        For each array that the operator takes: None where it is an operand, a single number (an
+        array without axes), or one number for each row, shape (rows,).
+    rising : bool
+        Whether it never falls, whatever the operand.
+    """
+
+    name: str
+    operator: Operator
+    constants: tuple[Array | None, ...]
+    monotone: bool = False
+
+    @property
+    def by_row(self) -> bool:
+        """Whether it does something else to each row."""
+        return any(c is not None and c.ndim == 1 for c in self.constants)
+
+    def of_row(self, row: int) -> Step:
+        """Return what it does to one row."""
+        constants = tuple(
+            c if c is None or c.ndim == 0 else c[row].reshape(()) for c in self.constants
+        )
+        return Step(self.name, self.operator, constants, self.monotone)
+
+    def __call__(self, operands: Sequence[Array], rows: Any = None) -> Array:
+        """Return the operator's result.
+
+        Parameters
+        ----------
+        operands : sequence of ndarray, shape (rows or 1, k)
+        rows : ndarray of int, optional
+            The rows, if not all of them.
+        """
+        given, arrays = iter(operands), []
+        for constant in self.constants:
+            if constant is None:
+                arrays.append(next(given))
+            elif constant.ndim == 0:
+                arrays.append(constant.reshape(1, 1))
+            else:
+                arrays.append((constant if rows is None else constant[rows])[:, None])
+        return self.operator(arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A function: steps one after the other, each with the numbers of what it takes.
+
+    Parameters
+    ----------
+    steps : tuple of (Step, tuple of int)
+        0 is the argument, i the result of the i-th step; the last result is the value.
+    rows : ndarray of int or None
+        Which rows it stands for; None for all of them.
+    """
+
+    steps: tuple[tuple[Step, tuple[int, ...]], ...]
+    rows: Any = field(default=None)
+
+    def __call__(self, z: Array) -> Array:
+        """Return the function's values, of shape (rows or 1, k)."""
+        made: list[Array] = [z]
+        with np.errstate(all="ignore"):
+            for step, taken in self.steps:
+                made.append(step([made[i] for i in taken], self.rows))
+        return made[-1]
+
+    def of_row(self, row: int) -> Chain:
+        """Return the function of one of its rows, with only what that takes."""
+        at = row if self.rows is None else int(self.rows[row])
+        return Chain(tuple((step.of_row(at), taken) for step, taken in self.steps))
+
+    @property
+    def name(self) -> str:
+        """The operators' names, the first one first."""
+        return ", ".join(dict.fromkeys(step.name for step, _ in self.steps))
+
+    @property
+    def by_row(self) -> bool:
+        """Whether rows have different functions."""
+        return any(step.by_row for step, _ in self.steps)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether it is known to be monotone."""
+        return all(step.monotone and taken == (i,) for i, (step, taken) in enumerate(self.steps))

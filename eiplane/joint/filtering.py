@@ -1,0 +1,351 @@
+"""The probabilities of samples' outputs, by expectation propagation: one unit of work of it.
+
+For a sample (x, y): ``log2 p(y)``, ``log2 p(y | cell of x)`` and, where samples are dropped, ``log2
+p(kept | cell)``, each the volume of a polytope (:mod:`.polytopes`), approximated by the core.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..network import Channel
+from ..run import cancel_flag
+from .polytopes import Directions, Unions, constraints, directions, unions
+
+__all__ = [
+    "Controls",
+    "FilterUnit",
+    "Filtered",
+    "Problem",
+    "control_unit",
+    "filter_unit",
+    "problem",
+]
+
+Array = NDArray[np.float64]
+
+#: Purposes of the random numbers: of samples that are filtered, of those of the controls' means.
+FILTERED, CONTROLS = 12, 13
+
+#: Least probability of a bin in a control variate.
+_LEAST = 1e-9
+
+#: Nodes within an input's bin, for what the outputs tell of it.
+_NODES = np.polynomial.legendre.leggauss(6)
+
+_GROUP = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the core iterates; see csrc/ei_wide.h."""
+
+    iterations: int = 24
+    damping: float = 0.8
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What all units share.
+
+    Parameters
+    ----------
+    channel : Channel
+    given : ndarray of bool, shape (n_in,)
+        The inputs that count.
+    wanted : ndarray of bool, shape (n_out,)
+        The outputs that count; of the others it matters whether they are kept.
+    key : int
+    known : Directions
+    unions : tuple of Unions
+        Of every rule of thresholds.
+    rule : ndarray of int, shape (n_out,)
+    marginals : ndarray of float64, shape (n_out, out_bins), or None
+        The outputs' distributions, where they are known.
+    influence : bool
+        Whether it is wanted what the outputs tell of single inputs.
+    settings : Settings
+    """
+
+    channel: Channel
+    given: NDArray[np.bool_]
+    wanted: NDArray[np.bool_]
+    key: int
+    known: Directions
+    unions: tuple[Unions, ...]
+    rule: NDArray[np.intp]
+    marginals: Array | None = None
+    influence: bool = True
+    settings: Settings = Settings()
+
+    @property
+    def width(self) -> Array:
+        """Of the cells, by the unit inputs."""
+        return np.where(self.given, 1.0 / self.channel.in_bins, 1.0)
+
+    def limits(self, labels: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return the intervals of labels (samples, n_out), as (samples, pieces, n_out) each."""
+        pieces = max(u.pieces for u in self.unions)
+        lo = np.full((labels.shape[0], pieces, labels.shape[1]), np.inf)
+        hi = -lo
+        for i, u in enumerate(self.unions):
+            at = self.rule == i
+            lo[:, : u.pieces, at] = u.lo[labels[:, at]].transpose(0, 2, 1)
+            hi[:, : u.pieces, at] = u.hi[labels[:, at]].transpose(0, 2, 1)
+        return lo, hi
+
+
+def problem(
+    channel: Channel,
+    given: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    key: int,
+    marginals: Array | None = None,
+    influence: bool = True,
+) -> Problem:
+    """Return the problem of a channel without stages."""
+    rules = tuple(unions(r.thresholds, r.labels, channel.out_bins) for r in channel.rules)
+    rule = (
+        np.zeros(channel.n_out, np.intp) if channel.rule is None else channel.rule.astype(np.intp)
+    )
+    merge = all(u.pieces == 1 for u in rules)
+    known = directions(channel, merge)
+    return Problem(channel, given, wanted, key, known, rules, rule, marginals, influence)
+
+
+@dataclass(frozen=True, eq=False)
+class FilterUnit:
+    """Samples ``first`` to ``first + count`` of a problem.
+
+    Every ``every``-th one is corrected.
+    """
+
+    problem: Problem
+    first: int
+    count: int
+    every: int = 1
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"samples {self.first}..{self.first + self.count - 1}"
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of a problem, those that are kept.
+
+    Parameters
+    ----------
+    cell : ndarray of float64, shape (n_in, kept)
+        The middle of the cell, by the unit inputs: of free inputs 0.
+    bins : ndarray of int64, shape (n_in, kept)
+        Of the inputs.
+    labels : ndarray of int, shape (n_out, kept)
+        Of the outputs.
+    outside : int
+        Samples of which any output lies outside its range.
+    """
+
+    cell: Array
+    bins: NDArray[np.int64]
+    labels: NDArray[np.intp]
+    index: NDArray[np.intp]
+    outside: int
+
+
+def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
+    """Draw the samples of a unit."""
+    p, channel = unit.problem, unit.problem.channel
+    start = unit.first // _GROUP * _GROUP
+    here = slice(unit.first - start, unit.first - start + unit.count)
+    whole = -(-here.stop // _GROUP) * _GROUP  # the core draws whole groups
+    draws = np.stack(
+        [_core.draw(p.key, purpose, k, start, whole)[here] for k in range(channel.n_in)]
+    )
+    x = channel.in_lo + (draws + 0.5) * ((channel.in_hi - channel.in_lo) / 4294967296.0)
+    bins = (draws.astype(np.int64) * channel.in_bins) >> 32
+    z = _core.affine(channel.weight, channel.bias, np.ascontiguousarray(x))
+    labels, outside = channel.bins_of(z), channel.outside_of(z).any(axis=0)
+    kept = (labels >= 0).all(axis=0)
+    cell = np.where(p.given[:, None], (bins + 0.5) / channel.in_bins - 0.5, 0.0)
+    return Samples(
+        np.ascontiguousarray(cell[:, kept]),
+        bins[:, kept],
+        labels[:, kept].astype(np.intp),
+        unit.first + np.flatnonzero(kept),
+        int(outside.sum()),
+    )
+
+
+@lru_cache(maxsize=1)
+def _normal() -> tuple[Array, Array]:
+    """Return the standard normal's distribution function at places."""
+    places = np.linspace(-9.0, 9.0, 4097)
+    return places, np.array([0.5 * math.erfc(-t / math.sqrt(2.0)) for t in places])
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Control variates of samples, ``-sum_B log2`` of normal approximations, in bits.
+
+    Parameters
+    ----------
+    output : ndarray of float64, shape (kept,)
+        Of ``p_B(y_B)``.
+    within : ndarray of float64, shape (kept,)
+        Of ``p_B(y_B | cell)``.
+    count, outside : int
+        Samples in all, and those with any output outside its range.
+    """
+
+    output: Array
+    within: Array
+    count: int
+    outside: int
+
+
+def _surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width: Array) -> Array:
+    """Return ``-sum_B log2 P(label_B)``, z_B normal about a centre (n_out, kept)."""
+    places, values = _normal()
+    span = p.channel.in_hi - p.channel.in_lo
+    inside = p.channel.weight * (span * width)
+    deviation = np.sqrt((inside * inside).sum(axis=1) / 12.0)
+    total = np.zeros(labels.shape[1])
+    for b in np.flatnonzero(p.wanted & (deviation > 0.0)):
+        u = p.unions[p.rule[b]]
+        lo, hi = ((u_[labels[b]] - centre[b][:, None]) / deviation[b] for u_ in (u.lo, u.hi))
+        mass = np.maximum(np.interp(hi, places, values) - np.interp(lo, places, values), 0.0)
+        total -= np.log2(np.maximum(mass.sum(axis=1), _LEAST))
+    return total
+
+
+def _controls(p: Problem, samples: Samples, count: int) -> Controls:
+    span = p.channel.in_hi - p.channel.in_lo
+    shift = _core.affine(
+        np.ascontiguousarray(p.channel.weight * span), p.known.centre, samples.cell
+    )
+    if p.marginals is not None:
+        logs = -np.log2(np.maximum(p.marginals, _LEAST))
+        outer = np.take_along_axis(logs, samples.labels, axis=1)[p.wanted].sum(axis=0)
+    else:
+        still = np.broadcast_to(p.known.centre[:, None], shift.shape)
+        outer = _surprise(p, samples.labels, still, np.ones_like(p.width))
+    return Controls(
+        outer,
+        _surprise(p, samples.labels, shift, p.width),
+        count,
+        samples.outside,
+    )
+
+
+def control_unit(unit: FilterUnit) -> Controls:
+    """Return the control variates of a unit's samples, without filtering them."""
+    return _controls(unit.problem, draw_samples(unit, CONTROLS), unit.count)
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """Filtered samples, those kept; logarithms are in bits.
+
+    Parameters
+    ----------
+    output, within, kept : ndarray of float64, shape (kept, 2)
+        ``-log2`` of ``p(y)``, of ``p(y | cell)``, of ``p(kept | cell)`` (0 without drops): without
+        the correction, and the correction.
+    corrected : ndarray of bool, shape (kept,)
+        Which have been corrected.
+    unsettled : int
+        Evidences that did not settle.
+    controls : Controls
+    posterior : ndarray of float64, shape (kept, n_in, 2)
+        ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0
+        unless wanted.
+    """
+
+    output: Array
+    within: Array
+    kept: Array
+    corrected: NDArray[np.bool_]
+    unsettled: int
+    controls: Controls
+    posterior: Array
+
+
+def filter_unit(unit: FilterUnit) -> Filtered:
+    """Filter the samples of a unit."""
+    p, samples = unit.problem, draw_samples(unit, FILTERED)
+    labels = np.ascontiguousarray(samples.labels.T)
+    bins = p.channel.out_bins
+    if not p.wanted.all():
+        labels = np.where(p.wanted, labels, bins)
+    count = len(labels)
+    correct = samples.index % unit.every == 0
+    whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
+    lo, hi = p.limits(labels)
+    first, unsettled, cavities, limits = _evidence(p, lo, hi, everywhere, whole, correct)
+    posterior = np.empty((count, 0, 2))
+    if p.influence:
+        posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
+    place = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), samples.cell).T
+    place = np.ascontiguousarray(place)
+    second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)
+    third = np.zeros((count, 2))
+    if p.channel.drops:
+        lo, hi = p.limits(np.full_like(labels, bins))
+        third, again, *_ = _evidence(p, lo, hi, place, p.width, correct)
+        more += again
+    controls = _controls(p, samples, unit.count)
+    return Filtered(first, second, third, correct, unsettled + more, controls, posterior)
+
+
+def _evidence(
+    p: Problem,
+    lo: Array,
+    hi: Array,
+    place: Array,
+    width: Array,
+    correct: NDArray[np.bool_],
+) -> tuple[Array, int, Array, tuple[Array, Array]]:
+    c = constraints(p.known, lo, hi, place, width)
+    evidence, correction, change, linear, square = _core.wide_run(
+        p.settings,
+        c.weight,
+        c.in_lo,
+        c.in_hi,
+        c.out_lo,
+        c.out_hi,
+        correct.astype(np.uint8),
+        cancel_flag(),
+    )
+    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
+    return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
+
+
+def _posterior(
+    in_bins: int, own: NDArray[np.int64], cavities: Array, limits: tuple[Array, Array]
+) -> Array:
+    """Return what the outputs tell of every input's bin: ``exp(h u - l u^2 / 2)`` inside limits."""
+    edges = np.arange(in_bins + 1) / in_bins - 0.5
+    result = np.empty((*own.shape, 2))
+    for s in range(len(own)):  # a sample at a time: bins times nodes are many
+        lo = np.clip(edges[:-1], limits[0][s][:, None], limits[1][s][:, None])
+        hi = np.clip(edges[1:], limits[0][s][:, None], limits[1][s][:, None])
+        u = 0.5 * ((lo + hi)[..., None] + (hi - lo)[..., None] * _NODES[0])
+        linear, square = cavities[:, s, :, None, None]
+        exponent = u * (linear - 0.5 * square * u)
+        exponent -= exponent.max(axis=(1, 2), keepdims=True)
+        mass = ((hi - lo)[..., None] * np.exp(exponent) * _NODES[1]).sum(axis=2)
+        share = mass / mass.sum(axis=1, keepdims=True)
+        logs = np.log2(np.maximum(share, 1e-12) * in_bins)
+        result[s, :, 0] = np.take_along_axis(logs, own[s][:, None], axis=1)[:, 0]
+        result[s, :, 1] = (share * logs).sum(axis=1)
+    return result

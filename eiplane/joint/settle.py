@@ -1,0 +1,113 @@
+"""What a sampled estimate may claim: its bounds, and a value and an error that respect them."""
+
+from __future__ import annotations
+
+import math
+
+from .bounds import SLACK, KnownOutputs, WholeBounds, lower_bound, trivial_bounds, upper_bound
+from .bracket import bracket
+from .estimates import Estimate
+from .estimator import Measured
+from .indirect import dropped_bounds, staged_bounds
+from .nodes import SingleOutputs
+from .saturation import LEAST_COVERAGE
+from .task import Task
+
+__all__ = ["settled_information", "settled_output", "whole_bounds"]
+
+
+def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> WholeBounds:
+    """Return rigorous bounds of a piece, in bits.
+
+    Parameters
+    ----------
+    task : Task
+    singles : SingleOutputs
+    samples : int or None
+        To take for the bounds alone, where they can be of use; None: as many as take some seconds.
+
+    Returns
+    -------
+    WholeBounds
+    """
+    channel, most = task.channel, len(task.outs) * math.log2(task.channel.out_bins)
+    if channel.drops:
+        trivial = trivial_bounds(task.n_given, len(task.outs), channel.in_bins, channel.out_bins)
+        bounds = WholeBounds(trivial, (0.0, most), (0.0, most))
+        if not channel.stages:
+            found = dropped_bounds(channel, task.given, task.outs, task.runner, task.key, samples)
+            bounds = bounds.within(found)
+    elif task.marginals is not None and task.rest is not None:
+        known = KnownOutputs(task.marginals, task.rest, task.rest_error + SLACK)
+        bounds = bracket(channel, task.given, known, task.runner, task.key, task.edges, samples)
+    else:
+        bounds = _by_samples(task, singles)
+    if not task.informed:
+        return WholeBounds((0.0, 0.0), bounds.entropy, bounds.entropy)
+    return bounds
+
+
+def _by_samples(task: Task, singles: SingleOutputs) -> WholeBounds:
+    """Return bounds that rest on sampled entropies of single outputs."""
+    channel = task.channel
+    most, entropy = staged_bounds(channel, task.given, task.runner)
+    edges = None if task.edges is None else task.edges[:, task.given]
+    low = lower_bound(edges, singles.least_influence())
+    own = singles.greatest_entropies()
+    if own is not None:
+        inputs = min(most, task.n_given * math.log2(channel.in_bins))
+        most = upper_bound(inputs, own, singles.least_noise(), singles.twins())
+        entropy = min(entropy, float(own[~singles.twins()].sum()))
+    return WholeBounds((min(low, most), most), (min(low, entropy), entropy), (0.0, entropy))
+
+
+def settled_information(
+    estimate: Estimate, bounds: tuple[float, float], saturated: bool, published: bool
+) -> Measured:
+    """Return an estimate of the information as it is reported.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    bounds : tuple of float
+    saturated : bool
+        Then the error is at least half the way between the bounds.
+    published : bool
+        Whether the value is to stay what the estimator says, whatever the bounds say.
+
+    Returns
+    -------
+    Measured
+    """
+    low, high = bounds
+    value, error = estimate.value, estimate.stderr
+    if not published:
+        value = min(max(value, low), high)
+    # An error that rests on a bias estimated from next to nothing is none.
+    if saturated and (not published or estimate.coverage < 0.5):
+        error = max(error, 0.5 * (high - low))
+    # Whatever was estimated, the truth is within the bounds: no error is longer than the way to the
+    # farther one, nor shorter than that to the nearer one from outside.
+    error = min(max(error, low - value, value - high), max(value - low, high - value))
+    return Measured(value, error, bounds, estimate.bias)
+
+
+def settled_output(estimate: Estimate, bounds: WholeBounds) -> Measured:
+    """Return an estimate of ``H(Y)`` as it is reported.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    bounds : WholeBounds
+
+    Returns
+    -------
+    Measured
+    """
+    value, error = estimate.value, estimate.stderr
+    low, high = bounds.entropy
+    if estimate.coverage < LEAST_COVERAGE:
+        # All that is certain is that it lies between the bounds.
+        value = min(max(value, low), high)
+        error = max(error, high - value, value - low)
+    return Measured(value, error, bounds.entropy, estimate.bias)

@@ -1,0 +1,86 @@
+"""The output range that ``out_range="auto"`` means, from a layer and the range of its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .activation import Activation
+from .known import get_activation
+from .layer import Layer, check_reach
+from .limits import MAX_BINS, resolved
+
+__all__ = ["automatic_range", "joined_image"]
+
+Array = NDArray[np.float64]
+
+_BLOCK = 1 << 20  # weights
+
+
+def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the output range that ``out_range="auto"`` means.
+
+    Parameters
+    ----------
+    layer : Layer
+    in_range : tuple of float
+        The range of every input.
+
+    Returns
+    -------
+    tuple of float
+        The activation's own range, where it has a bounded one. Otherwise the image under f of mean
+        +- 4 standard deviations of the pre-activation under ``do(L1 = Hmax)``, joined over the
+        neurons and clipped to what the layer can reach. A layer that is constant (within 2.5e-10
+        of its size, or 1e-150) gets a range of width 1, or more if it is large, about its
+        value. Pooling keeps the range of what it pools.
+    """
+    if layer.pool is not None and layer.pool.activation.name != "identity":
+        after = layer.pool.activation
+        if after.natural_range is not None:
+            return after.natural_range
+        pool = replace(layer.pool, activation=get_activation("identity"))
+        low, high = automatic_range(replace(layer, pool=pool), in_range)
+        return joined_image(after, np.array([low]), np.array([high]))
+    natural = layer.activation.natural_range
+    if natural is not None:
+        return natural
+    check_reach(layer, in_range)
+    lo, hi = in_range
+    weight = layer.weight.reshape(layer.n_out, -1)
+    sums, sizes, squares = np.empty((3, layer.n_out))
+    step = max(1, _BLOCK // weight.shape[1])
+    for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
+        rows = slice(start, start + step)
+        block = weight[rows].astype(np.float64)
+        sums[rows] = block.sum(axis=1)
+        sizes[rows] = np.abs(block).sum(axis=1)
+        squares[rows] = (block * block).sum(axis=1)
+    mean = layer.offsets() + 0.5 * (lo + hi) * sums
+    reach = 0.5 * (hi - lo) * sizes
+    deviation = (hi - lo) * np.sqrt(squares / 12.0)
+    half = np.minimum(4.0 * deviation, reach)
+    return joined_image(layer.activation, mean - half, mean + half)
+
+
+def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
+    """Return the smallest range that holds the activation's image of every interval.
+
+    Parameters
+    ----------
+    activation : Activation
+    low, high : ndarray of float64, shape (n,)
+        Ends of the intervals of pre-activations.
+
+    Returns
+    -------
+    tuple of float
+    """
+    least, greatest = activation.images(low, high)
+    start, stop = float(least.min()), float(greatest.max())
+    if not resolved((start, stop), MAX_BINS):
+        half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
+        return start - half, stop + half
+    return start, stop

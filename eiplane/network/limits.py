@@ -1,0 +1,34 @@
+"""What float64 can hold of a layer: how large numbers may be, and how narrow ranges."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["LEAST", "MAX_BINS", "MOST", "resolved"]
+
+#: The greatest size of a weight, a bias, an end of a range or a pre-activation, and the least width
+#: of a range: beyond them squares leave float64.
+MOST, LEAST = 1e150, 1e-150
+
+#: The largest number of bins; the paper goes to 256.
+MAX_BINS = 1024
+
+#: The least width of a bin in units in the last place, so that numbers tell bins apart.
+_UNITS = 1024.0
+
+
+def resolved(pair: tuple[float, float], bins: int) -> bool:
+    """Return whether float64 tells apart the bins of a range, and enough numbers in each.
+
+    Parameters
+    ----------
+    pair : tuple of float
+        Finite, low below high.
+    bins : int
+
+    Returns
+    -------
+    bool
+    """
+    lo, hi = pair
+    return hi - lo >= max(LEAST, bins * _UNITS * math.ulp(max(abs(lo), abs(hi))))

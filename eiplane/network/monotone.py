@@ -1,0 +1,181 @@
+"""Monotone pieces of a function, and their inverses by bisection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Function", "Piece", "Samples", "Search", "places", "searched", "unbounded"]
+
+Array = NDArray[np.float64]
+Function = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Values of a function on a piece, between which it is found by bisection.
+
+    Parameters
+    ----------
+    function : callable
+    nodes : ndarray of float64, shape (n,)
+        Ascending points of the piece, with the ends of it (or of what is known of it).
+    values : ndarray of float64, shape (n,)
+        The function there.
+    """
+
+    function: Function
+    nodes: Array
+    values: Array
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of ``z`` on which an activation is monotone.
+
+    Parameters
+    ----------
+    start, stop : float
+        Where the piece begins and ends; may be infinite.
+    at_start, at_stop : float
+        The activation's value, or limit, there. Equal on a flat piece.
+    inverse : callable or None
+        Of a continuous and strictly monotone piece in closed form: the inverse on the open interval
+        between the two values.
+    samples : Samples or None
+        Of a piece that was found numerically. It may jump and stand still on its way, and takes the
+        values at its ends.
+    """
+
+    start: float
+    stop: float
+    at_start: float
+    at_stop: float
+    inverse: Function | None = None
+    samples: Samples | None = None
+
+    @property
+    def rising(self) -> bool:
+        """Whether it nowhere falls."""
+        return self.at_start <= self.at_stop
+
+    def scaled(self, c: float, d: float) -> Piece:
+        """Return the piece of ``c f + d``, for one in closed form."""
+        inverse = self.inverse
+        return Piece(
+            self.start,
+            self.stop,
+            c * self.at_start + d,
+            c * self.at_stop + d,
+            None if inverse is None else lambda y: inverse((y - d) / c),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Values whose places on pieces are looked for, all at once: see :func:`places`.
+
+    Parameters
+    ----------
+    low, high : ndarray of float64, shape (n,)
+        Neighbouring nodes that hold the place; equal where it is a node.
+    wanted : ndarray of float64, shape (n,)
+        The value, times ``sign``.
+    sign : ndarray of float64, shape (n,)
+        1 on a rising piece, -1 on a falling one.
+    strict : ndarray of bool, shape (n,)
+        Whether the value must be passed, not only reached.
+    """
+
+    low: Array
+    high: Array
+    wanted: Array
+    sign: Array
+    strict: NDArray[np.bool_]
+
+
+def searched(piece: Piece, reached: Array, passed: Array) -> Search:
+    """Prepare the search for where a piece reaches some values and passes others, in this order."""
+    assert piece.samples is not None
+    sign = 1.0 if piece.rising else -1.0
+    nodes = piece.samples.nodes
+    steps = np.maximum.accumulate(sign * piece.samples.values)
+    at = np.concatenate(
+        [
+            np.searchsorted(steps, sign * reached, side="left"),
+            np.searchsorted(steps, sign * passed, side="right"),
+        ]
+    )
+    wanted = sign * np.concatenate([reached, passed])
+    strict = np.repeat([False, True], [len(reached), len(passed)])
+    low, high = nodes[np.maximum(at - 1, 0)], nodes[np.minimum(at, len(nodes) - 1)]
+    return Search(low, high, wanted, np.full(len(at), sign), strict)
+
+
+def places(function: Function, searches: Sequence[Search], least: float) -> Array:
+    """Return where a function first reaches, or passes, the values of searches.
+
+    Parameters
+    ----------
+    function : callable
+    searches : sequence of Search
+    least : float
+        The accuracy wanted next to 0, where doubles go on to 1e-308.
+
+    Returns
+    -------
+    ndarray of float64
+        For one search after the other: the least double, found by bisection.
+    """
+    low, high, wanted, sign = (
+        np.concatenate([getattr(s, part) for s in searches])
+        for part in ("low", "high", "wanted", "sign")
+    )
+    strict = np.concatenate([s.strict for s in searches])
+    while True:
+        middle = 0.5 * (low + high)
+        going = (middle > low) & (middle < high) & (high - low > least)
+        if not going.any():
+            return high
+        with np.errstate(all="ignore"):
+            value = sign * function(middle)
+        there = (value > wanted) | (~strict & (value == wanted))
+        high = np.where(going & there, middle, high)
+        low = np.where(going & ~there, middle, low)
+
+
+def unbounded(function: Function, start: float, stop: float, rising: bool) -> Function:
+    """Return the inverse of a smooth, strictly monotone function on a half line, by bisection.
+
+    Parameters
+    ----------
+    function : callable
+        Towards ``stop = inf`` it rises at least like z / 2; towards ``start = -inf`` it has
+        vanished long before -800.
+    start, stop : float
+    rising : bool
+    """
+
+    def inverse(y: Array) -> Array:
+        y = np.asarray(y, dtype=np.float64)
+        low = np.full(y.shape, start)
+        high = np.full(y.shape, stop)
+        if math.isinf(stop):
+            high = np.maximum(start + 1.0, 2.0 * y + 50.0)
+        if math.isinf(start):
+            low = np.full(y.shape, -800.0)
+        for _ in range(1100):
+            middle = 0.5 * (low + high)
+            above = (function(middle) >= y) == rising
+            stuck = (middle <= low) | (middle >= high)
+            if stuck.all():
+                break
+            high = np.where(above, middle, high)
+            low = np.where(above, low, middle)
+        return high
+
+    return inverse

@@ -1,0 +1,203 @@
+"""Layers in the causal plane: where they lie, how they move, and runs compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..training import History, as_history
+from .labels import Label, place
+from .planes import Path, Plane, densified, draw_path, frame, paths
+from .style import INK, Look, looks, make_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["causal_plane", "compare", "trajectory"]
+
+Array = NDArray[np.float64]
+
+
+def causal_plane(
+    source: Any,
+    ax: Axes | None = None,
+    *,
+    rotated: bool = True,
+    ei: str = "parts",
+    contours: bool = True,
+    labels: bool = True,
+) -> Axes:
+    """Draw layers in the causal plane.
+
+    Parameters
+    ----------
+    source : Decomposition, sequence of Decomposition, Tracker, History, or path of a tracked run
+        Of several moments each layer's way is drawn, from light (hollow mark) to full colour.
+    ax : Axes, optional
+        Where to draw; a new figure's if left out.
+    rotated : bool
+        The paper's axes, turned by 45 degrees: x is how sensitive against how degenerate a layer
+        is, y both together. Otherwise degeneracy and sensitivity themselves.
+    ei : str
+        ``"parts"`` splits the sensitivity by ``ei_parts``, ``"joint"`` by ``ei``.
+    contours : bool
+        Lines of equal EI, labelled in bits.
+    labels : bool
+        Names beside the layers (a legend, where they are more than 12).
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    ValueError
+        If the measures that the plane takes were not made.
+
+    Notes
+    -----
+    Source: Mattsson, Michaud and Hoel, *Examining the causal structures of deep neural networks
+    using information theory*, Entropy 22, 1429 (2020), section 5.
+    """
+    return _draw(as_history(source), ax, Plane(rotated, ei), contours, labels, key=False)
+
+
+def trajectory(
+    source: Any,
+    ax: Axes | None = None,
+    *,
+    rotated: bool = True,
+    ei: str = "parts",
+    contours: bool = True,
+    labels: bool = True,
+) -> Axes:
+    """Draw how layers move through the causal plane while a network learns.
+
+    Parameters
+    ----------
+    source : Tracker, History, path of a tracked run, or sequence of Decomposition
+    ax : Axes, optional
+    rotated, ei, contours, labels
+        As of :func:`causal_plane`.
+
+    Returns
+    -------
+    Axes
+        With a key of the marks: hollow where it starts, filled where it ends.
+    """
+    return _draw(as_history(source), ax, Plane(rotated, ei), contours, labels, key=True)
+
+
+def _draw(
+    run: History, ax: Axes | None, plane: Plane, contours: bool, labels: bool, key: bool
+) -> Axes:
+    drawn = paths(run, plane)
+    ax = make_axes(ax)
+    for path in drawn:
+        draw_path(ax, path)
+    frame(ax, plane, np.vstack([p.points for p in drawn]), contours)
+    way = np.vstack([densified(p.points) for p in drawn])
+    legend = _marks(ax, run, way) if key and len(run) > 1 else None
+    if labels and len(drawn) <= 12:
+        names = [Label(p.name, p.points[-1, 0], p.points[-1, 1], p.look.color) for p in drawn]
+        place(ax, names, way, around=[legend] if legend else [])
+    elif labels:
+        if legend:
+            ax.add_artist(legend)
+        _legend(ax, drawn)
+    return ax
+
+
+def _marks(ax: Axes, run: History, way: Array) -> Any:
+    """Draw the key of the marks in the corner where least is drawn."""
+    first, last = run.steps[0], run.steps[-1]
+    handles = [
+        ax.plot([], [], "o", mfc="white", mec=INK, ms=6, label=f"step {first:,}")[0],
+        ax.plot([], [], "o", mfc=INK, mec="white", ms=8, label=f"step {last:,}")[0],
+    ]
+    seen = ax.transAxes.inverted().transform(ax.transData.transform(way))
+    corners = {
+        "lower right": (1, 0), "upper left": (0, 1), "upper right": (1, 1), "lower left": (0, 0),
+    }  # fmt: skip
+    crowd = {
+        name: int((np.abs(seen - corner) < (0.3, 0.2)).all(axis=1).sum())
+        for name, corner in corners.items()
+    }
+    corner = min(crowd, key=lambda name: crowd[name])
+    return ax.legend(handles=handles, loc=corner, fontsize=8.5, labelcolor=INK, facecolor="white",
+                     edgecolor="none", framealpha=0.85)  # fmt: skip
+
+
+def compare(
+    runs: Mapping[str, Any] | Sequence[Any],
+    ax: Axes | None = None,
+    *,
+    rotated: bool = True,
+    ei: str = "parts",
+    contours: bool = True,
+) -> Axes:
+    """Draw several runs in one causal plane.
+
+    Parameters
+    ----------
+    runs : mapping of name to run, or sequence of runs
+        Each as for :func:`causal_plane`.
+    ax : Axes, optional
+    rotated, ei, contours
+        As of :func:`causal_plane`.
+
+    Returns
+    -------
+    Axes
+        Colour tells the layer; line and mark tell the run.
+    """
+    named = runs if isinstance(runs, Mapping) else _named(runs)
+    plane = Plane(rotated, ei)
+    ways = {name: paths(as_history(run), plane) for name, run in named.items()}
+    layers = list(dict.fromkeys(p.name for drawn in ways.values() for p in drawn))
+    colour = {n: look.color for n, look in zip(layers, looks(len(layers)), strict=True)}
+    styles = looks(len(ways))
+    ax = make_axes(ax)
+    for style, drawn in zip(styles, ways.values(), strict=True):
+        for path in drawn:
+            look = Look(colour[path.name], style.marker, style.line)
+            draw_path(ax, Path(path.name, path.points, path.steps, look), dashed=True)
+    frame(ax, plane, np.vstack([p.points for drawn in ways.values() for p in drawn]), contours)
+    handles = [ax.plot([], [], color=c, lw=3)[0] for c in colour.values()]
+    key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
+                    bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
+                    alignment="left")  # fmt: skip
+    ax.add_artist(key)
+    marks = [
+        ax.plot([], [], color=INK, ls=s.line, marker=s.marker, lw=1.4, ms=6)[0] for s in styles
+    ]
+    ax.legend(marks, list(ways), title="run", loc="lower left", frameon=False,
+              bbox_to_anchor=(1.01, 0.0), fontsize=8.5, title_fontsize=8.5, handlelength=3.2,
+              alignment="left")  # fmt: skip
+    return ax
+
+
+def _legend(ax: Axes, drawn: Sequence[Path]) -> None:
+    shown, title = drawn, None
+    if len(drawn) > 24:  # evenly through the depth
+        title = f"24 of {len(drawn)} layers"
+        shown = [drawn[i] for i in np.linspace(0, len(drawn) - 1, 24).round().astype(int)]
+    handles = [
+        ax.plot([], [], p.look.marker, mfc=p.look.color, mec="white", ms=8, label=p.name)[0]
+        for p in shown
+    ]
+    ax.legend(handles=handles, frameon=False, fontsize=8, loc="center left", title=title,
+              title_fontsize=8, alignment="left", bbox_to_anchor=(1.01, 0.5))  # fmt: skip
+
+
+def _named(runs: Sequence[Any]) -> dict[str, History]:
+    named: dict[str, History] = {}
+    for i, run in enumerate(map(as_history, runs)):
+        name = run.name if run.name and run.name not in named else f"run {i + 1}"
+        named[name] = run
+    return named

@@ -1,0 +1,115 @@
+"""The npz files that decompositions are kept in."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import write_whole
+from .layer import PARTS, LayerResult
+from .measures import Skipped
+from .plain import plain
+
+__all__ = ["read_archive", "write_archive"]
+
+#: Of the files that :func:`write_archive` writes.
+FORMAT = 1
+
+Contents = tuple[tuple[LayerResult, ...], tuple[Skipped, ...], dict[str, Any]]
+
+
+def write_archive(
+    path: str | Path,
+    layers: Sequence[LayerResult],
+    skipped: Sequence[Skipped],
+    settings: dict[str, Any],
+) -> None:
+    """Write what a decomposition consists of, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    layers : sequence of LayerResult
+    skipped : sequence of Skipped
+    settings : dict
+        Plain values.
+    """
+    arrays: dict[str, Any] = {}
+    packed = [_pack(layer, f"{i}", arrays) for i, layer in enumerate(layers)]
+    header = {
+        "format": FORMAT,
+        "settings": settings,
+        "skipped": [[s.name, s.reason] for s in skipped],
+        "layers": packed,
+    }
+    arrays["header"] = np.array(json.dumps(header))
+    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+
+def read_archive(path: str | Path) -> Contents:
+    """Read what :func:`write_archive` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    layers : tuple of LayerResult
+    skipped : tuple of Skipped
+    settings : dict
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(str(arrays["header"]))
+            if header["format"] > FORMAT:
+                raise ValueError(f"it has format {header['format']}, newer than this version's")
+            layers = tuple(_unpack(LayerResult, x, arrays) for x in header["layers"])
+            skipped = tuple(Skipped(*s) for s in header["skipped"])
+            return layers, skipped, header["settings"]
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged archive
+            raise
+        raise ValueError(f"{path} is not a decomposition that eiplane saved: {error}") from error
+
+
+def _pack(value: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as JSON values; arrays go to ``arrays`` under a key of their own."""
+    out: dict[str, Any] = {}
+    for f in fields(value):
+        item = getattr(value, f.name)
+        if isinstance(item, np.ndarray):
+            arrays[f"{prefix}/{f.name}"] = item
+            item = {"array": f"{prefix}/{f.name}"}
+        elif f.name in PARTS and item is not None:
+            item = _pack(item, f"{prefix}/{f.name}", arrays)
+        out[f.name] = plain(item)
+    return out
+
+
+def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
+    out: dict[str, Any] = {}
+    for key, item in packed.items():
+        if isinstance(item, dict) and set(item) == {"array"}:
+            item = arrays[item["array"]]
+            if not isinstance(item, np.ndarray) or item.dtype.kind not in "fiub":
+                raise ValueError(f"{key} is no array of real numbers")
+        elif key in PARTS and item is not None:
+            item = _unpack(PARTS[key], item, arrays)
+        elif isinstance(item, list):
+            item = tuple(item)
+        out[key] = item
+    return kind(**out)

@@ -1,0 +1,266 @@
+"""Results as HTML: tables with bars in their cells, and the edges of a layer as a heat map.
+
+HTML, inline styles and inline SVG alone: no script, nothing from the network. Colours are laid over
+whatever background there is, so that light and dark pages both do; every number that a colour
+stands for is also in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._version import __version__
+from .measures import Skipped
+from .quantities import Quantities
+from .table import cells, columns_of, legend_of
+
+__all__ = ["html_edges", "html_page", "html_skipped", "html_table"]
+
+Array = NDArray[np.float64]
+
+# Red, green and blue of what is above zero, and of what is below; both told from each other with
+# any colour vision.
+_ABOVE, _BELOW = "20,130,200", "230,159,0"
+
+#: Up to so many rows and columns the edges are a table with numbers; a larger map has at most so
+#: many squares a side, each of several edges.
+_NUMBERS, _SQUARES = 12, 64
+
+#: Shades of a map.
+_SHADES = 16
+
+
+def html_table(layers: Sequence[Quantities]) -> str:
+    """Return the table of a decomposition; each number has a bar, to compare it down its column."""
+    headings, rows = cells(layers)
+    columns = columns_of(layers)
+    words = len(headings) - len(columns)
+    bars = [_bars([getattr(layer, q.name) for layer in layers]) for q in columns]
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
+    body = []
+    for i, row in enumerate(rows):
+        first = f'<th scope="row" style="text-align:left">{escape(row[0])}</th>'
+        texts = "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in row[1:words])
+        numbers = "".join(
+            f'<td style="text-align:right;{bar[i]}">{escape(text)}</td>'
+            for text, bar in zip(row[words:], bars, strict=True)
+        )
+        body.append(f"<tr>{first}{texts}{numbers}</tr>")
+    legend = "".join(f"<p>{escape(line)}</p>" for line in legend_of(layers))
+    return (
+        f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table>{legend}"
+    )
+
+
+def _bars(values: Sequence[Any]) -> list[str]:
+    """Return the background of each cell of a column: a bar from where zero is."""
+    known = [v for v in values if isinstance(v, float) and math.isfinite(v)]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    if high == low:
+        return [""] * len(values)
+    zero = abs(low) / (high - low)
+    return [
+        _bar(zero, (v - low) / (high - low)) if isinstance(v, float) and math.isfinite(v) else ""
+        for v in values
+    ]
+
+
+def _bar(zero: float, end: float) -> str:
+    first, last = sorted((zero, end))
+    colour = f"rgba({_ABOVE if end >= zero else _BELOW},.3)"
+    return (
+        f"background:linear-gradient(90deg,transparent {first:.1%},{colour} {first:.1%},"
+        f"{colour} {last:.1%},transparent {last:.1%})"
+    )
+
+
+def html_edges(layer: Quantities) -> str:
+    """Return the heat map of a layer's edges: EI, or where that was not measured the sensitivity.
+
+    Parameters
+    ----------
+    layer : LayerResult
+
+    Returns
+    -------
+    str
+        A table with numbers where the layer is small, else a picture whose squares are the means of
+        neighbouring edges; rows are outputs. Empty where no edges were measured.
+    """
+    for name in ("ei_edges", "sensitivity_edges"):
+        edges: Array | None = getattr(layer, name)
+        if edges is not None:
+            break
+    else:
+        return ""
+    # Of a convolution: a row a kernel.
+    matrix = np.asarray(edges, dtype=np.float64).reshape(len(edges), -1)
+    what = f"{'EI' if name == 'ei_edges' else 'Sensitivity'} of every edge of {layer.name}"
+    most = float(matrix.max())
+    scale = f"from 0 to {most:.4g} bits"
+    if max(matrix.shape) <= _NUMBERS:
+        return _numbered(matrix, f"{what}, {scale}", most)
+    return _drawn(matrix, what, scale)
+
+
+def _numbered(matrix: Array, caption: str, most: float) -> str:
+    head = "".join(f'<th scope="col">{i}</th>' for i in range(matrix.shape[1]))
+    rows = "".join(
+        f'<tr><th scope="row">{j}</th>'
+        + "".join(
+            f'<td style="text-align:right;background:rgba({_ABOVE},{_share(v, most):.2f})">'
+            f"{v:.3g}</td>"
+            for v in row
+        )
+        + "</tr>"
+        for j, row in enumerate(matrix.tolist())
+    )
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead>"
+        f"<tr><td>output \\ input</td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _share(value: float, most: float) -> float:
+    """How much of the colour a cell has; text stays readable on it, black or white."""
+    return 0.6 * max(value, 0.0) / most if most > 0 else 0.0
+
+
+def _drawn(matrix: Array, what: str, scale: str) -> str:
+    n_out, n_in = matrix.shape
+    means, reduced = _reduced(matrix)
+    rows, columns = means.shape
+    most = float(means.max())
+    levels = np.rint(means / most * _SHADES).astype(int) if most > 0 else np.zeros(means.shape, int)
+    note = f"{n_out} outputs (rows) and {n_in} inputs (columns)"
+    if reduced:
+        note += f"; each square is the mean of up to {reduced} edges, at most {most:.4g} bits"
+    else:
+        note += f", {scale}"
+    size = max(3, min(14, 420 // max(rows, columns)))
+    return (
+        f'<figure style="margin:.5em 0"><figcaption>{escape(what)}: {escape(note)}</figcaption>'
+        f'<svg role="img" aria-label="{escape(what)}: {escape(note)}" width="{columns * size}" '
+        f'height="{rows * size}" viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" '
+        'shape-rendering="crispEdges" '
+        'style="max-width:100%;border:1px solid rgba(128,128,128,.6)">'
+        f"{_paths(levels)}</svg></figure>"
+    )
+
+
+def _reduced(matrix: Array) -> tuple[Array, int]:
+    """Return at most so many rows and columns, means of blocks, and edges a block; 0 if all."""
+    steps = [math.ceil(n / _SQUARES) for n in matrix.shape]
+    if steps == [1, 1]:
+        return matrix, 0
+    means = matrix
+    for axis, step in enumerate(steps):
+        starts = np.arange(0, matrix.shape[axis], step)
+        sums = np.add.reduceat(means, starts, axis=axis)
+        counts = np.diff([*starts, matrix.shape[axis]])
+        means = sums / np.expand_dims(counts, 1 - axis)
+    return means, steps[0] * steps[1]
+
+
+def _paths(levels: NDArray[Any]) -> str:
+    """Return a path for each shade, of its squares, neighbours in a row joined."""
+    drawn: dict[int, list[str]] = {}
+    for y, row in enumerate(levels.tolist()):
+        x = 0
+        while x < len(row):
+            end = x + 1
+            while end < len(row) and row[end] == row[x]:
+                end += 1
+            drawn.setdefault(row[x], []).append(f"M{x} {y}h{end - x}v1h-{end - x}z")
+            x = end
+    return "".join(
+        f'<path fill="rgb({_ABOVE})" fill-opacity="{level / _SHADES:.3g}" d="{"".join(parts)}"/>'
+        for level, parts in sorted(drawn.items())
+        if level > 0
+    )
+
+
+def html_page(
+    layers: Sequence[Quantities],
+    skipped: Sequence[Skipped],
+    settings: dict[str, Any],
+    edges: bool,
+    title: str,
+) -> str:
+    """Return a whole page: the table, what was skipped, the edges and the settings.
+
+    Parameters
+    ----------
+    layers : sequence of LayerResult
+    skipped : sequence of Skipped
+    settings : dict
+        Plain values.
+    edges : bool
+        Whether to include the heat maps.
+    title : str
+
+    Returns
+    -------
+    str
+    """
+    maps = [(layer.name, html_edges(layer)) for layer in layers] if edges else []
+    parts = [f"<h1>{escape(title)}</h1>", f'<div class="wide">{html_table(layers)}</div>']
+    parts.append(html_skipped(skipped))
+    if any(drawn for _, drawn in maps):
+        parts.append("<h2>Edges</h2>")
+        parts += [
+            f"<details{' open' if len(maps) <= 8 else ''}><summary>{escape(name)}</summary>"
+            f'<div class="wide">{drawn}</div></details>'
+            for name, drawn in maps
+            if drawn
+        ]
+    listed = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
+        for name, value in settings.items()
+    )
+    parts.append(
+        f"<details><summary>Settings</summary><table><caption>Settings, eiplane "
+        f"{escape(__version__)}</caption><tbody>{listed}</tbody></table></details>"
+    )
+    return _PAGE.replace("@TITLE@", escape(title)).replace("@BODY@", "\n".join(filter(None, parts)))
+
+
+def html_skipped(skipped: Sequence[Skipped]) -> str:
+    """Return what was skipped as a list; empty where that is nothing."""
+    items = "".join(f"<li>{escape(s.name)}: {escape(s.reason)}</li>" for s in skipped)
+    return f"<p>Skipped:</p><ul>{items}</ul>" if items else ""
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>@TITLE@</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; }
+h1 { font-size: 1.4rem; }
+h2 { font-size: 1.15rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .3rem 0; opacity: .75; }
+th, td { padding: .25rem .7rem; white-space: nowrap; }
+tbody tr { border-top: 1px solid rgba(128, 128, 128, .35); }
+summary { cursor: pointer; padding: .3rem 0; }
+</style>
+</head>
+<body>
+@BODY@
+</body>
+</html>
+"""

@@ -1,0 +1,87 @@
+"""The decomposition of one layer: frozen, in bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .html import html_edges, html_table
+from .measures import Joint, Pairwise, VectorBounds
+from .plain import plain
+from .quantities import TABLE, Quantities
+from .table import legend_of, text_table
+
+__all__ = ["PARTS", "LayerResult"]
+
+#: The fields of a result that hold what was measured, and what each is; the others say of what.
+PARTS: dict[str, type[Any]] = {
+    "pairwise_sensitivity": Pairwise,
+    "pairwise_ei": Pairwise,
+    "joint": Joint,
+    "bounds": VectorBounds,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult(Quantities):
+    """The decomposition of one layer. Every quantity is in bits, or None if it was not asked for.
+
+    Parameters
+    ----------
+    name : str
+    n_in, n_out : int
+    activation : str
+    in_bins, out_bins : int
+    in_range, out_range : tuple of float
+    outliers : str
+        ``"clip"`` or ``"drop"``.
+    pairwise_sensitivity, pairwise_ei : Pairwise or None
+        The two pairwise measures, with method and errors.
+    joint : Joint or None
+        The measures of whole vectors.
+    range_source : str or None
+        What ``in_range`` follows from: ``"given"``, by the user or as that of the network's input;
+        ``"activation"``, the output range of the layers before; ``"interval"``, interval arithmetic
+        through what lies between; ``"norm"``, a normalisation before the layer; ``"data"``; or
+        ``"assumed"``, where nothing is known. None in files of older versions.
+    bounds : VectorBounds or None
+        Bounds of those, where they were asked for without the measures.
+    """
+
+    name: str
+    n_in: int
+    n_out: int
+    activation: str
+    in_bins: int
+    out_bins: int
+    in_range: tuple[float, float]
+    out_range: tuple[float, float]
+    outliers: str = "clip"
+    pairwise_sensitivity: Pairwise | None = field(default=None, repr=False)
+    pairwise_ei: Pairwise | None = field(default=None, repr=False)
+    joint: Joint | None = field(default=None, repr=False)
+    range_source: str | None = None
+    bounds: VectorBounds | None = field(default=None, repr=False)
+
+    def to_dict(self, edges: bool = True) -> dict[str, Any]:
+        """Return plain Python numbers and lists, absent quantities left out.
+
+        Parameters
+        ----------
+        edges : bool
+            Whether to include the per-edge and per-neuron arrays.
+
+        Returns
+        -------
+        dict
+        """
+        names = [f.name for f in fields(self) if f.name not in PARTS]
+        names += [q.name for q in TABLE if q.listed and (edges or q.per == "layer")]
+        values = {name: getattr(self, name) for name in names}
+        return {k: plain(v) for k, v in values.items() if v is not None}
+
+    def __str__(self) -> str:
+        return "\n".join(text_table((self,)) + legend_of((self,)))
+
+    def _repr_html_(self) -> str:
+        return html_table((self,)) + html_edges(self)

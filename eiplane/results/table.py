@@ -1,0 +1,100 @@
+"""The printed table of a decomposition, as text and as HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
+
+__all__ = ["ASSUMED", "TOLD", "cells", "columns_of", "legend_of", "range_text", "text_table"]
+
+#: What a cell says where nothing is known.
+NOTHING = "-"
+
+_INPUTS = "inputs"
+
+#: What stands below a table in which a range is marked.
+ASSUMED = "* assumed: nothing says where these inputs live"
+
+#: Sources of an input range that the table tells: others are the user's, or the layer's before.
+TOLD = frozenset(["interval", "norm", "data", "assumed"])
+
+
+def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and the rows of the table.
+
+    Parameters
+    ----------
+    layers : sequence of LayerResult
+
+    Returns
+    -------
+    headings : list of str
+    rows : list of list of str
+        A cell for every quantity with a heading of which any layer knows something; one for the
+        range of the inputs where that of any layer has a source to be told.
+    """
+    told, columns = _tells_ranges(layers), columns_of(layers)
+    rows = []
+    for layer in layers:
+        name = layer.name + (" (saturated)" if layer.saturated else "")
+        first = [name, f"{layer.n_in}→{layer.n_out}", layer.activation, layer.method or NOTHING]
+        first += [range_text(layer.in_range, layer.range_source)] if told else []
+        rows.append(first + [_cell(layer, q) for q in columns])
+    headings = ["layer", "shape", "activation", "method", *([_INPUTS] if told else [])]
+    return headings + [str(q.heading) for q in columns], rows
+
+
+def columns_of(layers: Sequence[Quantities]) -> list[Quantity[Any]]:
+    """Return the quantities that have columns, the last ones of the table."""
+    return [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
+
+
+def text_table(layers: Sequence[Quantities]) -> list[str]:
+    """Return the lines of the table as text, the columns aligned."""
+    headings, rows = cells(layers)
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    words = len(headings) - len(columns_of(layers))
+    lines = []
+    for line in [headings, ["-" * w for w in widths], *rows]:
+        left = [c.ljust(w) for c, w in zip(line[:words], widths, strict=False)]
+        right = [c.rjust(w) for c, w in zip(line[words:], widths[words:], strict=True)]
+        lines.append("  ".join(left + right).rstrip())
+    return lines
+
+
+def legend_of(layers: Sequence[Quantities]) -> list[str]:
+    """Return the lines that stand below the table: what its marks mean, where it has any."""
+    return [ASSUMED] if any(layer.range_source == "assumed" for layer in layers) else []
+
+
+def range_text(in_range: Sequence[float], source: str | None) -> str:
+    """Return a range of inputs and its source in words, one that is assumed with a mark.
+
+    Parameters
+    ----------
+    in_range : pair of float
+    source : str or None
+    """
+    mark = "*" if source == "assumed" else ""
+    return f"[{in_range[0]:.4g}, {in_range[1]:.4g}] {source or ''}{mark}".rstrip()
+
+
+def _tells_ranges(layers: Sequence[Quantities]) -> bool:
+    return any(layer.range_source in TOLD for layer in layers)
+
+
+def _cell(layer: Quantities, shown: Quantity[Any]) -> str:
+    """Return a value with its error; of one that is not known the bounds, if those are."""
+    value, error, bounds = (
+        None if q is None else getattr(layer, q.name)
+        for q in (shown, error_of(shown.name), bounds_of(shown.name))
+    )
+    if value is None:
+        return NOTHING if bounds is None else f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"
+    if error:  # to the error's first digit
+        decimals = max(0, -math.floor(math.log10(error)))
+        return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+    return value if isinstance(value, str) else f"{value:.4g}"

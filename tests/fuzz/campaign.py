@@ -1,0 +1,161 @@
+"""What all fuzzers share: cases from seeds, time and memory bounds, shrinking, the corpus.
+
+A fuzzer is a module with
+
+* ``make(rng) -> case``: a case is plain JSON, so that it can be kept;
+* ``check(case)``: raises :class:`Wrong` for what must not be;
+* ``smaller(case) -> iterator of case``: simpler cases to try in its place.
+
+Case number i of a seed depends on nothing but the two: ``--seed S --only I`` repeats it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Case = dict[str, Any]
+
+CORPUS = Path(__file__).parent / "corpus"
+
+#: Seconds that one case may take on a busy machine, and when the whole process is given up: C code
+#: that hangs sees no signal.
+CASE_SECONDS, HANG_SECONDS = 30, 120
+
+
+class Wrong(AssertionError):
+    """What must not be: of a kind (for shrinking), and in words."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+@dataclass
+class Found:
+    """A case that failed, as small as it got."""
+
+    seed: int
+    index: int
+    case: Case
+    kind: str
+    text: str
+
+
+def generator(seed: int, index: int) -> np.random.Generator:
+    """Return the random numbers of a case."""
+    return np.random.default_rng([seed, index])
+
+
+@contextlib.contextmanager
+def bounded(seconds: float = CASE_SECONDS) -> Iterator[None]:
+    """Raise Wrong in the main thread after that long, and end the process if that does not help."""
+
+    def late(*_: Any) -> None:
+        raise Wrong("slow", f"took more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=sys.__stderr__)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, before)
+
+
+def limit_memory(gibibytes: float) -> None:
+    """Bound the address space of this process: a file that lies must not take the machine."""
+    size = int(gibibytes * 2**30)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (size, hard))
+
+
+def problem(fuzzer: Any, case: Case) -> Wrong | None:
+    """Return what is wrong with a case: a crash, a leaked warning and another type of error too."""
+    try:
+        with bounded(), warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            fuzzer.check(case)
+    except Wrong as wrong:
+        return wrong
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if "eiplane" in f.filename] or frames
+        place = f"{Path(own[-1].filename).name}:{own[-1].name}"
+        return Wrong(f"{type(error).__name__} in {place}", str(error)[:300])
+    return None
+
+
+def shrink(fuzzer: Any, case: Case, kind: str, seconds: float = 60.0) -> Case:
+    """Return the simplest case found that is wrong in the same way."""
+    until = time.monotonic() + seconds
+    going = True
+    while going:
+        going = False
+        for candidate in fuzzer.smaller(case):
+            if time.monotonic() > until:
+                return case
+            wrong = problem(fuzzer, candidate)
+            if wrong is not None and wrong.kind == kind:
+                case, going = candidate, True
+                break
+    return case
+
+
+def run(
+    fuzzer: Any,
+    seed: int,
+    seconds: float,
+    *,
+    start: int = 0,
+    most: int | None = None,
+    keep: int = 20,
+    tell: bool = False,
+) -> tuple[int, list[Found]]:
+    """Try cases until the time is up; return how many, and those that failed, one of a kind."""
+    until, index, found, told = time.monotonic() + seconds, start, {}, time.monotonic()
+    while time.monotonic() < until and (most is None or index < start + most):
+        case = fuzzer.make(generator(seed, index))
+        wrong = problem(fuzzer, case)
+        if wrong is not None and wrong.kind not in found:
+            small = shrink(fuzzer, case, wrong.kind)
+            again = problem(fuzzer, small) or wrong
+            found[wrong.kind] = Found(seed, index, small, wrong.kind, str(again))
+            if tell:
+                print(f"\n{seed}/{index}: {again}\n  {json.dumps(small)[:2000]}", flush=True)
+            if len(found) >= keep:
+                break
+        index += 1
+        if tell and time.monotonic() > told + 10:
+            told = time.monotonic()
+            print(f"{index - start} cases, {len(found)} kinds of failure", file=sys.stderr)
+    return index - start, list(found.values())
+
+
+def kept(name: str) -> list[Case]:
+    """Return the corpus of a fuzzer."""
+    path = CORPUS / f"{name}.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def keep(name: str, case: Case, why: str) -> None:
+    """Add a case to the corpus of a fuzzer, with what was wrong with it."""
+    with (CORPUS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps({"why": why, **case}) + "\n")

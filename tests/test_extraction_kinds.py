@@ -1,0 +1,533 @@
+"""Every kind of fault that extraction once had, held against the module itself.
+
+Nothing here asks eiplane what a layer is: the module's own forward pass is taken, the layer's input
+and whatever its consumers receive are recorded, one input is swept, and the outputs are binned and
+counted. ``seen(module, name)`` runs the real submodules; the layer has to give the same numbers.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+
+import eiplane  # noqa: E402
+from eiplane.analyze import Plan  # noqa: E402
+from eiplane.extract import ExtractOptions, to_network  # noqa: E402
+from eiplane.run import Settings  # noqa: E402
+
+
+class Net(nn.Module):
+    """A module of a function and its parts."""
+
+    def __init__(self, forward, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self._forward = forward
+
+    def forward(self, *inputs):
+        return self._forward(self, *inputs)
+
+
+def extracted(module, **options):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return to_network(module, ExtractOptions(**options))
+
+
+def layers(found):
+    return {layer.name: layer for layer in found.network}
+
+
+def ranges(found, in_range=(0.0, 1.0), **chosen):
+    plan = Plan(found.network, Settings("ei", in_range=in_range, **chosen))
+    return {n: (*plan.in_range(i), plan.range_source(i)) for i, n in enumerate(found.network.names)}
+
+
+def counted_sensitivity(function, n_in, out_range, bins=8, in_range=(0.0, 1.0), steps=4096):
+    """Sum over edges of I(x_A; y_B): one input swept, the others 0, bins counted."""
+    lo, hi = in_range
+    sweep = lo + (np.arange(steps) + 0.5) / steps * (hi - lo)
+    total = 0.0
+    for a in range(n_in):
+        x = np.zeros((steps, n_in))
+        x[:, a] = sweep
+        y = function(x)
+        width = (out_range[1] - out_range[0]) / bins
+        out = np.clip(np.floor((y - out_range[0]) / width), 0, bins - 1).astype(int)
+        inputs = np.minimum((sweep - lo) / (hi - lo) * bins, bins - 1).astype(int)
+        for b in range(y.shape[1]):
+            table = np.zeros((bins, bins))
+            np.add.at(table, (inputs, out[:, b]), 1.0 / steps)
+            rows, columns = table.sum(1, keepdims=True), table.sum(0, keepdims=True)
+            there = table > 0
+            total += float((table[there] * np.log2(table[there] / (rows * columns)[there])).sum())
+    return total
+
+
+def check(module, name, function, n_in, **options):
+    """Hold one layer's sensitivity against a sweep of the real function of the first layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        d = eiplane.analyze(module, measures="sensitivity", layers=name, **options)
+    (layer,) = d
+
+    def real(x):
+        with torch.no_grad():
+            return function(torch.as_tensor(x, dtype=torch.float32)).double().numpy()
+
+    expected = counted_sensitivity(real, n_in, layer.out_range, in_range=layer.in_range)
+    assert layer.sensitivity == pytest.approx(expected, abs=0.02 * max(1.0, expected))
+    return layer
+
+
+torch.manual_seed(1)
+THETA = nn.Parameter(torch.randn(4))
+SCALE = nn.Parameter(torch.rand(4) + 0.5)
+
+
+@torch.jit.script
+def scripted_swish(z):
+    return z * torch.sigmoid(z)
+
+
+@torch.jit.script
+def scripted_cell(z, k: float):
+    for _ in range(2):
+        z = torch.tanh(k * z)
+    return z
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        return (z > 0.1).float()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def in_place(change):
+    def function(z):
+        h = z.clone() if not z.requires_grad else z + 0
+        made = change(h)
+        return h if made is None else made
+
+    return function
+
+
+def out_argument(z):
+    o = torch.empty_like(z)
+    torch.sigmoid(z, out=o)
+    return o
+
+
+def set_items(z):
+    h = z * 1
+    h[h < 0] = 0
+    return h
+
+
+def copied(z):
+    o = torch.zeros(z.shape[0], 2, 4)
+    o[:, 1].copy_(torch.tanh(z))
+    return o[:, 1]
+
+
+def added_in_place(z):
+    h = z * 2
+    h += THETA
+    h.mul_(0.5)
+    return h.clamp_(-0.3, 0.4)
+
+
+def slices(z):
+    h = z * 1
+    h[:, :2].tanh_()
+    h[:, 2:].tanh_()
+    return h
+
+
+#: What follows a linear map of four outputs; None: any name.
+AFTER = {
+    # operators that a function mode does not see
+    "script": (scripted_swish, "silu"),
+    "script loop": (lambda z: scripted_cell(z, 1.5), None),
+    "trace": (torch.jit.trace(lambda z: F.gelu(z) * 2, torch.ones(2, 4), check_trace=False), None),
+    "autograd function": (Straight.apply, None),
+    # writes through views
+    "view relu": (in_place(lambda h: [h.view(-1).relu_()] and None), "relu"),
+    "slices": (slices, "tanh"),
+    "data": (in_place(lambda h: [h.data.clamp_(0)] and None), "relu"),
+    "out": (out_argument, "sigmoid"),
+    "items": (set_items, "relu"),
+    "copy": (copied, "tanh"),
+    "added": (added_in_place, None),
+    "unbind": (in_place(lambda h: [c.relu_() for c in h.unbind(1)] and None), "relu"),
+    # one number per neuron
+    "threshold": (lambda z: torch.relu(z - THETA), "relu"),
+    "scale": (lambda z: torch.tanh(SCALE * z + THETA), "tanh"),
+    "temperature": (lambda z: torch.sigmoid(z / SCALE), "sigmoid"),
+    "slopes": (lambda z: F.prelu(z, SCALE), None),
+    "swish with beta": (lambda z: z * torch.sigmoid(SCALE * z), None),
+    "batch norm": (lambda z: F.batch_norm(z, THETA, SCALE, SCALE, THETA).relu(), "relu"),
+    "clip": (lambda z: torch.minimum(z.relu(), SCALE), None),
+    # the wrong category
+    "masked fill": (lambda z: z.masked_fill(z < 0, 0), "relu"),
+    "where": (lambda z: torch.where(z > 0.2, z, torch.zeros(())), None),
+    "step": (lambda z: (z > 0).float(), "step"),
+    "sign": (lambda z: z.sign(), "sign"),
+    "comparison of numbers": (lambda z: (z > 0.1) * z, None),
+    "heaviside": (lambda z: torch.heaviside(z, torch.zeros(1)), None),
+    # probes too regular
+    "hardshrink": (lambda z: F.hardshrink(z, 0.1), None),
+    "softshrink": (lambda z: F.softshrink(z, 0.05), None),
+    "fixed point": (lambda z: torch.round(z * 8) / 8, None),
+    "narrow": (lambda z: torch.exp(-((z - 0.1) ** 2) / 0.01), None),
+    # any elementwise function
+    "sin": (torch.sin, "sin"),
+    "squared": (lambda z: F.relu(z) ** 2, "relu_squared"),
+    "softcap": (lambda z: 3.0 * torch.tanh(z / 3.0), None),
+    "floor": (lambda z: torch.floor(4 * z), None),
+    "scaled": (lambda z: 10 * torch.tanh(z), "10 * tanh"),
+    # watching
+    "log": (lambda z: (z.abs().mean(), z.max().item(), z.relu())[2], "relu"),
+    "print": (lambda z: (f"{z.norm():.3f}", bool((z > 9).any()), torch.tanh(z))[2], "tanh"),
+    "histogram": (lambda z: (torch.histc(z, 4), z.argmax(), z.sigmoid())[2], "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("kind", AFTER)
+def test_what_follows_a_layer(kind):
+    function, name = AFTER[kind]
+    module = Net(lambda s, x: s.out(function(s.fc(x))), fc=nn.Linear(3, 4), out=nn.Linear(4, 2))
+    found = extracted(module, input_size=(5, 3))
+    assert found.skipped == ()
+    fc = layers(found)["fc"]
+    if name is not None:
+        assert fc.activation.name == name
+    x = np.random.default_rng(0).uniform(-2, 2, size=(200, 3))
+    with torch.no_grad():
+        real = function(module.fc(torch.as_tensor(x, dtype=torch.float32))).numpy()
+    close = np.isclose(fc(x), real, atol=2e-5)
+    assert close.mean() > 0.995  # single precision may fall on the other side of a step
+    check(module, "fc", lambda x: function(module.fc(x)), 3, input_size=(5, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda z: torch.from_numpy(np.maximum(z.numpy(), 0.0)), lambda z: torch.cummax(z, 1)[0],
+     lambda z: torch.tensor([[max(v, 0.0) for v in row] for row in z.tolist()]),
+     lambda z: z * (z > z.mean(1, keepdim=True)), lambda z: torch.linalg.qr(z)[0],
+     lambda z: torch.where(z > z.median(), z, torch.zeros(())),
+     lambda z: z * torch.tensor(z.detach().abs().max().item())],
+)  # fmt: skip
+def test_what_is_not_understood_is_listed(function):
+    module = Net(lambda s, x: s.out(function(s.fc(x))), fc=nn.Linear(3, 4), out=nn.Linear(4, 2))
+    found = extracted(module, input_size=(5, 3))
+    reasons = {s.name: s.reason for s in found.skipped}
+    if "fc" not in reasons:  # a product with another signal: it sees the map itself
+        assert layers(found)["fc"].activation.name == "identity"
+    assert "out" in layers(found)
+
+
+# -- views after a convolution -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [lambda h: torch.relu(h).view(len(h), -1), lambda h: torch.relu(h.view(len(h), -1)),
+     lambda h: torch.relu(h).permute(0, 2, 3, 1).reshape(len(h), -1),
+     lambda h: torch.relu(h.unsqueeze(0))[0].flatten(1),
+     lambda h: torch.stack([c.relu() for c in h.unbind(1)], 1).view(len(h), -1)],
+)  # fmt: skip
+def test_views_after_a_convolution(flat):
+    module = Net(lambda s, x: s.fc(flat(s.conv(x))), conv=nn.Conv2d(1, 3, 3), fc=nn.Linear(48, 2))
+    found = extracted(module, input_size=(2, 1, 6, 6))
+    assert found.skipped == ()
+    conv = layers(found)["conv"]
+    assert conv.activation.name == "relu"
+    w, b = conv.matrix(), conv.offsets()
+    middle, spread = b + 0.5 * w.sum(1), np.sqrt((w * w).sum(1) / 12)
+    half = np.minimum(4 * spread, 0.5 * np.abs(w).sum(1))
+    high = np.maximum(middle + half, 0).max()
+    low = np.maximum(middle - half, 0).min()
+    assert ranges(found)["fc"] == (pytest.approx(low), pytest.approx(high), "activation")
+
+
+# -- ranges ------------------------------------------------------------------------------------
+
+
+def norm_module(norm, **more):
+    return Net(
+        lambda s, x: s.out(norm(s, s.fc(x))), fc=nn.Linear(3, 8), out=nn.Linear(8, 2), **more
+    )
+
+
+def rms(s, z):
+    return z * torch.rsqrt((z * z).mean(-1, keepdim=True) + 1e-6) * s.g
+
+
+def rms_by_power(s, z):
+    return s.g * (z / torch.sqrt(z.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+
+def layer_norm_by_hand(s, z):
+    c = z - z.mean(-1, keepdim=True)
+    return c / torch.sqrt((c**2).mean(-1, keepdim=True) + 1e-6) * s.g
+
+
+def layer_norm_by_var(s, z):
+    return (z - z.mean(-1, keepdim=True)) * torch.rsqrt(z.var(-1, keepdim=True) + 1e-6) * s.g
+
+
+@pytest.mark.parametrize("norm", [rms, rms_by_power, layer_norm_by_hand, layer_norm_by_var])
+def test_norms_written_out(norm):
+    g = nn.Parameter(torch.rand(8) + 0.5)
+    found = extracted(norm_module(norm, g=g), input_size=(5, 3))
+    assert found.skipped == ()
+    most = 8**0.5 if norm in (rms, rms_by_power) else 7**0.5
+    reach = most * float(g.max())
+    assert ranges(found)["out"] == (pytest.approx(-reach), pytest.approx(reach), "norm")
+
+
+def test_norms_of_torch():
+    ln = nn.LayerNorm(8)
+    nn.init.uniform_(ln.weight, 0.5, 2)
+    nn.init.uniform_(ln.bias, -1, 1)
+    found = extracted(norm_module(lambda s, z: s.ln(z), ln=ln), input_size=(5, 3))
+    w, b = ln.weight.detach().double().numpy(), ln.bias.detach().double().numpy()
+    reach = 7**0.5 * np.abs(w)
+    expected = ((b - reach).min(), (b + reach).max())
+    assert ranges(found)["out"] == (*map(pytest.approx, expected), "norm")
+    wide = Net(
+        lambda s, x: s.o(s.n(s.i(x))), i=nn.Linear(3, 64), n=nn.RMSNorm(64), o=nn.Linear(64, 2)
+    )
+    assert ranges(extracted(wide))["o"] == (pytest.approx(-4.0), pytest.approx(4.0), "norm")
+
+
+def test_intervals_by_hand():
+    module = Net(lambda s, x: s.fc(2 * x - 1), fc=nn.Linear(3, 4))
+    assert ranges(extracted(module, input_size=(5, 3)))["fc"] == (-1.0, 1.0, "interval")
+    module = Net(lambda s, x: s.fc(x / 255), fc=nn.Linear(3, 4))
+    found = ranges(extracted(module, input_size=(5, 3)), in_range=(0, 255))
+    assert found["fc"] == (0.0, pytest.approx(1.0), "interval")
+    module = Net(lambda s, x: s.o(10 * torch.tanh(s.fc(x))), fc=nn.Linear(3, 4), o=nn.Linear(4, 2))
+    assert ranges(extracted(module, input_size=(5, 3)))["o"][:2] == (-10.0, 10.0)
+    module = Net(
+        lambda s, x: s.o(torch.tanh(s.a(x)) + torch.sigmoid(s.b(x)) - 0.5 * torch.tanh(s.a(x))),
+        a=nn.Linear(3, 4), b=nn.Linear(3, 4), o=nn.Linear(4, 2),
+    )  # fmt: skip
+    found = extracted(module, input_size=(5, 3))
+    low, high, source = ranges(found)["o"]
+    assert source == "interval"
+    assert low <= -0.5 and high >= 1.5  # what can really be reached
+    assert low >= -1.5 - 1e-9 and high <= 2.5 + 1e-9
+
+
+def test_embedding_cat_and_softmax():
+    e = nn.Embedding(10, 4)
+    found = extracted(Net(lambda s, i: s.o(s.e(i)), e=e, o=nn.Linear(4, 2)),
+                      input_data=torch.arange(5)[None])  # fmt: skip
+    w = e.weight.detach()
+    expected = (pytest.approx(float(w.min())), pytest.approx(float(w.max())), "interval")
+    assert ranges(found)["o"] == expected
+    module = Net(
+        lambda s, x: s.o(torch.cat([torch.tanh(s.a(x)), 3 * torch.sigmoid(s.a(x)), x], -1)),
+        a=nn.Linear(3, 4), o=nn.Linear(11, 2),
+    )  # fmt: skip
+    assert ranges(extracted(module, input_size=(5, 3)), in_range=(0, 2))["o"][:2] == (-1.0, 3.0)
+    module = Net(lambda s, x: s.o(s.a(x).softmax(-1)), a=nn.Linear(3, 4), o=nn.Linear(4, 2))
+    assert ranges(extracted(module, input_size=(5, 3)))["o"][:2] == (0.0, 1.0)
+
+
+def test_batch_norm_between_layers():
+    bn = nn.BatchNorm1d(4)
+    for t in (bn.weight, bn.running_var):
+        nn.init.uniform_(t, 0.5, 2)
+    for t in (bn.bias, bn.running_mean):
+        nn.init.uniform_(t, -1, 1)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), bn, nn.Linear(4, 2))
+    scale = (bn.weight / torch.sqrt(bn.running_var + bn.eps)).detach().double()
+    shift = bn.bias.detach().double() - bn.running_mean.double() * scale
+    expected = (float((shift - scale.abs()).min()), float((shift + scale.abs()).max()))
+    assert ranges(extracted(module))["3"][:2] == pytest.approx(expected, abs=1e-6)
+
+
+# -- recurrent, experts, parallel maps ---------------------------------------------------------
+
+
+def unrolled(nonlinearity):
+    def forward(s, x):
+        h = torch.zeros(x.shape[1], 4)
+        for t in range(len(x)):
+            h = nonlinearity(s.i(x[t]) + s.h(h))
+        return s.o(h)
+
+    return Net(forward, i=nn.Linear(3, 4), h=nn.Linear(4, 4), o=nn.Linear(4, 2))
+
+
+def test_recurrent_by_hand():
+    found = extracted(unrolled(torch.tanh), input_size=(5, 2, 3))
+    assert set(found.network.names) == {"i", "h", "o"}
+    assert found.skipped == ()
+    module, states = unrolled(torch.tanh), []
+    module.h.register_forward_pre_hook(lambda m, x: states.append(x[0]))
+    found = extracted(module, input_size=(5, 2, 3))
+    states.clear()
+    with torch.no_grad():
+        for _ in range(50):
+            module(torch.rand(5, 20, 3))
+    reached = torch.cat(states)
+    low, high, source = ranges(found)["h"]
+    # All uses count, the first one's zeros among them.
+    assert -1.0 <= low <= float(reached.min()) and float(reached.max()) <= high <= 1.0
+    assert source == "interval"
+    relu = ranges(extracted(unrolled(torch.relu), input_size=(5, 2, 3)))
+    assert relu["h"][0] == 0.0
+    assert relu["h"][1] > 0.0 and relu["h"][2] == "interval"
+
+
+def mixture(choose):
+    def forward(s, x):
+        chosen = s.router(x).argmax(-1)
+        out = torch.zeros(len(x), 4)
+        for e, expert in enumerate(s.experts):
+            choose(out, chosen == e, expert, x)
+        return s.o(out)
+
+    experts = nn.ModuleList(
+        nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4)) for _ in range(3)
+    )
+    return Net(forward, router=nn.Linear(3, 3), experts=experts, o=nn.Linear(4, 2))
+
+
+def by_mask(out, mask, expert, x):
+    out[mask] = expert(x[mask])
+
+
+def by_nonzero(out, mask, expert, x):
+    (index,) = mask.nonzero(as_tuple=True)
+    out.index_add_(0, index, expert(x[index]))
+
+
+def by_where(out, mask, expert, x):
+    out.copy_(torch.where(mask[:, None], expert(x), out))
+
+
+@pytest.mark.parametrize("choose", [by_mask, by_nonzero, by_where])
+def test_experts(choose):
+    torch.manual_seed(3)
+    module = mixture(choose)
+    x = torch.randn(40, 3)
+    used = sorted(set(module.router(x).argmax(-1).tolist()))
+    found = extracted(module, input_data=x)
+    names, left = set(found.network.names), {s.name for s in found.skipped}
+    for e in range(3):
+        pair = {f"experts.{e}.0", f"experts.{e}.2"}
+        assert pair <= (names if e in used else left)
+    made = layers(found)
+    assert made[f"experts.{used[0]}.0"].activation.name == "relu"
+    # no token at all for some
+    few = extracted(module, input_data=x[:1])
+    assert len(few.network.names) + len(few.skipped) >= 8
+
+
+def test_a_stack_of_experts():
+    w1, w2 = nn.Parameter(torch.randn(2, 3, 5)), nn.Parameter(torch.randn(2, 5, 4))
+    module = Net(lambda s, x: s.o(torch.bmm(torch.relu(torch.bmm(x.expand(2, -1, -1), s.w1)), s.w2)
+                                  .sum(0)), w1=w1, w2=w2, o=nn.Linear(4, 2))  # fmt: skip
+    found = extracted(module, input_size=(6, 3))
+    made = layers(found)
+    assert set(made) == {"w1[0]", "w1[1]", "w2[0]", "w2[1]", "o"}
+    np.testing.assert_allclose(made["w1[1]"].weight, w1[1].T.detach().numpy())
+    assert made["w1[0]"].activation.name == "relu"
+
+
+def test_quantisation_aware_training():
+    quantization = pytest.importorskip("torch.ao.quantization")
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+        quantization.prepare_qat(module, inplace=True)
+        module(torch.rand(16, 3))
+        module.eval().apply(quantization.disable_observer)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    found = extracted(module, input_size=(8, 3))
+    assert {"0", "2"} <= set(found.network.names)
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+    x = torch.rand(50, 3)
+    with torch.no_grad():
+        real = module[1](module[0](x)).numpy()
+    made = layers(found)["0"](x.numpy())
+    assert np.isclose(made, real, atol=1e-4).mean() > 0.9
+
+
+def test_transposed_convolution():
+    module = nn.Sequential(nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1), nn.Tanh())
+    (layer,) = extracted(module, input_size=(1, 2, 5, 5)).network
+    assert layer.activation.name == "tanh"
+    x = torch.randn(1, 2, 5, 5)
+    with torch.no_grad():
+        real = module(x)[0].double().numpy()
+    # Every output is one of the layer's, of some 2 x 2 field of the input.
+    field = layer.edge_shape[2:]
+    assert field == (2, 2)
+    fields = F.unfold(x, field)[0].T.double().numpy()
+    values = layer(fields).reshape(len(fields), 3, 4)
+    inner = real[:, 2:-2, 2:-2]
+    for c in range(3):
+        for v in inner[c].ravel():
+            assert np.abs(values[:, c] - v).min() < 1e-5
+
+
+def test_random_numbers_are_no_weights():
+    module = Net(lambda s, x: s.o(torch.relu(x @ torch.randn(3, 4))), o=nn.Linear(4, 2))
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = to_network(module, ExtractOptions(input_size=(2, 3)))
+        states.append([(layer.name, layer.matrix().tolist()) for layer in found.network])
+        assert any("drawn at random" in s.reason for s in found.skipped)
+    assert states[0] == states[1]
+
+
+def test_parametrised_weights_are_not_listed():
+    parametrize = nn.utils.parametrizations
+    for make in (parametrize.spectral_norm, parametrize.orthogonal, parametrize.weight_norm):
+        module = nn.Sequential(make(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
+        found = to_network(module, ExtractOptions(strict=True))
+        assert found.network.names == ("0", "2")
+        x = torch.randn(6, 4)
+        with torch.no_grad():
+            real = module.eval()[:2](x).numpy()
+        np.testing.assert_allclose(layers(found)["0"](x.numpy()), real, atol=1e-5)
+
+
+def test_constants_registered_or_not():
+    class Free(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.plain = torch.randn(4, 3)
+            self.register_buffer("fixed", torch.randn(4, 4))
+            self.kept = [torch.randn(2, 4)]
+
+        def forward(self, x):
+            x = torch.relu(x @ self.plain.T)
+            return F.linear(torch.tanh(x @ self.fixed), self.kept[0])
+
+    module = Free()
+    found = extracted(module, input_size=(2, 3))
+    assert [(x.name, x.activation.name) for x in found.network] == [
+        ("plain", "relu"), ("fixed", "tanh"), ("kept.0", "identity")
+    ]  # fmt: skip
+    np.testing.assert_array_equal(layers(found)["fixed"].weight, module.fixed.T.numpy())

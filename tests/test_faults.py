@@ -1,0 +1,452 @@
+"""Kills, full disks, read-only folders, interrupts, little memory, forks: what may go wrong around it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+
+import eiplane
+from eiplane.training import History
+
+W = [np.random.default_rng(0).normal(size=(6, 5)), np.random.default_rng(1).normal(size=(4, 6))]
+FAST = {"measures": ("sensitivity", "ei_parts"), "progress": False}
+
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+
+
+@pytest.fixture(scope="module")
+def decomposition():
+    return eiplane.analyze(W, "relu", **FAST)
+
+
+@pytest.fixture(scope="module")
+def history():
+    tracker = eiplane.Tracker(lambda: W, activation="relu", **FAST)
+    for step in range(4):
+        tracker.record(step, loss=1.0 / (1 + step))
+    return tracker.history
+
+
+def _picture(history, path):
+    eiplane.plot.save_figure(eiplane.plot.trajectory(history), path)
+
+
+def _report(history, path):
+    from eiplane.report import write_report
+
+    write_report(history, path)
+
+
+def _movie(history, path):
+    eiplane.plot.animate(history, path, max_frames=3, dpi=30)
+
+
+#: What writes a file: its name, how it is written, and how it is read as a whole.
+WRITERS = {
+    "save": ("d.npz", lambda d, h, p: d.save(p), lambda p: len(eiplane.load(p))),
+    "json": ("d.json", lambda d, h, p: d.to_json(p), lambda p: json.loads(p.read_text())),
+    "picture": (
+        "p.png", lambda d, h, p: _picture(h, p),
+        lambda p: __import__("matplotlib.image").image.imread(p).shape,
+    ),
+    "svg": (
+        "p.svg", lambda d, h, p: _picture(h, p),
+        lambda p: __import__("xml.dom.minidom").dom.minidom.parseString(p.read_text()),
+    ),
+    "report": (
+        "r.html", lambda d, h, p: _report(h, p),
+        lambda p: p.read_text().rstrip().endswith("</html>") or 1 / 0,
+    ),
+    "movie": (
+        "m.gif", lambda d, h, p: _movie(h, p), lambda p: p.read_bytes()[-1] == 0x3B or 1 / 0
+    ),
+}  # fmt: skip
+
+kinds = pytest.mark.parametrize("kind", WRITERS)
+
+
+def _needs(kind):
+    if kind == "report":
+        pytest.importorskip("plotly")
+    if kind in ("picture", "svg", "movie"):
+        pytest.importorskip("matplotlib")
+
+
+@posix
+@kinds
+def test_a_kill_while_a_file_is_written(kind, tmp_path, decomposition, history, monkeypatch):
+    _needs(kind)
+    name, write, read = WRITERS[kind]
+    path = tmp_path / name
+    write(decomposition, history, path)
+    read(path)
+    # The kill comes at the file's end: a slow disk, so that it hits the writing and no other work.
+    monkeypatch.setattr(os, "fsync", lambda handle: time.sleep(0.02))
+    chance = random.Random(kind)
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                while True:
+                    write(decomposition, history, path)
+            os._exit(1)
+        time.sleep(chance.uniform(0.02, 0.3))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        read(path)
+
+
+def _mounted(folder, *options):
+    run = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    return run.returncode == 0
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a disk that has room for hardly more than a name."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0 or not _mounted(folder, "-o", "size=16k"):
+        pytest.skip("no small disk can be mounted here")
+    (folder / "filler").write_bytes(b"x" * 12288)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that cannot be written to, by root either."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = (
+        sys.platform == "linux" and os.geteuid() == 0 and _mounted(folder, "-o", "ro,size=16k")
+    )
+    if not mounted:
+        folder.chmod(0o555)
+        if os.access(folder, os.W_OK):
+            pytest.skip("every folder can be written to here")
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+    else:
+        folder.chmod(0o755)
+
+
+@kinds
+def test_a_full_disk(kind, full, decomposition, history):
+    _needs(kind)
+    name, write, _ = WRITERS[kind]
+    large = eiplane.analyze(np.random.default_rng(0).normal(size=(40, 60)), **FAST)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(large, history, full / name)
+    assert caught.value.errno == errno.ENOSPC
+    assert name in str(caught.value)
+    assert sorted(p.name for p in full.iterdir()) == ["filler"]
+
+
+@kinds
+def test_a_folder_that_cannot_be_written_to(kind, read_only, decomposition, history):
+    _needs(kind)
+    name, write, _ = WRITERS[kind]
+    with pytest.raises(OSError, match=name) as caught:
+        write(decomposition, history, read_only / name)
+    assert caught.value.errno in (errno.EROFS, errno.EACCES)
+
+
+def test_a_run_that_cannot_be_begun(read_only):
+    with pytest.raises(OSError, match=r"run\.jsonl"):
+        eiplane.Tracker(lambda: W, read_only / "run.jsonl", activation="relu", **FAST)
+
+
+def test_a_training_goes_on_when_the_disk_is_full(full):
+    path = full / "run.jsonl"
+    tracker = eiplane.Tracker(lambda: W, path, activation="relu", edges=True, **FAST)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(20):
+            tracker.record(step, loss=1.0)
+    texts = [str(w.message) for w in caught]
+    assert len(texts) == 2  # of the records and of the matrices, once each
+    assert all("No space left" in text for text in texts)
+    assert "run.jsonl" in "".join(texts)
+    assert tracker.history.steps.tolist() == list(range(20))
+    assert tracker.edges(19)["0/ei_edges"].shape == (6, 5)
+    with pytest.warns(UserWarning, match="records are not in it"):
+        tracker.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert all(line.endswith(b"}\n") for line in lines)
+    assert len(lines) < 21
+    assert not list(full.glob("**/.*"))
+
+
+def test_a_training_catches_up_when_there_is_room_again(full):
+    path = full / "run.jsonl"
+    with (
+        eiplane.Tracker(lambda: W, path, activation="relu", **FAST) as tracker,
+        pytest.warns(UserWarning, match="No space left"),
+    ):
+        step = 0
+        while len(tracker._unwritten) < 3:
+            tracker.record(step, loss=1.0)
+            step += 1
+        (full / "filler").unlink()
+        tracker.record(step, loss=1.0)
+    assert History.read(path).steps.tolist() == list(range(step + 1))
+
+
+INTERRUPTED = """
+import signal, sys, threading, time, warnings
+import numpy as np
+import eiplane
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+{setup}
+def tell(done, total, what):
+    pass
+print("ready", flush=True)
+try:
+    while True:
+        {work}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+ENGINES = {
+    "exact": 'eiplane.analyze(rng.normal(size=(600, 600)), measures=("ei_parts", "sensitivity"))',
+    "sampled pairs": 'eiplane.analyze(rng.normal(size=(300, 300)), method="sample",'
+    ' measures="ei_parts", samples=10**7)',
+    "sampled single": 'eiplane.analyze(rng.normal(size=(300, 300)), method="sample",'
+    ' measures="sensitivity", samples=10**7)',
+    "conditional": 'eiplane.analyze(rng.normal(size=(5, 5)), measures="ei", samples=10**9)',
+    "plugin": 'eiplane.analyze(rng.normal(size=(5, 5)), measures="ei", samples=10**9,'
+    ' estimator="plugin")',
+    "groups": "eiplane.ei_between(rng.normal(size=(8, 8)), [[0, 1], [2, 3]], [[0, 1, 2], [3]],"
+    " samples=10**9)",
+    "information": "eiplane.mutual_information(rng.random(10**7), rng.random(10**7), bins=256)",
+}
+
+
+def _interrupt(code, after=0.5):
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert run.stdout.readline() == "ready\n", run.stderr.read()
+        time.sleep(after)
+        run.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        out, errors = run.communicate(timeout=60)
+        return run.returncode, out, errors, time.monotonic() - start
+    finally:
+        run.kill()
+        run.wait()
+
+
+@posix
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupt_reaches_every_engine(engine):
+    status, out, errors, seconds = _interrupt(INTERRUPTED.format(setup="", work=ENGINES[engine]))
+    assert (status, out) == (0, "interrupted\n"), errors
+    assert seconds < 20  # the floor is a second; the machine may be busy
+
+
+@posix
+def test_an_interrupt_ends_work_in_another_thread():
+    setup = textwrap.dedent("""
+        def work():
+            eiplane.analyze(rng.normal(size=(300, 300)), method="sample", measures="ei_parts",
+                            samples=2 * 10**5)
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+    """)
+    status, out, errors, _ = _interrupt(INTERRUPTED.format(setup=setup, work="thread.join(1)"))
+    assert (status, out) == (0, "interrupted\n"), errors
+
+
+@posix
+def test_an_interrupt_during_extraction():
+    pytest.importorskip("torch")
+    setup = textwrap.dedent("""
+        import torch
+        net = torch.nn.Sequential(*[torch.nn.Linear(8, 8) for _ in range(300)])
+    """)
+    work = 'eiplane.analyze(net, input_size=(1, 8), measures="sensitivity", bins=2)'
+    status, out, errors, _ = _interrupt(INTERRUPTED.format(setup=setup, work=work), 2.0)
+    assert (status, out) == (0, "interrupted\n"), errors
+
+
+LIMITED = """
+import resource, sys, warnings
+import numpy as np
+import eiplane
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+eiplane.analyze(rng.normal(size=(3, 3)), threads=2)
+np.fft.rfft(np.ones(4)), np.linalg.lstsq(np.eye(2), np.ones(2), None)  # NumPy loads them late
+with open("/proc/self/statm") as file:
+    now = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[1]) << 20),) * 2)
+try:
+    {work}
+except MemoryError:
+    print("MemoryError")
+else:
+    print("done")
+"""
+
+HUNGRY = {
+    "exact": 'eiplane.analyze(np.ones((3000, 3000), np.float32), measures="ei_parts", bins=2)',
+    "sampled": 'eiplane.analyze(rng.normal(size=(900, 900)), method="sample", samples=1000,'
+    " bins=32)",
+    "joint": 'eiplane.analyze(rng.normal(size=(12, 12)), measures="ei", samples=10**7)',
+    "plugin": 'eiplane.analyze(rng.normal(size=(12, 12)), measures="ei", samples=3 * 10**6,'
+    ' estimator="plugin")',
+    "information": "eiplane.mutual_information(rng.random(10**7), rng.random(10**7), bins=256)",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+@pytest.mark.parametrize("what", HUNGRY)
+def test_too_little_memory_is_an_error_and_no_abort(what):
+    said = set()
+    for mebibytes in (1, 8, 64):
+        run = subprocess.run(
+            [sys.executable, "-c", LIMITED.format(work=HUNGRY[what]), str(mebibytes)],
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert run.returncode == 0, (mebibytes, run.stderr[-2000:])
+        said.add(run.stdout.strip())
+        if said == {"MemoryError", "done"}:
+            break
+    assert "MemoryError" in said
+
+
+def _total(seed):
+    return eiplane.analyze(W, "relu", rng=seed, **FAST)[0].ei_parts
+
+
+@posix
+def test_a_fork_after_use_works():
+    expected = _total(0)  # starts threads here
+    eiplane.analyze(np.random.default_rng(0).normal(size=(200, 200)), measures="ei_parts")
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking where there are threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os.write(write, repr(_total(0)).encode())
+        os._exit(0)
+    os.close(write)
+    assert os.waitpid(child, 0)[1] == 0
+    with open(read) as pipe:
+        assert float(pipe.read()) == expected
+
+
+def _die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@posix
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"measures": "ei_parts"},
+        {"measures": ("ei_parts", "sensitivity"), "method": "sample", "samples": 20_000},
+        {"measures": "ei", "samples": 200_000},
+        {"measures": "ei", "samples": 200_000, "estimator": "plugin"},
+    ],
+    ids=["exact", "sampled", "conditional", "plugin"],
+)
+def test_a_pool_whose_worker_is_killed(options):
+    weights = np.random.default_rng(5).normal(size=(4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", eiplane.SaturationWarning)
+        expected = eiplane.analyze(weights, progress=False, **options).to_json()
+        with ProcessPoolExecutor(2) as pool:
+            doomed = pool.submit(_die, 0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # the executor broke down
+                try:
+                    found = eiplane.analyze(weights, executor=pool, progress=False, **options)
+                except RuntimeError as error:  # it was broken before there was any work
+                    assert "pool" in str(error) or "process" in str(error)
+                    return
+            assert doomed.exception(60) is not None
+    assert found.to_json() == expected
+
+
+STEADY = """
+import gc, os, warnings
+import numpy as np
+import eiplane
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+calls = [
+    ((2, 3), {}), ((4, 4), {"method": "sample", "samples": 200}), ((1, 2), {"outliers": "drop"}),
+    ((3, 2), {"estimator": "plugin", "samples": 100}), ((5, 3), {"measures": "ei", "samples": 64}),
+]
+weights = [rng.normal(size=shape) for shape, _ in calls]
+def rss():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def call(i):
+    w, (_, options) = weights[i % len(calls)], calls[i % len(calls)]
+    try:
+        eiplane.analyze(w, "relu", rng=i, threads=1, progress=False, **options)
+        if i % 50 == 0:
+            eiplane.analyze(w * np.nan, "relu")
+    except ValueError:
+        pass
+for i in range(300):
+    call(i)
+gc.collect()
+before = rss()
+for i in range(CALLS):
+    call(i)
+gc.collect()
+print(rss() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_memory_is_steady_over_many_calls():
+    calls = int(os.environ.get("EIPLANE_STEADY_CALLS", "1500"))
+    run = subprocess.run(
+        [sys.executable, "-c", STEADY.replace("CALLS", str(calls))],
+        capture_output=True, text=True, check=True, timeout=900,
+    )  # fmt: skip
+    assert int(run.stdout) < 5 << 20
+
+
+@posix
+def test_the_file_size_limit_is_a_full_disk_too(tmp_path, decomposition):
+    path = tmp_path / "d.npz"
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            decomposition.save(path)
+        except OSError as error:
+            os._exit(0 if error.errno == errno.EFBIG and "d.npz" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(tmp_path.iterdir()) == []

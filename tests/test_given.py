@@ -1,0 +1,247 @@
+"""Entropies of single outputs given the cells of inputs: against fractions, counts and sampling."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import eiplane
+from eiplane import reference
+from eiplane.joint import given as module
+from eiplane.joint.given import conditional_entropies, given_entropies, tractable
+from eiplane.joint.sums import Sums, reach, uniform_distribution
+from eiplane.network import Binning, Layer, discretize
+from eiplane.run import Runner
+
+
+def channel_of(weight, bins=8, activation="sigmoid", out_range=(0, 1), drop=False, bias=None):
+    layer = Layer(np.asarray(weight, dtype=float), bias, activation, "made")
+    bins = (bins, bins) if isinstance(bins, int) else bins
+    return discretize(layer, Binning(*bins, drop), (0.0, 1.0), out_range)
+
+
+def by_fractions(channel, given, output):
+    """H(bin of y | bins of the given inputs, y is kept), every cell gone through in fractions."""
+    w = [Fraction(float(v)) for v in channel.weight[output]]
+    b = Fraction(float(channel.bias[output]))
+    bins = channel.in_bins
+    cuts = [Fraction(float(t)) for t in channel.rules[0].thresholds]
+    widths = [abs(v) / (bins if g else 1) for v, g in zip(w, given, strict=True)]
+    places = [range(bins) if g else (None,) for g in given]
+    total = kept = 0.0
+    cells = list(itertools.product(*places))
+    for cell in cells:
+        centre = b + sum(
+            v * (Fraction(1, 2) if i is None else Fraction(2 * i + 1, 2 * bins))
+            for v, i in zip(w, cell, strict=True)
+        )
+        below = [0.0, *reference.uniform_sum(widths, [t - centre for t in cuts]), 1.0]
+        p = np.zeros(channel.out_bins)
+        for label, share in zip(channel.rules[0].labels, np.diff(below), strict=True):
+            if label >= 0:
+                p[label] += max(share, 0.0)
+        part = p.sum()
+        kept += part
+        total -= math.fsum(v * math.log2(v) for v in p if v > 0)
+        total += part * math.log2(part) if part > 0 else 0.0
+    return total / kept if kept else 0.0
+
+
+GELU = {"activation": "gelu", "out_range": (-0.17, 1.0)}
+DROPS = {"activation": "identity", "out_range": (-0.3, 0.8), "drop": True}
+
+
+@pytest.mark.parametrize(
+    ("n", "bins", "options"),
+    [
+        (1, 8, {}),
+        (2, 5, {}),
+        (3, 4, GELU),
+        (3, 4, DROPS),
+        (4, 4, {"activation": "silu", "out_range": (-0.2, 0.7)}),
+        (5, 3, {}),
+        (5, 2, DROPS),
+        (6, 2, GELU),
+        (3, (2, 16), {}),
+    ],
+)
+@pytest.mark.parametrize("few", [0, 4])
+def test_against_fractions(n, bins, options, few, monkeypatch):
+    """Both ways: every centre gone through, and the series."""
+    monkeypatch.setattr(module, "_FEW", few)
+    rng = np.random.default_rng(n)
+    weight = rng.uniform(-4, 4, (3, n)) / np.sqrt(n)
+    weight[1, 0] *= 20  # one towers over the others
+    weight[2] = 1.0  # centres that coincide
+    channel = channel_of(weight, bins, bias=[0.1, -0.2, 0.0], **options)
+    for given in (np.ones(n, bool), np.arange(n) < 1, np.arange(n) < 0, np.arange(n) % 2 == 0):
+        found = given_entropies(channel, given)
+        wanted = [by_fractions(channel, given, o) for o in range(3)]
+        off = np.abs(found.values - wanted)
+        # The distribution function of one or two inputs has corners: the series says it is poor.
+        assert (off <= found.errors + 1e-9).all()
+        if few:
+            assert (off < 1e-6).all()
+
+
+def test_against_counting_at_width():
+    """Random cells of a layer of 400 inputs, the bin's distribution in each by many draws."""
+    rng = np.random.default_rng(0)
+    n = 400
+    channel = channel_of(rng.uniform(-3, 3, (4, n)) / np.sqrt(n), 8)
+    for given in (np.ones(n, bool), np.arange(n) < 300):
+        found = given_entropies(channel, given)
+        assert (found.errors < 1e-9).all()
+        values = np.zeros((4, 4000))
+        span = np.where(given, 1 / 8, 1.0)
+        # The sum within a cell is that of uniforms about zero, whatever the cell.
+        inner = np.concatenate(
+            [(rng.random((2000, n)) - 0.5) * span @ channel.weight.T for _ in range(20)]
+        )
+        inner.sort(axis=0)
+        for i in range(values.shape[1]):
+            centre = np.where(given, (rng.integers(0, 8, n) + 0.5) / 8, 0.5) @ channel.weight.T
+            for o in range(4):
+                below = np.searchsorted(inner[:, o], channel.rules[0].thresholds - centre[o]) / len(
+                    inner
+                )
+                p = np.diff(np.concatenate([[0.0], below, [1.0]]))
+                p = p[p > 0]
+                values[o, i] = -(p * np.log2(p)).sum()
+        error = values.std(axis=1) / math.sqrt(values.shape[1])
+        assert (np.abs(values.mean(axis=1) - found.values) < 4 * error + 2e-4).all()
+
+
+def test_information_of_an_edge_is_the_exact_engine_s():
+    """One input given: H(Y_B) less this entropy is I(x_A; y_B), which C computes another way."""
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=(5, 60)) * rng.choice([0.01, 1, 3], (5, 60))
+    for options in ({}, GELU, {"activation": "relu", "out_range": (0, 3), "bins": (16, 6)}):
+        channel = channel_of(weight, **options)
+        whole = eiplane.pairwise.output_marginals(channel)
+        entropy = -(whole * np.log2(np.where(whole > 0, whole, 1))).sum(axis=1)
+        edges = eiplane.pairwise.exact.ei_parts(channel, Runner(1)).edges
+        for a in (0, 17, 59):
+            found = entropy - conditional_entropies(channel, np.arange(60) == a)
+            np.testing.assert_allclose(found, edges[:, a], atol=3e-9)
+
+
+def test_in_closed_form():
+    """One input of slope 1/2 and 8 bins: thresholds in the middle of every second bin."""
+    channel = channel_of([[0.5, 0.0]], activation="identity")
+    # z = x / 2 crosses k / 8 at x = k / 4: on an edge of the 8 input bins, so nothing is uncertain.
+    np.testing.assert_allclose(conditional_entropies(channel, np.ones(2, bool)), 0.0, atol=1e-12)
+    shifted = channel_of([[0.5, 0.0]], activation="identity", bias=[1 / 32])
+    # Now at x = k / 4 - 1 / 16: in the middle of input bins 1, 3, 5, 7, half and half.
+    found = conditional_entropies(shifted, np.ones(2, bool))
+    np.testing.assert_allclose(found, 0.5, atol=1e-12)
+
+
+def test_what_must_not_matter():
+    rng = np.random.default_rng(5)
+    weight = rng.uniform(-1, 1, (2, 40))
+    plain = conditional_entropies(channel_of(weight), np.ones(40, bool))
+    other = channel_of(np.hstack([-weight[:, ::-1], np.zeros((2, 7))]))
+    other = replace(other, bias=other.bias + weight.sum(axis=1))
+    np.testing.assert_allclose(conditional_entropies(other, np.ones(47, bool)), plain, atol=1e-11)
+    many = given_entropies(channel_of(np.tile(weight, (300, 1))), np.ones(40, bool), Runner(2))
+    np.testing.assert_array_equal(many.values, np.tile(plain, 300))
+    assert (conditional_entropies(channel_of(weight * 0), np.ones(40, bool)) == 0).all()
+    nothing_given = conditional_entropies(channel_of(weight), np.zeros(40, bool))
+    whole = eiplane.pairwise.output_marginals(channel_of(weight))
+    np.testing.assert_allclose(nothing_given, -(whole * np.log2(whole)).sum(axis=1), atol=1e-9)
+
+
+def test_a_dominant_weight_says_how_exact_it_is():
+    rng = np.random.default_rng(0)
+    for ratio in (1e2, 1e3, 1e5):
+        weight = rng.uniform(-1, 1, (1, 30)) / ratio
+        weight[0, 0] = 3.0
+        found = given_entropies(channel_of(weight), np.ones(30, bool))
+        # The rest as one more uniform of the same variance: the limit, off by a part of its share.
+        two = channel_of(np.array([[3.0, np.sqrt((weight[0, 1:] ** 2).sum())]]))
+        two = replace(two, bias=two.bias + 0.5 * (weight.sum() - two.weight.sum()))
+        limit = given_entropies(two, np.array([True, True])).values
+        assert abs(found.values[0] - limit[0]) < 0.2 / ratio + found.errors[0]
+        assert found.errors[0] < (1e-8 if ratio < 1e4 else 1e-3)
+
+
+def test_distribution_of_a_few_uniforms():
+    rng = np.random.default_rng(1)
+    for widths in ([1.0], [1e-9, 1.0], [1.0, 1.0, 1.0], [1e-3, 0.3, 0.4, 5.0]):
+        t = np.concatenate([rng.uniform(-3, 3, 40), [0.0, 0.5 * sum(widths)]])
+        wanted = reference.uniform_sum(list(map(Fraction, widths)), list(map(Fraction, t)))
+        np.testing.assert_allclose(uniform_distribution(np.array(widths), t), wanted, atol=1e-14)
+    assert uniform_distribution(np.empty(0), np.array([-1.0, 1.0])).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("bins", [2, 3, 8, 64])
+@pytest.mark.parametrize("n", [5, 60, 700])
+def test_characteristic_functions(bins, n):
+    """The pruned product with its series is the plain product."""
+    rng = np.random.default_rng(n)
+    steps = rng.uniform(0, 1, n) ** 3
+    sums = Sums(np.concatenate([steps, rng.uniform(0, 2, 3)]), steps, bins)
+    w = np.linspace(0, 40 / reach(steps, 1.0), 500)
+    x = 0.5 * np.outer(w, steps)
+    places = np.arange(bins) - 0.5 * (bins - 1)
+    plain = np.exp(1j * 2 * x[..., None] * places).mean(axis=2).real.prod(axis=1)
+    np.testing.assert_allclose(sums.of_s(w), plain, atol=1e-14)
+    plain = np.sinc(np.outer(w, sums.parts) / (2 * np.pi)).prod(axis=1)
+    np.testing.assert_allclose(sums.of_u(w), plain, atol=1e-14)
+    high = sums.highest()
+    assert abs(np.sinc(high * sums.parts / (2 * np.pi)).prod()) < 1e-16 or n == 5
+
+
+def test_what_it_speaks_of():
+    weight = np.ones((2, 3))
+    assert tractable(channel_of(weight))
+    assert tractable(channel_of(np.ones((1000, 3000))))
+    assert not tractable(channel_of(weight, **DROPS))
+
+
+def test_influence_on_single_outputs_of_a_wide_layer():
+    weight = np.random.default_rng(1).uniform(-5, 5, (30, 300)) / np.sqrt(300)
+    channel = channel_of(weight)
+    found = eiplane.ei_between(weight, range(300), [[o] for o in (0, 11, 29)])
+    whole = eiplane.pairwise.output_marginals(channel)
+    entropy = -(whole * np.log2(np.where(whole > 0, whole, 1))).sum(axis=1)
+    wanted = entropy - conditional_entropies(channel, np.ones(300, bool))
+    for one, o in zip(found, (0, 11, 29), strict=True):
+        assert one.ei == pytest.approx(wanted[o], abs=1e-9)
+        assert one.ei_stderr == 0.0
+        assert one.ei_bounds[0] <= one.ei <= one.ei_bounds[1]
+        assert one.ei_bounds[1] - one.ei_bounds[0] < 1e-6
+
+
+def test_many_groups_with_single_outputs_are_exact():
+    weight = np.random.default_rng(4).uniform(-3, 3, (4, 6))
+    found = eiplane.ei_between(weight, [[0], [1, 2], [3]], [[1], [3], [0, 2]], bins=4)
+    channel = channel_of(weight, 4)
+    for one, inputs, output in zip(found, ([0], [1, 2]), (1, 3), strict=False):
+        given = np.isin(np.arange(6), inputs)
+        marginal = eiplane.pairwise.output_marginals(channel)[output]
+        entropy = -(marginal * np.log2(marginal)).sum()
+        wanted = entropy - conditional_entropies(channel, given)[output]
+        assert one.ei == pytest.approx(wanted, abs=1e-8)
+        assert one.ei_stderr == 0.0
+    assert found[2].samples > 0
+
+
+def test_one_output_with_drops():
+    weight = np.random.default_rng(2).uniform(-1, 1, (1, 4))
+    options = {"activation": "identity", "out_range": (-0.3, 0.4), "outliers": "drop", "bins": 4}
+    channel = channel_of(weight, 4, "identity", (-0.3, 0.4), True)
+    found = eiplane.analyze(weight, measures="ei", **options)[0]
+    marginal = eiplane.pairwise.output_marginals(channel)[0]
+    p = marginal / marginal.sum()
+    truth = -(p * np.log2(p)).sum() - by_fractions(channel, np.ones(4, bool), 0)
+    assert found.ei == pytest.approx(truth, abs=1e-8)
+    assert found.ei_stderr == 0.0
+    counted = eiplane.analyze(weight, measures="ei", estimator="plugin", samples=400_000, **options)
+    assert counted[0].ei == pytest.approx(truth, abs=5 * counted[0].ei_stderr + 1e-3)

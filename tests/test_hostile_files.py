@@ -1,0 +1,230 @@
+"""Files that are damaged, or lie: a ValueError that names the file, soon and in little memory."""
+
+import io
+import struct
+import time
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from eiplane.extract import ExtractOptions, to_network
+
+rng = np.random.default_rng(0)
+W = rng.normal(size=(4, 3))
+
+
+def everything(path):
+    for layer in to_network(path, ExtractOptions("relu")).network:
+        layer.load()
+
+
+def refused(path, *words, within=1.0):
+    """Read everything in a file, and return what is said."""
+    start = time.perf_counter()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        everything(path)
+    took = time.perf_counter() - start
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+    assert took < 20 * within  # a bound on a hang, not a timing
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def archive(members, compression=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as out:
+        for name, data in members.items():
+            out.writestr(name, data)
+    return bytearray(file.getvalue())
+
+
+def headers(data):
+    """Return where the local and the central headers of an archive begin."""
+    local = [i for i in range(len(data)) if data[i : i + 4] == b"PK\x03\x04"]
+    central = [i for i in range(len(data)) if data[i : i + 4] == b"PK\x01\x02"]
+    return local, central
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return the bytes of archives of every kind: .npz, .pt."""
+    torch = pytest.importorskip("torch")
+    torch.save({"fc.weight": torch.from_numpy(W)}, tmp_path / "good.pt")
+    return {
+        "m.npz": archive({"a.npy": npy(W)}),
+        "packed.npz": archive({"a.npy": npy(W)}, zipfile.ZIP_DEFLATED),
+        "m.pt": bytearray((tmp_path / "good.pt").read_bytes()),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["m.npz", "packed.npz", "m.pt"])
+@pytest.mark.parametrize("change", ["encrypted", "method", "name", "size", "local name"])
+def test_odd_members_of_archives(saved, tmp_path, kind, change):
+    data = saved[kind]
+    local, central = headers(data)
+    for at in central:
+        if change == "encrypted":
+            data[at + 8] |= 1
+        if change == "method":
+            struct.pack_into("<H", data, at + 10, 99)
+        if change == "name":  # said to be UTF-8, and is not
+            data[at + 9] |= 8
+            data[at + 46] = 0xFF
+        if change == "size":
+            struct.pack_into("<I", data, at + 24, 2**31)
+    for at in local:
+        if change == "encrypted":
+            data[at + 6] |= 1
+        if change == "local name":
+            data[at + 30] ^= 0x5A
+    (tmp_path / kind).write_bytes(data)
+    refused(tmp_path / kind)
+
+
+def test_broken_deflate_streams(tmp_path):
+    for at in (0, 3, 40):
+        whole = archive({"a.npy": npy(np.tile(W, (50, 50)))}, zipfile.ZIP_DEFLATED)
+        (local, *_), _ = headers(whole)
+        start = local + 30 + len("a.npy")
+        whole[start + at : start + at + 4] = b"\xff\xff\xff\xff"
+        (tmp_path / "m.npz").write_bytes(whole)
+        refused(tmp_path / "m.npz")
+
+
+def test_a_small_archive_that_would_unpack_to_much(tmp_path):
+    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = packed.compress(npy(np.zeros((4, 4)))) + packed.flush()
+    whole = archive({"a.npy": npy(np.zeros((4, 4)))}, zipfile.ZIP_DEFLATED)
+    assert data
+    _, (central,) = headers(whole)
+    struct.pack_into("<I", whole, central + 24, 2**31 - 1)
+    (tmp_path / "m.npz").write_bytes(whole)
+    refused(tmp_path / "m.npz", "more than it holds")
+    twice = io.BytesIO()
+    with zipfile.ZipFile(twice, "w") as out:
+        out.writestr("a.npy", npy(W))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            out.writestr("a.npy", npy(W + 1))
+    (tmp_path / "m.npz").write_bytes(twice.getvalue())
+    refused(tmp_path / "m.npz", "twice")
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_complex_weights_name_the_file_and_the_layer(tmp_path, new):
+    torch = pytest.importorskip("torch")
+    state = {"fc.weight": torch.ones(3, 3, dtype=torch.complex64), "a.weight": torch.ones(2, 3)}
+    torch.save(state, tmp_path / "m.pt", _use_new_zipfile_serialization=new)
+    refused(tmp_path / "m.pt", "'fc'", "complex")
+    np.savez(tmp_path / "m.npz", fc=np.ones((2, 2), complex))
+    refused(tmp_path / "m.npz", "'fc'", "complex")
+    np.savez(tmp_path / "m.npz", fc=np.full((2, 2), np.nan))
+    refused(tmp_path / "m.npz", "'fc'", "NaN")
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(
+    ("size", "stride"),
+    [((2**20, 2**12), (0, 0)), ((2**15, 2**15), (1, 0)), ((2**14, 2**15), (2**15, 1))],
+)
+def test_tensors_that_declare_more_than_their_file(tmp_path, new, size, stride):
+    """torch makes room for whatever shape a pickle names, and lets strides repeat numbers."""
+    torch = pytest.importorskip("torch")
+    from torch import _utils
+
+    storage = torch.ones(2**15)
+
+    class Lying:
+        def __reduce__(self):
+            typed = storage._typed_storage()
+            return _utils._rebuild_tensor_v2, (typed, 0, size, stride, False, {})
+
+    torch.save({"fc.weight": Lying()}, tmp_path / "m.pt", _use_new_zipfile_serialization=new)
+    refused(tmp_path / "m.pt", *(["fc.weight", "declares more"] if stride[0] < 2 else []))
+
+
+def test_an_onnx_file_that_declares_more_than_it_holds(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from eiplane.extract.onnx_sizes import check_declared
+
+    helper, kinds = onnx.helper, onnx.TensorProto
+
+    def tensor(dims, name="w", kind=kinds.FLOAT, raw=None, **data):
+        made = onnx.TensorProto(name=name, data_type=kind, dims=dims)
+        if raw is not None:
+            made.raw_data = raw
+        for field, values in data.items():
+            getattr(made, field).extend(values)
+        return made
+
+    def check(initializers=(), nodes=(), shape=(1, 3)):
+        x = helper.make_tensor_value_info("x", kinds.FLOAT, shape)
+        y = helper.make_tensor_value_info("y", kinds.FLOAT, None)
+        graph = helper.make_graph(list(nodes), "g", [x], [y], list(initializers))
+        check_declared(onnx, helper.make_model(graph), tmp_path / "m.onnx")
+
+    good = [
+        tensor([2, 3], raw=bytes(24)), tensor([2, 3], float_data=[0.0] * 6),
+        tensor([2, 3], kind=kinds.FLOAT16, int32_data=[0] * 6), tensor([], raw=bytes(4)),
+        tensor([3, 3], kind=kinds.INT4, raw=bytes(5)), tensor([0, 5]),
+        tensor([4], kind=kinds.INT4, int32_data=[0] * 2),
+    ]  # fmt: skip
+    check(good)
+    bad = [
+        tensor([10**6, 10**6], raw=bytes(24)), tensor([2**31, 4], float_data=[0.0] * 8),
+        tensor([2**31, 4]), tensor([3, 3], kind=kinds.DOUBLE, raw=bytes(24)),
+        tensor([-1, 3], raw=bytes(24)), tensor([4, 4], kind=kinds.INT4, raw=bytes(7)),
+    ]  # fmt: skip
+    for one in bad:
+        with pytest.raises(ValueError, match="'w'"):
+            check([one])
+        constant = helper.make_node("Constant", [], ["c"], value=one)
+        with pytest.raises(ValueError, match="'w'"):
+            check(nodes=[constant])
+        branch = helper.make_graph([constant], "then", [], [])
+        with pytest.raises(ValueError, match="'w'"):
+            check(nodes=[helper.make_node("If", ["x"], ["y"], then_branch=branch)])
+    with pytest.raises(ValueError, match="'x'"):
+        check(shape=(10**6, 10**6))
+    outside = tensor([10, 10])
+    outside.data_location = kinds.EXTERNAL
+    outside.external_data.add(key="location", value="m.data")
+    with pytest.raises(ValueError, match="cannot be found"):
+        check([outside])
+    (tmp_path / "m.data").write_bytes(bytes(40))
+    with pytest.raises(ValueError, match="holds 10"):
+        check([outside])
+    (tmp_path / "m.data").write_bytes(bytes(400))
+    check([outside])
+
+
+def test_mutated_files_are_refused_by_name(saved, tmp_path):
+    """A few hundred of each kind, with a seed; whatever is read is finite, or named."""
+    from random import Random
+
+    draw = Random(0)
+    for kind, whole in saved.items():
+        path = tmp_path / kind
+        for _ in range(150):
+            data = bytearray(whole)
+            for _ in range(draw.choice((1, 1, 2, 8))):
+                at = draw.randrange(len(data))
+                if draw.random() < 0.7:
+                    data[at] = draw.randrange(256)
+                else:
+                    data[at : at + 4] = draw.choice((b"\xff" * 4, b"\x00\x00\x00\x7f", b""))
+            path.write_bytes(data)
+            try:
+                for layer in to_network(path, ExtractOptions("relu")).network:
+                    assert np.isfinite(layer.load().matrix()).all()
+            except ValueError as error:
+                assert str(path) in str(error)
