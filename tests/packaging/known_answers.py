@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 
-import eiplane
 import numpy as np
+
+import eiplane
 from eiplane import _core
 
 
