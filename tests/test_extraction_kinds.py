@@ -531,3 +531,49 @@ def test_constants_registered_or_not():
         ("plain", "relu"), ("fixed", "tanh"), ("kept.0", "identity")
     ]  # fmt: skip
     np.testing.assert_array_equal(layers(found)["fixed"].weight, module.fixed.T.numpy())
+
+
+# -- numbers that Python takes from the data ---------------------------------------------------
+
+
+class Taken(nn.Module):
+    """a, something made of a number of its output, b."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.between = between
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.b(self.between(self, self.a(x)))
+
+
+def logged(module, h):
+    module.log = h.mean().item()
+    return torch.tanh(h)
+
+
+@pytest.mark.parametrize(
+    ("between", "listed"),
+    [
+        (lambda m, h: h * h.abs().max().item(), True),
+        (lambda m, h: torch.relu(h - float(h.mean())), True),
+        (lambda m, h: torch.relu(h * h.tolist()[0][0]), True),
+        (lambda m, h: torch.relu(h + torch.full((4,), h.min().item())), True),
+        (logged, False),
+    ],
+)
+def test_a_number_taken_from_the_data_is_no_constant(between, listed):
+    torch.manual_seed(0)
+    found = to_network(Taken(between), ExtractOptions())
+    reasons = {s.name: s.reason for s in found.skipped}
+    assert ("a" in reasons) == listed
+    assert found.network.names == (("b",) if listed else ("a", "b"))
+    if listed:
+        assert "from the data" in reasons["a"] or "leave torch" in reasons["a"]
+
+
+def test_projections_of_an_attention_behind_a_layer_keep_their_names():
+    module = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 16))
+    names = to_network(module, ExtractOptions()).network.names
+    assert names[1:4] == tuple(f"1.self_attn.in_proj.{n}" for n in "qkv")

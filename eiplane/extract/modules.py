@@ -21,6 +21,7 @@ from .aten import Run
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
+from .steady import unsteady, varied
 
 __all__ = ["from_module"]
 
@@ -66,8 +67,12 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
             inputs: Iterable[Inputs] = [example]
         else:
             inputs = _guesses(module, options, torch, kind)
-        run = _followed(torch, module, inputs, kind)
+        run, used = _followed(torch, module, inputs, kind)
         network, skipped = run.finish()
+        if network is not None and run.numbers_left:
+            refused = unsteady(network, _again(torch, module, used))
+            if refused:
+                network, skipped = run.finish(refused)
         if network is None:
             listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
             raise ValueError(
@@ -81,14 +86,14 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     return network, skipped
 
 
-def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> Run:
-    """Return the run on the first input that the module takes."""
+def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> tuple[Run, Inputs]:
+    """Return the run on the first input that the module takes, and that input."""
     errors: list[tuple[str, Exception]] = []
     for args, kwargs in inputs:
         run = Run(torch, module)
         try:
             run.follow(module, args, kwargs)
-            return run
+            return run, (args, kwargs)
         except MemoryError:
             raise
         except Exception as error:
@@ -101,6 +106,21 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> R
         f"({type(first).__name__}: {first}); give one that it takes with input_size= or "
         "input_data="
     ) from first
+
+
+def _again(torch: Any, module: Any, used: Inputs) -> Network | None:
+    """Return the layers that a module shows on another input, or None if it does not take it."""
+    args, kwargs = varied(used, torch)
+    run = Run(torch, module)
+    try:
+        run.follow(module, args, kwargs)
+    except MemoryError:
+        raise
+    except Exception:
+        if run.failure is not None:
+            raise
+        return None
+    return run.finish()[0]
 
 
 def _observe(

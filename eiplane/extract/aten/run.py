@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Run:
         self._used: dict[str, set[str]] = {}
         self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
+        self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._busy = False
         self._inside = False  # of an operator that is followed as a whole
@@ -158,6 +160,7 @@ class Run:
 
     def _leaves(self, tensor: Any) -> None:
         """Note that Python or NumPy take numbers that depend on the input."""
+        self.numbers_left = self.numbers_left or self.dynamic(tensor)
         if tensor.is_floating_point() and self.dynamic(tensor):
             codes = self._shadows.get(tensor)
             assert codes is not None
@@ -332,8 +335,10 @@ class Run:
             self.flow.noted.setdefault(self.constants.title(n), reason)
             self.covered.add(n)
 
-    def finish(self) -> tuple[Network | None, tuple[Skipped, ...]]:
-        """Return the layers, and the weights that made none."""
+    def finish(
+        self, refused: Mapping[str, str] | None = None
+    ) -> tuple[Network | None, tuple[Skipped, ...]]:
+        """Return the layers, and the weights that made none; some may be refused by name."""
         for name, value in self.constants.weights:
             if name in self.covered:
                 continue
@@ -350,7 +355,7 @@ class Run:
                 strange = sorted(used - _HARMLESS - {"constant"})[0]
                 reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
             self.flow.noted.setdefault(self.constants.title(name), reason)
-        return finished(self.flow)
+        return finished(self.flow, refused)
 
 
 #: Elementwise without bearing the tag.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,9 @@ class _Kind:
     feeds: list[RangeRule]
 
 
-def finished(flow: Flow) -> tuple[Network | None, tuple[Skipped, ...]]:
+def finished(
+    flow: Flow, refused: Mapping[str, str] | None = None
+) -> tuple[Network | None, tuple[Skipped, ...]]:
     """Return the layers that a run had.
 
     The same weights used again in the same way are one layer, whose inputs have the range of all
@@ -66,6 +69,8 @@ def finished(flow: Flow) -> tuple[Network | None, tuple[Skipped, ...]]:
     Parameters
     ----------
     flow : Flow
+    refused : mapping of str to str, optional
+        Layers that are to be listed, and why.
 
     Returns
     -------
@@ -73,17 +78,17 @@ def finished(flow: Flow) -> tuple[Network | None, tuple[Skipped, ...]]:
         None if there is no layer.
     skipped : tuple of Skipped
     """
-    return _Finish(flow).network()
+    return _Finish(flow, refused or {}).network()
 
 
 class _Finish:
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
+    def __init__(self, flow: Flow, refused: Mapping[str, str]) -> None:
+        self._flow, self._refused = flow, refused
         self._moving: set[Any] = set()
         self._anchors: dict[int, list[_Anchor]] = {}
         self._rules: dict[int, tuple[Value, RangeRule]] = {}
         self._kinds: dict[Any, list[_Kind]] = {}
-        self._names: set[str] = set()
+        self._names: set[tuple[str, str]] = set()
         self._layers: dict[str, Layer] = {}
         self._skipped: dict[str, str] = {}
         self._sources: dict[str, list[tuple[str, ...]]] = {}
@@ -91,6 +96,7 @@ class _Finish:
         self._by_origin: dict[int, list[_Made]] = {}
 
     def network(self) -> tuple[Network | None, tuple[Skipped, ...]]:
+        self._flow.layers.clear()
         mark_live(self._flow.signals.origins)
         self._moving = {o.map.key for o in self._flow.maps if o.map is not None and not o.map.still}
         for origin in self._flow.signals.origins:
@@ -165,10 +171,11 @@ class _Finish:
     def _layers_of(self, origin: Origin, made: Map, found: list[Outcome]) -> list[_Made]:
         """Make the layers of a map; list what makes none."""
         name, count = made.name, 1
-        while name in self._names:
+        sections = {outcome.section for outcome in found}
+        while any((name, section) in self._names for section in sections):
             count += 1
             name = f"{made.name}#{count}"
-        self._names.add(name)
+        self._names.update((name, section) for section in sections)
         layers = []
         for outcome in found:
             whole = origin.rows
@@ -180,7 +187,7 @@ class _Finish:
                 rows = rows - min(int(o.rows.min()) for o in found
                                   if o.section == outcome.section)  # fmt: skip
             title += rows_text(rows, whole)
-            reason = outcome.unknown
+            reason = outcome.unknown or self._refused.get(title, "")
             if not reason:
                 layer = layer_of(made, outcome, title)
                 reason = objection(origin, outcome, layer)
