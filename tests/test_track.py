@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -348,7 +349,7 @@ def test_loggers():
         tracker.record(step)
     assert [step for step, _ in log.calls] == [0, 2]
     sent = log.calls[0][1]
-    assert sent["eiplane/1/ei_parts"] == tracker.history.values("1", "ei_parts")[0]
+    assert sent["eiplane/1/ei_parts"] == as_history(tracker).values("1", "ei_parts")[0]
     assert {k for k, step in board.scalars if step == 2} == set(sent)
     with pytest.raises(TypeError, match="list has neither"):
         log_scalars([[]], tracker.history[0])
@@ -529,7 +530,7 @@ def test_arrays_in_the_background():
         for net.step in range(2):
             tracker.record(net.step)
     expected = eiplane.analyze(growing(1), "tanh", **FAST)
-    assert tracker.history.values("1", "ei_parts")[1] == expected[1].ei_parts
+    assert as_history(tracker).values("1", "ei_parts")[1] == expected[1].ei_parts
 
 
 def test_trouble_in_the_background_is_told():
@@ -586,7 +587,7 @@ def test_lightning():
     trainer.fit(module, data)
     assert tracker.steps == [0, 3, 6, 9]
     assert np.isfinite(tracker.history.metric("loss")[1:]).all()
-    assert len(set(tracker.history.values("0", "ei_parts"))) == 4
+    assert len(set(as_history(tracker).values("0", "ei_parts"))) == 4
 
 
 def test_hugging_face(tmp_path):
@@ -673,3 +674,26 @@ def test_a_callback_without_its_framework_says_what_it_needs(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match="needs lightning"):
         callbacks.lightning(Tracker(Net(), **FAST))
+
+
+@pytest.mark.parametrize("kind", ["norm", "slope", "embedding"])
+def test_what_training_changes_beside_the_weights_is_read_anew(kind):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    first = nn.Embedding(5, 4) if kind == "embedding" else nn.Linear(3, 4)
+    middle = {"norm": nn.LayerNorm(4), "slope": nn.PReLU(4), "embedding": nn.Identity()}[kind]
+    module = nn.Sequential(first, middle, nn.Linear(4, 2), nn.Tanh())
+    x = torch.zeros(1, 3, dtype=torch.long) if kind == "embedding" else torch.rand(2, 3)
+    options = {"measures": "sensitivity", "input_data": x}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracker = Tracker(module, **options)
+        tracker.record(0)
+        with torch.no_grad():
+            changed = first.weight if kind == "embedding" else middle.weight
+            changed.mul_(3.0).add_(0.5)
+        tracker.record(1)
+        expected = eiplane.analyze(module, **options)
+    for layer in expected:
+        assert as_history(tracker).values(layer.name, "sensitivity")[1] == layer.sensitivity
+    assert as_history(tracker).values(expected[-1].name, "sensitivity")[0] != expected[-1].sensitivity

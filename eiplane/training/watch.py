@@ -83,14 +83,20 @@ class Watch:
         return parameters, tuple(id(m) for m in self.model.modules())
 
     def _is_all_parameters(self, network: Network) -> bool:
+        """Return whether all that training changes is the layers' own memory, and nothing else.
+
+        A norm's scale, an embedding or a learnt slope is in the ranges or functions as the number
+        that it was when the model was read.
+        """
         places = {p.data_ptr() for _, p in self.model.named_parameters() if p.device.type == "cpu"}
+        used: set[int] = set()
         for layer in network.layers:
             if not isinstance(layer, Layer):
                 return False
             arrays = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-            if not all(_address(a) in places for a in arrays):
-                return False
-        return True
+            used.update(_address(a) for a in arrays)
+        moving = any(b.is_floating_point() for _, b in self.model.named_buffers())
+        return used == places and not moving
 
 
 def read_network(weights: Any, options: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
