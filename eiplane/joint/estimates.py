@@ -107,14 +107,17 @@ def controlled_entropy(counted: Counted, channel: Channel, known: Array) -> Esti
         columns, means = columns.sum(axis=0, keepdims=True), means.sum(keepdims=True)
     weight = number / number.sum()
     own = np.log2(number.sum() / number)
-    averages = columns @ weight
+    # Sums in one thread and one order: a linear algebra library's threads would only be in the way
+    # of those that sample, and its last digits differ between machines.
+    averages = np.einsum("ik,k->i", columns, weight)
     centred = columns - averages[:, None]
-    square = (centred * weight) @ centred.T
-    product = (centred * weight) @ (own - own @ weight)
+    weighted = centred * weight
+    square = np.einsum("ik,jk->ij", weighted, centred)
+    product = np.einsum("ik,k->i", weighted, own - float(np.einsum("k,k", own, weight)))
     factors = np.linalg.lstsq(square, product, rcond=1e-10)[0]
-    rest = own - own @ weight - factors @ centred
+    rest = own - float(np.einsum("k,k", own, weight)) - np.einsum("i,ik->k", factors, centred)
     shift = float(factors @ (means - averages))
-    return estimate_entropy(counts, float((rest * rest) @ weight), shift)
+    return estimate_entropy(counts, float(np.einsum("k,k,k", rest, rest, weight)), shift)
 
 
 def counted_information(
