@@ -396,6 +396,27 @@ def test_core_and_twin_agree(shape, cell, kind):
     assert (log_backward(some) == found[1][3:5]).all()
 
 
+def test_a_sample_s_density_does_not_depend_on_what_memory_held():
+    rng = np.random.default_rng(0)
+
+    def boxes(n_out, n_in, scale):
+        weight = scale * rng.normal(size=(n_out, n_in))
+        u = rng.random((6, n_in))
+        lo = (np.floor(3.0 * u @ weight.T) / 3.0)[:, :, None]
+        return Polytopes(weight, lo, lo + 1.0 / 3.0, u, np.zeros_like(u), np.ones(n_in))
+
+    p = boxes(7, 9, 1.0)
+    found = [log_backward(p)]
+    for scale in (1e-3, 1.0, 1e3, 1e6):  # leaves numbers of every size behind
+        for shape in ((3, 9), (7, 9), (8, 16), (17, 20)):
+            log_backward(boxes(*shape, scale))
+            found.append(log_backward(p))
+    assert (np.array(found) == found[0]).all()
+    for i in range(6):
+        alone = replace(p, lo=p.lo[i:][:1], hi=p.hi[i:][:1], u=p.u[i:][:1], start=p.start[i:][:1])
+        assert log_backward(alone)[0] == found[0][i]
+
+
 def test_core_stops_when_asked():
     p, _ = polytopes(channel_of(uniform(4, 6, 3.0)), 3)
     flag = np.ones(1, np.int32)

@@ -326,10 +326,16 @@ HUNGRY = {
 def test_too_little_memory_is_an_error_and_no_abort(what):
     said = set()
     for mebibytes in (1, 8, 64):
-        run = subprocess.run(
-            [sys.executable, "-c", LIMITED.format(work=HUNGRY[what]), str(mebibytes)],
-            capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+        try:
+            run = subprocess.run(
+                [sys.executable, "-c", LIMITED.format(work=HUNGRY[what]), str(mebibytes)],
+                capture_output=True, text=True, check=False, timeout=90,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as late:
+            # Thread.start() waits for ever for a thread whose own first allocation failed; the
+            # interpreter says so, and nothing of ours has begun.
+            assert b"Exception ignored in thread started by" in (late.stderr or b""), late
+            continue
         assert run.returncode == 0, (mebibytes, run.stderr[-2000:])
         said.add(run.stdout.strip())
         if said == {"MemoryError", "done"}:

@@ -696,4 +696,6 @@ def test_what_training_changes_beside_the_weights_is_read_anew(kind):
         expected = eiplane.analyze(module, **options)
     for layer in expected:
         assert as_history(tracker).values(layer.name, "sensitivity")[1] == layer.sensitivity
-    assert as_history(tracker).values(expected[-1].name, "sensitivity")[0] != expected[-1].sensitivity
+    assert (
+        as_history(tracker).values(expected[-1].name, "sensitivity")[0] != expected[-1].sensitivity
+    )

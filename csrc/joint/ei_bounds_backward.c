@@ -147,9 +147,11 @@ static void refine(ei_bounds *b)
     ei_wide *w = &b->w;
     const uint32_t steps = b->at == 0 ? b->job->first : b->job->again;
     for (uint32_t i = 0; i < steps; i++) {
-        if ((i > 0 || b->at > 0) && ei_wide_moments(w))
-            break;
-        mend(w);
+        if (i > 0 || b->at > 0) { /* the first moments are those of the box */
+            if (ei_wide_moments(w))
+                break;
+            mend(w); /* by the Gram matrix, which the moments have found */
+        }
         ei_wide_evidence(w, 0);
         update(w, i == 0 && b->at == 0 ? 1.0 : b->job->damping);
     }
