@@ -14,7 +14,7 @@ from ..flow.finish import finished
 from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
-from .handlers import HANDLERS, NOTES
+from .handlers import HANDLERS, NOTES, added_by
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
 
@@ -233,11 +233,11 @@ class Run:
                 self._constant(name, tensors, results, writes)
                 return
             self.still, dynamic = True, [first]
-        if not results:
+        if not results or name in _INPLACE_VIEWS and writes:
             return
         if not writes and all(_shared(t, tensors) for t in results):
             return  # a view
-        self._mark(tensors, operands, name, func)
+        self._mark(tensors, operands, name, func, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -318,14 +318,17 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any) -> None:
+    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any,
+              args: Any, kwargs: Any) -> None:  # fmt: skip
         """Note what uses the parameters among some tensors."""
         if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
             name = "elementwise"
+        added = {id(t) for t in tensors_in(self.torch, added_by(name, args, kwargs))}
         for tensor in tensors:
             if operands[id(tensor)].codes is None and self._has_storage(tensor):
+                use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 for n in self.constants.names(tensor):
-                    self._used.setdefault(n, set()).add(NOTES.get(name, name))
+                    self._used.setdefault(n, set()).add(use)
 
     # -- what comes of it
 
@@ -357,6 +360,11 @@ class Run:
             self.flow.noted.setdefault(self.constants.title(name), reason)
         return finished(self.flow, refused)
 
+
+#: These write a tensor's shape, none of its numbers.
+_INPLACE_VIEWS = frozenset(
+    ["as_strided", "squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach"]
+)
 
 #: Elementwise without bearing the tag.
 _ELEMENTWISE = frozenset(
