@@ -354,7 +354,8 @@ class Site:
         if self.conv is not None:
             k, d, p = self.conv.kernel, self.conv.dilation, self.conv.padding
             channels = module.maps[self.at[0]].n_in // self.conv.groups
-            image = torch.zeros(n, channels * self.conv.groups, 6 + 2 * p, 6 + 2 * p).double()
+            size = (k - 1) * d + 1 + 2 * p
+            image = torch.zeros(n, channels * self.conv.groups, size, size).double()
             rows = torch.arange(k) * d + p
             place = slice(group * channels, (group + 1) * channels)
             field_ = image[:, place]
