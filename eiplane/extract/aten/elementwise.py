@@ -55,7 +55,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if key != "dtype" or call.name != "_to_copy":
             kwargs.pop(key, None)
     name = call.name
-    operator: Any = AtenOperator(name, args, kwargs)
+    operator: Any = AtenOperator(name, args, kwargs, "".join(map(_kind, arrays)))
     operands = [call.operand(t) for t in arrays]
     if name == "where" and len(arrays) == 3:
         moved = _chosen(run, call, operands)
@@ -72,6 +72,12 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
         **known,
     )
+
+
+def _kind(tensor: Any) -> str:
+    if tensor.is_floating_point() or tensor.is_complex():
+        return "f"
+    return "b" if "bool" in str(tensor.dtype) else "i"
 
 
 def _known(run: Run, call: Call, operands: list[Operand]) -> tuple[Norm | None, dict[str, Any]]:
