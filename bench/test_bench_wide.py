@@ -1,7 +1,7 @@
 """EI of wide layers: the wide estimator beside counting, on layers whose EI is known.
 
-The table's "ns each" are nanoseconds a filtered sample, or a counted one; of the estimator at its default
-samples, a sample with or without filtering.
+The table's "ns each" are nanoseconds a filtered sample, or a counted one; of the
+estimator at its default, a sample with or without filtering.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ input's span shrunk to a bin.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,7 +160,7 @@ def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Ar
     width : ndarray of float64, shape (n_in,)
         Of the cell, 1 where an input is free.
     """
-    samples, pieces = lo.shape[:2]
+    samples = len(lo)
     n = len(width)
     in_lo, in_hi = np.full((samples, n), -0.5), np.full((samples, n), 0.5)
     inside = known.unit * width
@@ -191,7 +190,7 @@ def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Ar
 
 
 def _merged(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:
-    """Return the intervals of ``d . u``: of the outputs of each direction, what they have in common.
+    """Return the intervals of ``d . u``, what the outputs of a direction have in common.
 
     Shape (samples, pieces, directions).
     """
