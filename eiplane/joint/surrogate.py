@@ -76,7 +76,8 @@ def surrogate_unit(unit: FilterUnit) -> Surrogates:
     p, samples = unit.problem, draw_samples(unit, FILTERED)
     controls = _controls(p, samples, unit.count)
     if unit.every:
-        return Surrogates(*np.zeros((3, samples.cell.shape[1])), controls)
+        nothing = np.zeros(samples.cell.shape[1])
+        return Surrogates(nothing, nothing, nothing, controls)
     labels, bins = samples.known_by(p), p.channel.out_bins
     lo, hi = p.limits(labels)
     everywhere = np.zeros((len(labels), len(p.known.rows)))
@@ -92,12 +93,12 @@ def surrogate_unit(unit: FilterUnit) -> Surrogates:
 
 def _surprise(c: Constraints, bins: int) -> Array:
     """Return ``-log2`` of the volumes: of the inputs' intervals, and of the outputs' about them."""
-    total = -np.log2(c.in_hi - c.in_lo).sum(axis=1)
+    total = np.asarray(-np.log2(c.in_hi - c.in_lo).sum(axis=1))
     if not len(c.weight):
         return total
     middle = np.ascontiguousarray(0.5 * (c.in_lo + c.in_hi).T)
     shift = _core.affine(c.weight, np.zeros(len(c.weight)), middle).T[:, None, :]
-    return total - log_factored(c.weight, c.out_lo - shift, c.out_hi - shift, bins)
+    return np.asarray(total - log_factored(c.weight, c.out_lo - shift, c.out_hi - shift, bins))
 
 
 # ---- control variates ----------------------------------------------------------------------------
