@@ -38,7 +38,7 @@ from .settle import settled_information, settled_output, whole_bounds
 from .surrogate import Surrogates, control_unit, surrogate_unit
 from .task import Task
 
-__all__ = ["Wide", "default_filtered", "work"]
+__all__ = ["Wide", "default_filtered", "filtered_influence", "work"]
 
 Array = NDArray[np.float64]
 
@@ -53,6 +53,9 @@ _USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 #: Filtered samples of the first look: a share of those, the fewest, the most; how many more have
 #: their surrogate; the most of those in all.
 _LOOK, _LOOK_FEWEST, _LOOK_MOST, _LOOK_MORE, _MOST_SURROGATES = 4, 24, 64, 4, 1 << 14
+
+#: The most, where it is the influence of inputs alone that is wanted.
+_LOOK_ALONE = 256
 
 #: Standard errors aimed at: of EI, of the absolute phi, and of EI below which phi asks for no more.
 _OF_EI, _OF_PHI, _LEAST = 0.006, 0.015, 0.0025
@@ -94,6 +97,28 @@ def default_filtered(channel: Channel) -> int:
     """Return how many samples could be filtered for what is spent where nothing is given."""
     wanted = _USUAL * (1e6 / work(channel)) ** _POWER
     return int(min(max(wanted, _FEWEST), _MOST))
+
+
+def filtered_influence(task: Task) -> Nodes | None:
+    """Return ``I(X_A; Y)`` of the given inputs, and nothing else, by filtering.
+
+    Parameters
+    ----------
+    task : Task
+        Without stages or drops.
+
+    Returns
+    -------
+    Nodes or None
+        None where too many volumes did not settle.
+    """
+    wide = Wide(task)
+    wide.look()
+    return wide.input_influence()
+
+
+def _look(usual: int) -> int:
+    return min(max(usual // _LOOK, _LOOK_FEWEST), _LOOK_MOST)
 
 
 @dataclass(frozen=True)
@@ -150,7 +175,7 @@ class Wide(Estimator):
         if self._means.kept < _KEPT:
             self.saturated = True
             return Standing(math.inf, True, True)
-        look = min(max(usual // _LOOK, _LOOK_FEWEST), _LOOK_MOST)
+        look = _look(usual)
         if asked is not None:
             self._take(min(look, asked) if self.cheap else asked, asked)
         elif not self.cheap:
@@ -168,6 +193,13 @@ class Wide(Estimator):
             self._take(few, min(many, math.ceil(_MOST_SURROGATES * times)))
             self._combine()
         return Standing(self.information.stderr, self.saturated)
+
+    def look(self) -> None:
+        """Filter samples for the influence of inputs alone."""
+        self._means = _Means(np.zeros(2), np.zeros(2), 1.0, 0.0)
+        self.cheap = False
+        self._take(min(default_filtered(self.task.channel) // 2, _LOOK_ALONE), 0)
+        self._combine()
 
     def _target(self) -> float:
         """Return the standard error to aim at."""
@@ -262,18 +294,28 @@ class Wide(Estimator):
         if self.saturated or self.task.channel.drops:
             return None
         posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
-        # The entropy of the bin given y has little noise, but the approximation makes it too great;
-        # the surprise at the bin that was drawn shows by how much, all inputs taken together.
+        # The entropy of the bin given y has little noise, but the approximation makes it wrong; the
+        # surprise at the bin that was drawn shows by how much, all inputs taken together.
         own, values = posterior[:, :, 0], posterior[:, :, 1]
         root = math.sqrt(max(len(values) - 1, 1))
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
-        shift = float(off.mean())
-        error = math.hypot(float(off.std()) / root, 0.5 * shift)
+        shift, error = self._shift(float(off.mean()), float(off.std()) / root)
         most = math.log2(self.task.channel.in_bins)
         return Nodes(
             np.clip(values.mean(axis=0) + shift, 0.0, most),
             np.hypot(values.std(axis=0) / root, error),
         )
+
+    def _shift(self, seen: float, error: float) -> tuple[float, float]:
+        """Return what to add to influences, and its error, from what was seen and its error.
+
+        Where the evidence's correction is small the approximation is good, and what was seen is
+        noise: it counts in proportion to the variance that the correction lets expect.
+        """
+        corrections = np.concatenate([f.output[f.corrected, 1] for f in self._found])
+        expected = 2.0 * float(np.abs(corrections).mean()) / math.sqrt(max(self.task.n_given, 1))
+        share = expected**2 / max(expected**2 + error**2, 1e-300)
+        return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)
 
     def result(self) -> PieceResult:
         """Return what was found."""
