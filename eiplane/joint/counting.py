@@ -24,8 +24,8 @@ _PAIRS = 0.9
 class Counting(Estimator):
     """An estimator that rests on one stream of counted vectors and, it may be, on cells.
 
-    Subclasses set ``information``, ``samples``, ``hopeless``, ``cells`` and ``looked``, the coverage
-    of a first look of some thousand samples, as they go.
+    Subclasses set ``information``, ``samples``, ``hopeless``, ``cells`` and ``looked``, the
+    coverage of a first look of some thousand samples, as they go.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ class Counting(Estimator):
     def input_influence(self) -> Nodes | None:
         """Measure the influence of the given inputs, if the samples are any good.
 
-        Pairs of an input's bin and the outputs are many more than the outputs, so that counting them
-        is biased long before counting the outputs is: then by filtering, which is not.
+        Pairs of an input's bin and the outputs are many more than the outputs, so that counting
+        them is biased long before counting the outputs is: then by filtering, which is not.
         """
         task = self.task
         if self.saturated:
