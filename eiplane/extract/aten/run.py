@@ -24,6 +24,10 @@ __all__ = ["Run"]
 _ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__float__", "__int__",
                       "__index__", "__bool__", "data_ptr"])  # fmt: skip
 
+#: Storages to remember before those that are gone are forgotten. What stands for one, small as it
+#: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
+_SEEN = 64
+
 #: Parameters that only these use are positions or scales, not matrices.
 _HARMLESS = frozenset(["norm", "move", "elementwise"])
 
@@ -51,6 +55,7 @@ class Run:
         self._left: list[Operand] = []
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
+        self._most_seen = _SEEN
         self._busy = False
         self._inside = False  # of an operator that is followed as a whole
 
@@ -116,7 +121,7 @@ class Run:
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, before))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, *before))
         return out
 
     def _guarded(self, work: Any) -> Any:
@@ -188,27 +193,40 @@ class Run:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._seen_storages:
                 self._seen_storages[storage._cdata] = weak(storage)
+        if len(self._seen_storages) > self._most_seen:
+            self._seen_storages = {k: w for k, w in self._seen_storages.items() if not w.expired()}
+            self._most_seen = 2 * len(self._seen_storages) + _SEEN
 
-    def _seen(self, func: Any, args: Any, kwargs: Any) -> dict[int, Operand]:
-        """Return what is known of the arguments before the call, which may write to them."""
-        found = {}
-        for tensor in tensors_in(self.torch, (args, kwargs)):
+    def _seen(self, func: Any, args: Any, kwargs: Any) -> tuple[list[Any], dict[int, Operand]]:
+        """Return the tensors among the arguments and, by id, what is known of them.
+
+        Before the call, which may write to them.
+        """
+        tensors, found = tensors_in(self.torch, (args, kwargs)), {}
+        writes = func._schema.is_mutable
+        written = _written(func, args, kwargs) if writes else None
+        for tensor in tensors:
             operand = self.operand(tensor)
-            if func._schema.is_mutable and operand.codes is not None:
+            if writes and operand.codes is not None:
                 operand.codes = operand.codes.copy()
-            if func._schema.is_mutable and tensor is _written(func, args, kwargs):
+            if writes and tensor is written:
                 kept = numbers(tensor).copy()
                 operand.read = lambda kept=kept: kept  # type: ignore[misc]
             found[id(tensor)] = operand
-        return found
+        return tensors, found
 
     # -- following a call
 
     def _followed(
-        self, func: Any, args: Any, kwargs: Any, out: Any, operands: dict[int, Operand]
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        out: Any,
+        tensors: list[Any],
+        operands: dict[int, Operand],
     ) -> None:
         torch = self.torch
-        tensors = tensors_in(torch, (args, kwargs))
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
         self._made(results)

@@ -273,8 +273,10 @@ class Signals:
         shape = tuple(shape)
         codes = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
         if axis is None or value.rows == 1:
-            return codes + (value.base << SHIFT)
+            codes += value.base << SHIFT
+            return codes
         rows = (value.base + np.arange(value.rows, dtype=np.int64)) << SHIFT
         sides = [1] * len(shape)
         sides[axis] = value.rows
-        return codes + rows.reshape(sides)
+        codes += rows.reshape(sides)
+        return codes
