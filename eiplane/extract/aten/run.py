@@ -11,6 +11,7 @@ from ...network import Known, Network, NetworkInput, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
+from ..tables import words
 from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
@@ -27,6 +28,9 @@ _ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__f
 #: Storages to remember before those that are gone are forgotten. What stands for one, small as it
 #: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
 _SEEN = 64
+
+#: Functions that are followed as a whole, not by the operators that they are made of.
+_WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
 
 #: Parameters that only these use are positions or scales, not matrices.
 _HARMLESS = frozenset(["norm", "move", "elementwise"])
@@ -102,15 +106,34 @@ class Run:
         if name in _ESCAPES:
             for tensor in tensors_in(self.torch, args):
                 self._leaves(tensor)
-        if self._inside or (name not in LAYERS and name not in CELLS):
+        if self._inside or name not in _WHOLE:
             return func(*args, **kwargs)
         self._inside = True
         try:
             out = func(*args, **kwargs)
         finally:
             self._inside = False
-        self._guarded(lambda: gates(self, name, args, kwargs, out))
+        if name == "scaled_dot_product_attention":
+            self._guarded(lambda: self._attention(func, args, kwargs, out))
+        else:
+            self._guarded(lambda: gates(self, name, args, kwargs, out))
         return out
+
+    def _attention(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Follow attention as one operator: which ones it is made of depends on its mask."""
+        tensors = tensors_in(self.torch, (args, kwargs))
+        operands = {id(t): self.operand(t) for t in tensors}
+        parts = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))
+        mixed = {id(t) for t in parts[:3]}
+        self._mark([t for t in tensors if id(t) in mixed], operands, "attention")
+        self._mark([t for t in tensors if id(t) not in mixed], operands, "elementwise")  # the mask
+        self._made([out])
+        if any(operand.codes is not None for operand in operands.values()):
+            name = "scaled_dot_product_attention"
+            call = Call(name, func, parts, {}, [out], tensors, operands)
+            self.put(out, HANDLERS[name](self, call)[0])
+        else:
+            self._constant("attention", tensors, [out], False)
 
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
@@ -253,14 +276,16 @@ class Run:
             self.still, dynamic = True, [first]
         if not results:
             return
-        if not writes and all(_shared(t, tensors) for t in results):
-            return  # a view
-        self._mark(tensors, operands, name, func)
+        moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
+        if (moved or not writes) and all(_shared(t, tensors) for t in results):
+            return  # a view, perhaps of the tensor itself
+        pointwise = torch.Tag.pointwise in func.tags or name in _ELEMENTWISE
+        self._mark(tensors, operands, "elementwise" if pointwise else name)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
         if made is NotImplemented or handler is None:
-            if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+            if pointwise:
                 made = elementwise(self, call)
             else:
                 made = self.unknown(call)
@@ -336,10 +361,8 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any) -> None:
+    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str) -> None:
         """Note what uses the parameters among some tensors."""
-        if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
-            name = "elementwise"
         for tensor in tensors:
             if operands[id(tensor)].codes is None and self._has_storage(tensor):
                 for n in self.constants.names(tensor):
@@ -376,11 +399,18 @@ class Run:
         return finished(self.flow, refused)
 
 
-#: Elementwise without bearing the tag.
-_ELEMENTWISE = frozenset(
-    ["masked_fill", "_prelu_kernel", "hardswish", "floor_divide", "heaviside", "_to_copy", "relu6",
-     "log_sigmoid_forward", "copysign", "where"]
-)  # fmt: skip
+#: They change a tensor's shape in place, and what it holds as well.
+_RESIZED = frozenset(["resize", "resize_as"])
+
+#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
+_ELEMENTWISE = words(
+    """
+    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
+    copysign where
+    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
+    softplus softshrink threshold
+    """
+)
 
 
 def _shared(tensor: Any, others: list[Any]) -> bool:
