@@ -312,8 +312,9 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     fast = mha.get_fastpath_enabled() if mha is not None else False
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     quiet = contextlib.nullcontext()
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        quiet = torch.compiler.set_stance("force_eager")
+    compiler = getattr(torch, "compiler", None)
+    if "torch._dynamo" in sys.modules and hasattr(compiler, "set_stance"):
+        quiet = compiler.set_stance("force_eager")
     try:
         # The attribute itself: a train() of the user's own may do more than set it.
         for m in modules:
