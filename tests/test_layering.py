@@ -25,6 +25,7 @@ ROOMS = [
     "information",
     "pairwise",
     "joint",
+    "emergence",
     "analyze",
     "training",
     "callbacks",

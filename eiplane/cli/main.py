@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from .._version import __version__
 from .analyze import add_analyze
 from .completion import add_completion
+from .tpm import add_tpm
 from .training import add_training_commands
 
 __all__ = ["main"]
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     add_analyze(commands)
     _add_info(commands)
+    add_tpm(commands)
     add_training_commands(commands)
     add_completion(commands, parser)
     return parser

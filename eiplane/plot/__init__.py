@@ -12,6 +12,7 @@ from .graphs import edges, matrices, network
 from .movies import animate
 from .style import save_figure
 from .text import text_plane
+from .transitions import transitions
 
 __all__ = [
     "animate",
@@ -27,4 +28,5 @@ __all__ = [
     "save_figure",
     "text_plane",
     "trajectory",
+    "transitions",
 ]
