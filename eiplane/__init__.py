@@ -12,6 +12,7 @@ from .emergence import MacroUnits, Transitions, macro_units, tpm
 from .information import entropy, mutual_information
 from .joint import Convergence, SaturationWarning, convergence, ei_between
 from .network import Activation, Layer, Network, Pool, get_activation, per_row
+from .recurrence import ThroughTime, through_time
 from .results import Decomposition, Joint, LayerResult, load
 from .run import AssumedRangeWarning
 from .training import Tracker
@@ -28,6 +29,7 @@ __all__ = [
     "Network",
     "Pool",
     "SaturationWarning",
+    "ThroughTime",
     "Tracker",
     "Transitions",
     "__version__",
@@ -41,5 +43,6 @@ __all__ = [
     "mutual_information",
     "per_row",
     "plot",
+    "through_time",
     "tpm",
 ]

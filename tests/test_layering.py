@@ -26,6 +26,7 @@ ROOMS = [
     "pairwise",
     "joint",
     "emergence",
+    "recurrence",
     "analyze",
     "training",
     "callbacks",

@@ -9,6 +9,7 @@ from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
 from .graphs import edges, matrices, network
+from .lags import lags
 from .movies import animate
 from .style import save_figure
 from .text import text_plane
@@ -22,6 +23,7 @@ __all__ = [
     "curve",
     "edges",
     "history",
+    "lags",
     "matrices",
     "network",
     "phi",
