@@ -53,7 +53,7 @@ EI_FN void inputs(const uint32_t *draws, size_t n, double lo, double scale, doub
                   size_t stride)
 {
     for (size_t p = 0; p < n / EI_PANEL; p++)
-        for (int i = 0; i < EI_PANEL; i++) {
+        for (size_t i = 0; i < EI_PANEL; i++) {
             /* An exact conversion that every instruction set has: bits below 2^52, minus 2^52. */
             double r = ei_from_bits(0x4330000000000000ull | draws[p * EI_PANEL + i]);
             out[p * stride + i] = lo + ((r - 4503599627370496.0) + 0.5) * scale;
@@ -173,7 +173,7 @@ EI_FN void pool(size_t width, size_t n_out, const double *z, double *out, size_t
             double *to = out + (p * n_out + o) * EI_PANEL;
             memcpy(to, from, EI_PANEL * sizeof *to);
             for (size_t j = 1; j < width; j++)
-                for (int i = 0; i < EI_PANEL; i++) {
+                for (size_t i = 0; i < EI_PANEL; i++) {
                     double v = from[j * EI_PANEL + i];
                     to[i] = v > to[i] ? v : to[i];
                 }

@@ -75,7 +75,7 @@ EI_FN void wd_tilt_lanes(const ei_wide_sites *sites, size_t at)
     const vd w2 = width * width;
     *(vd *)(sites->mean + at) = mode + (from + width * first);
     *(vd *)(sites->variance + at) = w2 * second;
-    vd log_mass;
+    vd log_mass = {0};
     for (int i = 0; i < VD; i++)
         V_LANE(log_mass, i) = ei_log(V_LANE(mass, i) * V_LANE(width, i));
     *(vd *)(sites->log_mass + at) = log_mass + mode * (h - half * mode);
