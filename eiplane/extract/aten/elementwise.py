@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Norm, Pairwise, RangeRule, Scaled, Unknown
+from ...network import RangeRule, Unknown
 from ..flow import Codes, Operand, Step
-from ..flow.normed import centred, normalised
+from ..flow.combined import combined_rule, known_norm
 from ..flow.pointwise import pointwise
 from ..tables import words
 from .call import AtenOperator, Call, Slot
@@ -62,7 +62,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
-    norm, known = _known(run, call, operands)
+    norm, known = known_norm(run.flow, name, operands, call.shape)
     return pointwise(
         run.flow,
         name.strip("_"),
@@ -72,25 +72,6 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
         **known,
     )
-
-
-def _known(run: Run, call: Call, operands: list[Operand]) -> tuple[Norm | None, dict[str, Any]]:
-    """Return the norm that an operator is the last step of, and what else is known of it."""
-    codes = [c for c in (x.codes for x in operands) if c is not None]
-    if len(operands) != 2 or len(codes) != 2:
-        return None, {}
-    x, y = codes
-    if call.name == "sub" and call.shape == x.shape:
-        traits = centred(run.flow, x, y)
-        return None, {"traits": traits} if traits else {}
-    if call.name not in ("mul", "div"):
-        return None, {}
-    pairs = [(x, y), (y, x)] if call.name == "mul" else [(x, y)]
-    for a, b in pairs:
-        norm = normalised(run.flow, a, b, call.name == "div")
-        if norm is not None:
-            return norm, {}
-    return None, {}
 
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
@@ -140,23 +121,9 @@ def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
 
 def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:
     """Return the range of what joins several signals."""
-    name = call.name
-    if name in ("add", "sub"):
-        alpha = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-        second = rules[1] if alpha == 1 else Scaled(alpha, operands=(rules[1],))
-        return Pairwise(name, operands=(rules[0], second))
-    if name == "rsub":
-        return Pairwise("sub", operands=(rules[1], rules[0]))
-    if name in ("mul", "div", "maximum", "minimum"):
-        return Pairwise(name, operands=(rules[0], rules[1]))
-    if name in ("fmax", "fmin"):
-        return Pairwise(f"{name[1:]}imum", operands=(rules[0], rules[1]))
-    if name == "where":
-        return Join(True, operands=tuple(rules[1:]))
-    if name in ("addcmul",):
-        value = call.kwargs.get("value", 1)
-        product = Pairwise("mul", operands=(rules[1], rules[2]))
-        return Pairwise("add", operands=(rules[0], Scaled(value, operands=(product,))))
-    if name == "lerp":
-        return Join(True, operands=(rules[0], rules[1]))
-    return Unknown()
+    scale = 1.0
+    if call.name in ("add", "sub"):
+        scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
+    elif call.name == "addcmul":
+        scale = call.kwargs.get("value", 1)
+    return combined_rule(call.name, rules, scale)

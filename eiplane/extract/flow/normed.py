@@ -17,14 +17,6 @@ __all__ = ["centred", "normalised"]
 _AT = np.array([[1.0, 4.0, 100.0, 1e12]])
 
 
-def _alone(flow: Flow, codes: Codes) -> Value | None:
-    """Return the one value that an array holds, if it is one and nothing else."""
-    if codes.size == 0 or int(codes.min()) < 0:
-        return None
-    value = flow.signals.of(int(codes.min()) >> SHIFT)
-    return value if (int(codes.max()) >> SHIFT) < value.base + value.rows else None
-
-
 def _alike(a: Codes | None, b: Codes | None) -> bool:
     return a is not None and b is not None and a.shape == b.shape and bool((a == b).all())
 
@@ -42,7 +34,7 @@ def centred(flow: Flow, x: Codes, mean: Codes) -> dict[str, Any]:
     dict
         Traits of the difference.
     """
-    value = _alone(flow, mean)
+    value = flow.signals.alone(mean)
     if value is None or value is not value.origin.value:
         return {}
     return {"centred_of": x.copy()} if _alike(value.origin.traits.get("mean_of"), x) else {}
@@ -62,7 +54,7 @@ def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | Non
     -------
     Norm or None
     """
-    value = _alone(flow, factor)
+    value = flow.signals.alone(factor)
     if value is None:
         return None
     origin, size = value.origin, int(value.origin.traits.get("size", 0))
@@ -72,7 +64,7 @@ def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | Non
     gain = _gain(value, origin, divided, root=kind in ("mean_of", "sum_of", "var_of"))
     if gain is None:
         return None
-    taken, source = origin.traits[kind], _alone(flow, x)
+    taken, source = origin.traits[kind], flow.signals.alone(x)
     before = None if source is None else source.origin.traits.get("centred_of")
     if kind in ("mean_of", "sum_of"):
         if not _is_square(flow, taken, x):

@@ -57,7 +57,7 @@ def pointwise(
     wide = [None if x.codes is None else np.broadcast_to(x.codes, shape) for x in operands]
     if 0 in shape:
         return np.full(shape, -1, dtype=np.int64)
-    values = [None if c is None else _single(flow, c) for c in wide]
+    values = [flow.signals.alone(c) for c in wide]
     if all(c is None or v is not None for c, v in zip(wide, values, strict=True)):
         found = _function(flow, operands, wide, values, shape, make)
         if found is not None:
@@ -70,15 +70,6 @@ def _normal(x: Operand) -> Operand:
     if x.codes is not None and x.codes.size and int(x.codes.max()) < 0:
         return replace(x, codes=None)
     return x
-
-
-def _single(flow: Flow, codes: Codes) -> Value | None:
-    """Return the one value that an array holds entries of, if it is one and nothing else."""
-    first, last = int(codes.min()), int(codes.max())
-    if first < 0:
-        return None
-    value = flow.signals.of(first >> SHIFT)
-    return value if (last >> SHIFT) < value.base + value.rows else None
 
 
 def _function(
