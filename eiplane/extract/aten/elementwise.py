@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...network import RangeRule, Unknown
-from ..flow import Codes, Operand, Step
-from ..flow.combined import combined_rule, known_norm
+from ..flow import Codes, Step
+from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
 from ..tables import words
 from .call import AtenOperator, Call, Slot
@@ -22,9 +20,9 @@ __all__ = ["converted", "elementwise", "masked", "step_maker"]
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
     """
-    relu leaky_relu elu selu celu sigmoid hardsigmoid tanh hardtanh softplus
+    relu selu sigmoid hardsigmoid tanh hardtanh softplus
     log_sigmoid_forward atan asinh sinh exp expm1 exp2 erf sign floor ceil round trunc clamp
-    clamp_min clamp_max relu6 threshold softsign neg add sub rsub maximum minimum _to_copy
+    clamp_min clamp_max relu6 softsign neg add sub rsub maximum minimum _to_copy
     positive hardshrink softshrink gt lt ge le
     """
 )
@@ -58,7 +56,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     operator: Any = AtenOperator(name, args, kwargs)
     operands = [call.operand(t) for t in arrays]
     if name == "where" and len(arrays) == 3:
-        moved = _chosen(run, call, operands)
+        moved = chosen(run.flow, operands, call.shape)
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
@@ -101,22 +99,6 @@ def _keeps(call: Call) -> bool:
     """Return whether a change of type keeps the numbers."""
     source = call.tensors[0]
     return bool(source.is_floating_point() and call.out.is_floating_point())
-
-
-def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
-    """Return the codes of a choice by a condition that no chosen signal is in; else None."""
-    condition, a, b = operands
-    if condition.codes is not None:
-        decides = run.flow.marks(condition.codes)
-        for x in (a, b):
-            if x.codes is not None and decides & run.flow.marks(x.codes, False):
-                return None
-        run.flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
-    where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), call.shape)
-    chosen = [
-        np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, call.shape) for x in (a, b)
-    ]
-    return np.where(where, *chosen)
 
 
 def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...network import Known, RangeRule, Unknown
-from ..flow.signals import Map
+from ..flow.gates import gate
 from .call import tensors_in
 
 if TYPE_CHECKING:
@@ -117,28 +115,20 @@ def _blocks(
         [None] * len(blocks) if b is None else list(b.detach().chunk(len(blocks))) for b in biases
     ]
     for k, block in enumerate(blocks):
-        gate = letters[k] if letters else ""
+        letter = letters[k] if letters else ""
         ih, hh = parts[0][k], parts[1][k]
-        activation = _ACTIVATIONS.get(gate, plain)
-        if gate == "n":
+        activation = _ACTIVATIONS.get(letter, plain)
+        if letter == "n":
             bias = ih if side == "ih" else hh
             activation = activation if side == "ih" else "identity"
         else:
             bias = ih if hh is None else (hh if ih is None else ih + hh)
-        name = f"{full}.{gate}" if gate else full
+        name = f"{full}.{letter}" if letter else full
         _gate(run, name, block, bias, activation, x, bounds)
 
 
 def _gate(
     run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any
 ) -> None:
-    made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
-    value = run.flow.signals.begin(int(weight.shape[0]), name, map=made)
-    run.flow.maps.append(value.origin)
-    if x is not None and run.dynamic(x):
-        made.feed, fixed = run.flow.use(run.operand(x), value.origin)
-        made.constants = fixed if bounds is None else bounds
-        value.origin.always = True
-    elif bounds is None:
-        made.constants = (-np.inf, np.inf)
-    value.origin.always = True
+    operand = run.operand(x) if x is not None and run.dynamic(x) else None
+    gate(run.flow, name, weight, bias, activation, operand, bounds)

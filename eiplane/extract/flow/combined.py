@@ -12,7 +12,7 @@ from .flow import Flow, Operand
 from .normed import centred, normalised
 from .signals import Codes
 
-__all__ = ["combined_rule", "known_norm", "product"]
+__all__ = ["chosen", "combined_rule", "known_norm", "product"]
 
 #: What keeps to the corners of its operands' ranges.
 _CORNERS = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "maximum": "maximum",
@@ -52,6 +52,34 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
     if name == "lerp":
         return Join(True, operands=(rules[0], rules[1]))
     return Unknown()
+
+
+def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Codes | None:
+    """Return the codes of a choice by a condition that no chosen signal is in; else None.
+
+    Parameters
+    ----------
+    flow : Flow
+    operands : sequence of Operand
+        The condition, and what is taken where it holds and where it does not.
+    shape : sequence of int
+        Of the result.
+
+    Returns
+    -------
+    ndarray of int64 or None
+    """
+    condition, *choices = operands
+    shape = tuple(shape)
+    if condition.codes is not None:
+        decides = flow.marks(condition.codes)
+        for x in choices:
+            if x.codes is not None and decides & flow.marks(x.codes, False):
+                return None
+        flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
+    where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), shape)
+    taken = [np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, shape) for x in choices]
+    return np.where(where, *taken)
 
 
 def known_norm(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule
+from ...network import Pairwise, RangeRule
 from .flow import Flow, Operand
 from .signals import SHIFT, Codes, Value
 from .steps import Step
 
-__all__ = ["pointwise"]
+__all__ = ["pointwise", "scaled"]
 
 MakeStep = Callable[[tuple[NDArray[Any] | None, ...]], Step]
 MakeRule = Callable[[list[RangeRule]], RangeRule]
@@ -64,6 +64,48 @@ def pointwise(
             return found
         return flow.combine(name, operands, shape, rule, **known)
     return _mixed(flow, name, operands, wide, shape, make, rule, known)
+
+
+def scaled(
+    flow: Flow,
+    name: str,
+    x: Operand,
+    shape: Sequence[int],
+    scale: NDArray[Any],
+    shift: NDArray[Any],
+) -> Codes | None:
+    """Report a scale and a shift for each channel (axis 1), such as a frozen batch norm.
+
+    Parameters
+    ----------
+    flow : Flow
+    name : str
+    x : Operand
+    shape : sequence of int
+        Of the result.
+    scale, shift : ndarray, shape (channels,)
+
+    Returns
+    -------
+    ndarray of int64 or None
+        Codes of the result.
+    """
+    sides = (-1, *(1,) * (len(shape) - 2))
+    operands = [x, *(Operand(None, lambda a=a: a.reshape(sides)) for a in (scale, shift))]  # type: ignore[misc]
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        product = Pairwise("mul", operands=(rules[0], rules[1]))
+        return Pairwise("add", operands=(product, rules[2]))
+
+    def make(constants: tuple[NDArray[Any] | None, ...]) -> Step:
+        return Step(name, _scale_and_shift, constants, True)
+
+    return pointwise(flow, name, operands, shape, make, rule)
+
+
+def _scale_and_shift(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    result: NDArray[Any] = arrays[0] * arrays[1] + arrays[2]
+    return result
 
 
 def _normal(x: Operand) -> Operand:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule
+from ...network import Activation, RangeRule
 from .steps import Step
 
 __all__ = [
@@ -75,7 +75,7 @@ class Map:
     bias: Any
     conv: Convolution | None = None
     sections: Sequence[tuple[str, slice]] = ()
-    fixed: str | None = None
+    fixed: str | Activation | None = None
     feed: list[tuple[Value, NDArray[np.bool_]]] = field(default_factory=list)
     constants: tuple[float, float] | None = None
     straight: bool = False
