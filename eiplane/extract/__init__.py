@@ -51,7 +51,7 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         Once, if parts were skipped; with ``strict`` it is a ValueError.
     """
     options = options or ExtractOptions()
-    runs = _is_module(weights) and options.input_data is not None
+    runs = (_is_module(weights) or _is_graph(weights)) and options.input_data is not None
     if options.quantiles is not None and not (runs or isinstance(weights, Network)):
         raise ValueError(_no_data(weights))
     network, skipped = _read(weights, options)
@@ -85,7 +85,7 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         from .modules import from_module
 
         return from_module(weights, options)
-    if isinstance(weights, str | os.PathLike) and str(weights).lower().endswith(".onnx"):
+    if _is_graph(weights):
         from .tensors import from_path
 
         return from_path(Path(weights), options)
@@ -148,14 +148,20 @@ def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
 
 
 def _no_data(weights: Any) -> str:
-    if _is_module(weights):
+    if _is_module(weights) or _is_graph(weights):
         return (
             "ranges='data' takes each layer's range from input_data: give a batch, a list of "
             "batches or a DataLoader"
         )
     path = isinstance(weights, str | os.PathLike)
     what = str(weights) if path else type(weights).__name__
-    return f"ranges='data' is for torch modules, which can be run on data, not for {what}"
+    return (
+        f"ranges='data' is for torch modules and ONNX graphs, which can be run on data, not for {what}"
+    )
+
+
+def _is_graph(weights: Any) -> bool:
+    return isinstance(weights, str | os.PathLike) and str(weights).lower().endswith(".onnx")
 
 
 def _is_module(weights: Any) -> bool:

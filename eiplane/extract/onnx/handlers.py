@@ -52,6 +52,6 @@ def use_of(kind: str) -> str:
     """Return what a constant among an operator's inputs is to it."""
     if kind in NORMS:
         return "norm"
-    if kind in MOVES:
-        return "move"
+    if kind in MOVES or kind in RECURRENT:
+        return "move"  # of a recurrent node biases and states; its matrices are layers
     return "elementwise" if kind in FUNCTIONS else kind

@@ -175,7 +175,8 @@ class Run:
         elif call.kind == "Shape":
             return [None if v is None else Tensor(v) for v in call.outs]
         else:
-            self._mark([t for t in tensors if t is not None], use_of(call.kind))
+            self._mark([t for t in (*call.inputs, *tensors[len(call.inputs) :]) if t is not None],
+                       use_of(call.kind))  # fmt: skip
             handler = HANDLERS.get(call.kind) if is_known(call.node.domain, call.kind) else None
             codes = NotImplemented if handler is None else handler(self, call)
             if codes is NotImplemented:
@@ -231,11 +232,14 @@ class Run:
         if call.kind not in ("Gemm", "MatMul") or not call.has(1):
             return False
         x, weight = call.tensor(0), call.tensor(1)
-        if not weight.names or x.names or weight.value.ndim != 2 or not x.value.size:
+        if not weight.names or weight.value.ndim != 2 or not x.value.size:
             return False
+        if x.names and x.value.any():
+            return False  # a weight itself, or a state that was learnt
         low, high = float(x.value.min()), float(x.value.max())
         codes = self.flow.begin("a constant", x.value.shape, lambda: Known(low, high, "given"))
         call.inputs[0] = Tensor(x.value, codes)
+        self._mark([x], "move")
         self.still = True
         return True
 
