@@ -99,13 +99,15 @@ def counted_sensitivity(function, shape, out_range, bins, in_range, steps=2048):
     return total
 
 
-def check(path, name, before="x", after="y", shape=(3,), bins=8, function=None, **options):
+def check(
+    path, name, before="x", after="y", shape=(3,), bins=8, function=None, steps=2048, **options
+):
     """Hold one layer's sensitivity against a sweep of the reference implementation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (layer,) = eiplane.analyze(path, measures="sensitivity", layers=name, bins=bins, **options)
     real = between(path, before, after) if function is None else function
-    expected = counted_sensitivity(real, shape, layer.out_range, bins, layer.in_range)
+    expected = counted_sensitivity(real, shape, layer.out_range, bins, layer.in_range, steps)
     assert layer.sensitivity == np.float64(expected).round(12) or (
         abs(layer.sensitivity - expected) <= 0.02 * max(1.0, expected)
     ), (name, layer.sensitivity, expected, layer.activation, layer.out_range)

@@ -155,9 +155,8 @@ def _no_data(weights: Any) -> str:
         )
     path = isinstance(weights, str | os.PathLike)
     what = str(weights) if path else type(weights).__name__
-    return (
-        f"ranges='data' is for torch modules and ONNX graphs, which can be run on data, not for {what}"
-    )
+        "ranges='data' is for torch modules and ONNX graphs, which can be run on data, "
+        f"not for {what}"
 
 
 def _is_graph(weights: Any) -> bool:

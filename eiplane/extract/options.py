@@ -43,8 +43,8 @@ class ExtractOptions:
     key : str, optional
         Which of several state dicts in a checkpoint or a mapping.
     quantiles : tuple of float, optional
-        Run a module or a graph on all of ``input_data``, and tell the ranges of what went into its layers and
-        came out: between these quantiles.
+        Run a module or a graph on all of ``input_data``, and tell the ranges of what went into its
+        layers and came out: between these quantiles.
     progress : callable, optional
         Told how many batches are done.
     """

@@ -40,11 +40,14 @@ _FUSED = frozenset(["FusedMatMul", "FusedConv", "FusedGemm", "SkipLayerNormaliza
                     "SkipSimplifiedLayerNormalization"])  # fmt: skip
 
 
+_RUNTIME_ALONE = _FUSED | {"FastGelu", "BiasGelu", "QuickGelu"}
+
+
 def is_known(domain: str, kind: str) -> bool:
     """Return whether an operator is one of ONNX's own, or means the same."""
     if domain in ("", "ai.onnx"):
         own = kind in HANDLERS or kind in REWRITES
-        return own and kind not in ("FastGelu", "BiasGelu", "QuickGelu")
+        return own and kind not in _RUNTIME_ALONE
     return domain == "com.microsoft" and (kind in _RUNTIME or kind in _FUSED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from .kernels import conv, conv_transpose, pool
 __all__ = ["CannotRunError", "Program", "inner_graphs", "outer_names"]
 
 Array = NDArray[Any]
+
+
+#: Numbers in one array beyond which a few bytes of a graph ask for more than anyone means.
+_MOST = 1 << 31
 
 
 class CannotRunError(Exception):
@@ -107,12 +112,35 @@ class Program:
         CannotRunError
             If nothing here computes such a node.
         """
+        if self._asked(node, values) > _MOST:
+            raise ValueError(f"it makes {self._asked(node, values)} numbers")
         with np.errstate(all="ignore"):
             made: Any = self._own(node, values)
             if made is None:
                 made = self._reference(node, names, values, opset)
         given: Iterator[Any] = (v if isinstance(v, list) else np.asarray(v) for v in made)
         return [next(given, None) if name else None for name in node.output]
+
+    def _asked(self, node: Any, values: Sequence[Any]) -> int:
+        """Return how many numbers a node makes that says so itself."""
+        kind = node.op_type
+        sizes: Any = ()
+        if kind == "ConstantOfShape" and values[0] is not None:
+            sizes = values[0].reshape(-1).tolist()
+        elif kind == "Expand" and values[1] is not None:
+            wanted = [int(n) for n in values[1].reshape(-1)]
+            sizes = np.broadcast_shapes(tuple(wanted), values[0].shape)
+        elif kind == "Tile" and values[1] is not None:
+            sizes = [values[0].size, *values[1].reshape(-1).tolist()]
+        elif kind in ("RandomNormal", "RandomUniform"):
+            sizes = self.attributes(node).get("shape", ())
+        elif kind == "Range" and all(v is not None and v.size == 1 for v in values):
+            start, stop, step = (float(v.reshape(-1)[0]) for v in values)
+            sizes = [(stop - start) / step] if step else ()
+        elif kind == "Pad" and values[1] is not None:
+            # As if all of it were on the shortest axis.
+            sizes = [*sorted(values[0].shape)[1:], sum(map(abs, values[1].reshape(-1).tolist()))]
+        return int(math.prod(max(1, n) for n in sizes))
 
     def _own(self, node: Any, values: Sequence[Any]) -> list[Array] | None:
         """Compute a node here: what the reference is slow at, or has not."""

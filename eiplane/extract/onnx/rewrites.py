@@ -161,6 +161,16 @@ def _skipping_norm(run: Run, call: Call, make: Make) -> Nodes | None:
     return nodes
 
 
+def _biased_gelu(run: Run, call: Call, make: Make) -> Nodes | None:
+    if not call.has(1):
+        return None
+    kind = "Gelu" if call.kind == "BiasGelu" else "FastGelu"
+    return [
+        make("Add", call.node.input, ["%sum"]),
+        make(kind, ["%sum"], call.node.output, domain="com.microsoft"),
+    ]
+
+
 def _mean(run: Run, call: Call, make: Make) -> Nodes:
     return [
         make("Sum", call.node.input, ["%sum"]),
@@ -178,5 +188,6 @@ REWRITES: dict[str, Callable[[Run, Call, Make], Nodes | None]] = {
     "FusedMatMul": _fused_product,
     **dict.fromkeys(["FusedConv", "FusedGemm"], _fused),
     **dict.fromkeys(["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"], _skipping_norm),
+    **dict.fromkeys(["BiasGelu", "FastGelu"], _biased_gelu),
     "Mean": _mean,
 }
