@@ -21,6 +21,7 @@ from .aten import Run
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
+from .programs import recurrent_by_name
 from .steady import unsteady, varied
 
 __all__ = ["from_module"]
@@ -28,7 +29,9 @@ __all__ = ["from_module"]
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
+def from_module(
+    module: Any, options: ExtractOptions, example: Inputs | None = None
+) -> tuple[Network, tuple[Skipped, ...]]:
     """Return the layers of a module, in order of execution.
 
     The module runs once, in evaluation mode and without gradients, on an example input; where
@@ -40,6 +43,8 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     module : torch.nn.Module
     options : ExtractOptions
         ``input_size`` or ``input_data`` where the input's shape does not follow from the module.
+    example : tuple of arguments and named arguments, optional
+        To run it on if the options have neither.
 
     Returns
     -------
@@ -57,14 +62,16 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch):
+    with _untouched(module, torch), recurrent_by_name(torch):
         data: Iterator[Inputs] | None = None
         if options.input_data is not None:
             data = _data(module, options.input_data, torch)
-            example = next(data, None)
-            if example is None:
+            first = next(data, None)
+            if first is None:
                 raise ValueError("input_data is empty: there is no batch to run the network on")
-            inputs: Iterable[Inputs] = [example]
+            inputs: Iterable[Inputs] = [first]
+        elif example is not None and options.input_size is None:
+            inputs = [example]
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
@@ -269,7 +276,7 @@ def _needed(module: Any) -> int:
     """Return the number of inputs that the forward pass cannot do without."""
     try:
         parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return 1
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = sum(p.default is p.empty and p.kind in positional for p in parameters)
@@ -280,7 +287,7 @@ def _names(module: Any) -> frozenset[str] | None:
     """Return the names of what the forward pass takes; None if it takes any."""
     try:
         parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None

@@ -301,4 +301,5 @@ LINEAR: dict[str, Callable[[Run, Call], Any]] = {
     "addmv": _addmv,
     "dot": _dot,
     "convolution": _convolution,
+    "_convolution": _convolution,
 }
