@@ -104,8 +104,8 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
         except MemoryError:
             raise
         except Exception as error:
-            if run.failure is not None:
-                raise  # not the module's fault
+            if run.failure is not None:  # not the module's fault
+                raise run.failure from error
             errors.append((_shapes(torch, args, kwargs), error))
     shapes, first = errors[0]
     raise ValueError(
@@ -305,6 +305,7 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     """Run in evaluation mode and leave everything as it was."""
     modules = list(module.modules())
     attributes = [dict(vars(m)) for m in modules]
+    modes = [getattr(m, "training", None) for m in modules]
     buffers = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
     copies = [None if b is None else b.detach().clone() for _, _, b in buffers]
     versions = [None if b is None or b.is_inference() else b._version for _, _, b in buffers]
@@ -317,8 +318,9 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
         quiet = torch.compiler.set_stance("force_eager")
     try:
         # The attribute itself: a train() of the user's own may do more than set it.
-        for m in modules:
-            m.training = False
+        for m, mode in zip(modules, modes, strict=True):
+            if mode is not None:  # as of a script that is frozen
+                m.training = False
         if mha is not None:
             mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
@@ -331,6 +333,9 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
             for key in set(now) - set(saved):
                 del now[key]
             now.update((key, value) for key, value in saved.items() if now.get(key) is not value)
+        for m, mode in zip(modules, modes, strict=True):
+            if mode is not None and m.training is not mode:
+                m.training = mode  # a script keeps it elsewhere
         with torch.no_grad():
             for (owner, name, b), copy, version in zip(buffers, copies, versions, strict=True):
                 owner[name] = b

@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ...network import Known, RangeRule, Unknown
+from ..flow import Codes
 from ..flow.gates import gate
-from .call import tensors_in
+from .call import Call, tensors_in
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["CELLS", "LAYERS", "gates"]
+__all__ = ["CELLS", "LAYERS", "RECURRENT", "gates"]
 
 #: Functions that run a whole layer, or one step.
 LAYERS = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
@@ -132,3 +133,32 @@ def _gate(
 ) -> None:
     operand = run.operand(x) if x is not None and run.dynamic(x) else None
     gate(run.flow, name, weight, bias, activation, operand, bounds)
+
+
+#: What torch's fused layer calls an LSTM.
+_LSTM = 2
+
+
+def _fused_layer(run: Run, call: Call) -> Any:
+    """One direction of one layer, as compiled code runs it."""
+    x, *weights = call.args[:5]
+    named = {}
+    for weight in weights:
+        names = run.constants.names(weight)
+        if len(names) == 1:
+            named[next(iter(names))] = weight
+    if int(call.args[9]) != _LSTM or not any("weight_" in n for n in named):
+        return NotImplemented
+    _layer(run, "lstm", named, x, (-1.0, 1.0))
+    operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+    made: list[Codes | None] = []
+    for k, tensor in enumerate(call.outs):
+        # The cell's state has no bounds, and what comes last is none of the results.
+        rule = (lambda _: Known(-1.0, 1.0)) if k < 2 else (lambda _: Unknown())
+        made.append(
+            None if tensor is None else run.flow.event("lstm", operands, tuple(tensor.shape), rule)
+        )
+    return made
+
+
+RECURRENT = {"mkldnn_rnn_layer": _fused_layer}

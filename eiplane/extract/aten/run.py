@@ -14,6 +14,7 @@ from ..flow.finish import finished
 from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
+from .fused import FUSED, unfused
 from .handlers import HANDLERS, NOTES
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
@@ -52,6 +53,8 @@ class Run:
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._busy = False
+        self._again: Any = None  # what follows the parts of an operator
+        self._parts = 0
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -76,6 +79,7 @@ class Run:
             ) -> Any:
                 return run._function(func, args, kwargs or {})
 
+        self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
@@ -110,14 +114,39 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if func._schema.name.removeprefix("aten::") in FUSED:
+            name = func._schema.name.removeprefix("aten::")
+            made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
+            if made is not NotImplemented:
+                return made
+        elif self._parts:  # nothing has taken it apart before it came here
+            made = self._in_parts(lambda: func.decompose(*args, **kwargs))
+            if made is not NotImplemented:
+                return made
         before = self._guarded(lambda: self._seen(func, args, kwargs))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
+        args = self._of_tensors(func, args)
         out = func(*args, **kwargs)
         self._guarded(lambda: self._followed(func, args, kwargs, out, before))
         return out
+
+    def _of_tensors(self, func: Any, args: Any) -> Any:
+        """Return the arguments of a comparison as tensors: of a trace, sizes are numbers here."""
+        if func is not self.torch.ops.aten.equal.default:
+            return args
+        return tuple(a if isinstance(a, self.torch.Tensor) else self.torch.tensor(a) for a in args)
+
+    def _in_parts(self, work: Any) -> Any:
+        """Follow the parts of an operator."""
+        self._parts += 1
+        try:
+            with self._again():
+                return work()
+        finally:
+            self._parts -= 1
 
     def _guarded(self, work: Any) -> Any:
         self._busy = True
@@ -193,6 +222,11 @@ class Run:
         """Return what is known of the arguments before the call, which may write to them."""
         found = {}
         for tensor in tensors_in(self.torch, (args, kwargs)):
+            if tensor.is_mkldnn:
+                raise ValueError(
+                    "it keeps tensors in a layout of its own (optimize_for_inference), which "
+                    "cannot be followed; pass it as it was before"
+                )
             operand = self.operand(tensor)
             if func._schema.is_mutable and operand.codes is not None:
                 operand.codes = operand.codes.copy()
