@@ -123,12 +123,12 @@ class Run:
             made = self._in_parts(lambda: func.decompose(*args, **kwargs))
             if made is not NotImplemented:
                 return made
+        args = self._of_tensors(func, args)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
-        args = self._of_tensors(func, args)
         out = func(*args, **kwargs)
         self._guarded(lambda: self._followed(func, args, kwargs, out, before))
         return out
