@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,17 @@ from .call import AtenOperator, Call, Slot
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+
+#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
+UNTAGGED = words(
+    """
+    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
+    copysign where
+    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
+    softplus softshrink threshold
+    """
+)
 
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
@@ -61,13 +72,14 @@ def elementwise(run: Run, call: Call) -> Codes | None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
     norm, known = known_norm(run.flow, name, operands, call.shape)
+    rule = _rule(call)
     return pointwise(
         run.flow,
         name.strip("_"),
         operands,
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
-        lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
+        lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
         **known,
     )
 
@@ -101,11 +113,14 @@ def _keeps(call: Call) -> bool:
     return bool(source.is_floating_point() and call.out.is_floating_point())
 
 
-def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:
-    """Return the range of what joins several signals."""
-    scale = 1.0
-    if call.name in ("add", "sub"):
+def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
+    """Return what makes the range of what joins several signals.
+
+    It lives as long as the run does, and so holds nothing of the call: tensors least of all.
+    """
+    name, scale = call.name, 1.0
+    if name in ("add", "sub"):
         scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-    elif call.name == "addcmul":
+    elif name == "addcmul":
         scale = call.kwargs.get("value", 1)
-    return combined_rule(call.name, rules, scale)
+    return lambda rules: combined_rule(name, rules, scale)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...network import Join, Known, Norm, Pairwise, RangeRule, Scaled, Unknown
-from .flow import Flow, Operand
+from .flow import Flow
 from .normed import centred, normalised
-from .signals import Codes
+from .signals import Codes, Operand
 
 __all__ = ["chosen", "combined_rule", "known_norm", "product"]
 
@@ -71,6 +71,8 @@ def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Cod
     """
     condition, *choices = operands
     shape = tuple(shape)
+    if all(x.codes is None for x in choices):
+        return None  # two constants: a step of the condition
     if condition.codes is not None:
         decides = flow.marks(condition.codes)
         for x in choices:

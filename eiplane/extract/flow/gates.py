@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...network import Activation
-from .flow import Flow, Operand
-from .signals import Map
+from .flow import Flow
+from .signals import Map, Operand
 
 __all__ = ["gate"]
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ...network import Activation, Seen
 from ...run import Extent
-from .flow import Flow, Operand
+from .flow import Flow
 from .outcome import Outcome
 from .recognise import Function
-from .signals import Codes, Map, Origin
+from .signals import Codes, Map, Operand, Origin
 
 __all__ = ["NotFiniteError", "Observer"]
 

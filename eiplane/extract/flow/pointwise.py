@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Pairwise, RangeRule
-from .flow import Flow, Operand
-from .signals import SHIFT, Codes, Value
+from .flow import Flow
+from .signals import SHIFT, Codes, Operand, Value
 from .steps import Step
 
 __all__ = ["pointwise", "scaled"]

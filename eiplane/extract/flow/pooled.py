@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...network import Join, Known, RangeRule, Unknown
-from .flow import Flow, Operand
-from .signals import SHIFT, Codes, Pooling
+from .flow import Flow
+from .signals import SHIFT, Codes, Operand, Pooling
 
 __all__ = ["hull", "over_places", "pooled"]
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network.elementary import erf, gelu, gelu_tanh, mish, sigmoid, softplus
+from ...network.elementary import gelu, gelu_tanh, mish, sigmoid, softplus
+from ...network.portable import erf
 from ..tables import words
 
 __all__ = ["FUNCTIONS", "MONOTONE", "NodeFunction", "in_double"]
