@@ -265,6 +265,13 @@ def test_ranges_from_data(tmp_path):
         assert found.network.seen["a[0]" if "a[0]" in found.network.names else "a"].inputs == (
             pytest.approx((float(everything.min()), float(everything.max())), rel=1e-6)
         )
+    # Exported for two at once: more of them come in parts.
+    together = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+    for what in (program, tmp_path / "m.pt2"):
+        again = found_in(what, input_data=together, quantiles=(0.0, 1.0))
+        assert again.network.seen == found.network.seen
+    with pytest.raises(ValueError, match=r"forward pass .* failed"):
+        found_in(program, input_data=(torch.rand(3, 3), torch.rand(3, 4)))
     with pytest.raises(ValueError, match=r"ranges='data' takes"):
         eiplane.analyze(program, ranges="data")
     with pytest.raises(ValueError, match="its own activations"):

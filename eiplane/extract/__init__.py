@@ -175,9 +175,9 @@ def _of_program(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[S
         return from_module(module, options, example)
     from .pt2 import read_program
 
-    module, inputs = read_program(Path(weights), options.key)
+    module, example = read_program(Path(weights), options.key)
     try:
-        return from_module(module, options, None if inputs is None else (inputs, {}))
+        return from_module(module, options, example)
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
 

@@ -21,7 +21,7 @@ from .aten import Run
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
-from .programs import recurrent_by_name
+from .programs import Example, in_parts, recurrent_by_name
 from .steady import alike, unsteady, varied
 
 __all__ = ["from_module"]
@@ -30,7 +30,7 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def from_module(
-    module: Any, options: ExtractOptions, example: Inputs | None = None
+    module: Any, options: ExtractOptions, example: Example | None = None
 ) -> tuple[Network, tuple[Skipped, ...]]:
     """Return the layers of a module, in order of execution.
 
@@ -43,8 +43,8 @@ def from_module(
     module : torch.nn.Module
     options : ExtractOptions
         ``input_size`` or ``input_data`` where the input's shape does not follow from the module.
-    example : tuple of arguments and named arguments, optional
-        To run it on if the options have neither.
+    example : Example, optional
+        What a program was exported with; it is run on that if the options have neither.
 
     Returns
     -------
@@ -65,13 +65,18 @@ def from_module(
     with _untouched(module, torch), recurrent_by_name(torch):
         data: Iterator[Inputs] | None = None
         if options.input_data is not None:
-            data = _data(module, options.input_data, torch)
+            at_once = None if example is None else example.at_once
+            data = (
+                part
+                for args, kwargs in _data(module, options.input_data, torch)
+                for part in in_parts(args, kwargs, at_once)
+            )
             first = next(data, None)
             if first is None:
                 raise ValueError("input_data is empty: there is no batch to run the network on")
             inputs: Iterable[Inputs] = [first]
         elif example is not None and options.input_size is None:
-            inputs = [example]
+            inputs = [(example.args, example.kwargs)]
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)

@@ -5,9 +5,57 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["is_program", "module_of", "recurrent_by_name"]
+__all__ = ["Example", "in_parts", "is_program", "module_of", "recurrent_by_name"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a program was exported with.
+
+    Parameters
+    ----------
+    args : tuple
+    kwargs : dict
+    at_once : int or None
+        The batch size that it is bound to; None if it takes any, or has none.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    at_once: int | None = None
+
+
+def in_parts(
+    args: tuple[Any, ...], kwargs: dict[str, Any], at_once: int | None
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Yield arguments in parts of the batch size that a program is bound to.
+
+    Parameters
+    ----------
+    args : tuple
+    kwargs : dict
+    at_once : int or None
+
+    Yields
+    ------
+    tuple of arguments and named arguments
+        All at once where the sizes are no multiple of it.
+    """
+    sizes = {int(a.shape[0]) for a in (*args, *kwargs.values()) if getattr(a, "ndim", 0)}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    if at_once is None or size <= at_once or size % at_once:
+        yield args, kwargs
+        return
+    for start in range(0, size, at_once):
+        rows = slice(start, start + at_once)
+
+        def part(value: Any, rows: slice = rows) -> Any:
+            return value[rows] if getattr(value, "ndim", 0) else value
+
+        yield tuple(part(a) for a in args), {k: part(v) for k, v in kwargs.items()}
 
 
 def is_program(weights: Any) -> bool:
@@ -18,8 +66,8 @@ def is_program(weights: Any) -> bool:
     return kind is not None and isinstance(weights, kind)
 
 
-def module_of(program: Any) -> tuple[Any, tuple[tuple[Any, ...], dict[str, Any]] | None]:
-    """Return a program's module, and the inputs that it was exported with.
+def module_of(program: Any) -> tuple[Any, Example | None]:
+    """Return a program's module, and what it was exported with.
 
     Parameters
     ----------
@@ -28,13 +76,21 @@ def module_of(program: Any) -> tuple[Any, tuple[tuple[Any, ...], dict[str, Any]]
     Returns
     -------
     module : torch.nn.Module
-    inputs : tuple of arguments and named arguments, or None
+    example : Example or None
     """
     example = getattr(program, "example_inputs", None)
     if example is None:
         return program.module(), None
     args, kwargs = example
-    return program.module(), (tuple(args), dict(kwargs))
+    given = set(program.graph_signature.user_inputs)
+    sizes: set[Any] = set()
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "placeholder" and node.name in given and getattr(value, "ndim", 0):
+            sizes.add(value.shape[0])
+    size = sizes.pop() if len(sizes) == 1 else None
+    bound = size if isinstance(size, int) else None
+    return program.module(), Example(tuple(args), dict(kwargs), bound)
 
 
 @contextlib.contextmanager

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ...files import require
+from ..programs import Example
 from .archive import read_archive
 from .graph import Program
 
 __all__ = ["read_program"]
 
 
-def read_program(path: Path, key: str | None = None) -> tuple[Any, tuple[Any, ...] | None]:
+def read_program(path: Path, key: str | None = None) -> tuple[Any, Example | None]:
     """Return the program in a ``.pt2`` file as a module, and an example of its inputs.
 
     Parameters
@@ -30,7 +31,7 @@ def read_program(path: Path, key: str | None = None) -> tuple[Any, tuple[Any, ..
     -------
     module : torch.nn.Module
         With the names of the module that was exported.
-    inputs : tuple of tensors, or None
+    example : Example or None
         Of the shapes that it was exported with; None if the file does not say them all.
 
     Raises

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..programs import Example
 from .archive import DTYPES, Archive, UnknownSizeError, sizes_of
 
 __all__ = ["Program"]
@@ -85,12 +86,22 @@ class Program:
         else:
             raise ValueError(f"it takes {kind.replace('_', ' ')}s, which eiplane does not read")
 
-    def example(self) -> tuple[Any, ...] | None:
+    def example(self) -> Example | None:
         """Return inputs of the shapes that it was exported with, if it says them."""
         try:
-            return self._example()
+            return Example(self._example(), {}, self._at_once())
         except UnknownSizeError:
             return None
+
+    def _at_once(self) -> int | None:
+        """Return the first size of all inputs, if it is one number."""
+        found = {
+            meta["sizes"][0].get("as_int")
+            for meta in map(self._graph["tensor_values"].get, self.inputs)
+            if meta is not None and meta["sizes"]
+        }
+        size = found.pop() if len(found) == 1 else None
+        return None if size is None else int(size)
 
     def _example(self) -> tuple[Any, ...]:
         torch = self._torch
