@@ -10,6 +10,7 @@ from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
 from .forward import Polytopes, log_forward
 from .generator import draws, philox
+from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
 from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
@@ -17,6 +18,7 @@ from .vectors import count_vectors, joint_bins
 __all__ = [
     "Polytopes",
     "cell_octaves",
+    "corrected",
     "count_vectors",
     "draws",
     "evaluate",
@@ -30,6 +32,7 @@ __all__ = [
     "log_backward",
     "log_forward",
     "mixed",
+    "moments",
     "mutual_information",
     "octave_values",
     "output_bins",
