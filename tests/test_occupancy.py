@@ -1,4 +1,4 @@
-"""The bias of sampled edges, and what is said about it: against the exact engine and the slow twin."""
+"""The bias of sampled edges, and what is said of it: by the exact engine and the slow twin."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_the_core_is_its_twin(instruction_set):
         sharing = int(rng.choice([1, 5, 100]))
         twin = corrected(table, sharing)
         numbers, influence = _core.corrected(table.astype(np.uint64), sharing)
-        found = dict(zip(("information", "excess", "variance", "second", "noise", "doubt"), numbers, strict=True))  # fmt: skip
-        for name, value in found.items():
-            # Expanded where there are many samples a cell; a table may lie just between two slopes.
+        names = ("information", "excess", "variance", "second", "noise", "doubt")
+        for name, value in zip(names, numbers, strict=True):
+            # Expanded where there are many samples a cell; a table may lie between two slopes.
             loose = 0.15 if name in ("second", "variance") else 1e-3
             assert value == pytest.approx(getattr(twin, name), rel=loose, abs=1e-6), name
         np.testing.assert_allclose(influence, twin.influence, atol=1e-4)

@@ -348,7 +348,7 @@ def _error_of_sum(
     """
     noise, second, doubt = (float(found[n].sum(dtype=float)) for n in ("noise", "second", "doubt"))
     error = math.hypot(math.sqrt(max(first_order - noise, 0.0) + second), doubt)
-    # The inputs of an output share what its bins can tell; perturbed one at a time, each has it all.
+    # Inputs share what an output's bins can tell; perturbed one at a time, each has it all.
     each = math.log2(min(channel.in_bins, channel.out_bins)) * channel.n_in
     most = each if single else min(each, math.log2(channel.out_bins))
     return max(error, float(edges.sum()) - most * channel.n_out)

@@ -1,10 +1,10 @@
 """Bias and error of the information of a sampled pair, from how many of its cells are occupied.
 
-Given the output, the input lies in one of m bins, all equally likely: m is the number of input bins for
-an edge without information, 1 for one that tells all. How many cells c samples occupy, and by how
-much their plug-in entropy falls short, are then sums over a binomial distribution (Paninski, *Neural
-Computation* 15, 1191, 2003). So the number of occupied cells says what m is, and that
-what the bias is, where most cells were never seen too. The model is wrong where some of the m cells
+Given the output, the input lies in one of m bins, all equally likely: m is the number of input bins
+for an edge without information, 1 for one that tells all. How many cells c samples occupy, and by
+how much their plug-in entropy falls short, are then sums over a binomial distribution (Paninski,
+*Neural Computation* 15, 1191, 2003). So the number of occupied cells says what m is, and that what
+the bias is, where most cells were never seen too. The model is wrong where some of the m cells
 are likelier than others, and then about the cells that are hardly seen: that is the doubt.
 """
 
@@ -66,9 +66,9 @@ def moments(c: int, m: float) -> Array:
     Returns
     -------
     ndarray of float64, shape (6,)
-        Of a cell's count n, with l = n log2 n: how many are not 0; the mean of l less its value at
-        the mean of n; the mean of n log2(n m / c)^2; the variance of l, its covariance with (n > 0) and
-        the variance of that, each without what follows the sum of all counts.
+        Of a cell's count n, with l = n log2 n: how many are not 0; the mean of l less its value
+        at the mean of n; the mean of n log2(n m / c)^2; the variance of l, its covariance with
+        (n > 0) and the variance of that, each without what follows the sum of all counts.
     """
     if c == 0:
         return np.zeros(6)
@@ -106,7 +106,7 @@ def _cells(in_bins: int) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Where so many occupied cells are expected: of the grid, the share of the way, moments, slope."""
+    """Where so many occupied cells are expected: place in the grid, moments, slope."""
 
     low: int
     share: float

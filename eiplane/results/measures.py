@@ -23,8 +23,8 @@ class Pairwise:
         corrected for its bias: the number of occupied cells says in how many bins the input may lie
         given the output, and so how much of the table was never seen. With many samples that is
         Miller and Madow's correction (*Note on the bias of information estimates*, 1955),
-        ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of occupied cells. An edge
-        without information is then 0 on average, so it may come out a little below.
+        ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of occupied cells. An
+        edge without information is then 0 on average, so it may come out a little below.
     method : str
         ``"exact"`` or ``"sample"``.
     samples : int or None
