@@ -7,14 +7,14 @@ one that is free. The entropy of the output's bin is then a function ``h`` of th
 what is wanted is ``E h(s)``, s a sum of independent variables that are uniform on a few equidistant
 places.
 
-*Many inputs.* On a circle that holds all of z that matters (in C, csrc/joint/ei_given.h), the
-probability of an output bin as a function of s is the bin's indicator function convolved with u: its Fourier coefficients are those
-of the bin times the characteristic function of u, a product of sincs. h follows on a grid, and the
-average over s multiplies h's coefficients by the characteristic function of s, a product of
-Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like Gaussians, so some thousand points
-serve. Tails: u and s are strictly sub-Gaussian (uniforms: Arbel, Marchal and Nguyen 2020; the
-discrete ones by the same argument, ``log(sinh(x) / x)`` being concave in ``x**2``), so what lies
-beyond a few standard deviations is left out and counted as error.
+*Many inputs.* (In C, csrc/joint/ei_given.h.) On a circle that holds all of z that matters, the
+probability of an output bin as a function of s is the bin's indicator function convolved with u:
+its Fourier coefficients are those of the bin times the characteristic function of u, a product of
+sincs. h follows on a grid, and the average over s multiplies h's coefficients by the characteristic
+function of s, a product of Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like
+Gaussians, so some thousand points serve. Tails: u and s are strictly sub-Gaussian (uniforms: Arbel,
+Marchal and Nguyen 2020; the discrete ones by the same argument, ``log(sinh(x) / x)`` being concave
+in ``x**2``), so what lies beyond a few standard deviations is left out and counted as error.
 
 *Few inputs.* Every centre is gone through, with the distribution function of u in closed form.
 
