@@ -206,7 +206,9 @@ def given_entropy(
     half: float,
     points: tuple[int, int, int],
     good: float,
-) -> tuple[float, float, float]: ...
+    all_cuts: NDArray[np.float64],
+    all_kind: NDArray[np.int32],
+) -> tuple[float, float, float, float]: ...
 def sums_highest(parts: NDArray[np.float64]) -> float: ...
 def sums_waves(
     parts: NDArray[np.float64], steps: NDArray[np.float64], bins: int, step: float, count: int

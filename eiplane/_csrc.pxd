@@ -198,8 +198,11 @@ cdef extern from "joint/ei_given.h" nogil:
         double half
         size_t least, start, most
         double good
+        size_t n_all
+        const double *all_cuts
+        const int32_t *all_kind
     ctypedef struct ei_given_found:
-        double value, error, kept
+        double value, error, kept, normal
     int ei_given_entropy(const ei_given_row *, ei_given_found *)
     double ei_given_highest(const ei_given_sums *)
     void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
