@@ -197,7 +197,7 @@ class _Cells:
 
 @dataclass(frozen=True, eq=False)
 class _Normal:
-    """All intervals of a row, in reach or not: cuts, and the kind of each, -1 where out of reach."""
+    """All intervals of a row, in reach or not: cuts, and each one's kind, -1 where out of reach."""
 
     cuts: Array
     kind: NDArray[np.int32]
