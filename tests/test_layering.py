@@ -25,6 +25,8 @@ ROOMS = [
     "information",
     "pairwise",
     "joint",
+    "emergence",
+    "recurrence",
     "analyze",
     "training",
     "callbacks",

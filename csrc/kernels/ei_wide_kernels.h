@@ -74,10 +74,4 @@ typedef struct ei_wide_kernels {
                    const double *by);
 } ei_wide_kernels;
 
-extern const ei_wide_kernels ei_wide_kernels_baseline;
-#if defined(__x86_64__)
-extern const ei_wide_kernels ei_wide_kernels_avx2;
-extern const ei_wide_kernels ei_wide_kernels_avx512;
-#endif
-
 #endif

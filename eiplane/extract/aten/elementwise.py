@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,17 @@ from .call import AtenOperator, Call, Slot
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+
+#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
+UNTAGGED = words(
+    """
+    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
+    copysign where
+    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
+    softplus softshrink threshold
+    """
+)
 
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
@@ -63,13 +74,14 @@ def elementwise(run: Run, call: Call) -> Codes | None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
     norm, known = _known(run, call, operands)
+    rule = _rule(call)
     return pointwise(
         run.flow,
         name.strip("_"),
         operands,
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
-        lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
+        lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
         **known,
     )
 
@@ -125,6 +137,8 @@ def _keeps(call: Call) -> bool:
 def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
     """Return the codes of a choice by a condition that no chosen signal is in; else None."""
     condition, a, b = operands
+    if a.codes is None and b.codes is None:
+        return None  # two constants: a step of the condition
     if condition.codes is not None:
         decides = run.flow.marks(condition.codes)
         for x in (a, b):
@@ -138,25 +152,32 @@ def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
     return np.where(where, *chosen)
 
 
-def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:
-    """Return the range of what joins several signals."""
+def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
+    """Return what makes the range of what joins several signals.
+
+    It lives as long as the run does, and so holds nothing of the call: tensors least of all.
+    """
     name = call.name
     if name in ("add", "sub"):
         alpha = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-        second = rules[1] if alpha == 1 else Scaled(alpha, operands=(rules[1],))
-        return Pairwise(name, operands=(rules[0], second))
+        return lambda r: Pairwise(name, operands=(r[0], _times(alpha, r[1])))
     if name == "rsub":
-        return Pairwise("sub", operands=(rules[1], rules[0]))
+        return lambda r: Pairwise("sub", operands=(r[1], r[0]))
     if name in ("mul", "div", "maximum", "minimum"):
-        return Pairwise(name, operands=(rules[0], rules[1]))
+        return lambda r: Pairwise(name, operands=(r[0], r[1]))
     if name in ("fmax", "fmin"):
-        return Pairwise(f"{name[1:]}imum", operands=(rules[0], rules[1]))
+        return lambda r: Pairwise(f"{name[1:]}imum", operands=(r[0], r[1]))
     if name == "where":
-        return Join(True, operands=tuple(rules[1:]))
-    if name in ("addcmul",):
+        return lambda r: Join(True, operands=tuple(r[1:]))
+    if name == "addcmul":
         value = call.kwargs.get("value", 1)
-        product = Pairwise("mul", operands=(rules[1], rules[2]))
-        return Pairwise("add", operands=(rules[0], Scaled(value, operands=(product,))))
+        return lambda r: Pairwise(
+            "add", operands=(r[0], _times(value, Pairwise("mul", operands=(r[1], r[2]))))
+        )
     if name == "lerp":
-        return Join(True, operands=(rules[0], rules[1]))
-    return Unknown()
+        return lambda r: Join(True, operands=(r[0], r[1]))
+    return lambda _: Unknown()
+
+
+def _times(factor: Any, rule: RangeRule) -> RangeRule:
+    return rule if factor == 1 else Scaled(factor, operands=(rule,))

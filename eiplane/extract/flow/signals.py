@@ -24,6 +24,7 @@ __all__ = [
     "Codes",
     "Convolution",
     "Map",
+    "Operand",
     "Origin",
     "Pooling",
     "Signals",
@@ -273,8 +274,29 @@ class Signals:
         shape = tuple(shape)
         codes = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
         if axis is None or value.rows == 1:
-            return codes + (value.base << SHIFT)
+            codes += value.base << SHIFT
+            return codes
         rows = (value.base + np.arange(value.rows, dtype=np.int64)) << SHIFT
         sides = [1] * len(shape)
         sides[axis] = value.rows
-        return codes + rows.reshape(sides)
+        codes += rows.reshape(sides)
+        return codes
+
+
+@dataclass(eq=False)
+class Operand:
+    """An array that an operator takes.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, or None
+        None for a constant.
+    read : callable
+        Returns its numbers.
+    precision : float
+        The distance from 1 to the next number of its type.
+    """
+
+    codes: Codes | None
+    read: Callable[[], NDArray[Any]]
+    precision: float = 2.0**-23
