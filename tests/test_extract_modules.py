@@ -18,7 +18,6 @@ from eiplane.analyze import Plan  # noqa: E402
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
 from eiplane.run import Settings  # noqa: E402
 
-
 #: Older versions of torch lack some of what is tested.
 VERSION = tuple(int(n) for n in torch.__version__.split(".")[:2])
 MHA = getattr(torch.backends, "mha", None)

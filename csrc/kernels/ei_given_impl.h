@@ -14,14 +14,6 @@ EI_FORCE vd gv_places(size_t q)
 
 EI_FORCE vd gv_abs(vd a) { return V_REAL(V_BITS(a) & 0x7fffffffffffffffull); }
 
-EI_FORCE int gv_any(vu mask)
-{
-    uint64_t all = 0;
-    for (int i = 0; i < VD; i++)
-        all |= V_LANE(mask, i);
-    return all != 0;
-}
-
 /* sin(x) / x; 1 near 0. */
 EI_FORCE vd gv_sinc(vd x)
 {
@@ -51,7 +43,7 @@ EI_FN void gv_products(const double *size, size_t n, double bins, double step, s
         for (size_t k = 0; k < n; k++) {
             const vd x = w * size[k];
             product *= bins > 0.0 ? gv_dirichlet(x, bins) : gv_sinc(x);
-            if (k % 4 == 3 && !gv_any(V_MASK(gv_abs(product) > EI_GIVEN_ZERO)))
+            if (k % 4 == 3 && !ex_any(V_MASK(gv_abs(product) > EI_GIVEN_ZERO)))
                 break;
         }
         *(vd *)(out + q) = v_select(V_MASK(gv_abs(product) > EI_GIVEN_ZERO), product, (vd){0});
