@@ -90,7 +90,8 @@ class Joint:
         the probabilities of samples were computed instead (of any piece of the layer),
         ``"plugin"`` for the paper's.
     samples : int
-        Number of evaluations of the layer; of the wide estimator, of samples filtered.
+        Number of evaluations of the layer; of the wide estimator, of samples whose
+        probabilities were computed, by either of its ways.
     coverage : float or None
         ``1 - f1 / N``: the estimated share of the output distribution that the sample has seen.
         None where nothing was counted.
