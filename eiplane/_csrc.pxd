@@ -6,6 +6,11 @@ cdef extern from "common/ei_common.h" nogil:
     enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT
     ctypedef const volatile int32_t *ei_cancel
 
+    ctypedef struct ei_memory:
+        int n, failed
+    int ei_held(const ei_memory *, int)
+    void ei_release(ei_memory *)
+
 
 cdef extern from "common/ei_channel.h" nogil:
     enum: EI_TABLE, EI_POLYNOMIAL
@@ -92,6 +97,8 @@ cdef extern from "pairs/ei_pairs.h" nogil:
         double *excess
         double *variance
         double *second
+        double *noise
+        double *doubt
         int64_t *spread
         uint64_t *dropped
 
@@ -109,6 +116,19 @@ cdef extern from "pairs/ei_pairs.h" nogil:
     int ei_pairs_table(const ei_channel *, const ei_job *, const uint64_t *, size_t, size_t, uint64_t *)
     int ei_single_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *, double *)
     int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)
+
+
+cdef extern from "pairs/ei_occupancy.h" nogil:
+    ctypedef struct ep_occupancy:
+        size_t in_bins
+    ctypedef struct ep_columns:
+        int filled
+    ctypedef struct ep_corrected:
+        double excess, variance, second, noise, doubt, mean
+    void ep_occupancy_open(ep_occupancy *, size_t, size_t, ei_memory *)
+    ep_columns *ep_columns_open(size_t, size_t, ei_memory *)
+    void ep_columns_fill(ep_columns *, ep_occupancy *, const uint64_t *, size_t, size_t)
+    ep_corrected ep_correct(const ep_occupancy *, const ep_columns *, const ei_information *, size_t, size_t, double *, double *)
 
 
 cdef extern from "exact/ei_exact.h" nogil:
@@ -181,6 +201,29 @@ cdef extern from "joint/ei_wide.h" nogil:
         double *h
         double *l
     int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
+
+
+cdef extern from "joint/ei_given.h" nogil:
+    ctypedef struct ei_given_sums:
+        size_t n_parts, n_steps
+        const double *parts
+        const double *steps
+        uint32_t bins
+    ctypedef struct ei_given_row:
+        ei_given_sums sums
+        size_t n_cuts
+        const double *cuts
+        const int32_t *kind
+        size_t n_kinds
+        double half
+        size_t least, start, most
+        double good
+    ctypedef struct ei_given_found:
+        double value, error, kept
+    int ei_given_entropy(const ei_given_row *, ei_given_found *)
+    double ei_given_highest(const ei_given_sums *)
+    void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
+    void ei_given_of_s(const ei_given_sums *, double, size_t, double *)
 
 
 cdef extern from "joint/ei_bounds.h" nogil:

@@ -10,6 +10,8 @@ from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
 from .forward import Polytopes, log_forward
 from .generator import draws, philox
+from .given import dirichlet_product, given_entropy, sinc_product
+from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
 from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
@@ -17,12 +19,15 @@ from .vectors import count_vectors, joint_bins
 __all__ = [
     "Polytopes",
     "cell_octaves",
+    "corrected",
     "count_vectors",
+    "dirichlet_product",
     "draws",
     "evaluate",
     "exact_information",
     "exact_single_table",
     "exact_table",
+    "given_entropy",
     "input_bins",
     "inputs",
     "joint_bins",
@@ -30,6 +35,7 @@ __all__ = [
     "log_backward",
     "log_forward",
     "mixed",
+    "moments",
     "mutual_information",
     "octave_values",
     "output_bins",
@@ -37,6 +43,7 @@ __all__ = [
     "philox",
     "refined",
     "restricted",
+    "sinc_product",
     "single_table",
     "uniform_sum",
 ]
