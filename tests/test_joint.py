@@ -462,11 +462,16 @@ def test_everything_dropped():
     with pytest.warns(SaturationWarning):
         result = ei(channel, samples=1000)
     assert result.saturated
-    assert result.ei == 0.0
+    assert result.ei is result.ei_stderr is result.output_entropy is None
+    assert result.ei_bounds == (0.0, 3.0)  # of one output
     result = silently(ei, channel, samples=1000, estimator="plugin")
     assert result.saturated
     silent = channel_of(np.zeros((2, 2)), 8, "identity", (5.0, 6.0), True)
-    assert silently(ei, silent).saturated
+    none = silently(ei, silent)
+    assert none.saturated
+    assert none.ei is none.output_entropy is None
+    assert (none.ei_bounds, none.output_entropy_bounds) == ((0.0, 6.0), (0.0, 6.0))
+    assert none.outlier_fraction == 1.0
 
 
 def test_six_to_six():
@@ -541,18 +546,20 @@ def test_tolerance():
 
 def test_saturation_is_told():
     wide = channel_of(np.random.default_rng(3).uniform(-1, 1, (60, 80)) / 3)
-    with pytest.warns(SaturationWarning, match=r"made.*too few.*coverage.*known to lie in"):
+    with pytest.warns(SaturationWarning, match=r"made.*too few.*coverage.*known to lie between"):
         result = ei(wide)
     assert result.saturated
     assert result.coverage < 0.05
     low, high = result.ei_bounds
-    assert low <= result.ei <= high
-    assert result.ei_stderr >= 0.4 * (high - low)  # nothing is known but the bounds
-    assert result.output_entropy_stderr > 5
+    assert 0.0 < low < high
+    assert result.ei is result.ei_stderr is None  # nothing is known but the bounds
+    assert result.output_entropy is result.output_entropy_stderr is None
     assert result.samples < 100_000  # and it does not take long to see
     with pytest.warns(SaturationWarning):
         plain = ei(CASES["six"], samples=10_000, estimator="plugin")
     assert plain.saturated
+    assert plain.ei < math.log2(10_000)  # the paper's number, as it is
+    assert plain.ei_stderr > 0.1
     few = silently(ei, CASES["six"], samples=500)
     assert few.saturated
     assert not ei(CASES["six"], samples=100_000).saturated

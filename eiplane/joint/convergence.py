@@ -48,7 +48,8 @@ class Convergence:
     values, stderr : mapping of str to ndarray of float64, shape (n,)
         By quantity: ``"conditional"`` and ``"plugin"``, the two estimators of EI, and
         ``"ei_parts"`` (plug-in). A standard error counts the doubt about an estimate's bias, where
-        there is an estimate of that.
+        there is an estimate of that. NaN where so few samples tell nothing; the plug-in has a value
+        all the same.
     """
 
     name: str
@@ -59,12 +60,16 @@ class Convergence:
     def __str__(self) -> str:
         head = ["samples", *self.values]
         rows = [
-            [f"{n}", *(f"{self.values[q][i]:.4f} ± {self.stderr[q][i]:.1g}" for q in self.values)]
+            [f"{n}", *(_text(self.values[q][i], self.stderr[q][i]) for q in self.values)]
             for i, n in enumerate(self.samples)
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = [[h.rjust(w) for h, w in zip(r, widths, strict=True)] for r in [head, *rows]]
         return "\n".join("  ".join(line) for line in lines)
+
+
+def _text(value: float, error: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4f} ± {error:.1g}"
 
 
 def convergence(
@@ -143,7 +148,9 @@ def convergence(
                     continue
                 options = JointOptions(quantity, memory, influence=False)
                 result = measure(target, key, sized, options, runner)
-                values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
+                known = result.ei is not None and result.ei_stderr is not None
+                values[quantity][i] = result.ei if known else np.nan
+                errors[quantity][i] = result.ei_stderr if known else np.nan
     return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
 
 

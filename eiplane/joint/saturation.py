@@ -38,7 +38,7 @@ def warn_saturated(name: str, result: Joint) -> None:
         seen = "" if result.coverage is None else f" (coverage {result.coverage:.2g})"
         warn_user(
             f"layer {name}: {result.samples} samples are too few for the entropy of its outputs"
-            f"{seen}; ei is known to lie in [{low:.4g}, {high:.4g}] and little more",
+            f"{seen}; ei is known to lie between {low:.4g} and {high:.4g}, and no more",
             SaturationWarning,
         )
 

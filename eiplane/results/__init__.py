@@ -7,7 +7,7 @@ from .decomposition import Decomposition, load
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped, VectorBounds
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
-from .table import ASSUMED, TOLD, range_text
+from .table import ASSUMED, TOLD, between, range_text, with_error
 
 __all__ = [
     "ASSUMED",
@@ -21,9 +21,11 @@ __all__ = [
     "Quantity",
     "Skipped",
     "VectorBounds",
+    "between",
     "bounds_of",
     "error_of",
     "load",
     "range_text",
     "row_of",
+    "with_error",
 ]
