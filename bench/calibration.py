@@ -284,12 +284,13 @@ def main() -> None:
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             print(f"== {path.stem}", *summary(rows), sep="\n")
         return
-    small, large = Counter(truths, 1 << 24), Counter(truths, 1 << 25)
+    fewest, small, large = (Counter(truths, 1 << k) for k in (22, 24, 25))
     if told.what == "truths":
-        for case in [*small_cases(), *known_cases(1), *counted_cases()]:
-            found = small if case.name.startswith("s") else large
-            print(case.name, (shrunk(case, found) if "counted" in case.name else case).truth(found),
-                  flush=True)  # fmt: skip
+        for cases, counter in ((small_cases(), small), (known_cases(1), large)):
+            for case in cases:
+                print(case.name, case.truth(counter), flush=True)
+        for case in counted_cases():
+            print(case.name, shrunk(case, fewest).truth(fewest), flush=True)
         return
     campaign = Campaign(told.folder / f"{told.what}.jsonl", told.minutes)
     if told.what == "small":
@@ -306,10 +307,10 @@ def main() -> None:
                 if truth is not None:
                     campaign.run(case, seed, truth)
     elif told.what == "counted":
-        cases = [shrunk(c, large) for c in counted_cases()]
+        cases = [shrunk(c, fewest) for c in counted_cases()]
         for seed in range(told.seeds):
             for case in cases:
-                truth = case.truth(large)
+                truth = case.truth(fewest)
                 campaign.run(case, seed, truth)
                 campaign.run(case, seed, truth, "wide")
     else:
