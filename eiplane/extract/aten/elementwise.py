@@ -125,6 +125,8 @@ def _keeps(call: Call) -> bool:
 def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
     """Return the codes of a choice by a condition that no chosen signal is in; else None."""
     condition, a, b = operands
+    if a.codes is None and b.codes is None:
+        return None  # two constants: a step of the condition
     if condition.codes is not None:
         decides = run.flow.marks(condition.codes)
         for x in (a, b):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..flow.finish import finished
 from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
-from .handlers import HANDLERS, NOTES
+from .handlers import HANDLERS, NOTES, added_by
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
 
@@ -37,9 +38,13 @@ class Run:
     module : torch.nn.Module
     flow : Flow, optional
         What the run is reported to.
+    same : frozenset of int
+        Which of the tensors that came from Python, in order, are constants.
     """
 
-    def __init__(self, torch: Any, module: Any, flow: Flow | None = None) -> None:
+    def __init__(
+        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset()
+    ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
         self.constants = Constants(torch, module)
@@ -49,6 +54,8 @@ class Run:
         self._used: dict[str, set[str]] = {}
         self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
+        self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
+        self._same = same
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._busy = False
@@ -172,8 +179,14 @@ class Run:
             return False
         return tensor.untyped_storage()._cdata not in self._seen_storages
 
-    def _returned(self, tensor: Any) -> Codes:
-        """Report a tensor that came from where numbers have left for."""
+    def _returned(self, tensor: Any) -> Codes | None:
+        """Report a tensor that came from where numbers have left for, unless it is a constant."""
+        found = np.ascontiguousarray(numbers(tensor))
+        shape = f"{found.dtype}{found.shape}".encode()
+        self.returned.append(hashlib.blake2b(shape + found.tobytes()).digest())
+        if len(self.returned) - 1 in self._same:
+            self._made([tensor])
+            return None
         codes = self.flow.event(
             "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
@@ -233,11 +246,11 @@ class Run:
                 self._constant(name, tensors, results, writes)
                 return
             self.still, dynamic = True, [first]
-        if not results:
+        if not results or name in _INPLACE_VIEWS and writes:
             return
         if not writes and all(_shared(t, tensors) for t in results):
             return  # a view
-        self._mark(tensors, operands, name, func)
+        self._mark(tensors, operands, name, func, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -318,14 +331,17 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any) -> None:
+    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any,
+              args: Any, kwargs: Any) -> None:  # fmt: skip
         """Note what uses the parameters among some tensors."""
         if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
             name = "elementwise"
+        added = {id(t) for t in tensors_in(self.torch, added_by(name, args, kwargs))}
         for tensor in tensors:
             if operands[id(tensor)].codes is None and self._has_storage(tensor):
+                use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 for n in self.constants.names(tensor):
-                    self._used.setdefault(n, set()).add(NOTES.get(name, name))
+                    self._used.setdefault(n, set()).add(use)
 
     # -- what comes of it
 
@@ -357,6 +373,11 @@ class Run:
             self.flow.noted.setdefault(self.constants.title(name), reason)
         return finished(self.flow, refused)
 
+
+#: These write a tensor's shape, none of its numbers.
+_INPLACE_VIEWS = frozenset(
+    ["as_strided", "squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach"]
+)
 
 #: Elementwise without bearing the tag.
 _ELEMENTWISE = frozenset(
