@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--blocks", type=int, default=4, help="of every layer of blocks")
+    parser.add_argument("--first", type=int, default=None, help="so many layers alone")
     parser.add_argument("--minutes", type=float, default=1e9)
     told = parser.parse_args()
     told.folder.mkdir(parents=True, exist_ok=True)
@@ -284,7 +285,7 @@ def main() -> None:
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             print(f"== {path.stem}", *summary(rows), sep="\n")
         return
-    fewest, small, large = (Counter(truths, 1 << k) for k in (22, 24, 25))
+    fewest, small, large = (Counter(truths, 1 << k) for k in (20, 24, 25))
     if told.what == "truths":
         for cases, counter in ((small_cases(), small), (known_cases(1), large)):
             for case in cases:
@@ -301,13 +302,13 @@ def main() -> None:
                     campaign.run(case, seed, truth, "conditional", samples=4000)
     elif told.what == "known":
         campaign.path = told.folder / f"known{told.blocks}.jsonl"
-        cases = [(c, c.truth(large)) for c in known_cases(told.blocks)]
+        cases = [(c, c.truth(large)) for c in known_cases(told.blocks)[: told.first]]
         for seed in range(told.seeds):
             for case, truth in cases:
                 if truth is not None:
                     campaign.run(case, seed, truth)
     elif told.what == "counted":
-        cases = [shrunk(c, fewest) for c in counted_cases()]
+        cases = [shrunk(c, fewest) for c in counted_cases()[: told.first]]
         for seed in range(told.seeds):
             for case in cases:
                 truth = case.truth(fewest)
