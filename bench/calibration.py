@@ -1,7 +1,7 @@
 """Campaigns of calibration: whether errors and bounds of EI are what they say, against known truth.
 
     python bench/calibration.py truths FOLDER            # count first: some ten minutes, once
-    python bench/calibration.py small FOLDER             # counting with 4,000 evaluations
+    python bench/calibration.py small FOLDER [--samples 4000]    # counting, of few samples
     python bench/calibration.py known FOLDER [--seeds 10] [--blocks 4]   # shuffled blocks
     python bench/calibration.py counted FOLDER           # random layers against counting
     python bench/calibration.py bounds FOLDER            # how far apart bounds are
@@ -101,7 +101,7 @@ def uniform(rng, n_out, n_in, spread):
 
 
 def small_cases() -> list[Case]:
-    """Return 35 layers of 2 to 8 inputs and outputs, and the one of the issue."""
+    """Return 35 layers of 2 to 8 inputs and outputs, and two larger ones."""
     cases = []
     kinds = ("sigmoid", "tanh", "relu", "identity", "gelu", "silu")
     for i in range(35):
@@ -113,6 +113,7 @@ def small_cases() -> list[Case]:
         cases.append(Case(f"small {i}", weight, None, kinds[i % 6], bins, drop))
     rng = np.random.default_rng(7)
     cases.append(Case("seven", uniform(rng, 7, 7, 6.0), outliers="drop"))
+    cases.append(Case("seven normal", rng.normal(0.0, 6.0, (7, 7)) / math.sqrt(7), outliers="drop"))
     return cases
 
 
@@ -275,6 +276,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--blocks", type=int, default=4, help="of every layer of blocks")
+    parser.add_argument("--samples", type=int, default=4000, help="of small")
     parser.add_argument("--first", type=int, default=None, help="so many layers alone")
     parser.add_argument("--minutes", type=float, default=1e9)
     told = parser.parse_args()
@@ -295,13 +297,14 @@ def main() -> None:
         return
     campaign = Campaign(told.folder / f"{told.what}.jsonl", told.minutes)
     if told.what == "small":
+        campaign = Campaign(told.folder / f"small{told.samples}.jsonl", told.minutes)
         cases = [(c, c.truth(small)) for c in small_cases()]
         for seed in range(told.seeds):
             for case, truth in cases:
                 if truth is not None:
-                    campaign.run(case, seed, truth, "conditional", samples=4000)
+                    campaign.run(case, seed, truth, "conditional", samples=told.samples)
     elif told.what == "known":
-        campaign.path = told.folder / f"known{told.blocks}.jsonl"
+        campaign = Campaign(told.folder / f"known{told.blocks}.jsonl", told.minutes)
         cases = [(c, c.truth(large)) for c in known_cases(told.blocks)[: told.first]]
         for seed in range(told.seeds):
             for case, truth in cases:
