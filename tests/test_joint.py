@@ -141,6 +141,37 @@ def test_counts_do_not_depend_on_the_cut(threads):
         assert whole.of_pair(0).total == cut.of_pair(0).total == samples
 
 
+@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.parametrize("name", ["six", "drop", "several words"])
+def test_shards_are_a_whole(name, workers, monkeypatch):
+    """Workers that share out the vectors find what one finds, in some order; and can go on."""
+    monkeypatch.setattr("eiplane.joint.vectors._CHEAP", 1 << 20)
+    channel, samples = CASES[name], 40_000
+    inputs, outputs = rows_of(channel, None, ()), rows_of(channel, (), None)
+    job = CountJob(3, 0, 0, 0, (outputs, inputs), ((1, 0),), True, by=1)
+    one, many = Counter(channel, job, Runner(1)), Counter(channel, job, Runner(workers))
+    for size in (samples, samples + 6400):
+        one.extend(size)
+        many.extend(size)
+        whole, shards = one.result(), many.result()
+        assert (shards.kept, shards.outside) == (whole.kept, whole.outside)
+        assert shards.samples == whole.samples == size
+        np.testing.assert_array_equal(shards.margins, whole.margins)
+        told = [_told(found, channel) for found in (whole, shards)]
+        assert told[0] == told[1]
+        assert len(told[0]) > 1000
+
+
+def _told(found, channel):
+    """Every pair of vectors, by its bins, and how often it and its two vectors occurred."""
+    sizes = [channel.out_bins] * channel.n_out, [channel.in_bins] * channel.n_in
+    outs, ins = (unpack(s[:, :-1], b) for s, b in zip(found.sets, sizes, strict=True))
+    pair, number = found.pairs[0].T
+    x, y = pair >> np.uint64(32), pair & np.uint64(0xFFFFFFFF)
+    rows = np.vstack([ins[:, x], outs[:, y], number, found.sets[1][x, -1], found.sets[0][y, -1]])
+    return set(map(tuple, rows.T.tolist()))
+
+
 def test_counts_far_apart_are_kept_apart():
     """Vectors that differ in one word alone, and hashes that meet in a table of few slots."""
     budget = _core.Budget(1 << 26)

@@ -12,7 +12,7 @@ from ..results import Joint
 __all__ = ["LEAST_COVERAGE", "SaturationWarning", "is_saturated", "once_a_layer", "warn_saturated"]
 
 #: Below this coverage, or with more bits of bias than this, an estimate counts as saturated.
-LEAST_COVERAGE, MOST_BIAS = 0.8, 0.1
+LEAST_COVERAGE, MOST_BIAS = 0.8, 0.15
 
 
 #: The layers of which a run has told already; None outside a run.
