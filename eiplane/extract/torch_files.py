@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import zipfile
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ def _check_fits(path: Path) -> None:
 
 
 def _load(torch: Any, path: Path) -> Any:
-    options = {"map_location": "cpu", "weights_only": True}
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
     with path.open("rb") as file:
         start = file.read(4)
     if start != b"PK\x03\x04" and not zipfile.is_zipfile(path):
@@ -103,4 +104,6 @@ def _load(torch: Any, path: Path) -> Any:
             # Read through Python's own reader first: it checks names, sizes and checksums.
             if "/data/" not in member.filename and member.file_size < _NO_STORAGE:
                 archive.read(member)
-    return torch.load(path, mmap=True, **options)
+    if "mmap" in inspect.signature(torch.load).parameters:  # since torch 2.1
+        options["mmap"] = True
+    return torch.load(str(path), **options)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pairwise import sampled
+from ..results import printable
 from ..run import (
     Progress,
     Purpose,
@@ -60,16 +61,15 @@ class Convergence:
     def __str__(self) -> str:
         head = ["samples", *self.values]
         rows = [
-            [f"{n}", *(_text(self.values[q][i], self.stderr[q][i]) for q in self.values)]
-            for i, n in enumerate(self.samples)
+            [f"{n}", *(self._cell(q, i) for q in self.values)] for i, n in enumerate(self.samples)
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = [[h.rjust(w) for h, w in zip(r, widths, strict=True)] for r in [head, *rows]]
         return "\n".join("  ".join(line) for line in lines)
 
-
-def _text(value: float, error: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f} ± {error:.1g}"
+    def _cell(self, quantity: str, row: int) -> str:
+        value, error = self.values[quantity][row], self.stderr[quantity][row]
+        return "-" if np.isnan(value) else printable(f"{value:.4f} ± {error:.1g}")
 
 
 def convergence(

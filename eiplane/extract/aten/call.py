@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,26 +122,31 @@ def _wide(array: NDArray[Any]) -> NDArray[Any]:
 Result = Codes | None | Sequence[Codes | None]
 
 
-def tensors_in(torch: Any, value: Any, depth: int = 0) -> list[Any]:
+def tensors_in(torch: Any, value: Any) -> list[Any]:
     """Return the tensors in a value: in sequences, mappings and objects that hold some."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if value is None or isinstance(value, str | bytes | int | float | complex) or depth > 8:
-        return []
-    if isinstance(value, Mapping):
-        parts: list[Any] = list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset):
-        parts = list(value)
-    elif dataclasses.is_dataclass(value) or (depth and hasattr(value, "__dict__")):
-        if isinstance(value, torch.nn.Module | type):
-            return []
-        parts = list(vars(value).values())
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        parts = list(vars(value).values())
-    else:
-        return []
     found: dict[int, Any] = {}
-    for part in parts:
-        for tensor in tensors_in(torch, part, depth + 1):
-            found[id(tensor)] = tensor
+    _collect(torch, value, 0, found)
     return list(found.values())
+
+
+#: What holds no tensors, to be told quickly.
+_PLAIN = (type(None), str, bytes, bool, int, float, complex, type)
+
+
+def _collect(torch: Any, value: Any, depth: int, found: dict[int, Any]) -> None:
+    if isinstance(value, torch.Tensor):
+        found[id(value)] = value
+        return
+    if isinstance(value, _PLAIN) or depth > 8:
+        return
+    parts: Iterable[Any]
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = value
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif hasattr(value, "__dict__") and not (depth and isinstance(value, torch.nn.Module)):
+        parts = vars(value).values()
+    else:
+        return
+    for part in parts:
+        _collect(torch, part, depth + 1, found)

@@ -14,16 +14,25 @@ from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
 from .call import Call, numbers, tensors_in
 from .constants import Constants
-from .elementwise import elementwise
+from .elementwise import UNTAGGED, elementwise
+from .fused import FUSED, unfused
 from .handlers import HANDLERS, NOTES, added_by
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
+from .tensors import as_tensors, refuse_layouts, shares, written_by
 
 __all__ = ["Run"]
 
 #: What a tensor's numbers leave by, for Python or NumPy.
 _ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__float__", "__int__",
                       "__index__", "__bool__", "data_ptr"])  # fmt: skip
+
+#: Storages to remember before those that are gone are forgotten. What stands for one, small as it
+#: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
+_SEEN = 64
+
+#: Functions that are followed as a whole, not by the operators that they are made of.
+_WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
 
 #: Parameters that only these use are positions or scales, not matrices.
 _HARMLESS = frozenset(["norm", "move", "elementwise"])
@@ -58,7 +67,10 @@ class Run:
         self._same = same
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
+        self._most_seen = _SEEN
         self._busy = False
+        self._again: Any = None  # what follows the parts of an operator
+        self._parts = 0
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -83,6 +95,7 @@ class Run:
             ) -> Any:
                 return run._function(func, args, kwargs or {})
 
+        self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
@@ -104,27 +117,65 @@ class Run:
         if name in _ESCAPES:
             for tensor in tensors_in(self.torch, args):
                 self._leaves(tensor)
-        if self._inside or (name not in LAYERS and name not in CELLS):
+        if self._inside or name not in _WHOLE:
             return func(*args, **kwargs)
         self._inside = True
         try:
             out = func(*args, **kwargs)
         finally:
             self._inside = False
-        self._guarded(lambda: gates(self, name, args, kwargs, out))
+        if name == "scaled_dot_product_attention":
+            self._guarded(lambda: self._attention(func, args, kwargs, out))
+        else:
+            self._guarded(lambda: gates(self, name, args, kwargs, out))
         return out
+
+    def _attention(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Follow attention as one operator: which ones it is made of depends on its mask."""
+        tensors = tensors_in(self.torch, (args, kwargs))
+        operands = {id(t): self.operand(t) for t in tensors}
+        parts = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))
+        mixed = {id(t) for t in parts[:3]}
+        self._mark([t for t in tensors if id(t) in mixed], operands, "attention")
+        self._mark([t for t in tensors if id(t) not in mixed], operands, "elementwise")  # the mask
+        self._made([out])
+        if any(operand.codes is not None for operand in operands.values()):
+            name = "scaled_dot_product_attention"
+            call = Call(name, func, parts, {}, [out], tensors, operands)
+            self.put(out, HANDLERS[name](self, call)[0])
+        else:
+            self._constant("attention", tensors, [out], False)
 
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if func._schema.name.removeprefix("aten::") in FUSED:
+            name = func._schema.name.removeprefix("aten::")
+            made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
+            if made is not NotImplemented:
+                return made
+        elif self._parts:  # nothing has taken it apart before it came here
+            made = self._in_parts(lambda: func.decompose(*args, **kwargs))
+            if made is not NotImplemented:
+                return made
+        args = as_tensors(self.torch, func, args)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, before))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, *before))
         return out
+
+    def _in_parts(self, work: Any) -> Any:
+        """Follow the parts of an operator."""
+        self._parts += 1
+        try:
+            with self._again():
+                return work()
+        finally:
+            self._parts -= 1
 
     def _guarded(self, work: Any) -> Any:
         self._busy = True
@@ -201,27 +252,41 @@ class Run:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._seen_storages:
                 self._seen_storages[storage._cdata] = weak(storage)
+        if len(self._seen_storages) > self._most_seen:
+            self._seen_storages = {k: w for k, w in self._seen_storages.items() if not w.expired()}
+            self._most_seen = 2 * len(self._seen_storages) + _SEEN
 
-    def _seen(self, func: Any, args: Any, kwargs: Any) -> dict[int, Operand]:
-        """Return what is known of the arguments before the call, which may write to them."""
-        found = {}
-        for tensor in tensors_in(self.torch, (args, kwargs)):
+    def _seen(self, func: Any, args: Any, kwargs: Any) -> tuple[list[Any], dict[int, Operand]]:
+        """Return the tensors among the arguments and, by id, what is known of them.
+
+        Before the call, which may write to them.
+        """
+        tensors, found = tensors_in(self.torch, (args, kwargs)), {}
+        writes = func._schema.is_mutable
+        written = written_by(func, args, kwargs) if writes else None
+        for tensor in tensors:
+            refuse_layouts(tensor)
             operand = self.operand(tensor)
-            if func._schema.is_mutable and operand.codes is not None:
+            if writes and operand.codes is not None:
                 operand.codes = operand.codes.copy()
-            if func._schema.is_mutable and tensor is _written(func, args, kwargs):
+            if writes and tensor is written:
                 kept = numbers(tensor).copy()
                 operand.read = lambda kept=kept: kept  # type: ignore[misc]
             found[id(tensor)] = operand
-        return found
+        return tensors, found
 
     # -- following a call
 
     def _followed(
-        self, func: Any, args: Any, kwargs: Any, out: Any, operands: dict[int, Operand]
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        out: Any,
+        tensors: list[Any],
+        operands: dict[int, Operand],
     ) -> None:
         torch = self.torch
-        tensors = tensors_in(torch, (args, kwargs))
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
         self._made(results)
@@ -246,16 +311,19 @@ class Run:
                 self._constant(name, tensors, results, writes)
                 return
             self.still, dynamic = True, [first]
-        if not results or name in _INPLACE_VIEWS and writes:
+        if not results:
             return
-        if not writes and all(_shared(t, tensors) for t in results):
-            return  # a view
-        self._mark(tensors, operands, name, func, args, kwargs)
+        moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
+        if (moved or not writes) and all(shares(t, tensors) for t in results):
+            return  # a view, perhaps of the tensor itself
+        pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
+        use = "elementwise" if pointwise else name
+        self._mark(tensors, operands, use, added_by(name, args, kwargs))
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
         if made is NotImplemented or handler is None:
-            if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+            if pointwise:
                 made = elementwise(self, call)
             else:
                 made = self.unknown(call)
@@ -302,7 +370,7 @@ class Run:
 
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""
-        fresh = [t for t in results if not _shared(t, tensors)]
+        fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
         if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
             for tensor in tensors:
@@ -331,16 +399,15 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any,
-              args: Any, kwargs: Any) -> None:  # fmt: skip
+    def _mark(
+        self, tensors: list[Any], operands: dict[int, Operand], name: str, adds: Any = None
+    ) -> None:
         """Note what uses the parameters among some tensors."""
-        if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
-            name = "elementwise"
-        added = {id(t) for t in tensors_in(self.torch, added_by(name, args, kwargs))}
+        added = {id(t) for t in tensors_in(self.torch, adds)}
         for tensor in tensors:
             if operands[id(tensor)].codes is None and self._has_storage(tensor):
-                use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 for n in self.constants.names(tensor):
+                    use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                     self._used.setdefault(n, set()).add(use)
 
     # -- what comes of it
@@ -374,36 +441,5 @@ class Run:
         return finished(self.flow, refused)
 
 
-#: These write a tensor's shape, none of its numbers.
-_INPLACE_VIEWS = frozenset(
-    ["as_strided", "squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "detach"]
-)
-
-#: Elementwise without bearing the tag.
-_ELEMENTWISE = frozenset(
-    ["masked_fill", "_prelu_kernel", "hardswish", "floor_divide", "heaviside", "_to_copy", "relu6",
-     "log_sigmoid_forward", "copysign", "where"]
-)  # fmt: skip
-
-
-def _shared(tensor: Any, others: list[Any]) -> bool:
-    key = tensor.untyped_storage()._cdata
-    for other in others:
-        try:
-            if (
-                other.untyped_storage()._cdata == key
-                and tensor.element_size() == other.element_size()
-            ):
-                return True
-        except (NotImplementedError, RuntimeError):
-            continue
-    return False
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> Any:
-    """Return the argument that an operator writes into."""
-    for k, argument in enumerate(func._schema.arguments):
-        info = argument.alias_info
-        if info is not None and info.is_write:
-            return args[k] if k < len(args) else kwargs.get(argument.name)
-    return None
+#: They change a tensor's shape in place, and what it holds as well.
+_RESIZED = frozenset(["resize", "resize_as"])

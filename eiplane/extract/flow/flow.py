@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
-from .signals import ENTRY, SHIFT, Codes, Map, Origin, Signals, Use, Value
+from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 
-__all__ = ["Flow", "Operand"]
+__all__ = ["Flow"]
 
 Array = NDArray[np.float64]
 Ruler = Callable[[Value], RangeRule]
 
-#: Numbers that are kept of an array for the proof, at most, and that a use looks at.
-_KEPT, _LOOKED = 1 << 20, 256
+#: Numbers that are kept of an array for the proof, at most (but some of each row), and that a use
+#: looks at.
+_KEPT, _OF_ROW, _LOOKED = 1 << 14, 8, 256
 
 #: Rows of a combined signal, at most; beyond that it has one range for all.
 _ROWS = 1 << 16
-
-
-@dataclass(eq=False)
-class Operand:
-    """An array that an operator takes.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, or None
-        None for a constant.
-    read : callable
-        Returns its numbers.
-    precision : float
-        The distance from 1 to the next number of its type.
-    """
-
-    codes: Codes | None
-    read: Callable[[], NDArray[Any]]
-    precision: float = 2.0**-23
 
 
 class Flow:
@@ -134,7 +115,7 @@ class Flow:
     def keep(self, origin: Origin, out: Operand) -> None:
         """Keep the numbers of an origin's array for the proof, or some of them."""
         numbers = out.read()
-        every = max(1, -(-numbers.size // _KEPT))
+        every = max(1, -(-numbers.size // max(_KEPT, _OF_ROW * origin.rows)))
         while every > 1 and math.gcd(every, origin.rows) > 1:
             every += 1
         kept = numbers.reshape(-1)[::every].copy()
@@ -289,18 +270,11 @@ class Flow:
         unknown: str,
     ) -> NDArray[np.bool_]:
         mine = codes if where is None else codes[where]
-        rows = np.zeros(value.rows, dtype=bool)
-        rows[(mine >> SHIFT) - value.base] = True
+        rows = _rows_in(mine, value)
         entries, numbers = np.empty(0, np.int64), np.empty(0)
         at_rows = np.empty(0, np.intp)
         if value.origin.numbers is not None:
-            every = value.origin.traits["every"]
-            if every > 1:
-                places = np.flatnonzero((mine & ENTRY) % every == 0)
-            else:
-                places = np.arange(mine.size)
-            if len(places) > _LOOKED:
-                places = places[self._rng.integers(0, len(places), _LOOKED)]
+            places = self._places(mine, value.origin.traits["every"])
             taken = mine.reshape(-1)[places] if where is not None else None
             if where is None:
                 index = np.unravel_index(places, codes.shape)
@@ -315,6 +289,24 @@ class Flow:
         if by is not None:
             by.before |= value.origin.mark
         return rows
+
+    def _places(self, codes: Codes, every: int) -> NDArray[np.intp]:
+        """Return some places of an array, of entries whose numbers are kept."""
+        if every == 1 and codes.size <= _LOOKED:
+            return np.arange(codes.size)
+        if every == 1:
+            return self._rng.integers(0, codes.size, _LOOKED)
+        if codes.size > 4 * every * _LOOKED:
+            places = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
+            taken = codes.reshape(-1)[places] if codes.flags.c_contiguous else (
+                codes[np.unravel_index(places, codes.shape)])  # fmt: skip
+            places = places[(taken & ENTRY) % every == 0]
+            if len(places) >= _LOOKED // 4:
+                return places[:_LOOKED]
+        places = np.flatnonzero((codes & ENTRY) % every == 0)
+        if len(places) > _LOOKED:
+            places = places[self._rng.integers(0, len(places), _LOOKED)]
+        return places
 
     def marks(self, codes: Codes, whole: bool = True) -> int:
         """Return a bit for each origin in an array, and (as a whole) for what those are made of."""
@@ -355,6 +347,19 @@ class Flow:
         if numbers.size == 0 or (numbers < 0).any() or (numbers != numbers[:, :1]).any():
             return None
         return self._rows(numbers[:, 0], None)
+
+
+def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
+    """Return which of a value's rows an array of its entries holds."""
+    rows = np.zeros(value.rows, dtype=bool)
+    least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
+    lines = [(*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)]
+    for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
+        rows[(codes[part] >> SHIFT) - value.base] = True
+        if rows[least : most + 1].all():
+            return rows
+    rows[(codes >> SHIFT) - value.base] = True
+    return rows
 
 
 def _joined(feed: Any, constants: tuple[float, float] | None) -> Any:
