@@ -22,6 +22,9 @@ Array = NDArray[Any]
 #: Numbers in one array beyond which a few bytes of a graph ask for more than anyone means.
 _MOST = 1 << 31
 
+#: Turns of a loop, at most.
+_MOST_TURNS = 1 << 12
+
 
 class CannotRunError(Exception):
     """There is nothing that computes a node."""
@@ -112,6 +115,8 @@ class Program:
         CannotRunError
             If nothing here computes such a node.
         """
+        if node.op_type == "Loop" and not _ends(node, values[0]):
+            raise CannotRunError("nothing says that it ends soon")
         if self._asked(node, values) > _MOST:
             raise ValueError(f"it makes {self._asked(node, values)} numbers")
         with np.errstate(all="ignore"):
@@ -205,6 +210,19 @@ class Program:
                 return int(self.onnx.TensorProto.FLOAT)
             value = value[0]
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(value.dtype))
+
+
+def _ends(node: Any, count: Array | None) -> bool:
+    """Return whether a loop is sure to end: so many times at most, and none inside it."""
+    if count is None or count.size != 1 or not 0 <= int(count.reshape(-1)[0]) <= _MOST_TURNS:
+        return False
+    graphs = list(inner_graphs(node))
+    while graphs:
+        for inner in graphs.pop().node:
+            if inner.op_type in ("Loop", "Scan"):
+                return False
+            graphs += inner_graphs(inner)
+    return True
 
 
 def _rms_norm(options: dict[str, Any], x: Array, scale: Array, *rest: Any) -> Array:
