@@ -344,6 +344,21 @@ def test_fused_operators_mean_what_they_stand_for(tmp_path):
     assert source == "norm" and (low, high) == pytest.approx((-2 * 3**0.5, 2 * 3**0.5))
 
 
+def test_a_fused_node_that_is_not_read_has_the_shape_that_the_graph_declares(tmp_path):
+    nodes = [node("MatMul", "x w", "z"),
+             node("Attention", "z qkv bias", "a", domain="com.microsoft", num_heads=2),
+             node("MatMul", "a v", "y")]  # fmt: skip
+    weights = {"w": W, "qkv": rng.normal(size=(4, 12)), "bias": np.zeros(12), "v": V}
+    path = saved(tmp_path / "m.onnx", nodes, weights, [("x", FLOAT, ("batch", "length", 3))])
+    made = onnx.load(path)
+    made.graph.value_info.append(helper.make_tensor_value_info("a", FLOAT, ("batch", "length", 4)))
+    onnx.save(made, path)
+    found = extracted(path)
+    reasons = {s.name: s.reason for s in found.skipped}
+    assert list(layers(found)) == ["v"] and ranges(found)["v"][2] == "assumed"
+    assert set(reasons) == {"w", "qkv"} and all("Attention" in r for r in reasons.values())
+
+
 # -- hostile
 
 

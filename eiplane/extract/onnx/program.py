@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,30 @@ class Program:
         """Return a node's attributes."""
         return {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
 
-    def declared(self, name: str) -> tuple[tuple[int, ...], Any] | None:
-        """Return the shape and the type that the graph declares for a value, if it does."""
+    def sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
+        """Return the numbers that the named sizes of the graph's inputs have."""
+        found: dict[str, int] = {}
+        for entry in self.inputs:
+            dims = entry.type.tensor_type.shape.dim
+            for dim, n in zip(dims, inputs[entry.name].shape, strict=False):
+                if dim.dim_param:
+                    found[dim.dim_param] = int(n)
+        return found
+
+    def declared(self, name: str, sizes: Mapping[str, int]) -> tuple[tuple[int, ...], Any] | None:
+        """Return the shape and the type that the graph declares for a value, if it does.
+
+        Parameters
+        ----------
+        name : str
+        sizes : mapping of str to int
+            What its named sizes are.
+        """
         kind = self._declared.get(name)
         if kind is None or not kind.HasField("shape"):
             return None
-        dims = [d.dim_value if d.HasField("dim_value") else 0 for d in kind.shape.dim]
+        dims = [d.dim_value if d.HasField("dim_value") else sizes.get(d.dim_param, 0)
+                for d in kind.shape.dim]  # fmt: skip
         if any(d < 1 for d in dims):
             return None
         return tuple(dims), self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
