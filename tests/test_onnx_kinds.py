@@ -514,7 +514,8 @@ def test_halves_that_meet_are_layers_of_their_own(tmp_path):
 def test_attention_s_joint_matrix_has_its_sections(tmp_path):
     joint = rng.normal(size=(3, 9))
     nodes = [node("MatMul", "x attn.in_proj_weight", "z"),
-             node("Split", "z", "q k v0", axis=2, num_outputs=3), node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
+             node("Split", "z", "q k v0", axis=2, num_outputs=3),
+             node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
              node("Softmax", "s", "p"), node("MatMul", "p v0", "y")]  # fmt: skip
     path = saved(
         tmp_path / "m.onnx", nodes, {"attn.in_proj_weight": joint}, [("x", FLOAT, (1, 2, 3))]
