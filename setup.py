@@ -34,7 +34,7 @@ if os.environ.get("EIPLANE_SANITIZE"):
 macros: list[tuple[str, str | None]] = []
 if only := os.environ.get("EIPLANE_ONLY"):
     if only not in ("baseline", "avx2", "avx512", "neon", "plain"):
-        raise SystemExit(f"EIPLANE_ONLY must be baseline, avx2, avx512, neon or plain, not {only!r}")
+        raise SystemExit(f"EIPLANE_ONLY: baseline, avx2, avx512, neon or plain, not {only!r}")
     macros += [("EI_PLAIN" if only == "plain" else f"EI_ONLY_{only.upper()}", None)]
 
 

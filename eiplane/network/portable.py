@@ -3,15 +3,14 @@
 NumPy's own pick other code on other CPUs, and C libraries have their own: the last digit of
 ``np.log`` is not the same with AVX-512 as without, so that a threshold, and what is counted at it,
 would depend on the machine. These are sums, products, quotients and square roots in a fixed order,
-which IEEE 754 rounds one way, on arguments that are reduced exactly. Their errors are about two units
-of the last place (tests/test_portable.py); `csrc/common/ei_math.h` is the same idea for the core.
+which IEEE 754 rounds one way, on arguments that are reduced exactly. Their errors are about two
+units of the last place (tests/test_portable.py); csrc/common/ei_math.h is the same for the core.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,12 +49,13 @@ _ERFC = [
 ]  # fmt: skip
 
 
-def _quiet(function: Callable[[Array], Array]) -> Callable[[ArrayLike], Any]:
+def _quiet(function: Callable[[Array], Array]) -> Callable[[ArrayLike], Array]:
     """Take what arrays are made of; infinite and undefined values are values, not warnings."""
 
-    def called(x: ArrayLike) -> Any:
+    def called(x: ArrayLike) -> Array:
         with np.errstate(all="ignore"):
-            return function(np.asarray(x, dtype=np.float64))[()]
+            found: Array = function(np.asarray(x, dtype=np.float64))[()]
+        return found
 
     called.__name__ = called.__qualname__ = function.__name__
     called.__doc__ = function.__doc__

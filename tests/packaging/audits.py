@@ -49,7 +49,7 @@ def macos(data: bytes) -> tuple[str, set[str], set[str]]:
             symbols, count, strings = struct.unpack_from("<III", command, 8)
             for i in range(count):
                 name, flags, _, about = struct.unpack_from("<IBBH", data, symbols + 16 * i)
-                if flags & 0x0E == 0 and about >> 8 == 0xFE:  # undefined, by dynamic lookup
+                if flags & 0x0E == 0 and about >> 8 in (0, 0xFE):  # undefined, of no library
                     start = strings + name
                     looked_up.add(data[start : data.index(b"\0", start)].decode())
     return oldest, libraries, looked_up

@@ -1,7 +1,7 @@
 """Install a wheel where there is next to nothing, and run it.
 
-``python tests/packaging/bare.py WHEEL``: a new virtual environment with what the wheel requires; then
-no compiler, home, place to write, UTF-8 locale, variables. As another user where that can be.
+``python tests/packaging/bare.py WHEEL``: a new virtual environment with what the wheel requires;
+then no compiler, home, place to write, UTF-8 locale, variables. As another user where that can be.
 Prints how long it took, and fails if it cost 15 seconds of a processor or more.
 """
 

@@ -33,7 +33,7 @@ class Target:
         return self.triple.split("-")[1].split(".")[0]
 
 
-#: manylinux2014, and Alpine from 3.13 on; the oldest macOS that Python 3.12 and Apple's processors run.
+#: manylinux2014; Alpine from 3.13 on; the oldest macOS of Python 3.12 and of Apple's processors.
 TARGETS = {
     "x86_64-glibc": Target("manylinux2014_x86_64", "x86_64-linux-gnu.2.17"),
     "aarch64-glibc": Target("manylinux2014_aarch64", "aarch64-linux-gnu.2.17"),
