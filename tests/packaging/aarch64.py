@@ -17,7 +17,9 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TESTS = ("test_core.py", "test_pairwise.py", "test_activation.py")
+TESTS = ("test_core.py", "test_pairwise.py", "test_portable.py")
+#: Start Python again, which the emulator does not do for them.
+ELSEWHERE = "bounded_memory or numpy_finds"
 NEEDED = ("numpy", "rich", "pytest", "hypothesis", "mpmath")
 
 
@@ -83,7 +85,8 @@ def main() -> None:
         raise SystemExit("known answers differ between this machine and aarch64")
     print(f"{len(set(there.splitlines()))} known answers are the same bits on aarch64")
     subprocess.run(
-        [str(c) for c in (*emulated, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)],
+        [str(c) for c in (*emulated, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"not ({ELSEWHERE})",
+                          *TESTS)],
         env=env, cwd=HERE.parent, check=True,
     )  # fmt: skip
 
