@@ -251,9 +251,7 @@ class History(Sequence[Record]):
 
     def _has(self, quantity: str) -> bool:
         return any(
-            entry.get(quantity) is not None
-            for column in self._columns.values()
-            for entry in column
+            entry.get(quantity) is not None for column in self._columns.values() for entry in column
         )
 
     @functools.cached_property
