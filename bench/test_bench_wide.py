@@ -102,4 +102,5 @@ def test_known_layers(benchmark, estimator):
     )
     if estimator == "wide":
         assert abs(layer.ei - truth) < 0.02 * truth
-    report(benchmark, weight.shape, estimator, layer.joint.samples, abs(layer.ei - truth))
+    error = None if layer.ei is None else abs(layer.ei - truth)  # too much to be counted
+    report(benchmark, weight.shape, estimator, layer.joint.samples, error)

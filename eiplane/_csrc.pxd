@@ -168,6 +168,7 @@ cdef extern from "joint/ei_joint.h" nogil:
         const ei_rows *sets
         size_t n_pairs
         const int32_t *pairs
+        size_t by, shard, shards
     int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
 
     int ei_joint_moments(const uint64_t *, size_t, const int32_t *, size_t, const int32_t *, size_t, int64_t *)

@@ -50,7 +50,8 @@ class Convergence:
     values, stderr : mapping of str to ndarray of float64, shape (n,)
         By quantity: ``"wide"``, ``"conditional"`` and ``"plugin"``, the estimators of EI, and
         ``"ei_parts"`` (plug-in). A standard error counts the doubt about an estimate's bias, where
-        there is an estimate of that.
+        there is an estimate of that. NaN where so few samples tell nothing; the plug-in has a value
+        all the same.
     """
 
     name: str
@@ -68,7 +69,8 @@ class Convergence:
         return "\n".join("  ".join(line) for line in lines)
 
     def _cell(self, quantity: str, row: int) -> str:
-        return printable(f"{self.values[quantity][row]:.4f} ± {self.stderr[quantity][row]:.1g}")
+        value, error = self.values[quantity][row], self.stderr[quantity][row]
+        return "-" if np.isnan(value) else printable(f"{value:.4f} ± {error:.1g}")
 
 
 def convergence(
@@ -148,7 +150,9 @@ def convergence(
                     continue
                 options = JointOptions(quantity, memory, influence=False)
                 result = measure(target, key, sized, options, runner)
-                values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
+                known = result.ei is not None and result.ei_stderr is not None
+                values[quantity][i] = result.ei if known else np.nan
+                errors[quantity][i] = result.ei_stderr if known else np.nan
     return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
 
 

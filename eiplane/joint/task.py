@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,17 @@ class Target:
         return cls(
             channel, np.ones(channel.n_in * channel.groups, bool), np.ones(channel.n_out, bool)
         )
+
+    @property
+    def most_entropy(self) -> float:
+        """The greatest entropy that the outputs may have, in bits."""
+        return float(self.wanted.sum()) * math.log2(self.channel.out_bins)
+
+    @property
+    def trivial_bounds(self) -> tuple[float, float]:
+        """The information is at least 0, and at most either side's greatest entropy."""
+        most = float(self.given.sum()) * math.log2(self.channel.in_bins)
+        return 0.0, min(most, self.most_entropy)
 
 
 @dataclass(frozen=True, eq=False)

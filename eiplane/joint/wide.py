@@ -335,7 +335,7 @@ class Wide(Estimator):
         return PieceResult(
             self.name,
             settled_information(self.information, bounds.information, self.saturated, False),
-            settled_output(self.output, bounds),
+            settled_output(self.output, bounds, False),
             self.samples,
             None,
             self.saturated,
