@@ -183,6 +183,29 @@ cdef extern from "joint/ei_wide.h" nogil:
     int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
 
 
+cdef extern from "joint/ei_given.h" nogil:
+    ctypedef struct ei_given_sums:
+        size_t n_parts, n_steps
+        const double *parts
+        const double *steps
+        uint32_t bins
+    ctypedef struct ei_given_row:
+        ei_given_sums sums
+        size_t n_cuts
+        const double *cuts
+        const int32_t *kind
+        size_t n_kinds
+        double half
+        size_t least, start, most
+        double good
+    ctypedef struct ei_given_found:
+        double value, error, kept
+    int ei_given_entropy(const ei_given_row *, ei_given_found *)
+    double ei_given_highest(const ei_given_sums *)
+    void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
+    void ei_given_of_s(const ei_given_sums *, double, size_t, double *)
+
+
 cdef extern from "joint/ei_bounds.h" nogil:
     ctypedef struct ei_bounds_job:
         size_t n_in, n_out

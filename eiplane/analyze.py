@@ -12,6 +12,7 @@ import numpy as np
 from .extract import ExtractOptions, to_network
 from .joint import JointOptions, checked_memory, closed_bounds, joint
 from .network import (
+    FAR,
     Channel,
     Interval,
     Layer,
@@ -289,7 +290,8 @@ class Plan:
     def _whole(self, found: Interval) -> tuple[Range, str]:
         """Return one range for all inputs, and its source."""
         low, high = float(found.low.min()), float(found.high.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        finite = np.isfinite(low) and np.isfinite(high)
+        if not finite or (max(-low, high) > FAR and found.source not in ("given", "data")):
             return self.settings.input_range, "assumed"
         if high - low <= 1e-12 * max(abs(low), abs(high)):
             low, high = low - 0.5, high + 0.5

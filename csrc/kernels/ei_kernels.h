@@ -90,6 +90,9 @@ typedef struct {
     /* Those of the wide engine. */
     const struct ei_wide_kernels *wide;
 
+    /* Those for outputs given cells of inputs. */
+    const struct ei_given_kernels *given;
+
     /* Those of the exact engine. */
     const struct ei_exact_kernels *exact;
 } ei_kernels;

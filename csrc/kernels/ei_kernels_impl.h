@@ -31,6 +31,7 @@ typedef uint64_t vu __attribute__((vector_size(EI_VBYTES), aligned(8), may_alias
 #include "kernels/ei_binning_impl.h"
 #include "kernels/ei_counting_impl.h"
 #include "kernels/ei_exact_impl.h"
+#include "kernels/ei_given_impl.h"
 #include "kernels/ei_info_impl.h"
 #include "kernels/ei_layers_impl.h"
 #include "kernels/ei_wide_impl.h"
@@ -39,6 +40,7 @@ const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .mask_limit = EI_MASK_LIMIT,
     .exact = &EI_CAT(ei_exact_kernels, EI_NAME),
+    .given = &EI_CAT(ei_given_kernels, EI_NAME),
     .wide = &EI_CAT(ei_wide_kernels, EI_NAME),
     .draw = draw,
     .inputs = inputs,

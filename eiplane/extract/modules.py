@@ -21,7 +21,7 @@ from .aten import Run
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
-from .steady import unsteady, varied
+from .steady import alike, unsteady, varied
 
 __all__ = ["from_module"]
 
@@ -68,9 +68,15 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
+        other = _again(torch, module, used) if run.numbers_left else None
+        same = frozenset() if other is None else alike(run.returned, other.returned)
+        if same:
+            run, other = Run(torch, module, same=same), Run(torch, module, same=same)
+            run.follow(module, *used)
+            other.follow(module, *varied(used, torch))
         network, skipped = run.finish()
-        if network is not None and run.numbers_left:
-            refused = unsteady(network, _again(torch, module, used))
+        if network is not None and other is not None:
+            refused = unsteady(network, other.finish()[0])
             if refused:
                 network, skipped = run.finish(refused)
         if network is None:
@@ -108,8 +114,8 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs) -> Network | None:
-    """Return the layers that a module shows on another input, or None if it does not take it."""
+def _again(torch: Any, module: Any, used: Inputs) -> Run | None:
+    """Return the run of a module on another input, or None if it does not take it."""
     args, kwargs = varied(used, torch)
     run = Run(torch, module)
     try:
@@ -120,7 +126,7 @@ def _again(torch: Any, module: Any, used: Inputs) -> Network | None:
         if run.failure is not None:
             raise
         return None
-    return run.finish()[0]
+    return run
 
 
 def _observe(

@@ -6,14 +6,14 @@ nothing tells from one of the module's own. On another input it is another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..network import Layer, Network
 
-__all__ = ["unsteady", "varied"]
+__all__ = ["alike", "unsteady", "varied"]
 
 _REASON = "a number that Python takes from the data goes into it, so it is another on every input"
 
@@ -42,6 +42,24 @@ def varied(value: Any, torch: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(varied(part, torch) for part in value)
     return value
+
+
+def alike(one: Sequence[bytes], two: Sequence[bytes]) -> frozenset[int]:
+    """Return which tensors that came from Python are the same on two inputs: constants.
+
+    Parameters
+    ----------
+    one, two : sequence of bytes
+        Digests of the tensors, in order of appearance.
+
+    Returns
+    -------
+    frozenset of int
+        Empty where the two runs did not take as many.
+    """
+    if len(one) != len(two):
+        return frozenset()
+    return frozenset(k for k, (a, b) in enumerate(zip(one, two, strict=True)) if a == b)
 
 
 def unsteady(first: Network, second: Network | None) -> dict[str, str]:

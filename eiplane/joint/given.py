@@ -7,8 +7,8 @@ one that is free. The entropy of the output's bin is then a function ``h`` of th
 what is wanted is ``E h(s)``, s a sum of independent variables that are uniform on a few equidistant
 places.
 
-*Many inputs.* On a circle that holds all of z that matters, the probability of an output bin as a
-function of s is the bin's indicator function convolved with u: its Fourier coefficients are those
+*Many inputs.* On a circle that holds all of z that matters (in C, csrc/joint/ei_given.h), the
+probability of an output bin as a function of s is the bin's indicator function convolved with u: its Fourier coefficients are those
 of the bin times the characteristic function of u, a product of sincs. h follows on a grid, and the
 average over s multiplies h's coefficients by the characteristic function of s, a product of
 Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like Gaussians, so some thousand points
@@ -31,9 +31,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from ..network import Channel, Rule
 from ..run import Runner
-from .sums import Sums, reach, uniform_distribution
+from .sums import reach, uniform_distribution
 
 __all__ = [
     "GivenEntropies",
@@ -162,7 +163,7 @@ def _row(
     few = len(parts) <= _FEW and float(bins) ** len(steps) <= _COMBINATIONS
     if few or not len(parts):
         return _by_centres(cells, parts, steps, bins)
-    return _by_series(cells, Sums(parts, steps, bins), spread + around)
+    return _by_series(cells, parts, steps, bins, spread + around)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,52 +235,22 @@ def _by_centres(cells: _Cells, parts: Array, steps: Array, bins: int) -> tuple[f
 # ---- series -------------------------------------------------------------------------------------
 
 
-def _by_series(cells: _Cells, sums: Sums, half: float) -> tuple[float, float]:
-    period = 2.0 * half
-    wanted = 2.0 * sums.highest() * period / (2.0 * np.pi)
-    n = _LEAST
-    while n < min(wanted, _START):
-        n *= 2
-    while True:
-        value, coarse, kept, cut = _on_circle(cells, sums, half, n)
-        error = abs(value - coarse) + cut + cells.accuracy
-        if error < _GOOD or n >= _MOST:
-            # What lies beyond the tails: in all, 1e-15 of the probability.
-            return _mean(value, kept, cells.drops, error + 1e-15 * math.log2(len(cells.labels) + 1))
-        n *= 2
-
-
-def _on_circle(cells: _Cells, sums: Sums, half: float, n: int) -> tuple[float, float, float, float]:
-    """Return E h on n points, and on every second; the share kept; bits that cut waves may cost."""
-    w = np.arange(n // 2 + 1, dtype=np.float64) * (np.pi / half)
-    own, centres = sums.of_u(w), sums.of_s(w)
-    top = int(np.flatnonzero(own)[-1]) + 1
-    # Coefficients of the indicator functions of z below a cut, from one end of the circle.
-    wave = np.exp(-1j * np.outer(cells.cuts, w[1:top]))
-    below = np.empty((len(cells.cuts) + 2, top), np.complex128)
-    below[1:-1, 1:] = (wave - np.exp(1j * half * w[1:top])) * (1j / w[1:top])
-    below[0], below[-1] = 0.0, 0.0
-    below[1:-1, 0], below[-1, 0] = cells.cuts + half, 2.0 * half
-    below *= own[:top] * (n / (2.0 * half))
-    intervals = np.diff(below, axis=0)
-    h = np.zeros(n)
-    union = np.zeros(n)
-    for kind in cells.kinds:
-        p = np.maximum(np.fft.irfft(intervals[kind].sum(axis=0), n), 0.0)
-        h += _eta(p)
-        union += p
-    kept = float(_average(union, centres)) if cells.drops else 1.0
-    if cells.drops:
-        h -= _eta(union)
-    cut = 0.0
-    if top == len(w):  # waves were left out
-        off = np.array([min(2.0 * sums.rest(float(w[-1]), n // 2), 0.3)])
-        cut = len(cells.labels) * float(_eta(off)[0])
-    return _average(h, centres), _average(h[::2], centres), kept, cut
-
-
-def _average(h: Array, centres: Array) -> float:
-    """Return the average of a function on the circle, whose grid begins at 0, over s."""
-    n = len(h)
-    series = np.fft.rfft(h).real * centres[: n // 2 + 1]
-    return float(series[0] + 2.0 * series[1:-1].sum() + series[-1]) / n
+def _by_series(
+    cells: _Cells, parts: Array, steps: Array, bins: int, half: float
+) -> tuple[float, float]:
+    known, kind = np.unique(cells.labels, return_inverse=True)
+    kind = kind.ravel() - int(known[0] < 0)
+    value, error, kept = _core.given_entropy(
+        np.sort(parts)[::-1].copy(),
+        np.sort(steps)[::-1].copy(),
+        bins,
+        np.ascontiguousarray(cells.cuts),
+        kind.astype(np.int32),
+        int(kind.max()) + 1,
+        half,
+        (_LEAST, _START, _MOST),
+        _GOOD - cells.accuracy,
+    )
+    # What lies beyond the tails: in all, 1e-15 of the probability.
+    tails = 1e-15 * math.log2(len(cells.labels) + 1)
+    return _mean(value, kept, cells.drops, error + cells.accuracy + tails)

@@ -11,7 +11,7 @@ from .channel import Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .limits import LEAST, MAX_BINS, MOST, resolved
+from .limits import FAR, LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
 from .pool import Pool
 from .ranges import (
@@ -35,6 +35,7 @@ from .spans import spans_of
 from .stage import Stage
 
 __all__ = [
+    "FAR",
     "LEAST",
     "MAX_BINS",
     "MOST",

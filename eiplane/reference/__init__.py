@@ -10,6 +10,7 @@ from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
 from .forward import Polytopes, log_forward
 from .generator import draws, philox
+from .given import dirichlet_product, given_entropy, sinc_product
 from .pairs import joint_table, mutual_information, pair_table, single_table
 from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
@@ -18,11 +19,13 @@ __all__ = [
     "Polytopes",
     "cell_octaves",
     "count_vectors",
+    "dirichlet_product",
     "draws",
     "evaluate",
     "exact_information",
     "exact_single_table",
     "exact_table",
+    "given_entropy",
     "input_bins",
     "inputs",
     "joint_bins",
@@ -37,6 +40,7 @@ __all__ = [
     "philox",
     "refined",
     "restricted",
+    "sinc_product",
     "single_table",
     "uniform_sum",
 ]

@@ -13,7 +13,7 @@ from ..flow import Codes, Operand, Step
 from ..flow.normed import centred, normalised
 from ..flow.pointwise import pointwise
 from ..tables import words
-from .call import AtenOperator, Call, Slot
+from .call import AtenOperator, Call, Slot, numbers
 
 if TYPE_CHECKING:
     from .run import Run
@@ -72,6 +72,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
         lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
+        Operand(None, lambda: numbers(call.out)),
         **known,
     )
 
@@ -127,6 +128,8 @@ def _keeps(call: Call) -> bool:
 def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
     """Return the codes of a choice by a condition that no chosen signal is in; else None."""
     condition, a, b = operands
+    if a.codes is None and b.codes is None:
+        return None  # two constants: a step of the condition
     if condition.codes is not None:
         decides = run.flow.marks(condition.codes)
         for x in (a, b):

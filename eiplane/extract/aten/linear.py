@@ -70,6 +70,7 @@ def _report(run: Run, p: _Product) -> Codes:
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
     made.still = run.still
+    run.flow.noted.pop(made.name, None)
     made.straight = _is_straight(run, p.x.codes, p.axis)
     shape = tuple(p.out.shape)
     axis = len(shape) + p.axis if shape else 0
@@ -92,6 +93,7 @@ def _keep_patches(run: Run, made: Map, p: _Product) -> None:
         x, out = x.T, out.T
     at = np.unique(np.linspace(0, len(x) - 1, 3).astype(np.intp))
     made.patches, made.seen = x[at].astype(np.float64), out[at].astype(np.float64)
+    made.places = at
     made.seen_precision = _precision(run, p.out)
 
 
@@ -155,15 +157,16 @@ def _addmm(run: Run, call: Call) -> Any:
     return _added(run, call, base, beta, alpha, lambda inner: _matrices(run, inner, a, b, None))
 
 
+#: What is added to by these.
+_PRODUCTS = {"addmm": "mm", "baddbmm": "bmm", "addmv": "mv"}
+
+
 def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any) -> Any:
     """Return the codes of ``beta * base + alpha * product``."""
     torch = run.torch
     rest = call.operand(base)
-    out = (call.out.double() - float(beta) * torch.from_numpy(np.array(rest.read())).double()) / (
-        float(alpha) or 1.0
-    )
-    if not beta:
-        out = call.out.double()
+    # The product by itself, which the operator adds at once: cheaper than to take the sum apart.
+    out = getattr(torch, _PRODUCTS[call.name])(*call.args[1:3]).to(call.out.dtype)
     inner = Call("mm", call.func, call.args, call.kwargs, [out], call.tensors, call.operands)
     codes = product(inner)
     if alpha == 1 and not beta:
@@ -184,7 +187,8 @@ def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any)
         return Pairwise("add", operands=(rules[0], Scaled(float(beta), operands=(rules[1],))))
 
     return pointwise(run.flow, "add", [terms[0], rest], call.shape,
-                     step_maker("add", operator, several, True), rule)  # fmt: skip
+                     step_maker("add", operator, several, True), rule,
+                     Operand(None, lambda: numbers(call.out)))  # fmt: skip
 
 
 def _bmm(run: Run, call: Call) -> Any:
@@ -219,6 +223,31 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
             _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
         )
     return np.stack(made)
+
+
+def _grouped(run: Run, call: Call) -> Any:
+    """Return the codes of products of groups of rows, each with a matrix of its own: experts."""
+    a, b, *_ = call.tensors
+    ends = call.given(2, "offs")
+    plain = ends is not None and a.ndim == 2 and b.ndim == 3 and call.given(3, "bias") is None
+    if not plain or call.dynamic(b) or not call.dynamic(a) or int(b.shape[0]) > _MOST:
+        return NotImplemented
+    if call.dynamic(ends):  # where rows go is decided by another signal
+        run.flow.event("a choice", [call.operand(ends)], (1,), lambda _: Unknown(), always=True)
+    x, named, start = call.operand(a), run.constants.names(b), 0
+    assert x.codes is not None
+    codes, title = np.full(call.shape, -1, dtype=np.int64), run.constants.name(named)
+    run.covered |= named
+    for k, end in enumerate(numbers(ends).tolist()):
+        if end > start:
+            rows = slice(start, end)
+            part = Operand(x.codes[rows], lambda rows=rows: x.read()[rows], x.precision)  # type: ignore[misc]
+            p = _Product(b[k].t(), None, part, call.out[rows], -1, named, f"[{k}]")
+            codes[rows] = _report(run, p)
+        elif all(o.map is None or o.map.name != f"{title}[{k}]" for o in run.flow.maps):
+            run.flow.noted.setdefault(f"{title}[{k}]", "no row was sent to it in the forward pass")
+        start = end
+    return codes
 
 
 def _distinct(weight: Any) -> list[int]:
@@ -335,7 +364,7 @@ def _convolution(run: Run, call: Call) -> Any:
     key = (tuple(sorted(named)), tuple(weight.shape), conv, bias is None,
            None if named else weight.data_ptr())  # fmt: skip
     made = Map(run.constants.name(named), key, weight.detach(),
-               None if bias is None else bias.detach(), conv)  # fmt: skip
+               None if bias is None else bias.detach(), conv, padding=sizes[1])  # fmt: skip
     operand = call.operand(x)
     if not transposed:
         _keep_fields(run, made, operand, call.out, sizes[1])
@@ -352,7 +381,7 @@ def _keep_fields(run: Run, made: Map, x: Operand, out: Any, padding: Sequence[in
         return
     kernel = tuple(made.weight.shape[2:])
     sizes = numbers_out.shape[2:]
-    patches, seen = [], []
+    patches, seen, places = [], [], []
     for where in ([n // 2 for n in sizes], [n - 1 for n in sizes]):
         patch: NDArray[Any] = numbers_in[0]
         for axis, (o, k) in enumerate(zip(where, kernel, strict=True)):
@@ -365,7 +394,8 @@ def _keep_fields(run: Run, made: Map, x: Operand, out: Any, padding: Sequence[in
             patch = taken * inside.reshape(sides)
         patches.append(patch.reshape(-1).astype(np.float64))
         seen.append(numbers_out[(0, slice(None), *where)].astype(np.float64))
-    made.patches, made.seen = np.stack(patches), np.stack(seen)
+        places.append(int(np.ravel_multi_index(where, sizes)))
+    made.patches, made.seen, made.places = np.stack(patches), np.stack(seen), np.array(places)
     made.seen_precision = _precision(run, out)
 
 
@@ -379,6 +409,8 @@ LINEAR: dict[str, Callable[[Run, Call], Any]] = {
     "addmm": _addmm,
     "bmm": _bmm,
     "baddbmm": _baddbmm,
+    "_grouped_mm": _grouped,
+    "transformers::grouped_mm_fallback": _grouped,
     "mv": _mv,
     "addmv": _addmv,
     "dot": _dot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from ..tables import words
 from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import elementwise
-from .handlers import HANDLERS, NOTES
+from .handlers import HANDLERS
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
+from .uses import Uses
 
 __all__ = ["Run"]
 
@@ -32,9 +34,6 @@ _SEEN = 64
 #: Functions that are followed as a whole, not by the operators that they are made of.
 _WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
 
-#: Parameters that only these use are positions or scales, not matrices.
-_HARMLESS = frozenset(["norm", "move", "elementwise"])
-
 
 class Run:
     """One run of a module, followed.
@@ -45,18 +44,24 @@ class Run:
     module : torch.nn.Module
     flow : Flow, optional
         What the run is reported to.
+    same : frozenset of int
+        Which of the tensors that came from Python, in order, are constants.
     """
 
-    def __init__(self, torch: Any, module: Any, flow: Flow | None = None) -> None:
+    def __init__(
+        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset()
+    ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
-        self.covered: set[str] = set()
         self._shadows = Shadows(torch)
-        self._used: dict[str, set[str]] = {}
+        self._uses = Uses(torch, self.constants)
+        self.covered = self._uses.covered
         self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
+        self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
+        self._same = same
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
@@ -124,9 +129,7 @@ class Run:
         tensors = tensors_in(self.torch, (args, kwargs))
         operands = {id(t): self.operand(t) for t in tensors}
         parts = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))
-        mixed = {id(t) for t in parts[:3]}
-        self._mark([t for t in tensors if id(t) in mixed], operands, "attention")
-        self._mark([t for t in tensors if id(t) not in mixed], operands, "elementwise")  # the mask
+        self._uses.mark(tensors, operands, "scaled_dot_product_attention", args, kwargs)
         self._made([out])
         if any(operand.codes is not None for operand in operands.values()):
             name = "scaled_dot_product_attention"
@@ -200,8 +203,14 @@ class Run:
             return False
         return tensor.untyped_storage()._cdata not in self._seen_storages
 
-    def _returned(self, tensor: Any) -> Codes:
-        """Report a tensor that came from where numbers have left for."""
+    def _returned(self, tensor: Any) -> Codes | None:
+        """Report a tensor that came from where numbers have left for, unless it is a constant."""
+        found = np.ascontiguousarray(numbers(tensor))
+        shape = f"{found.dtype}{found.shape}".encode()
+        self.returned.append(hashlib.blake2b(shape + found.tobytes()).digest())
+        if len(self.returned) - 1 in self._same:
+            self._made([tensor])
+            return None
         codes = self.flow.event(
             "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
@@ -280,7 +289,7 @@ class Run:
         if (moved or not writes) and all(_shared(t, tensors) for t in results):
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in _ELEMENTWISE
-        self._mark(tensors, operands, "elementwise" if pointwise else name)
+        self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -334,14 +343,7 @@ class Run:
         """Note what a constant was computed of."""
         fresh = [t for t in results if not _shared(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
-        if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
-            for tensor in tensors:
-                if tensor.ndim >= 2:
-                    for n in self.constants.names(tensor):
-                        self._used.setdefault(n, set()).add("constant")
-        elif name == "embedding":
-            for n in self.constants.names(tensors[0]):
-                self._used.setdefault(n, set()).add(NOTES[name])
+        self._uses.constant(name, tensors)
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
@@ -361,13 +363,6 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str) -> None:
-        """Note what uses the parameters among some tensors."""
-        for tensor in tensors:
-            if operands[id(tensor)].codes is None and self._has_storage(tensor):
-                for n in self.constants.names(tensor):
-                    self._used.setdefault(n, set()).add(NOTES.get(name, name))
-
     # -- what comes of it
 
     def note(self, names: frozenset[str], reason: str) -> None:
@@ -380,22 +375,8 @@ class Run:
         self, refused: Mapping[str, str] | None = None
     ) -> tuple[Network | None, tuple[Skipped, ...]]:
         """Return the layers, and the weights that made none; some may be refused by name."""
-        for name, value in self.constants.weights:
-            if name in self.covered:
-                continue
-            used = self._used.get(name)
-            if used is None:
-                reason = "no use of it was seen in the forward pass"
-            elif used <= _HARMLESS:
-                continue  # a position or a scale: no map from inputs to outputs
-            elif any(" " in u for u in used):
-                reason = next(u for u in sorted(used) if " " in u)
-            elif used <= _HARMLESS | {"constant"}:
-                reason = "its input does not depend on the network's input"
-            else:
-                strange = sorted(used - _HARMLESS - {"constant"})[0]
-                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
-            self.flow.noted.setdefault(self.constants.title(name), reason)
+        for title, reason in self._uses.left():
+            self.flow.noted.setdefault(title, reason)
         return finished(self.flow, refused)
 
 

@@ -105,6 +105,14 @@ def _gain(value: Value, origin: Origin, divided: bool, root: bool) -> float | No
     return abs(float(gains[0, -1]))
 
 
+def _between(a: Origin, b: Origin) -> int:
+    """Return how far numbers lie apart of the same signal less its mean, written out twice."""
+    x, y = a.traits.get("centred_of"), b.traits.get("centred_of")
+    if a.value is None or b.value is None or a.rows != b.rows or not _alike(x, y):
+        return 0
+    return b.value.base - a.value.base
+
+
 def _is_square(flow: Flow, squares: Codes | None, x: Codes) -> bool:
     """Return whether an array holds the squares of another."""
     if squares is None or squares.shape != x.shape or squares.size == 0:
@@ -114,6 +122,7 @@ def _is_square(flow: Flow, squares: Codes | None, x: Codes) -> bool:
     if not bool(((squares & ENTRY) == (x & ENTRY)).all()):
         return False
     mine, theirs = x >> SHIFT, squares >> SHIFT
+    mine = mine + _between(*(flow.signals.of(int(n.flat[0])).origin for n in (mine, theirs)))
     for place in np.unique(flow.signals.places(mine)).tolist():
         value = flow.signals.at(place)
         there = (mine >= value.base) & (mine < value.base + value.rows)

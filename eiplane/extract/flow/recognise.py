@@ -14,7 +14,7 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "chain", "describe", "recognise", "same"]
+__all__ = ["PROBE", "Function", "affine", "chain", "describe", "recognise", "same"]
 
 Array = NDArray[np.float64]
 
@@ -122,15 +122,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     -------
     Function
     """
-    path = _path(value)
-    scale, shift = np.ones(len(rows)), np.zeros(len(rows))
-    folds = [(scale, shift)]
-    for k in range(1, len(path)):
-        line = _affine(_on_probes(path[k], path[k - 1], rows))
-        if line is None:
-            break
-        scale, shift = line[0] * scale, line[0] * shift + line[1]
-        folds.append((scale, shift))
+    path, folds = _path(value), _folds(value, rows)
+    scale, shift = folds[-1]
     if len(folds) == len(path):
         return Function(value, scale, shift, get_activation("identity"))
     base, found = path[len(folds) - 1], None
@@ -159,6 +152,26 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     except (TypeError, ValueError) as error:
         return Function(value, scale, shift, None, f"its output goes through {made.name}: {error}")
     return Function(value, scale, shift, own)
+
+
+def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:
+    """Return scale and shift of each value on the way, as far as those are affine functions."""
+    path = _path(value)
+    scale, shift = np.ones(len(rows)), np.zeros(len(rows))
+    folds = [(scale, shift)]
+    for k in range(1, len(path)):
+        line = _affine(_on_probes(path[k], path[k - 1], rows))
+        if line is None:
+            break
+        scale, shift = line[0] * scale, line[0] * shift + line[1]
+        folds.append((scale, shift))
+    return folds
+
+
+def affine(value: Value, rows: NDArray[np.intp]) -> tuple[Array, Array] | None:
+    """Return scale and shift of each row if a value is an affine function of its origin."""
+    folds = _folds(value, rows)
+    return folds[-1] if len(folds) == value.level + 1 else None
 
 
 def same(a: Value, b: Value, rows: NDArray[np.intp]) -> bool:
