@@ -243,6 +243,8 @@ def summed(
         if not known or not _is_plain(value):
             return None
         values.append(value)
+    if all(value.origin is values[0].origin for value in values):
+        return None  # one map's outputs, with others of its own: no map beside another
     chosen = _common([value.origin.map for value in values if value.origin.map is not None])
     factors = None if chosen is None else _factors(step, len(values))
     if chosen is None or factors is None:
