@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...network import Join, Norm, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Operand, Step
@@ -101,7 +102,35 @@ def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
     monotone = not several and (
         name in _MONOTONE or name == "mul" or (name == "div" and bool(first))
     )
-    return lambda constants: Step(name.strip("_"), operator, constants, monotone)
+
+    def made(constants: tuple[NDArray[Any] | None, ...]) -> Step:
+        return Step(name.strip("_"), operator, constants, monotone, _numbers(operator, constants))
+
+    return made
+
+
+def _numbers(operator: Any, constants: tuple[NDArray[Any] | None, ...]) -> str:
+    """Return the numbers that an operator takes beside signals, as they are written."""
+    if not isinstance(operator, AtenOperator) or operator.name == "_to_copy":
+        return ""
+    found: list[str] = []
+    for value in (*operator.args, *operator.kwargs.values()):
+        if isinstance(value, Slot):
+            constant = constants[value.index]
+            value = None if constant is None or constant.ndim else constant.item()
+            if value is None:
+                continue
+        if value is None:
+            found.append("none")
+        elif isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            # 0.3 that went through single precision is 0.3 again.
+            short = f"{value:.7g}"
+            found.append(short if abs(float(short) - value) <= 6e-8 * abs(value) else repr(value))
+    while found and found[-1] == "none":
+        found.pop()
+    return ", ".join(found)
 
 
 def converted(run: Run, call: Call, source: Any) -> Codes | None:

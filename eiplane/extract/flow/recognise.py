@@ -135,7 +135,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
         return Function(value, scale, shift, None, reason)
     for k in range(len(folds) - 1, -1, -1):
         # Such as 1 / (1 + exp(-z)): what looks like a scale may be a part of the function.
-        again = recognise(_on_probes(value, path[k], rows), len(rows))
+        said = path[k + 1].step if k + 2 == len(path) else None
+        again = recognise(_on_probes(value, path[k], rows), len(rows), said.label if said else "")
         named = again is not None and again[0].kind in known_activations()
         if again is not None and (found is None or named):
             found = (*again, *folds[k])
@@ -209,13 +210,17 @@ def _affine(values: Array) -> tuple[Array, Array] | None:
     return (c, d) if bool(near.all()) else None
 
 
-def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | None:
+def recognise(
+    values: Array, rows: int, label: str = ""
+) -> tuple[Activation, Array | float] | None:
     """Return the activation that has these values at the probes, and a factor of its argument.
 
     Parameters
     ----------
     values : ndarray, shape (rows or 1, probes)
     rows : int
+    label : str
+        What the one operator that made them is called.
 
     Returns
     -------
@@ -227,13 +232,13 @@ def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | No
     if len(values) > 1 and _close(values, np.broadcast_to(values[:1], values.shape)):
         values = values[:1]
     if len(values) == 1:
-        return _one(values[0])
+        return _one(values[0], label)
     kinds: dict[bytes, tuple[Activation, float] | None] = {}
     found = []
     for row in values:
         key = row.tobytes()
         if key not in kinds:
-            kinds[key] = _one(row)
+            kinds[key] = _one(row, label)
         if kinds[key] is None:
             return None
         found.append(kinds[key])
@@ -244,9 +249,9 @@ def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | No
     return per_row(activations), factors
 
 
-def _one(values: Array) -> tuple[Activation, float] | None:
+def _one(values: Array, label: str) -> tuple[Activation, float] | None:
     """Return the activation of one row, and the factor of its argument."""
-    for name in _names(values):
+    for name in [*_names(values), label]:
         try:
             known = get_activation(name)
         except ValueError:
