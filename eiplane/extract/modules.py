@@ -312,7 +312,7 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     fast = mha.get_fastpath_enabled() if mha is not None else False
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     quiet = contextlib.nullcontext()
-    compiler = getattr(torch, "compiler", None)
+    compiler: Any = getattr(torch, "compiler", None)
     if "torch._dynamo" in sys.modules and hasattr(compiler, "set_stance"):
         quiet = compiler.set_stance("force_eager")
     try:

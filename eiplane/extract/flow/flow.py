@@ -345,7 +345,7 @@ class Flow:
             places = places[(taken & ENTRY) % every == 0]
             if len(places) >= _LOOKED // 4:
                 return places[:_LOOKED]
-        places = np.flatnonzero((codes & ENTRY) % every == 0)
+        places: NDArray[np.intp] = np.flatnonzero((codes & ENTRY) % every == 0)
         if len(places) > _LOOKED:
             places = places[self._rng.integers(0, len(places), _LOOKED)]
         return places
@@ -395,7 +395,7 @@ def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
     """Return which of a value's rows an array of its entries holds."""
     rows = np.zeros(value.rows, dtype=bool)
     least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
-    lines = [(*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)]
+    lines: list[Any] = [(*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)]
     for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
         rows[(codes[part] >> SHIFT) - value.base] = True
         if rows[least : most + 1].all():

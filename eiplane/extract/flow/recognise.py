@@ -210,9 +210,7 @@ def _affine(values: Array) -> tuple[Array, Array] | None:
     return (c, d) if bool(near.all()) else None
 
 
-def recognise(
-    values: Array, rows: int, label: str = ""
-) -> tuple[Activation, Array | float] | None:
+def recognise(values: Array, rows: int, label: str = "") -> tuple[Activation, Array | float] | None:
     """Return the activation that has these values at the probes, and a factor of its argument.
 
     Parameters

@@ -92,8 +92,9 @@ def _digest(codes: Codes) -> int:
 
 def _place(origin: Origin, entries: NDArray[np.int64]) -> Places:
     """Return where entries of a map's outputs lie, whatever row they are of."""
-    inner = origin.traits["inner"]
-    return entries // (origin.rows * inner) * inner + entries % inner
+    inner = int(origin.traits["inner"])
+    places: Places = entries // (origin.rows * inner) * inner + entries % inner
+    return places
 
 
 def _before(signals: Signals, codes: Codes) -> Before | None:
@@ -335,7 +336,8 @@ def _merged(
     nameless = next((k[-1] for k in keys if isinstance(k[-1], int)), None)
 
     def build() -> tuple[NDArray[Any], Array]:
-        weight, bias = 0.0, np.full(len(terms[0].rows), shift)
+        weight: Any = 0.0
+        bias = np.full(len(terms[0].rows), shift)
         for t in terms:
             theirs, offset = t.form.build()
             scale = t.scale.reshape(-1, *(1,) * (theirs.ndim - 1))
