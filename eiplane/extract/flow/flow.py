@@ -339,12 +339,11 @@ class Flow:
         if every == 1:
             return self._rng.integers(0, codes.size, _LOOKED)
         if codes.size > 4 * every * _LOOKED:
-            places = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
-            taken = codes.reshape(-1)[places] if codes.flags.c_contiguous else (
-                codes[np.unravel_index(places, codes.shape)])  # fmt: skip
-            places = places[(taken & ENTRY) % every == 0]
-            if len(places) >= _LOOKED // 4:
-                return places[:_LOOKED]
+            some = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
+            taken = codes[np.unravel_index(some, codes.shape)]
+            some = some[(taken & ENTRY) % every == 0]
+            if len(some) >= _LOOKED // 4:
+                return some[:_LOOKED]
         places: NDArray[np.intp] = np.flatnonzero((codes & ENTRY) % every == 0)
         if len(places) > _LOOKED:
             places = places[self._rng.integers(0, len(places), _LOOKED)]

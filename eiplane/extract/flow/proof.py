@@ -41,7 +41,7 @@ def objection(origin: Origin, outcome: Outcome, layer: Layer) -> str:
     made, first = origin.map, outcome.first
     assert made is not None and first is not None
     if made.fixed is not None:
-        return ""
+        return made.unproved
     if not _is_map(made, outcome, layer):
         return "its weights do not reproduce what it computed in the run"
     if origin.numbers is None:

@@ -68,6 +68,8 @@ class Map:
         Names of blocks of rows that mean different things.
     still : bool
         Whether its input is a constant, such as the first state of a recurrent network.
+    unproved : str
+        Why its layers do not give what was computed in the run, if that was seen elsewhere.
     patches, seen, places : ndarray or None
         Some of its inputs, what was computed of them, and where.
     padding, kernel : tuple of int
@@ -97,6 +99,7 @@ class Map:
     seen: Array | None = None
     seen_precision: float = 2.0**-23
     still: bool = False
+    unproved: str = ""
     places: NDArray[np.intp] | None = None
     padding: tuple[int, ...] = ()
     kernel: tuple[int, ...] = ()
