@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
@@ -16,6 +15,7 @@ from ..flow.pointwise import pointwise
 from ..flow.signals import SHIFT, Map
 from .call import AtenOperator, Call, Slot, numbers
 from .elementwise import step_maker
+from .fields import keep_fields, keep_phases
 
 if TYPE_CHECKING:
     from .run import Run
@@ -366,37 +366,12 @@ def _convolution(run: Run, call: Call) -> Any:
     made = Map(run.constants.name(named), key, weight.detach(),
                None if bias is None else bias.detach(), conv, padding=sizes[1])  # fmt: skip
     operand = call.operand(x)
-    if not transposed:
-        _keep_fields(run, made, operand, call.out, sizes[1])
+    keep = keep_phases if transposed else keep_fields
+    keep(made, np.asarray(operand.read()), numbers(call.out), sizes[1])
+    made.seen_precision = _precision(run, call.out)
     edges = transposed or any(sizes[1])
     out = Operand(None, lambda: numbers(call.out))
     return run.flow.map(made, operand, out, call.shape, len(call.shape) - axes - 1, edges)
-
-
-def _keep_fields(run: Run, made: Map, x: Operand, out: Any, padding: Sequence[int]) -> None:
-    """Keep the receptive fields of two outputs, and the outputs."""
-    assert made.conv is not None
-    numbers_in, numbers_out = np.asarray(x.read()), numbers(out)
-    if numbers_out.size == 0:
-        return
-    kernel = tuple(made.weight.shape[2:])
-    sizes = numbers_out.shape[2:]
-    patches, seen, places = [], [], []
-    for where in ([n // 2 for n in sizes], [n - 1 for n in sizes]):
-        patch: NDArray[Any] = numbers_in[0]
-        for axis, (o, k) in enumerate(zip(where, kernel, strict=True)):
-            s, d = made.conv.stride[axis], made.conv.dilation[axis]
-            at = o * s - padding[axis] + np.arange(k) * d
-            inside = (at >= 0) & (at < patch.shape[axis + 1])
-            taken = np.take(patch, np.clip(at, 0, patch.shape[axis + 1] - 1), axis=axis + 1)
-            sides = [1] * taken.ndim
-            sides[axis + 1] = k
-            patch = taken * inside.reshape(sides)
-        patches.append(patch.reshape(-1).astype(np.float64))
-        seen.append(numbers_out[(0, slice(None), *where)].astype(np.float64))
-        places.append(int(np.ravel_multi_index(where, sizes)))
-    made.patches, made.seen, made.places = np.stack(patches), np.stack(seen), np.array(places)
-    made.seen_precision = _precision(run, out)
 
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:

@@ -155,9 +155,7 @@ def _blocks(
     return made
 
 
-def _gate(
-    run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any
-) -> Map:
+def _gate(run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any) -> Map:
     made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
     value = run.flow.signals.begin(int(weight.shape[0]), name, map=made)
     run.flow.maps.append(value.origin)

@@ -337,17 +337,19 @@ class Flow:
         if every == 1 and codes.size <= _LOOKED:
             return np.arange(codes.size)
         if every == 1:
-            return self._rng.integers(0, codes.size, _LOOKED)
+            drawn: NDArray[np.intp] = self._rng.integers(0, codes.size, _LOOKED)
+            return drawn
         if codes.size > 4 * every * _LOOKED:
-            some = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
+            some: NDArray[np.intp] = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
             taken = codes[np.unravel_index(some, codes.shape)]
-            some = some[(taken & ENTRY) % every == 0]
+            some = np.asarray(some[(taken & ENTRY) % every == 0])
             if len(some) >= _LOOKED // 4:
                 return some[:_LOOKED]
         places: NDArray[np.intp] = np.flatnonzero((codes & ENTRY) % every == 0)
-        if len(places) > _LOOKED:
-            places = places[self._rng.integers(0, len(places), _LOOKED)]
-        return places
+        if len(places) <= _LOOKED:
+            return places
+        chosen: NDArray[np.intp] = places[self._rng.integers(0, len(places), _LOOKED)]
+        return chosen
 
     def marks(self, codes: Codes, whole: bool = True) -> int:
         """Return a bit for each origin in an array, and (as a whole) for what those are made of."""
@@ -394,7 +396,9 @@ def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
     """Return which of a value's rows an array of its entries holds."""
     rows = np.zeros(value.rows, dtype=bool)
     least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
-    lines: list[Any] = [(*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)]
+    lines: list[Any] = [
+        (*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)
+    ]
     for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
         rows[(codes[part] >> SHIFT) - value.base] = True
         if rows[least : most + 1].all():

@@ -261,8 +261,7 @@ def summed(
             return None
         terms.append(_Term(form, rows, factor * line[0], factor * line[1]))
     inner = _inner(values, places[0], len(numbers[0]))
-    ran = sorted((v.origin for v in values), key=lambda origin: origin.index)
-    made = _merged([o.map for o in ran], terms, factors[1], places[0], row, out)
+    made = _merged([v.origin.map for v in values], terms, factors[1], places[0], row, out)
     return None if made is None else (made, inner)
 
 
