@@ -68,7 +68,7 @@ def _tokens(n: int = 24, count: int = 50, batch: int = 2) -> Any:
     return torch.from_numpy(np.random.default_rng(0).integers(3, count, size=(batch, n)))
 
 
-def _image(size: int, channels: int = 3, batch: int = 2) -> Any:
+def _image(size: int, channels: int = 3, batch: int = 3) -> Any:
     torch = importlib.import_module("torch")
     return torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(0))
 

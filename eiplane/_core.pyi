@@ -44,6 +44,8 @@ class Edges:
     excess: NDArray[np.float64]
     variance: NDArray[np.float64]
     second: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     spread: NDArray[np.int64]
     variances: NDArray[np.float64]
     dropped: NDArray[np.uint64]
@@ -68,6 +70,9 @@ def pairs_run(channel: CoreChannel, job: _Job, cancel: NDArray[np.int32]) -> Edg
 def pairs_table(
     channel: CoreChannel, job: _Job, counts: NDArray[np.uint64], output: int, input: int
 ) -> NDArray[np.uint64]: ...
+def corrected(
+    table: NDArray[np.uint64], sharing: int = 1
+) -> tuple[tuple[float, float, float, float, float, float], NDArray[np.float64]]: ...
 def single_run(channel: CoreChannel, job: _Job, cancel: NDArray[np.int32]) -> Edges: ...
 def single_table(channel: CoreChannel, job: _Job) -> NDArray[np.uint64]: ...
 def evaluate(channel: CoreChannel, key: int, first: int, count: int) -> NDArray[np.float64]: ...

@@ -81,8 +81,8 @@ def analyze(
     ----------
     weights : array_like, list, mapping, eiplane.Layer, torch.nn.Module or path
         One weight matrix of shape (n_out, n_in); a list of matrices, of ``(W, b)`` pairs or of
-        :class:`eiplane.Layer`; a torch Module; a state dict; the path of a ``.npz``,
-        ``.safetensors``, ``.pt`` (weights only) or ``.onnx`` file.
+        :class:`eiplane.Layer`; a torch Module or a program of ``torch.export``; a state dict; the
+        path of a ``.npz``, ``.safetensors``, ``.pt`` (weights only), ``.pt2`` or ``.onnx`` file.
     activation : str, Activation, or one a layer, optional
         What follows every layer. Sigmoid for arrays when left out; a Module brings its own; a state
         dict or a file of weights needs it.
@@ -118,9 +118,9 @@ def analyze(
         single layers; ``"auto"`` counts where that works. ``"plugin"`` is the paper's.
     ranges : {"auto", "data"}
         Where ranges come from that ``in_range`` and ``out_range`` do not give by name. ``"auto"``:
-        from activations and interval arithmetic. ``"data"``: a Module runs on all of
-        ``input_data``, once, in evaluation mode, and each layer's inputs and outputs have the range
-        that they really had. What the data did not reach has that of ``"auto"``.
+        from activations and interval arithmetic. ``"data"``: a Module, a program or an ONNX graph
+        runs on all of ``input_data``, once, in evaluation mode, and each layer's inputs and outputs
+        have the range that they really had. What the data did not reach has that of ``"auto"``.
     quantiles : (float, float)
         Where a range from data begins and ends, of all numbers of all batches, outputs or inputs
         alike: each within 1/64 of its distance from 0 or 1. ``(0, 1)`` is exactly the least and the
@@ -135,13 +135,14 @@ def analyze(
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
     input_size : sequence of int, optional
-        Shape of a Module's input, where it cannot be known otherwise.
+        Shape of the input of a Module or an ONNX graph, where it cannot be known otherwise.
     input_data : array, tensor, tuple, mapping or iterable of those, optional
-        An example of a Module's input: one argument, several in a tuple, or named ones. Anything
-        else that can be gone through, such as a list or a ``DataLoader``, is taken for batches:
-        the first is the example, and ``ranges="data"`` takes them all. Of a batch that is a pair
-        (inputs, labels), or any sequence, the first entries are taken, as many as ``forward``
-        cannot do without; of a mapping the entries whose names ``forward`` knows.
+        An example of the input of a Module, a program or an ONNX graph: one argument, several in a
+        tuple, or named ones. Anything else that can be gone through, such as a list or a
+        ``DataLoader``, is taken for batches: the first is the example, and ``ranges="data"`` takes
+        them all. Of a batch that is a pair (inputs, labels), or any sequence, the first entries are
+        taken, as many as ``forward`` cannot do without; of a mapping the entries whose names
+        ``forward`` knows.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
     key : str, optional

@@ -262,8 +262,12 @@ class RandomModule(nn.Module):
     def describe(self):
         """Return what it is, for a message."""
         return [
-            (b.map, NAMES.get(getattr(self.maps[b.map], "how", None), type(self.maps[b.map]).__name__),
-             b.steps, b.join)
+            (
+                b.map,
+                NAMES.get(getattr(self.maps[b.map], "how", None), type(self.maps[b.map]).__name__),
+                b.steps,
+                b.join,
+            )
             for b in self.blocks
         ]
 

@@ -18,7 +18,6 @@ from eiplane.analyze import Plan  # noqa: E402
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
 from eiplane.run import Settings  # noqa: E402
 
-
 #: Older versions of torch lack some of what is tested.
 VERSION = tuple(int(n) for n in torch.__version__.split(".")[:2])
 MHA = getattr(torch.backends, "mha", None)
@@ -129,7 +128,7 @@ class Function(nn.Module):
         (F.tanhshrink, "tanhshrink"),
         (lambda z: z * torch.tanh(z), "tanh, mul"),
         (lambda z: torch.sigmoid(z) * z.relu(), "relu, sigmoid, mul"),
-        (lambda z: z.clamp(min=-1), "clamp"),
+        (lambda z: z.clamp(min=-1), "clamp(-1)"),
         (
             lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
             "leaky_relu(0.1), ..., leaky_relu(0.4) by row",

@@ -38,6 +38,7 @@ def extracted(module, x):
 
 def alike(directions, weight):
     """Return which rows of a layer point where which rows of the real map do."""
+
     def unit(rows):
         size = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(size == 0, 1.0, size)

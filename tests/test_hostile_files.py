@@ -154,7 +154,7 @@ def test_tensors_that_declare_more_than_their_file(tmp_path, new, size, stride):
 
 def test_an_onnx_file_that_declares_more_than_it_holds(tmp_path):
     onnx = pytest.importorskip("onnx")
-    from eiplane.extract.onnx_sizes import check_declared
+    from eiplane.extract.onnx.sizes import check_declared
 
     helper, kinds = onnx.helper, onnx.TensorProto
 

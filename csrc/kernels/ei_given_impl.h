@@ -8,27 +8,19 @@ EI_FORCE vd gv_places(size_t q)
 {
     vd x;
     for (int i = 0; i < VD; i++)
-        x[i] = (double)(q + (size_t)i);
+        V_LANE(x, i) = (double)(q + (size_t)i);
     return x;
 }
 
-EI_FORCE vd gv_abs(vd a) { return (vd)((vu)a & 0x7fffffffffffffffull); }
-
-EI_FORCE int gv_any(vu mask)
-{
-    uint64_t all = 0;
-    for (int i = 0; i < VD; i++)
-        all |= mask[i];
-    return all != 0;
-}
+EI_FORCE vd gv_abs(vd a) { return V_REAL(V_BITS(a) & 0x7fffffffffffffffull); }
 
 /* sin(x) / x; 1 near 0. */
 EI_FORCE vd gv_sinc(vd x)
 {
     vd s, c;
     ex_sincos(x, &s, &c);
-    const vu small = (vu)(gv_abs(x) < 1e-9);
-    return ex_select(small, (vd){0} + 1.0, s / ex_select(small, (vd){0} + 1.0, x));
+    const vu small = V_MASK(gv_abs(x) < 1e-9);
+    return v_select(small, (vd){0} + 1.0, s / v_select(small, (vd){0} + 1.0, x));
 }
 
 /* sin(bins x) / (bins sin x): where sin x is 0, cos(bins x) / cos(x), both 1 or -1. */
@@ -37,9 +29,9 @@ EI_FORCE vd gv_dirichlet(vd x, double bins)
     vd s, c, many, along;
     ex_sincos(x, &s, &c);
     ex_sincos(bins * x, &many, &along);
-    const vu small = (vu)(gv_abs(s) < 1e-9);
+    const vu small = V_MASK(gv_abs(s) < 1e-9);
     const vd one = (vd){0} + 1.0;
-    return ex_select(small, along, many) / ex_select(small, c, bins * ex_select(small, one, s));
+    return v_select(small, along, many) / v_select(small, c, bins * v_select(small, one, s));
 }
 
 EI_FN void gv_products(const double *size, size_t n, double bins, double step, size_t first,
@@ -51,10 +43,10 @@ EI_FN void gv_products(const double *size, size_t n, double bins, double step, s
         for (size_t k = 0; k < n; k++) {
             const vd x = w * size[k];
             product *= bins > 0.0 ? gv_dirichlet(x, bins) : gv_sinc(x);
-            if (k % 4 == 3 && !gv_any((vu)(gv_abs(product) > EI_GIVEN_ZERO)))
+            if (k % 4 == 3 && !ex_any(V_MASK(gv_abs(product) > EI_GIVEN_ZERO)))
                 break;
         }
-        *(vd *)(out + q) = ex_select((vu)(gv_abs(product) > EI_GIVEN_ZERO), product, (vd){0});
+        *(vd *)(out + q) = v_select(V_MASK(gv_abs(product) > EI_GIVEN_ZERO), product, (vd){0});
     }
 }
 
@@ -99,7 +91,7 @@ EI_FN void gv_surprise(const double *lanes, size_t n, double *h, double *total)
         vd plogp[GS], p[GS];
         for (int i = 0; i < GS; i++) {
             const vd x = *(const vd *)(lanes + j * GV + (size_t)(i * VD));
-            p[i] = ex_select((vu)(x > 0.0), x, (vd){0});
+            p[i] = v_select(V_MASK(x > 0.0), x, (vd){0});
             plogp[i] = ex_xlog2(p[i]);
         }
         h[j] -= ex_reduce(plogp);
@@ -107,7 +99,7 @@ EI_FN void gv_surprise(const double *lanes, size_t n, double *h, double *total)
     }
 }
 
-const ei_given_kernels EI_CAT(ei_given_kernels, EI_NAME) = {
+static const ei_given_kernels EI_CAT(ei_given_kernels, EI_NAME) = {
     .products = gv_products,
     .turns = gv_turns,
     .transform = gv_transform,

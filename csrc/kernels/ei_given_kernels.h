@@ -31,10 +31,4 @@ typedef struct ei_given_kernels {
     void (*surprise)(const double *lanes, size_t n, double *h, double *total);
 } ei_given_kernels;
 
-extern const ei_given_kernels ei_given_kernels_baseline;
-#if defined(__x86_64__)
-extern const ei_given_kernels ei_given_kernels_avx2;
-extern const ei_given_kernels ei_given_kernels_avx512;
-#endif
-
 #endif

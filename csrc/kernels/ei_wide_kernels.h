@@ -68,10 +68,4 @@ typedef struct ei_wide_kernels {
     double (*pairs)(ei_wide_pairs *pairs);
 } ei_wide_kernels;
 
-extern const ei_wide_kernels ei_wide_kernels_baseline;
-#if defined(__x86_64__)
-extern const ei_wide_kernels ei_wide_kernels_avx2;
-extern const ei_wide_kernels ei_wide_kernels_avx512;
-#endif
-
 #endif

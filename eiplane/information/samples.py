@@ -49,8 +49,7 @@ def mutual_information(
     1.0
     """
     first, second = (
-        np.ascontiguousarray(real_array(v, name), dtype=np.float64)
-        for v, name in ((x, "x"), (y, "y"))
+        np.require(real_array(v, name), np.float64, ("C", "A")) for v, name in ((x, "x"), (y, "y"))
     )
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(

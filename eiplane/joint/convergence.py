@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pairwise import sampled
+from ..results import printable
 from ..run import (
     Progress,
     Purpose,
@@ -59,12 +60,14 @@ class Convergence:
     def __str__(self) -> str:
         head = ["samples", *self.values]
         rows = [
-            [f"{n}", *(f"{self.values[q][i]:.4f} ± {self.stderr[q][i]:.1g}" for q in self.values)]
-            for i, n in enumerate(self.samples)
+            [f"{n}", *(self._cell(q, i) for q in self.values)] for i, n in enumerate(self.samples)
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = [[h.rjust(w) for h, w in zip(r, widths, strict=True)] for r in [head, *rows]]
         return "\n".join("  ".join(line) for line in lines)
+
+    def _cell(self, quantity: str, row: int) -> str:
+        return printable(f"{self.values[quantity][row]:.4f} ± {self.stderr[quantity][row]:.1g}")
 
 
 def convergence(

@@ -33,7 +33,7 @@ from .saturation import is_saturated, warn_saturated
 from .task import Target
 from .vectors import Counted, Counter, CountJob
 
-__all__ = ["ei_between"]
+__all__ = ["Group", "between", "ei_between"]
 
 #: Samples for every combination of input bins from which on one stream serves a pair of groups.
 _ENOUGH = 64
@@ -113,7 +113,7 @@ def ei_between(
     options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        results = _measure(channel, pairs, sampling, options, runner)
+        results = between(channel, pairs, sampling, options, runner)
     for (group, _), result in zip(pairs, results, strict=True):
         warn_saturated(f"{channel.name!r}, inputs {list(group)}", result)
     return results if many else results[0]
@@ -157,13 +157,29 @@ def _groups(what: str, value: Sequence[Any], count: int) -> tuple[list[Group], b
     return groups, many
 
 
-def _measure(
+def between(
     channel: Channel,
     pairs: list[tuple[Group, Group]],
     sampling: Sampling,
     options: JointOptions,
     runner: Runner,
 ) -> list[Joint]:
+    """Measure what :func:`ei_between` does, of a channel.
+
+    Parameters
+    ----------
+    channel : Channel
+    pairs : list of (inputs, outputs)
+        Places of neurons, each group in rising order, none empty.
+    sampling : Sampling
+    options : JointOptions
+    runner : Runner
+
+    Returns
+    -------
+    list of Joint
+        One for every pair.
+    """
     results: dict[tuple[Group, Group], Joint] = {}
     distinct = list(dict.fromkeys(pairs))
     shared = _shareable(channel, distinct, sampling, options)

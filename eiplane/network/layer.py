@@ -228,7 +228,7 @@ class Layer(_Sized):
         ndarray of float64, shape (n_out, n_in / groups)
             C-contiguous; a row holds the inputs that the output sees.
         """
-        return np.ascontiguousarray(self.weight.reshape(self.n_out, -1), dtype=np.float64)
+        return np.require(self.weight.reshape(self.n_out, -1), np.float64, ("C", "A"))
 
     def offsets(self) -> Array:
         """Return the bias as float64, zeros where there is none.
@@ -239,7 +239,7 @@ class Layer(_Sized):
         """
         if self.bias is None:
             return np.zeros(self.n_out)
-        return np.ascontiguousarray(self.bias, dtype=np.float64)
+        return np.require(self.bias, np.float64, ("C", "A"))
 
     def unpooled(self) -> Layer:
         """Return the dense layer from the whole receptive field to every position of the pooling.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .printed import printable
 from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
 
 __all__ = ["ASSUMED", "TOLD", "cells", "columns_of", "legend_of", "range_text", "text_table"]
@@ -55,6 +56,7 @@ def columns_of(layers: Sequence[Quantities]) -> list[Quantity[Any]]:
 def text_table(layers: Sequence[Quantities]) -> list[str]:
     """Return the lines of the table as text, the columns aligned."""
     headings, rows = cells(layers)
+    rows = [[printable(c) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     words = len(headings) - len(columns_of(layers))
     lines = []

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +63,12 @@ class Tracker(Closing):
         and returns at once. What is still being measured when the run is killed is lost; the end of
         the ``with`` block, or :meth:`close`, waits for it. It uses one thread if ``threads`` says
         nothing else. Without it every record is in the file when :meth:`record` returns.
+    measure : callable
+        What measures: :func:`eiplane.analyze`, or :func:`eiplane.through_time`, or anything that
+        takes the model and options and returns a :class:`eiplane.Decomposition`. Only the first
+        measures in the background.
     **options
-        Of :func:`eiplane.analyze`. One seed (``rng=0``, the default) at every record makes their
+        Of ``measure``. One seed (``rng=0``, the default) at every record makes their
         differences smoother than fresh numbers would.
 
     Attributes
@@ -79,7 +83,7 @@ class Tracker(Closing):
     OSError
         If the file cannot be read or written.
     TypeError
-        For an option that ``analyze`` does not have.
+        For an option that ``measure`` does not have.
     ValueError
         For ``every`` below 1, or a file that is no tracked run or was measured with other options.
         At the first record, if the file is of a network of another architecture.
@@ -105,11 +109,15 @@ class Tracker(Closing):
         edges: bool = False,
         loggers: Iterable[Any] = (),
         background: bool = False,
+        measure: Callable[..., Decomposition] = analyze,
         **options: Any,
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be a whole number of at least 1, not {every!r}")
-        inspect.signature(analyze).bind(None, **options)  # an unknown option is told now
+        inspect.signature(measure).bind(None, **options)  # an unknown option is told now
+        if background and measure is not analyze:
+            raise ValueError("background=True is for eiplane.analyze, not another measure")
+        self._measure = measure
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
@@ -124,7 +132,7 @@ class Tracker(Closing):
         self._repeats = 0
         self._told: set[str] = set()
         self._active = is_main_process()
-        self._watch = Watch(model, options)
+        self._watch = Watch(model, options) if measure is analyze else None
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
@@ -216,13 +224,20 @@ class Tracker(Closing):
         if self.model is None:
             raise ValueError("this tracker was loaded to look at; it has no model to measure")
         numbers = {name: _number(name, value) for name, value in metrics.items()}
-        weights, options = self._watch.read()
+        weights, options = self._read()
         if self._in_background:
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = analyze(weights, **options)
+            decomposition = self._measure(weights, **options)
         return self._keep(step, decomposition, numbers)
+
+    def _read(self) -> tuple[Any, dict[str, Any]]:
+        """Return what is measured now, and how."""
+        if self._watch is not None:
+            return self._watch.read()
+        module = hasattr(self.model, "named_parameters")
+        return self.model() if callable(self.model) and not module else self.model, self._options
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]

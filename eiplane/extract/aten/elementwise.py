@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Join, Norm, Pairwise, RangeRule, Scaled, Unknown
+from ...network import RangeRule, Unknown
 from ..flow import Codes, Operand, Step
-from ..flow.normed import centred, normalised
+from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
 from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
@@ -19,14 +18,24 @@ from .call import AtenOperator, Call, Slot, numbers
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+
+#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
+UNTAGGED = words(
+    """
+    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
+    copysign where
+    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
+    softplus softshrink threshold
+    """
+)
 
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
     """
-    relu leaky_relu elu selu celu sigmoid hardsigmoid tanh hardtanh softplus
+    relu selu sigmoid hardsigmoid tanh hardtanh softplus
     log_sigmoid_forward atan asinh sinh exp expm1 exp2 erf sign floor ceil round trunc clamp
-    clamp_min clamp_max relu6 threshold softsign neg add sub rsub maximum minimum _to_copy
+    clamp_min clamp_max relu6 softsign neg add sub rsub maximum minimum _to_copy
     positive hardshrink softshrink gt lt ge le
     """
 )
@@ -60,11 +69,11 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     operator: Any = AtenOperator(name, args, kwargs)
     operands = [call.operand(t) for t in arrays]
     if name == "where" and len(arrays) == 3:
-        moved = _chosen(run, call, operands)
+        moved = chosen(run.flow, operands, call.shape)
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
-    norm, known = _known(run, call, operands)
+    norm, known = known_norm(run.flow, name, operands, call.shape)
     rule = _rule(call)
     return pointwise(
         run.flow,
@@ -76,25 +85,6 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         Operand(None, lambda: numbers(call.out)),
         **known,
     )
-
-
-def _known(run: Run, call: Call, operands: list[Operand]) -> tuple[Norm | None, dict[str, Any]]:
-    """Return the norm that an operator is the last step of, and what else is known of it."""
-    codes = [c for c in (x.codes for x in operands) if c is not None]
-    if len(operands) != 2 or len(codes) != 2:
-        return None, {}
-    x, y = codes
-    if call.name == "sub" and call.shape == x.shape:
-        traits = centred(run.flow, x, y)
-        return None, {"traits": traits} if traits else {}
-    if call.name not in ("mul", "div"):
-        return None, {}
-    pairs = [(x, y), (y, x)] if call.name == "mul" else [(x, y)]
-    for a, b in pairs:
-        norm = normalised(run.flow, a, b, call.name == "div")
-        if norm is not None:
-            return norm, {}
-    return None, {}
 
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
@@ -154,50 +144,14 @@ def _keeps(call: Call) -> bool:
     return bool(source.is_floating_point() and call.out.is_floating_point())
 
 
-def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
-    """Return the codes of a choice by a condition that no chosen signal is in; else None."""
-    condition, a, b = operands
-    if a.codes is None and b.codes is None:
-        return None  # two constants: a step of the condition
-    if condition.codes is not None:
-        decides = run.flow.marks(condition.codes)
-        for x in (a, b):
-            if x.codes is not None and decides & run.flow.marks(x.codes, False):
-                return None
-        run.flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
-    where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), call.shape)
-    chosen = [
-        np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, call.shape) for x in (a, b)
-    ]
-    return np.where(where, *chosen)
-
-
 def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
     """Return what makes the range of what joins several signals.
 
     It lives as long as the run does, and so holds nothing of the call: tensors least of all.
     """
-    name = call.name
+    name, scale = call.name, 1.0
     if name in ("add", "sub"):
-        alpha = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-        return lambda r: Pairwise(name, operands=(r[0], _times(alpha, r[1])))
-    if name == "rsub":
-        return lambda r: Pairwise("sub", operands=(r[1], r[0]))
-    if name in ("mul", "div", "maximum", "minimum"):
-        return lambda r: Pairwise(name, operands=(r[0], r[1]))
-    if name in ("fmax", "fmin"):
-        return lambda r: Pairwise(f"{name[1:]}imum", operands=(r[0], r[1]))
-    if name == "where":
-        return lambda r: Join(True, operands=tuple(r[1:]))
-    if name == "addcmul":
-        value = call.kwargs.get("value", 1)
-        return lambda r: Pairwise(
-            "add", operands=(r[0], _times(value, Pairwise("mul", operands=(r[1], r[2]))))
-        )
-    if name == "lerp":
-        return lambda r: Join(True, operands=(r[0], r[1]))
-    return lambda _: Unknown()
-
-
-def _times(factor: Any, rule: RangeRule) -> RangeRule:
-    return rule if factor == 1 else Scaled(factor, operands=(rule,))
+        scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
+    elif name == "addcmul":
+        scale = call.kwargs.get("value", 1)
+    return lambda rules: combined_rule(name, rules, scale)

@@ -12,6 +12,7 @@ from .moves import MOVES
 from .norms import NORMS
 from .pools import POOLS
 from .quantised import QUANTISED
+from .recurrent import RECURRENT
 
 if TYPE_CHECKING:
     from .run import Run
@@ -27,6 +28,7 @@ HANDLERS: dict[str, Callable[[Run, Call], Any]] = {
     **POOLS,
     **MIXES,
     **QUANTISED,
+    **RECURRENT,
 }
 
 #: Operators that add one of their arguments, such as a bias, by its position.

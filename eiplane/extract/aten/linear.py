@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
+from ..flow.combined import product
+from ..flow.patches import keep_fields, keep_phases, keep_rows
 from ..flow.pointwise import pointwise
-from ..flow.signals import SHIFT, Map
+from ..flow.signals import Map
 from .call import AtenOperator, Call, Slot, numbers
 from .elementwise import step_maker
-from .fields import keep_fields, keep_phases
 
 if TYPE_CHECKING:
     from .run import Run
@@ -71,7 +72,7 @@ def _report(run: Run, p: _Product) -> Codes:
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
     made.still = run.still
     run.flow.noted.pop(made.name, None)
-    made.straight = _is_straight(run, p.x.codes, p.axis)
+    made.straight = run.flow.signals.straight(p.x.codes, p.axis)
     shape = tuple(p.out.shape)
     axis = len(shape) + p.axis if shape else 0
     out = Operand(None, lambda: numbers(p.out))
@@ -83,50 +84,20 @@ def _report(run: Run, p: _Product) -> Codes:
 
 
 def _keep_patches(run: Run, made: Map, p: _Product) -> None:
-    """Keep some inputs and what was computed of them."""
     x, out = np.asarray(p.x.read()), numbers(p.out)
-    if out.size == 0:
-        return
     if x.ndim == 1:
         x, out = x[None], out[None]
     elif p.axis == -2:
         x, out = x.T, out.T
-    at = np.unique(np.linspace(0, len(x) - 1, 3).astype(np.intp))
-    made.patches, made.seen = x[at].astype(np.float64), out[at].astype(np.float64)
-    made.places = at
-    made.seen_precision = _precision(run, p.out)
+    keep_rows(made, x, out, _precision(run, p.out))
 
 
 def _precision(run: Run, tensor: Any) -> float:
     return float(run.torch.finfo(tensor.dtype).eps) if tensor.is_floating_point() else 2.0**-23
 
 
-def _is_straight(run: Run, codes: Codes | None, axis: int) -> bool:
-    """Return whether an array's features are one value's rows, in order."""
-    if codes is None or codes.size == 0 or codes.ndim < -axis or int(codes.min()) < 0:
-        return False
-    value = run.flow.signals.of(int(codes.flat[0]) >> SHIFT)
-    if codes.shape[axis] != value.rows:
-        return False
-    rows = (np.moveaxis(codes, axis, -1) >> SHIFT) - value.base
-    return bool((rows == np.arange(value.rows)).all())
-
-
-def _origins(run: Run, operand: Operand) -> list[Any]:
-    codes = operand.codes
-    if codes is None or codes.size == 0:
-        return []
-    places = np.unique(run.flow.signals.places(np.unique(codes >> SHIFT)))
-    return [run.flow.signals.at(p).origin for p in places.tolist() if p >= 0]
-
-
 def _is_random(run: Run, operand: Operand) -> bool:
-    return any(o.traits.get("random") for o in _origins(run, operand))
-
-
-def _is_softmax(run: Run, operand: Operand) -> bool:
-    origins = _origins(run, operand)
-    return bool(origins) and all(o.traits.get("shares") for o in origins)
+    return any(o.traits.get("random") for o in run.flow.signals.origins_in(operand.codes))
 
 
 # -- matrix products ----------------------------------------------------------------------------
@@ -315,37 +286,7 @@ def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
     if any(_is_random(run, call.operand(t)) for t in (a, b)):
         run.flow.noted.setdefault(f"{run.constants.name(frozenset())} ({call.name})", _RANDOM)
     width = int(a.shape[-1])
-    operands = [call.operand(a), call.operand(b)]
-    dynamic = [x.codes is not None for x in operands]
-    shares = _shares(operands[0]) if _is_softmax(run, operands[0]) else None
-    fixed = [None if d else _ends(x) for d, x in zip(dynamic, operands, strict=True)]
-
-    def rule(rules: list[RangeRule]) -> RangeRule:
-        given = iter(rules)
-        parts = [next(given) if f is None else Known(*f) for f in fixed]
-        if shares == 1.0:
-            return parts[1]
-        if shares is not None:
-            return Join(operands=(Known(0.0, 0.0), parts[1]))
-        return Scaled(width, operands=(Pairwise("mul", operands=tuple(parts)),))
-
-    return run.flow.event(call.name, operands, call.shape, rule)
-
-
-def _ends(x: Operand) -> tuple[float, float]:
-    found = np.asarray(x.read(), dtype=np.float64)
-    return (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
-
-
-def _shares(x: Operand) -> float | None:
-    """Return 1 if rows are shares of one whole, less than 1 if they are parts of some."""
-    found = np.asarray(x.read(), dtype=np.float64)
-    if found.size == 0 or not bool((found >= 0).all()):
-        return None
-    sums = found.sum(axis=-1)
-    if bool((sums > 1.0 + 1e-2).any()):
-        return None
-    return 1.0 if bool((np.abs(sums - 1.0) < 1e-2).all()) else 0.5
+    return product(run.flow, call.name, call.operand(a), call.operand(b), width, call.shape)
 
 
 # -- convolutions -------------------------------------------------------------------------------
@@ -364,11 +305,10 @@ def _convolution(run: Run, call: Call) -> Any:
     key = (tuple(sorted(named)), tuple(weight.shape), conv, bias is None,
            None if named else weight.data_ptr())  # fmt: skip
     made = Map(run.constants.name(named), key, weight.detach(),
-               None if bias is None else bias.detach(), conv, padding=sizes[1])  # fmt: skip
+               None if bias is None else bias.detach(), conv)  # fmt: skip
     operand = call.operand(x)
     keep = keep_phases if transposed else keep_fields
-    keep(made, np.asarray(operand.read()), numbers(call.out), sizes[1])
-    made.seen_precision = _precision(run, call.out)
+    keep(made, np.asarray(operand.read()), numbers(call.out), sizes[1], _precision(run, call.out))
     edges = transposed or any(sizes[1])
     out = Operand(None, lambda: numbers(call.out))
     return run.flow.map(made, operand, out, call.shape, len(call.shape) - axes - 1, edges)
@@ -390,4 +330,5 @@ LINEAR: dict[str, Callable[[Run, Call], Any]] = {
     "addmv": _addmv,
     "dot": _dot,
     "convolution": _convolution,
+    "_convolution": _convolution,
 }

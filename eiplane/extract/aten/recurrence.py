@@ -14,7 +14,7 @@ from ..arrays import plain
 from ..flow.signals import Map
 from .call import numbers
 
-__all__ = ["Cell", "reproduces", "reproduces_step"]
+__all__ = ["Cell", "reproduces", "reproduces_layer", "reproduces_step"]
 
 Array = NDArray[np.float64]
 
@@ -118,6 +118,24 @@ def reproduces(
             sides.append(states_of[::-1] if way else states_of)
         x = np.concatenate(sides, axis=-1)
     return _fits(x, seen, precision)
+
+
+def reproduces_layer(cell: Cell, args: Sequence[Any], out: Any, precision: float) -> bool:
+    """Return whether gates give what torch's fused layer computed, of the first sequence.
+
+    Parameters
+    ----------
+    cell : Cell
+    args : sequence
+        As ``mkldnn_rnn_layer`` takes them.
+    out : tensor
+    precision : float
+    """
+    x, h, c, backwards = args[0], args[5], args[6], bool(args[7])
+    data, seen = _double(x)[:, 0], _double(out)[:, 0]
+    h, c = (_double(s).reshape(-1, s.shape[-2], s.shape[-1])[0, 0] for s in (h, c))
+    found, _, _ = _run(cell, data[::-1] if backwards else data, h, c)
+    return _fits(found[::-1] if backwards else found, seen, precision)
 
 
 def reproduces_step(cell: Cell, x: Any, states: Any, out: Any, precision: float) -> bool:

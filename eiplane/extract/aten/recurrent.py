@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...network import Known, RangeRule, Unknown
+from ..flow import Codes
+from ..flow.gates import gate
 from ..flow.signals import Map
-from .call import tensors_in
-from .recurrence import Cell, reproduces, reproduces_step
+from .call import Call, tensors_in
+from .recurrence import Cell, reproduces, reproduces_layer, reproduces_step
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["CELLS", "LAYERS", "gates"]
+__all__ = ["CELLS", "LAYERS", "RECURRENT", "gates"]
 
 #: Functions that run a whole layer, or one step.
 LAYERS = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
@@ -142,28 +142,50 @@ def _blocks(
     ]
     made = []
     for k, block in enumerate(blocks):
-        gate = letters[k] if letters else ""
+        letter = letters[k] if letters else ""
         ih, hh = parts[0][k], parts[1][k]
-        activation = _ACTIVATIONS.get(gate, plain)
-        if gate == "n":
+        activation = _ACTIVATIONS.get(letter, plain)
+        if letter == "n":
             bias = ih if side == "ih" else hh
             activation = activation if side == "ih" else "identity"
         else:
             bias = ih if hh is None else (hh if ih is None else ih + hh)
-        name = f"{full}.{gate}" if gate else full
+        name = f"{full}.{letter}" if letter else full
         made.append(_gate(run, name, block, bias, activation, x, bounds))
     return made
 
 
 def _gate(run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any) -> Map:
-    made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
-    value = run.flow.signals.begin(int(weight.shape[0]), name, map=made)
-    run.flow.maps.append(value.origin)
-    if x is not None and run.dynamic(x):
-        made.feed, fixed = run.flow.use(run.operand(x), value.origin)
-        made.constants = fixed if bounds is None else bounds
-        value.origin.always = True
-    elif bounds is None:
-        made.constants = (-np.inf, np.inf)
-    value.origin.always = True
+    operand = run.operand(x) if x is not None and run.dynamic(x) else None
+    return gate(run.flow, name, weight, bias, activation, operand, bounds)
+
+
+#: What torch's fused layer calls an LSTM.
+_LSTM = 2
+
+
+def _fused_layer(run: Run, call: Call) -> Any:
+    """One direction of one layer, as compiled code runs it."""
+    x, *weights = call.args[:5]
+    named = {}
+    for weight in weights:
+        names = run.constants.names(weight)
+        if len(names) == 1:
+            named[next(iter(names))] = weight
+    if int(call.args[9]) != _LSTM or not any("weight_" in n for n in named):
+        return NotImplemented
+    cells = list(_layer(run, "lstm", named, x, (-1.0, 1.0)).values())
+    right = len(cells) == 1 and reproduces_layer(cells[0], call.args, call.out, _precision(run, x))
+    _judge(cells, right)
+    operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+    made: list[Codes | None] = []
+    for k, tensor in enumerate(call.outs):
+        # The cell's state has no bounds, and what comes last is none of the results.
+        rule = (lambda _: Known(-1.0, 1.0)) if k < 2 else (lambda _: Unknown())
+        made.append(
+            None if tensor is None else run.flow.event("lstm", operands, tuple(tensor.shape), rule)
+        )
     return made
+
+
+RECURRENT = {"mkldnn_rnn_layer": _fused_layer}

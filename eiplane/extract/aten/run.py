@@ -12,13 +12,14 @@ from ...network import Known, Network, NetworkInput, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
-from ..tables import words
 from .call import Call, numbers, tensors_in
 from .constants import Constants
-from .elementwise import elementwise
+from .elementwise import UNTAGGED, elementwise
+from .fused import FUSED, unfused
 from .handlers import HANDLERS
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
+from .tensors import as_tensors, refuse_layouts, shares, written_by
 from .uses import Uses
 
 __all__ = ["Run"]
@@ -66,6 +67,8 @@ class Run:
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
         self._busy = False
+        self._again: Any = None  # what follows the parts of an operator
+        self._parts = 0
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -90,6 +93,7 @@ class Run:
             ) -> Any:
                 return run._function(func, args, kwargs or {})
 
+        self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
@@ -141,6 +145,16 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if func._schema.name.removeprefix("aten::") in FUSED:
+            name = func._schema.name.removeprefix("aten::")
+            made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
+            if made is not NotImplemented:
+                return made
+        elif self._parts:  # nothing has taken it apart before it came here
+            made = self._in_parts(lambda: func.decompose(*args, **kwargs))
+            if made is not NotImplemented:
+                return made
+        args = as_tensors(self.torch, func, args)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
@@ -149,6 +163,15 @@ class Run:
         out = func(*args, **kwargs)
         self._guarded(lambda: self._followed(func, args, kwargs, out, *before))
         return out
+
+    def _in_parts(self, work: Any) -> Any:
+        """Follow the parts of an operator."""
+        self._parts += 1
+        try:
+            with self._again():
+                return work()
+        finally:
+            self._parts -= 1
 
     def _guarded(self, work: Any) -> Any:
         self._busy = True
@@ -236,8 +259,9 @@ class Run:
         """
         tensors, found = tensors_in(self.torch, (args, kwargs)), {}
         writes = func._schema.is_mutable
-        written = _written(func, args, kwargs) if writes else None
+        written = written_by(func, args, kwargs) if writes else None
         for tensor in tensors:
+            refuse_layouts(tensor)
             operand = self.operand(tensor)
             if writes and operand.codes is not None:
                 operand.codes = operand.codes.copy()
@@ -286,9 +310,9 @@ class Run:
         if not results:
             return
         moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
-        if (moved or not writes) and all(_shared(t, tensors) for t in results):
+        if (moved or not writes) and all(shares(t, tensors) for t in results):
             return  # a view, perhaps of the tensor itself
-        pointwise = torch.Tag.pointwise in func.tags or name in _ELEMENTWISE
+        pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
         self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
@@ -341,7 +365,7 @@ class Run:
 
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""
-        fresh = [t for t in results if not _shared(t, tensors)]
+        fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
         self._uses.constant(name, tensors)
 
@@ -382,36 +406,3 @@ class Run:
 
 #: They change a tensor's shape in place, and what it holds as well.
 _RESIZED = frozenset(["resize", "resize_as"])
-
-#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
-_ELEMENTWISE = words(
-    """
-    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
-    copysign where
-    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
-    softplus softshrink threshold
-    """
-)
-
-
-def _shared(tensor: Any, others: list[Any]) -> bool:
-    key = tensor.untyped_storage()._cdata
-    for other in others:
-        try:
-            if (
-                other.untyped_storage()._cdata == key
-                and tensor.element_size() == other.element_size()
-            ):
-                return True
-        except (NotImplementedError, RuntimeError):
-            continue
-    return False
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> Any:
-    """Return the argument that an operator writes into."""
-    for k, argument in enumerate(func._schema.arguments):
-        info = argument.alias_info
-        if info is not None and info.is_write:
-            return args[k] if k < len(args) else kwargs.get(argument.name)
-    return None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
-from .combined import combinations
-from .signals import ENTRY, SHIFT, Codes, Map, Origin, Signals, Use, Value
+from .combinations import combinations
+from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
 from .sums import known_input, summed
 
-__all__ = ["Flow", "Operand"]
+__all__ = ["Flow"]
 
 Array = NDArray[np.float64]
 Ruler = Callable[[Value], RangeRule]
@@ -24,25 +23,6 @@ Ruler = Callable[[Value], RangeRule]
 #: Numbers that are kept of an array for the proof, at most (but some of each row), and that a use
 #: looks at.
 _KEPT, _OF_ROW, _LOOKED = 1 << 14, 8, 256
-
-
-@dataclass(eq=False)
-class Operand:
-    """An array that an operator takes.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, or None
-        None for a constant.
-    read : callable
-        Returns its numbers.
-    precision : float
-        The distance from 1 to the next number of its type.
-    """
-
-    codes: Codes | None
-    read: Callable[[], NDArray[Any]]
-    precision: float = 2.0**-23
 
 
 class Flow:

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 
 from ...network import Activation, Seen
 from ...run import Extent
-from .flow import Flow, Operand
+from .flow import Flow
 from .outcome import Outcome
 from .recognise import Function
-from .signals import Codes, Map, Origin
+from .signals import Codes, Map, Operand, Origin
 
-__all__ = ["Observer"]
+__all__ = ["NotFiniteError", "Observer"]
 
 #: Numbers that a function is applied to at once.
 _BLOCK = 1 << 22
+
+
+class NotFiniteError(ValueError):
+    """There are numbers in the data, or in what a layer makes of them, that no range can hold."""
 
 
 class Observer:
@@ -96,7 +100,7 @@ class Observer:
         try:
             extent.add(numbers)
         except ValueError as error:
-            raise ValueError(
+            raise NotFiniteError(
                 f"layer {title!r}: its {what} hold {error}, in batch {self.batch} of input_data; "
                 "a range has to be finite"
             ) from None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule
+from ...network import Activation, RangeRule
 from .steps import Step
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Codes",
     "Convolution",
     "Map",
+    "Operand",
     "Origin",
     "Pooling",
     "Signals",
@@ -91,7 +92,7 @@ class Map:
     bias: Any
     conv: Convolution | None = None
     sections: Sequence[tuple[str, slice]] = ()
-    fixed: str | None = None
+    fixed: str | Activation | None = None
     feed: list[tuple[Value, NDArray[np.bool_]]] = field(default_factory=list)
     constants: tuple[float, float] | None = None
     straight: bool = False
@@ -290,6 +291,33 @@ class Signals:
         """Return positions of the values that numbers belong to, -1 for constants."""
         return np.searchsorted(np.asarray(self._bases), numbers, side="right") - 1
 
+    def alone(self, codes: Codes | None) -> Value | None:
+        """Return the one value that an array holds, if it is one and nothing else."""
+        if codes is None or codes.size == 0:
+            return None
+        first, last = int(codes.min()), int(codes.max())
+        if first < 0:
+            return None
+        value = self.of(first >> SHIFT)
+        return value if (last >> SHIFT) < value.base + value.rows else None
+
+    def straight(self, codes: Codes | None, axis: int) -> bool:
+        """Return whether an array's features are one value's rows, in order."""
+        if codes is None or codes.size == 0 or codes.ndim < -axis or int(codes.min()) < 0:
+            return False
+        value = self.of(int(codes.flat[0]) >> SHIFT)
+        if codes.shape[axis] != value.rows:
+            return False
+        rows = (np.moveaxis(codes, axis, -1) >> SHIFT) - value.base
+        return bool((rows == np.arange(value.rows)).all())
+
+    def origins_in(self, codes: Codes | None) -> list[Origin]:
+        """Return where the signals in an array begin."""
+        if codes is None or codes.size == 0:
+            return []
+        places = np.unique(self.places(np.unique(codes >> SHIFT)))
+        return [self.at(p).origin for p in places.tolist() if p >= 0]
+
     def at(self, place: int) -> Value:
         """Return the value at a position."""
         return self._values[place]
@@ -314,3 +342,22 @@ class Signals:
         sides[axis] = value.rows
         codes += rows.reshape(sides)
         return codes
+
+
+@dataclass(eq=False)
+class Operand:
+    """An array that an operator takes.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, or None
+        None for a constant.
+    read : callable
+        Returns its numbers.
+    precision : float
+        The distance from 1 to the next number of its type.
+    """
+
+    codes: Codes | None
+    read: Callable[[], NDArray[Any]]
+    precision: float = 2.0**-23

@@ -1,4 +1,4 @@
-"""Some outputs of a convolution, and the inputs that they are made of: for the proof."""
+"""Some inputs of a linear map and what it made of them, for the proof."""
 
 from __future__ import annotations
 
@@ -9,23 +9,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flow.signals import Map
+from .signals import Map
 
-__all__ = ["keep_fields", "keep_phases"]
-
-Array = NDArray[Any]
+__all__ = ["keep_fields", "keep_phases", "keep_rows"]
 
 
-def keep_fields(made: Map, x: Array, out: Array, padding: Sequence[int]) -> None:
-    """Keep the receptive fields of two outputs, and the outputs."""
+def keep_rows(made: Map, x: NDArray[Any], out: NDArray[Any], precision: float) -> None:
+    """Keep some inputs of a matrix, and what was computed of them.
+
+    Parameters
+    ----------
+    made : Map
+    x : ndarray, shape (places, n_in)
+    out : ndarray, shape (places, n_out)
+    precision : float
+        Of the numbers that it was computed with.
+    """
+    if out.size == 0:
+        return
+    at = np.unique(np.linspace(0, len(x) - 1, 3).astype(np.intp))
+    made.patches, made.seen = x[at].astype(np.float64), out[at].astype(np.float64)
+    made.places = at
+    made.seen_precision = precision
+
+
+def keep_fields(
+    made: Map, x: NDArray[Any], out: NDArray[Any], padding: Sequence[int], precision: float
+) -> None:
+    """Keep the receptive fields of two outputs of a convolution, and the outputs.
+
+    Parameters
+    ----------
+    made : Map
+    x : ndarray, shape (batch, n_in, *sizes)
+    out : ndarray, shape (batch, n_out, *sizes)
+    padding : sequence of int
+        In front of each axis.
+    precision : float
+    """
     assert made.conv is not None
     if out.size == 0:
         return
-    kernel = tuple(made.weight.shape[2:])
-    sizes = out.shape[2:]
+    kernel, sizes = tuple(made.weight.shape[2:]), out.shape[2:]
     patches, seen, places = [], [], []
     for where in ([n // 2 for n in sizes], [n - 1 for n in sizes]):
-        patch: Array = x[0]
+        patch = x[0]
         for axis, (o, k) in enumerate(zip(where, kernel, strict=True)):
             s, d = made.conv.stride[axis], made.conv.dilation[axis]
             at = o * s - padding[axis] + np.arange(k) * d
@@ -38,13 +66,25 @@ def keep_fields(made: Map, x: Array, out: Array, padding: Sequence[int]) -> None
         seen.append(out[(0, slice(None), *where)].astype(np.float64))
         places.append(int(np.ravel_multi_index(where, sizes)))
     made.patches, made.seen, made.places = np.stack(patches), np.stack(seen), np.array(places)
+    made.padding = tuple(padding)
+    made.seen_precision = precision
 
 
-def keep_phases(made: Map, x: Array, out: Array, padding: Sequence[int]) -> None:
+def keep_phases(
+    made: Map, x: NDArray[Any], out: NDArray[Any], padding: Sequence[int], precision: float
+) -> None:
     """Keep some outputs of a transposed convolution, and the inputs that each is made of.
 
     The output at ``o`` takes the input at ``i`` by the tap ``k`` with ``i s = o + p - k d``: its
     phase is ``(o + p) mod s``, and its field ends at ``(o + p) div s``.
+
+    Parameters
+    ----------
+    made : Map
+    x : ndarray, shape (batch, n_in, *sizes)
+    out : ndarray, shape (batch, n_out, *sizes)
+    padding : sequence of int
+    precision : float
     """
     assert made.conv is not None
     if out.size == 0:
@@ -54,7 +94,7 @@ def keep_phases(made: Map, x: Array, out: Array, padding: Sequence[int]) -> None
     phases = math.prod(stride)
     patches, seen = [], []
     for where in ([n // 2 for n in sizes], [n - 1 for n in sizes], [0 for _ in sizes]):
-        patch: Array = x[0]
+        patch: NDArray[Any] = x[0]
         phase = 0
         for axis, (o, p, s, r) in enumerate(zip(where, padding, stride, reach, strict=True)):
             phase = phase * s + (o + p) % s
@@ -69,3 +109,4 @@ def keep_phases(made: Map, x: Array, out: Array, padding: Sequence[int]) -> None
         patches.append(patch.reshape(-1).astype(np.float64))
         seen.append(values.reshape(-1))
     made.patches, made.seen = np.stack(patches), np.stack(seen)
+    made.seen_precision = precision
