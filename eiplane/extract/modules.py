@@ -126,9 +126,7 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(
-    torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()
-) -> list[Run]:
+def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
     """Return the runs of a module on other inputs, of those that it takes."""
     runs = []
     for args, kwargs in varied(used, torch):

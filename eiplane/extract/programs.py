@@ -87,9 +87,9 @@ def module_of(program: Any) -> tuple[Any, Example | None]:
     for node in program.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and node.name in given and getattr(value, "ndim", 0):
-            sizes.add(value.shape[0])
-    size = sizes.pop() if len(sizes) == 1 else None
-    bound = size if isinstance(size, int) else None
+            # A size that is left open is an object of its own kind.
+            sizes.add(value.shape[0] if isinstance(value.shape[0], int) else None)
+    bound = sizes.pop() if len(sizes) == 1 else None
     return program.module(), Example(tuple(args), dict(kwargs), bound)
 
 
