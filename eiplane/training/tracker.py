@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import threading
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
