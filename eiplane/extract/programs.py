@@ -94,17 +94,22 @@ def module_of(program: Any) -> tuple[Any, Example | None]:
 
 
 @contextlib.contextmanager
-def recurrent_by_name(torch: Any) -> Iterator[None]:
+def recurrent_by_name(torch: Any, module: Any) -> Iterator[None]:
     """Let graphs call recurrent layers by the functions that modules call.
 
-    A graph calls ``torch.ops.aten.lstm.input``, which no mode sees before it is taken apart.
+    A graph calls ``torch.ops.aten.lstm.input``, which no mode sees before it is taken apart. Other
+    modules are left alone: parts of torch that they import look the operators up.
 
     Parameters
     ----------
     torch : module
+    module : torch.nn.Module
     """
     changed = []
-    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+    graphs = "torch.fx" in sys.modules and any(
+        isinstance(part, sys.modules["torch.fx"].GraphModule) for part in module.modules()
+    )
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") if graphs else ():
         packet = getattr(torch.ops.aten, name)
         for overload in ("input", "data"):
             changed.append((packet, overload, getattr(packet, overload)))
