@@ -4,7 +4,8 @@ Environment variables of a developer's build:
 
 * ``EIPLANE_SANITIZE=1``: AddressSanitizer and UndefinedBehaviorSanitizer,
 * ``EIPLANE_DEBUG=1``: no optimisation, assertions on,
-* ``EIPLANE_ONLY=baseline`` (``avx2``, ``avx512``): the kernels of one instruction set alone.
+* ``EIPLANE_ONLY=baseline`` (``avx2``, ``avx512``, ``neon``): the kernels of one instruction set
+  alone; ``plain``: the baseline in standard C, as a compiler without vector extensions sees it.
 
 One wheel serves every CPython from 3.11 on (the limited API, abi3). Free-threaded CPython has no
 limited API, and gets a wheel for its own version.
@@ -23,6 +24,8 @@ compile_args = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno
 compile_args += ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unused-parameter"]
 compile_args += ["-fvisibility=hidden"]
 link_args: list[str] = []
+# Microsoft's compiler has no vector extensions: csrc/common/ei_compiler.h.
+msvc_args = ["/std:c11", "/O2", "/fp:precise"]
 if os.environ.get("EIPLANE_DEBUG"):
     compile_args += ["-O0", "-g", "-UNDEBUG"]
 if os.environ.get("EIPLANE_SANITIZE"):
@@ -30,9 +33,9 @@ if os.environ.get("EIPLANE_SANITIZE"):
     link_args += ["-fsanitize=address,undefined"]
 macros: list[tuple[str, str | None]] = []
 if only := os.environ.get("EIPLANE_ONLY"):
-    if only not in ("baseline", "avx2", "avx512"):
-        raise SystemExit(f"EIPLANE_ONLY must be baseline, avx2 or avx512, not {only!r}")
-    macros += [(f"EI_ONLY_{only.upper()}", None)]
+    if only not in ("baseline", "avx2", "avx512", "neon", "plain"):
+        raise SystemExit(f"EIPLANE_ONLY: baseline, avx2, avx512, neon or plain, not {only!r}")
+    macros += [("EI_PLAIN" if only == "plain" else f"EI_ONLY_{only.upper()}", None)]
 
 
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -44,6 +47,12 @@ class BuildCore(build_ext):
     """Compilers warn about our own C, not about the C that Cython writes."""
 
     def build_extensions(self):
+        if self.compiler.compiler_type == "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args = msvc_args
+                extension.extra_link_args, extension.libraries = [], []
+            super().build_extensions()
+            return
         compile_one = self.compiler._compile
 
         def compile_quietly(obj, src, ext, cc_args, postargs, pp_opts):

@@ -8,9 +8,11 @@ and Hoel, Entropy 22(12) 1429, 2020).
 from . import plot
 from ._version import __version__
 from .analyze import analyze
+from .emergence import MacroUnits, Transitions, macro_units, tpm
 from .information import entropy, mutual_information
-from .joint import Convergence, SaturationWarning, convergence, ei_between
+from .joint import Convergence, SaturationWarning, convergence, ei_between, gaussian_ei
 from .network import Activation, Layer, Network, Pool, get_activation, per_row
+from .recurrence import ThroughTime, through_time
 from .results import Decomposition, Joint, LayerResult, load
 from .run import AssumedRangeWarning
 from .training import Tracker
@@ -23,18 +25,25 @@ __all__ = [
     "Joint",
     "Layer",
     "LayerResult",
+    "MacroUnits",
     "Network",
     "Pool",
     "SaturationWarning",
+    "ThroughTime",
     "Tracker",
+    "Transitions",
     "__version__",
     "analyze",
     "convergence",
     "ei_between",
     "entropy",
+    "gaussian_ei",
     "get_activation",
     "load",
+    "macro_units",
     "mutual_information",
     "per_row",
     "plot",
+    "through_time",
+    "tpm",
 ]

@@ -85,3 +85,54 @@ def bounds_backward(job, const double[:, ::1] weight, const double[:, :, ::1] lo
                                     &cancel[0])
     check(status)
     return logs
+
+
+cdef ei_given_sums given_sums(const double[::1] parts, const double[::1] steps, bins):
+    cdef ei_given_sums s
+    s.n_parts, s.n_steps = <size_t>parts.shape[0], <size_t>steps.shape[0]
+    s.parts = &parts[0] if s.n_parts else NULL
+    s.steps = &steps[0] if s.n_steps else NULL
+    s.bins = bins
+    return s
+
+
+def given_entropy(const double[::1] parts, const double[::1] steps, bins, const double[::1] cuts,
+                  const int32_t[::1] kind, kinds, double half, points, double good,
+                  const double[::1] all_cuts, const int32_t[::1] all_kind):
+    """Return (value, error, kept, normal) of one output; see csrc/joint/ei_given.h.
+
+    points: the fewest, those to start with, the most.
+    """
+    cdef ei_given_row row
+    cdef ei_given_found found
+    cdef int status
+    row.sums = given_sums(parts, steps, bins)
+    row.n_cuts, row.cuts = <size_t>cuts.shape[0], &cuts[0]
+    row.kind, row.n_kinds = &kind[0], kinds
+    row.half, row.good = half, good
+    row.least, row.start, row.most = points
+    row.n_all = <size_t>all_cuts.shape[0]
+    row.all_cuts = &all_cuts[0] if row.n_all else NULL
+    row.all_kind = &all_kind[0] if row.n_all else NULL
+    with nogil:
+        status = ei_given_entropy(&row, &found)
+    check(status)
+    return found.value, found.error, found.kept, found.normal
+
+
+def sums_highest(const double[::1] parts):
+    """Return a frequency from which on the characteristic function of uniforms is negligible."""
+    cdef ei_given_sums s = given_sums(parts, parts[:0], 2)
+    return ei_given_highest(&s)
+
+
+def sums_waves(const double[::1] parts, const double[::1] steps, bins, double step, count):
+    """Return both characteristic functions at so many multiples of a frequency, from 0 on."""
+    cdef ei_given_sums s = given_sums(parts, steps, bins)
+    cdef size_t n = (<size_t>count + 7) // 8 * 8
+    waves = np.empty((2, n))
+    cdef double[:, ::1] view = waves
+    with nogil:
+        ei_given_of_u(&s, step, n, &view[0, 0])
+        ei_given_of_s(&s, step, n, &view[1, 0])
+    return waves[:, :count]

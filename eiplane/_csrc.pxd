@@ -168,6 +168,7 @@ cdef extern from "joint/ei_joint.h" nogil:
         const ei_rows *sets
         size_t n_pairs
         const int32_t *pairs
+        size_t by, shard, shards
     int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
 
     int ei_joint_moments(const uint64_t *, size_t, const int32_t *, size_t, const int32_t *, size_t, int64_t *)
@@ -201,6 +202,32 @@ cdef extern from "joint/ei_wide.h" nogil:
         double *h
         double *l
     int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
+
+
+cdef extern from "joint/ei_given.h" nogil:
+    ctypedef struct ei_given_sums:
+        size_t n_parts, n_steps
+        const double *parts
+        const double *steps
+        uint32_t bins
+    ctypedef struct ei_given_row:
+        ei_given_sums sums
+        size_t n_cuts
+        const double *cuts
+        const int32_t *kind
+        size_t n_kinds
+        double half
+        size_t least, start, most
+        double good
+        size_t n_all
+        const double *all_cuts
+        const int32_t *all_kind
+    ctypedef struct ei_given_found:
+        double value, error, kept, normal
+    int ei_given_entropy(const ei_given_row *, ei_given_found *)
+    double ei_given_highest(const ei_given_sums *)
+    void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
+    void ei_given_of_s(const ei_given_sums *, double, size_t, double *)
 
 
 cdef extern from "joint/ei_bounds.h" nogil:

@@ -56,6 +56,21 @@ def test_table_json_csv(file):
     assert same[0].ei_parts == layer["ei_parts"]
 
 
+def test_an_output_without_arrows(file):
+    options = ("analyze", file, "--activation", "tanh", "--samples", "1000")
+    plain = run(*options, environment={"PYTHONIOENCODING": "ascii"})
+    assert plain.returncode == 0, plain.stderr
+    whole = run(*options, environment={"PYTHONIOENCODING": "utf-8"})
+    assert "4→3" in whole.stdout
+
+    def words(text):
+        return [word for word in text.split() if set(word) != {"-"}]
+
+    assert words(plain.stdout) == words(whole.stdout.replace("→", "->").replace("±", "+-"))
+    head, _, first = plain.stdout.splitlines()[:3]
+    assert head.index("activation") == first.index("tanh")
+
+
 def test_save_and_plot(file, tmp_path):
     saved, drawn = tmp_path / "d.npz", tmp_path / "plane.png"
     result = run(

@@ -18,6 +18,11 @@ from eiplane.analyze import Plan  # noqa: E402
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
 from eiplane.run import Settings  # noqa: E402
 
+#: Older versions of torch lack some of what is tested.
+VERSION = tuple(int(n) for n in torch.__version__.split(".")[:2])
+MHA = getattr(torch.backends, "mha", None)
+WEIGHT_NORM = getattr(nn.utils.parametrizations, "weight_norm", nn.utils.weight_norm)
+
 
 def extract(module, **options):
     """Extract, and fail if anything was left out."""
@@ -123,7 +128,7 @@ class Function(nn.Module):
         (F.tanhshrink, "tanhshrink"),
         (lambda z: z * torch.tanh(z), "tanh, mul"),
         (lambda z: torch.sigmoid(z) * z.relu(), "relu, sigmoid, mul"),
-        (lambda z: z.clamp(min=-1), "clamp"),
+        (lambda z: z.clamp(min=-1), "clamp(-1)"),
         (
             lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
             "leaky_relu(0.1), ..., leaky_relu(0.4) by row",
@@ -270,7 +275,7 @@ def test_functional_weights_and_computed_ones():
             super().__init__()
             self.W1, self.b1 = nn.Parameter(torch.randn(3, 5)), nn.Parameter(torch.randn(5))
             self.W2 = nn.Parameter(torch.randn(4, 5))
-            self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+            self.normed = WEIGHT_NORM(nn.Linear(4, 3))
 
         def forward(self, x):
             x = torch.tanh(x @ self.W1 + self.b1)
@@ -393,7 +398,7 @@ def test_nothing_of_the_module_changes():
     ]
     x = torch.ones(2, 3, requires_grad=True)
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fast = MHA and MHA.get_fastpath_enabled()
     extract(module, input_data=x)
     assert torch.equal(states[0], torch.get_rng_state())
     np.testing.assert_array_equal(states[1][1], np.random.get_state()[1])  # noqa: NPY002
@@ -407,7 +412,7 @@ def test_nothing_of_the_module_changes():
     assert module.count == 0
     assert not hasattr(module, "cache")
     assert torch.is_grad_enabled()
-    assert torch.backends.mha.get_fastpath_enabled() == fast
+    assert (MHA and MHA.get_fastpath_enabled()) == fast
     assert hooks == [
         [len(getattr(m, n)) for n in vars(m) if "hook" in n and hasattr(getattr(m, n), "__len__")]
         for m in module.modules()
@@ -574,7 +579,8 @@ def test_transformer_encoder(activation, name, batch_first):
     assert network.sources["0.layers.1.linear2"] == ("0.layers.1.linear1",)
     q = network[0]
     whole = module[0].layers[0].self_attn.in_proj_weight
-    np.testing.assert_array_equal(q.weight, whole[:16].detach().numpy())
+    if VERSION > (2, 0):  # which shares the scale of the scores among queries and keys
+        np.testing.assert_array_equal(q.weight, whole[:16].detach().numpy())
 
 
 def test_attention_of_its_own_sizes():
@@ -1008,7 +1014,8 @@ def test_random_chains_compute_what_the_module_does(chain):
 
 
 def test_half_precision_and_doubles():
-    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+    half = [torch.float16] if VERSION >= (2, 2) else []  # before, the processor has no products
+    for dtype in (*half, torch.bfloat16, torch.float64):
         module = nn.Sequential(nn.Linear(3, 4), nn.ReLU()).to(dtype)
         (layer,) = extract(module)
         np.testing.assert_array_equal(layer.matrix(), module[0].weight.double().detach().numpy())
@@ -1025,6 +1032,7 @@ def test_traced_and_scripted_parts_are_seen():
     assert acts(extract(hidden, input_size=(1, 3))) == {"0": "relu"}
 
 
+@pytest.mark.skipif(VERSION < (2, 2), reason="torch.compile takes Python 3.11 since torch 2.1")
 def test_wrapped_modules():
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
     assert extract(torch.compile(module)).names == ("0",)

@@ -162,9 +162,14 @@ def test_what_cannot_be_analysed_is_listed(tmp_path):
     model = onnx.load(path)
     model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
     onnx.save(model, path)
-    with pytest.raises(
-        ValueError, match=r"m\.onnx.*no layer.*w1.*Tan.*w2.*PReLU.*table.*embedding"
-    ):
+    with pytest.warns(UserWarning, match=r"w2: .*PRelu, Cast, Clip.*constant.*table: an embedding"):
+        (tan,) = to_network(path).network
+    assert tan.name == "w1" and tan.activation.name == "Tan"
+    # One number for all, wherever the path leads: nothing of the input goes through.
+    none = helper.make_node("Mul", ["d", "zero"], ["y"])
+    weights = {"w2": square, "slopes": [0.1, 0.2, 0.3], "zero": 0.0}
+    graph(path, [helper.make_node("Identity", ["x"], ["b"]), *nodes[2:4], none], weights)
+    with pytest.raises(ValueError, match=r"m\.onnx.*no layer.*w2.*constant"):
         to_network(path)
 
 

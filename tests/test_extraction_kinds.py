@@ -205,6 +205,8 @@ AFTER = {
 
 @pytest.mark.parametrize("kind", AFTER)
 def test_what_follows_a_layer(kind):
+    if kind in ("script", "script loop", "trace") and torch.__version__.startswith("2.0."):
+        pytest.skip("torch 2.0 shows nothing of scripted code: its layers are listed")
     function, name = AFTER[kind]
     module = Net(lambda s, x: s.out(function(s.fc(x))), fc=nn.Linear(3, 4), out=nn.Linear(4, 2))
     found = extracted(module, input_size=(5, 3))
@@ -306,6 +308,10 @@ def test_norms_of_torch():
     reach = 7**0.5 * np.abs(w)
     expected = ((b - reach).min(), (b + reach).max())
     assert ranges(found)["out"] == (*map(pytest.approx, expected), "norm")
+
+
+@pytest.mark.skipif(not hasattr(nn, "RMSNorm"), reason="torch has it since 2.4")
+def test_rms_norm_of_torch():
     wide = Net(
         lambda s, x: s.o(s.n(s.i(x))), i=nn.Linear(3, 64), n=nn.RMSNorm(64), o=nn.Linear(64, 2)
     )
@@ -503,7 +509,9 @@ def test_random_numbers_are_no_weights():
 
 def test_parametrised_weights_are_not_listed():
     parametrize = nn.utils.parametrizations
-    for make in (parametrize.spectral_norm, parametrize.orthogonal, parametrize.weight_norm):
+    made = [parametrize.spectral_norm, parametrize.orthogonal]
+    made += [parametrize.weight_norm] if hasattr(parametrize, "weight_norm") else []
+    for make in made:
         module = nn.Sequential(make(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
         found = to_network(module, ExtractOptions(strict=True))
         assert found.network.names == ("0", "2")

@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import special
 
 import eiplane
-from eiplane import reference
+from eiplane import _core, reference
 from eiplane.joint import given as module
 from eiplane.joint.given import conditional_entropies, given_entropies, tractable
-from eiplane.joint.sums import Sums, reach, uniform_distribution
+from eiplane.joint.sums import reach, uniform_distribution
 from eiplane.network import Binning, Layer, discretize
 from eiplane.run import Runner
 
@@ -180,22 +181,84 @@ def test_distribution_of_a_few_uniforms():
     assert uniform_distribution(np.empty(0), np.array([-1.0, 1.0])).tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("instructions", _core.supported())
 @pytest.mark.parametrize("bins", [2, 3, 8, 64])
 @pytest.mark.parametrize("n", [5, 60, 700])
-def test_characteristic_functions(bins, n):
+def test_characteristic_functions(n, bins, instructions):
     """The pruned product with its series is the plain product."""
     rng = np.random.default_rng(n)
-    steps = rng.uniform(0, 1, n) ** 3
-    sums = Sums(np.concatenate([steps, rng.uniform(0, 2, 3)]), steps, bins)
-    w = np.linspace(0, 40 / reach(steps, 1.0), 500)
-    x = 0.5 * np.outer(w, steps)
-    places = np.arange(bins) - 0.5 * (bins - 1)
-    plain = np.exp(1j * 2 * x[..., None] * places).mean(axis=2).real.prod(axis=1)
-    np.testing.assert_allclose(sums.of_s(w), plain, atol=1e-14)
-    plain = np.sinc(np.outer(w, sums.parts) / (2 * np.pi)).prod(axis=1)
-    np.testing.assert_allclose(sums.of_u(w), plain, atol=1e-14)
-    high = sums.highest()
-    assert abs(np.sinc(high * sums.parts / (2 * np.pi)).prod()) < 1e-16 or n == 5
+    steps = np.sort(rng.uniform(0, 1, n) ** 3)[::-1].copy()
+    parts = np.sort(np.concatenate([steps, rng.uniform(0, 2, 3)]))[::-1].copy()
+    step = 40 / reach(steps, 1.0) / 499
+    w = np.arange(500) * step
+    before = _core.active()
+    try:
+        _core.select(instructions)
+        of_u, of_s = _core.sums_waves(parts, steps, bins, step, 500)
+        high = _core.sums_highest(parts)
+    finally:
+        _core.select(before)
+    np.testing.assert_allclose(of_s, reference.dirichlet_product(steps, bins, w), atol=1e-14)
+    np.testing.assert_allclose(of_u, reference.sinc_product(parts, w), atol=1e-14)
+    assert abs(reference.sinc_product(parts, np.array([high]))[0]) < 1e-16 or n == 5
+
+
+def series(parts, steps, bins, cuts, kind, half, n):
+    """The core's entropy on just so many points."""
+    return _core.given_entropy(
+        parts, steps, bins, cuts, kind, int(kind.max()) + 1, half, (n, n, n), 0.0, cuts, kind
+    )
+
+
+@pytest.mark.parametrize("kinds", ["plain", "many", "drops", "again"])
+@pytest.mark.parametrize("n", [3, 40, 300])
+def test_the_core_is_its_twin(n, kinds):
+    rng = np.random.default_rng(n)
+    sizes = np.sort(rng.uniform(0.2, 1, n) ** 2)[::-1].copy()
+    bins, steps = 6, sizes[: n // 2 + 1] / 6
+    parts = np.sort(np.concatenate([steps, sizes[n // 2 + 1 :]]))[::-1].copy()
+    half = reach(parts, 1.0) + reach(steps * 5, 7 / 5)
+    cuts = np.sort(rng.uniform(-0.9, 0.9, 40 if kinds == "many" else 7)) * half
+    kind = np.arange(len(cuts) + 1, dtype=np.int32)
+    if kinds == "drops":
+        kind = np.where(np.isin(kind, [0, 3]), -1, kind - 1 - (kind > 3)).astype(np.int32)
+    if kinds == "again":  # an activation that goes up and down
+        kind %= 3
+    value, kept = reference.given_entropy(parts, steps, bins, cuts, kind, half, 512)
+    before, seen = _core.active(), []
+    try:
+        for name in _core.supported():
+            _core.select(name)
+            seen.append(series(parts, steps, bins, cuts, kind, half, 512))
+    finally:
+        _core.select(before)
+    assert all(other == seen[0] for other in seen)
+    assert seen[0][0] == pytest.approx(value, abs=1e-12)
+    assert seen[0][2] == pytest.approx(kept if kinds == "drops" else 1.0, abs=1e-13)
+    if n > 3:
+        assert seen[0][1] < 1e-9
+
+
+@pytest.mark.parametrize("options", [{}, GELU, {"activation": "silu", "out_range": (-0.2, 2)}])
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_surprise_as_if_normal(n, options):
+    """The average of -log2 of the bin's normal probability in its cell, by many samples."""
+    rng = np.random.default_rng(n)
+    channel = channel_of(rng.uniform(-3, 3, (3, n)) / np.sqrt(n), **options)
+    given = np.arange(n) % 3 < 2
+    x = rng.random((60_000, n))
+    centre = np.where(given, (np.floor(8 * x) + 0.5) / 8, 0.5) @ channel.weight.T
+    labels = channel.bins_of(np.ascontiguousarray((x @ channel.weight.T).T)).T
+    found = given_entropies(channel, given, normal=True).normal
+    for o in range(3):
+        widths = channel.weight[o] * np.where(given, 1 / 8, 1.0)
+        deviation = math.sqrt((widths**2).sum() / 12)
+        ends = np.concatenate([[-np.inf], channel.rules[0].thresholds, [np.inf]])
+        below = special.ndtr((ends - centre[:, o, None]) / deviation)
+        mine = channel.rules[0].labels == labels[:, o, None]
+        surprise = -np.log2(np.maximum((np.diff(below, axis=1) * mine).sum(axis=1), 1e-9))
+        error = surprise.std() / math.sqrt(len(x))
+        assert abs(surprise.mean() - found[o]) < 4.5 * error + 1e-4
 
 
 def test_what_it_speaks_of():

@@ -154,7 +154,12 @@ def test_a_transformer_block():
         y = torch.cat([model.n1(b) for b in batches]).reshape(-1, 16)
         q = y @ model.attn.in_proj_weight[:16].T + model.attn.in_proj_bias[:16]
     assert agrees(d["attn.in_proj.q"].in_range, y.numpy().ravel())
-    assert agrees(d["attn.in_proj.q"].out_range, q.numpy().ravel())
+    if not torch.__version__.startswith("2.0."):  # which scales queries and keys alike
+        assert agrees(d["attn.in_proj.q"].out_range, q.numpy().ravel())
+
+
+#: As torch has it since 2.2, or as before.
+WEIGHT_NORM = getattr(nn.utils.parametrizations, "weight_norm", nn.utils.weight_norm)
 
 
 class Odd(nn.Module):
@@ -164,7 +169,7 @@ class Odd(nn.Module):
         super().__init__()
         self.grouped, self.r = nn.Conv1d(4, 6, 3, groups=2, padding=1), nn.ELU()
         self.turned, self.s = nn.ConvTranspose1d(6, 4, 4, stride=2, padding=1), nn.Sigmoid()
-        self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(16, 16))
+        self.normed = WEIGHT_NORM(nn.Linear(16, 16))
         self.act = nn.Hardtanh(-0.2, 0.3)
         self.shared, self.relu = nn.Linear(16, 16), nn.ReLU()
         self.theta = nn.Parameter(torch.randn(16))

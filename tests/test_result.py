@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -141,3 +143,21 @@ def test_load_of_a_cut_file(result, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="not a decomposition"):
             eiplane.load(path)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shape"), [("utf-8", "3→2"), ("cp1252", "3->2"), ("ascii", "3->2"), (None, "3→2")]
+)
+def test_print_never_fails_for_want_of_a_sign(monkeypatch, encoding, shape):
+    layer = eiplane.Layer(np.ones((2, 3)), np.zeros(2), "tanh", name="größe 大")
+    d = eiplane.analyze([layer], samples=1000)
+    raw = io.BytesIO()
+    kind = io.StringIO() if encoding is None else io.TextIOWrapper(raw, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", kind)
+    print(d)
+    print(d[0])
+    kind.flush()
+    shown = kind.getvalue() if encoding is None else raw.getvalue().decode(encoding)
+    assert shown.count(shape) == 2
+    assert ("大" in shown) == (encoding in ("utf-8", None))
+    assert "gr" in shown

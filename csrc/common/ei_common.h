@@ -6,6 +6,8 @@
 #ifndef EI_COMMON_H
 #define EI_COMMON_H
 
+#include "common/ei_compiler.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,13 +30,22 @@ enum { EI_GROUP = 64, EI_PANEL = 16 };
 /* a * b into *out; non-zero if it does not fit. */
 static inline int ei_mul(size_t a, size_t b, size_t *out)
 {
+#if defined(EI_GNU)
     return __builtin_mul_overflow(a, b, out);
+#else
+    *out = a * b;
+    return b != 0 && a > SIZE_MAX / b;
+#endif
 }
 
 static inline size_t ei_least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* n samples, filled up to whole groups. */
 static inline size_t ei_whole_groups(size_t n) { return (n + EI_GROUP - 1) / EI_GROUP * EI_GROUP; }
+
+/* Memory at a multiple of `alignment` (a power of two, a pointer's size at least), bytes not 0, or NULL;
+ * released with ei_free. */
+void *ei_aligned(size_t alignment, size_t bytes);
 
 /* 64-byte aligned memory, or NULL; released with ei_free. */
 void *ei_alloc(size_t count, size_t size);

@@ -7,10 +7,12 @@
 #ifndef EI_MATH_H
 #define EI_MATH_H
 
+#include "common/ei_compiler.h"
+
 #include <stdint.h>
 #include <string.h>
 
-#define EI_INLINE static inline __attribute__((always_inline, unused))
+#define EI_INLINE static EI_ALWAYS_INLINE
 
 EI_INLINE double ei_from_bits(uint64_t bits)
 {

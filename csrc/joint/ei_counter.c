@@ -2,7 +2,6 @@
 #define _DEFAULT_SOURCE /* madvise */
 #include "joint/ei_joint_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -19,10 +18,10 @@ int ej_take(ei_budget *budget, size_t count, size_t size, void **memory)
     if ((int64_t)bytes > budget->left)
         return EI_ELIMIT;
     if (bytes < 2 * LARGE_PAGE) {
-        *memory = malloc(bytes);
+        *memory = ei_alloc(bytes, 1);
     } else {
         const size_t whole = (bytes + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-        *memory = aligned_alloc(LARGE_PAGE, whole);
+        *memory = ei_aligned(LARGE_PAGE, whole);
 #ifdef MADV_HUGEPAGE
         if (*memory != NULL)
             (void)madvise(*memory, whole, MADV_HUGEPAGE);
@@ -37,7 +36,7 @@ int ej_take(ei_budget *budget, size_t count, size_t size, void **memory)
 void ej_give_back(ei_budget *budget, void *memory, size_t bytes)
 {
     if (memory != NULL) {
-        free(memory);
+        ei_free(memory);
         budget->left += (int64_t)bytes;
     }
 }
@@ -88,7 +87,7 @@ static void rebuild(const ei_counter *c, uint64_t *slots, uint64_t n_slots)
         }
         if (i < c->n) {
             *next = ej_hash(c->entries + i * (c->words + 1), 1, c->words);
-            __builtin_prefetch(slots + (*next & mask), 1);
+            EI_PREFETCH(slots + (*next & mask));
         }
     }
 }
@@ -150,9 +149,9 @@ static void add_some(ei_counter *c, const uint64_t *keys, size_t ld, size_t step
         uint32_t *slots = c->slots;
         if (c->dense > NEAR) {
             for (size_t i = 0; i < n; i++)
-                __builtin_prefetch(slots + keys[i * step], 1);
+                EI_PREFETCH(slots + keys[i * step]);
             for (size_t i = 0; i < n; i++)
-                __builtin_prefetch(c->entries + 2 * (uint64_t)slots[keys[i * step]], 1);
+                EI_PREFETCH(c->entries + 2 * (uint64_t)slots[keys[i * step]]);
         }
         for (size_t i = 0; i < n; i++) {
             const uint64_t key = keys[i * step];
@@ -174,12 +173,12 @@ static void add_some(ei_counter *c, const uint64_t *keys, size_t ld, size_t step
     uint64_t hash[LOTS];
     for (size_t i = 0; i < n; i++) {
         hash[i] = ej_hash(keys + i * step, ld, c->words);
-        __builtin_prefetch(slots + (hash[i] & mask), 1);
+        EI_PREFETCH(slots + (hash[i] & mask));
     }
     for (size_t i = 0; i < n; i++) {
         const uint64_t slot = slots[hash[i] & mask], id = (slot & 0xffffffffull) - 1;
         if (slot != 0)
-            __builtin_prefetch(c->entries + id * stride, 1);
+            EI_PREFETCH(c->entries + id * stride);
     }
     for (size_t i = 0; i < n; i++) {
         const uint64_t *key = keys + i * step;

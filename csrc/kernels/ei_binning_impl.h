@@ -1,5 +1,36 @@
 /* From values and draws to bins and bit masks; included by ei_kernels_impl.h. */
 
+#if defined(EI_NEON)
+
+/* 64 bytes, all ones or zero, to a word: NEON has no instruction that gathers the lanes' signs. */
+EI_FORCE uint64_t neon_bits(const uint8x16_t bytes[4])
+{
+    const uint8x16_t place = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201ull));
+    const uint8x16_t low = vpaddq_u8(vandq_u8(bytes[0], place), vandq_u8(bytes[1], place));
+    const uint8x16_t high = vpaddq_u8(vandq_u8(bytes[2], place), vandq_u8(bytes[3], place));
+    const uint8x16_t all = vpaddq_u8(low, high);
+    return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(all, all)), 0);
+}
+
+/* The low halves of the lanes of two masks. */
+EI_FORCE uint16x8_t neon_halves(uint32x4_t a, uint32x4_t b)
+{
+    return vuzp1q_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b));
+}
+
+EI_FORCE uint8x16_t neon_bytes(uint16x8_t a, uint16x8_t b)
+{
+    return vuzp1q_u8(vreinterpretq_u8_u16(a), vreinterpretq_u8_u16(b));
+}
+
+EI_FORCE uint32x4_t neon_not_below(const double *z, float64x2_t threshold)
+{
+    return vuzp1q_u32(vreinterpretq_u32_u64(vcgeq_f64(vld1q_f64(z), threshold)),
+                      vreinterpretq_u32_u64(vcgeq_f64(vld1q_f64(z + 2), threshold)));
+}
+
+#endif
+
 EI_FN void draw_masks(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
                       uint64_t *masks, size_t ld)
 {
@@ -18,6 +49,17 @@ EI_FN void draw_masks(const uint32_t *draws, size_t words, const uint32_t *edges
                 __m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(v, edge), v);
                 bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(ge)) << s;
             }
+#elif defined(EI_NEON)
+            const uint32x4_t edge = vdupq_n_u32(edges[i]);
+            uint8x16_t bytes[4];
+            for (int s = 0; s < 4; s++) {
+                const uint32_t *q = r + 16 * s;
+                bytes[s] = neon_bytes(neon_halves(vcgeq_u32(vld1q_u32(q), edge),
+                                                  vcgeq_u32(vld1q_u32(q + 4), edge)),
+                                      neon_halves(vcgeq_u32(vld1q_u32(q + 8), edge),
+                                                  vcgeq_u32(vld1q_u32(q + 12), edge)));
+            }
+            bits = neon_bits(bytes);
 #else
             for (int s = 0; s < 64; s++)
                 bits |= (uint64_t)(r[s] >= edges[i]) << s;
@@ -34,6 +76,17 @@ EI_FN void value_masks(const double *z, size_t stride, size_t words, const doubl
         const double *v = z + 4 * w * stride;
         for (size_t j = 0; j < m; j++) {
             uint64_t bits = 0;
+#if defined(EI_NEON)
+            const float64x2_t t = vdupq_n_f64(thresholds[j]);
+            uint8x16_t bytes[4];
+            for (int p = 0; p < 4; p++) {
+                const double *vp = v + (size_t)p * stride;
+                bytes[p] = neon_bytes(neon_halves(neon_not_below(vp, t), neon_not_below(vp + 4, t)),
+                                      neon_halves(neon_not_below(vp + 8, t),
+                                                  neon_not_below(vp + 12, t)));
+            }
+            bits = neon_bits(bytes);
+#else
             for (int p = 0; p < 4; p++) {
                 const double *vp = v + (size_t)p * stride;
 #if defined(__x86_64__) && EI_VBYTES == 64
@@ -52,6 +105,7 @@ EI_FN void value_masks(const double *z, size_t stride, size_t words, const doubl
                     bits |= (uint64_t)(vp[i] >= thresholds[j]) << (16 * p + i);
 #endif
             }
+#endif
             masks[j * ld + w] = bits;
         }
     }
@@ -71,7 +125,7 @@ EI_FN void label(const double *z, size_t stride, size_t n, const double *thresho
                 const vd value = *(const vd *)(z + i);
                 vu sum = (vu){0} + map[0];
                 for (size_t j = 0; j < m; j++)
-                    sum += (vu)(value >= thresholds[j]) & step[j];
+                    sum += V_MASK(value >= thresholds[j]) & step[j];
                 *(vu *)(label + i) = sum;
             }
             for (int i = 0; i < EI_PANEL; i++)

@@ -8,18 +8,18 @@ EI_FORCE void count_some(const uint64_t *x, const uint64_t *y, size_t ldy, size_
                          uint64_t *counts, const size_t n)
 {
     __m512i sum[8];
-#pragma GCC unroll 8
+    EI_UNROLL(8)
     for (size_t a = 0; a < n; a++)
         sum[a] = _mm512_setzero_si512();
     for (size_t w = 0; w < words; w += 8) {
         const __m512i v = _mm512_loadu_si512(x + w);
-#pragma GCC unroll 8
+        EI_UNROLL(8)
         for (size_t a = 0; a < n; a++)
             sum[a] = _mm512_add_epi64(
                 sum[a],
                 _mm512_popcnt_epi64(_mm512_and_si512(v, _mm512_loadu_si512(y + a * ldy + w))));
     }
-#pragma GCC unroll 8
+    EI_UNROLL(8)
     for (size_t a = 0; a < n; a++)
         counts[a] += (uint64_t)_mm512_reduce_add_epi64(sum[a]);
 }
@@ -106,6 +106,45 @@ EI_FN void count_masks(const uint64_t *x, size_t ldx, size_t k, const uint64_t *
         }
 }
 
+#elif defined(EI_NEON)
+
+/* One mask against n others, n at most 4 and known when this is inlined. A 16-bit lane is given at
+ * most 64 by every eight words, of which there are 512. */
+EI_FORCE void count_some(const uint64_t *x, const uint64_t *y, size_t ldy, size_t words,
+                         uint64_t *counts, const size_t n)
+{
+    uint16x8_t sum[4];
+    for (size_t a = 0; a < n; a++)
+        sum[a] = vdupq_n_u16(0);
+    for (size_t w = 0; w < words; w += 8) {
+        uint8x16_t v[4];
+        for (size_t q = 0; q < 4; q++)
+            v[q] = vreinterpretq_u8_u64(vld1q_u64(x + w + 2 * q));
+        EI_UNROLL(4)
+        for (size_t a = 0; a < n; a++) {
+            const uint64_t *at = y + a * ldy + w;
+            uint8x16_t c[4];
+            for (size_t q = 0; q < 4; q++)
+                c[q] = vcntq_u8(vandq_u8(v[q], vreinterpretq_u8_u64(vld1q_u64(at + 2 * q))));
+            sum[a] = vpadalq_u8(sum[a], vaddq_u8(vaddq_u8(c[0], c[1]), vaddq_u8(c[2], c[3])));
+        }
+    }
+    for (size_t a = 0; a < n; a++)
+        counts[a] += vaddlvq_u16(sum[a]);
+}
+
+EI_FN void count_masks(const uint64_t *x, size_t ldx, size_t k, const uint64_t *y, size_t ldy,
+                       size_t m, size_t words, uint64_t *counts)
+{
+    for (size_t i = 0; i < k; i++) {
+        size_t j = 0;
+        for (; j + 4 <= m; j += 4)
+            count_some(x + i * ldx, y + j * ldy, ldy, words, counts + i * m + j, 4);
+        for (; j < m; j++)
+            count_some(x + i * ldx, y + j * ldy, ldy, words, counts + i * m + j, 1);
+    }
+}
+
 #else
 
 /* Bits of each lane's fields added pairwise (Hacker's Delight, 5-1), in vectors of two words. */
@@ -131,7 +170,7 @@ EI_FN void count_masks(const uint64_t *x, size_t ldx, size_t k, const uint64_t *
             }
             uint64_t sum = 0;
             for (int q = 0; q < VD; q++)
-                sum += total[q];
+                sum += V_LANE(total, q);
             counts[i * m + j] += sum;
         }
 }

@@ -1,9 +1,17 @@
 /* Which table of kernels runs: the best that the CPU has, or the one that was named. */
 #include "kernels/ei_kernels.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef __STDC_NO_ATOMICS__ /* a pointer is then read and written whole, as on every CPU we know */
+typedef const ei_kernels *volatile ei_shared_table;
+#define atomic_load(at) (*(at))
+#define atomic_store(at, value) (*(at) = (value))
+#else
+#include <stdatomic.h>
+typedef _Atomic(const ei_kernels *) ei_shared_table;
+#endif
 
 static int available(const ei_kernels *tables[8])
 {
@@ -26,10 +34,13 @@ static int available(const ei_kernels *tables[8])
         __builtin_cpu_supports("avx512vpopcntdq"))
         tables[n++] = &ei_kernels_avx512;
 #endif
+#ifdef EI_WITH_NEON
+    tables[n++] = &ei_kernels_neon;
+#endif
     return n;
 }
 
-static _Atomic(const ei_kernels *) active;
+static ei_shared_table active;
 
 int ei_supported(const char *names[8])
 {

@@ -11,16 +11,14 @@ EI_FORCE double ex_reduce(const vd lanes[EX_SUBS])
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
-EI_FORCE vd ex_select(vu mask, vd yes, vd no) { return (vd)(((vu)yes & mask) | ((vu)no & ~mask)); }
-
 /* x log2 |x|, and 0 for 0: log2 below 2e-15 off. Rounding may leave a probability a little below
  * zero; its absolute value then costs no more than its distance from zero does. log2(1) is 0. */
 EI_FORCE vd ex_xlog2(vd x)
 {
-    vu bits = (vu)x & 0x7fffffffffffffffull;
+    vu bits = V_BITS(x) & 0x7fffffffffffffffull;
     vu shifted = bits + (0x3ff0000000000000ull - 0x3fe6a09e667f3bcdull);
-    vd e = (vd)((shifted >> 52) | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
-    vd t = (vd)((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull) - 1.0;
+    vd e = V_REAL((shifted >> 52) | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
+    vd t = V_REAL((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull) - 1.0;
     /* log2(1 + t) / t, interpolated at the Chebyshev nodes of sqrt(1/2) <= 1 + t <= sqrt 2. */
     vd t2 = t * t, t4 = t2 * t2, t8 = t4 * t4;
     vd a0 = 1.442695040888961 + t * -0.7213475204444744;
@@ -41,7 +39,7 @@ EI_FORCE vd ex_xlog2(vd x)
 EI_FORCE void ex_sincos(vd x, vd *sine, vd *cosine)
 {
     vd k = x * 0.6366197723675814 + 6755399441055744.0; /* rounds to an integer */
-    vu n = (vu)k;
+    vu n = V_BITS(k);
     k -= 6755399441055744.0;
     /* pi / 2 in three parts of 33 bits: the first two products are exact. */
     vd r = ((x - k * 1.5707963267341256) - k * 6.077100506303966e-11) - k * 2.0222662487959506e-21;
@@ -55,8 +53,8 @@ EI_FORCE void ex_sincos(vd x, vd *sine, vd *cosine)
     s = r + r * z * s;
     c = (1.0 - 0.5 * z) + z2 * c;
     vu odd = (vu){0} - (n & 1);
-    *sine = (vd)((vu)ex_select(odd, c, s) ^ ((n & 2) << 62));
-    *cosine = (vd)((vu)ex_select(odd, s, c) ^ (((n + 1) & 2) << 62));
+    *sine = V_REAL(V_BITS(v_select(odd, c, s)) ^ ((n & 2) << 62));
+    *cosine = V_REAL(V_BITS(v_select(odd, s, c)) ^ (((n + 1) & 2) << 62));
 }
 
 /* 2 q + 1 for the lanes of a vector that starts at q. */
@@ -64,7 +62,7 @@ EI_FORCE vd ex_odds(size_t q)
 {
     vd x;
     for (int i = 0; i < VD; i++)
-        x[i] = (double)(2 * (q + (size_t)i) + 1);
+        V_LANE(x, i) = (double)(2 * (q + (size_t)i) + 1);
     return x;
 }
 
@@ -250,7 +248,7 @@ EI_FORCE int ex_any(vu mask)
 {
     uint64_t any = 0;
     for (int i = 0; i < VD; i++)
-        any |= mask[i];
+        any |= V_LANE(mask, i);
     return any != 0;
 }
 
@@ -280,7 +278,7 @@ EI_FN vd ex_leaf(const ei_exact_sum *sum, vd s)
 EI_FN vd ex_integral(const ei_exact_sum *sum, int d, vd s)
 {
     const vd reach = (vd){0} + sum->reach[d];
-    const vu right = (vu)(s >= reach), inside = ~right & (vu)(s > -reach);
+    const vu right = V_MASK(s >= reach), inside = ~right & V_MASK(s > -reach);
     const int order = sum->dominant - d;
     vd value = {0};
     if (ex_any(right)) {
@@ -291,7 +289,7 @@ EI_FN vd ex_integral(const ei_exact_sum *sum, int d, vd s)
             v = v * square + c[l];
         if (order % 2)
             v *= s;
-        value = (vd)((vu)v & right);
+        value = V_REAL(V_BITS(v) & right);
     }
     if (ex_any(inside)) {
         vd v;
@@ -302,7 +300,7 @@ EI_FN vd ex_integral(const ei_exact_sum *sum, int d, vd s)
             v = (ex_integral(sum, d - 1, s + 0.5 * width) -
                  ex_integral(sum, d - 1, s - 0.5 * width)) / width;
         }
-        value = ex_select(inside, v, value);
+        value = v_select(inside, v, value);
     }
     return value;
 }
@@ -312,8 +310,8 @@ EI_FN void ex_distribution(const ei_exact_sum *sum, const double *points, size_t
     const vd one = (vd){0} + 1.0;
     for (size_t i = 0; i < n; i += VD) {
         vd f = ex_integral(sum, sum->dominant, *(const vd *)(points + i));
-        f = (vd)((vu)f & (vu)(f > (vd){0}));
-        *(vd *)(out + i) = ex_select((vu)(f < one), f, one);
+        f = V_REAL(V_BITS(f) & V_MASK(f > (vd){0}));
+        *(vd *)(out + i) = v_select(V_MASK(f < one), f, one);
     }
 }
 
@@ -344,7 +342,7 @@ EI_FORCE void ex_two_product(vd a, vd b, vd *hi, vd *lo)
 EI_FORCE vd ex_floor(vd x)
 {
     vd k = (x + 4503599627370496.0) - 4503599627370496.0;
-    return k - (vd)((vu)(k > x) & (vu)((vd){0} + 1.0));
+    return k - V_REAL(V_MASK(k > x) & V_BITS((vd){0} + 1.0));
 }
 
 /* With the other inputs held, z runs from its value at one end of the input's range to that at the
@@ -358,13 +356,13 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
     const vd bins = zero + row->n_bins;
     for (int sub = 0; sub < EX_SUBS; sub++) {
         const vd w = *(const vd *)(weight + sub * VD);
-        const vu up = (vu)(w > zero);
-        const vd e_hi = ex_select(up, zero + row->lo_hi, zero + row->hi_hi);
-        const vd e_lo = ex_select(up, zero + row->lo_lo, zero + row->hi_lo);
+        const vu up = V_MASK(w > zero);
+        const vd e_hi = v_select(up, zero + row->lo_hi, zero + row->hi_hi);
+        const vd e_lo = v_select(up, zero + row->lo_lo, zero + row->hi_lo);
         vd z_hi, z_lo;
         ex_two_product(w, e_hi, &z_hi, &z_lo);
         z_lo += w * e_lo;
-        const vd span = (vd)((vu)w & 0x7fffffffffffffffull) * row->range;
+        const vd span = V_REAL(V_BITS(w) & 0x7fffffffffffffffull) * row->range;
         double *y = row->scratch;
         for (size_t j = 0; j < row->n_thresholds; j++) {
             /* threshold - z_start, as if exactly and rounded once */
@@ -373,8 +371,8 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
             vd err = (a - (d - back)) - (z_hi + back);
             vd distance = d + (err + (row->t_lo[j] - z_lo));
             vd at = distance / span * bins;
-            at = (vd)((vu)at & (vu)(at > zero));
-            *(vd *)(y + j * VD) = ex_select((vu)(at < bins), at, bins);
+            at = V_REAL(V_BITS(at) & V_MASK(at > zero));
+            *(vd *)(y + j * VD) = v_select(V_MASK(at < bins), at, bins);
         }
         vd inside = zero, outside = zero;
         for (size_t j = 0; j < row->n_pieces; j++) {
@@ -382,15 +380,12 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
             const vd a = i0 < 0 ? zero : *(const vd *)(y + i0 * VD);
             const vd b = i1 < (int32_t)row->n_thresholds ? *(const vd *)(y + i1 * VD) : bins;
             const vd length = b - a;
-            uint64_t any = 0;
-            for (int i = 0; i < VD; i++)
-                any |= ((vu)length)[i];
-            if (any == 0)
+            if (!ex_any(V_BITS(length)))
                 continue;
             const vd fa = ex_floor(a), fb = ex_floor(b);
-            const vu same = (vu)(fa == fb);
-            const vd first = ex_select(same, length, fa + one - a);
-            const vd last = (vd)((vu)(b - fb) & ~same);
+            const vu same = V_MASK(fa == fb);
+            const vd first = v_select(same, length, fa + one - a);
+            const vd last = V_REAL(V_BITS(b - fb) & ~same);
             inside += row->sign[j] * (ex_xlog2(first) + ex_xlog2(last));
             outside += row->sign[j] * ex_xlog2(length / bins);
         }
@@ -399,7 +394,7 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
                                                                 : bins;
         const vd kept = (k1 - k0) / bins;
         const vd value = (inside / bins - outside) / kept;
-        *(vd *)(information + sub * VD) = (vd)((vu)value & (vu)(value > zero));
+        *(vd *)(information + sub * VD) = V_REAL(V_BITS(value) & V_MASK(value > zero));
         *(vd *)(kept_mass + sub * VD) = kept;
     }
 }

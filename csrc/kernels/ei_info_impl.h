@@ -39,7 +39,7 @@ EI_FN void pointwise(const double *count, const double *log, const double *log_c
             const vd c = *(const vd *)(count + i + l);
             vd p = ((*(const vd *)(log + i + l) - log_row) - *(const vd *)(log_column + i + l)) +
                    log_total;
-            p = (vd)((vu)p & (vu)(c > none));
+            p = V_REAL(V_BITS(p) & V_MASK(c > none));
             *(vd *)(out + i + l) = p;
             *(vd *)(s + l) += c * p;
             *(vd *)(q + l) += c * p * p;

@@ -16,11 +16,15 @@
 #define EI_WITH_AVX2
 #elif defined(EI_ONLY_AVX512)
 #define EI_WITH_AVX512
+#elif defined(EI_ONLY_NEON)
+#define EI_WITH_NEON
 #else
 #define EI_WITH_BASELINE
-#if defined(__x86_64__)
+#if defined(EI_GNU) && defined(__x86_64__)
 #define EI_WITH_AVX2
 #define EI_WITH_AVX512
+#elif defined(EI_GNU) && defined(__aarch64__)
+#define EI_WITH_NEON
 #endif
 #endif
 
@@ -90,6 +94,9 @@ typedef struct {
     /* Those of the wide engine. */
     const struct ei_wide_kernels *wide;
 
+    /* Those for outputs given cells of inputs. */
+    const struct ei_given_kernels *given;
+
     /* Those of the exact engine. */
     const struct ei_exact_kernels *exact;
 } ei_kernels;
@@ -102,6 +109,9 @@ extern const ei_kernels ei_kernels_avx2;
 #endif
 #ifdef EI_WITH_AVX512
 extern const ei_kernels ei_kernels_avx512;
+#endif
+#ifdef EI_WITH_NEON
+extern const ei_kernels ei_kernels_neon;
 #endif
 
 /* The table in use: the best that this CPU has, or the one that EIPLANE_CPU or ei_select named. NULL

@@ -7,8 +7,10 @@ EI_FORCE vu mul_low(vu a, vu b)
     return (vu)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 #elif defined(__x86_64__) && EI_VBYTES == 32
     return (vu)_mm256_mul_epu32((__m256i)a, (__m256i)b);
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && EI_VBYTES == 16
     return (vu)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#elif defined(EI_NEON)
+    return (vu)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 #else
     return (a & 0xffffffffull) * (b & 0xffffffffull);
 #endif
@@ -19,7 +21,7 @@ EI_FN void draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first,
 {
     vu lane;
     for (int i = 0; i < VD; i++)
-        lane[i] = (uint64_t)i;
+        V_LANE(lane, i) = (uint64_t)i;
     const vu m0 = (vu){0} + 0xD2511F53ull, m1 = (vu){0} + 0xCD9E8D57ull;
     const uint64_t group = first / EI_GROUP;
     for (size_t g = 0; g < n / EI_GROUP; g++) {
@@ -29,7 +31,7 @@ EI_FN void draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first,
             vu c0 = block, c1 = block >> 32;
             vu c2 = (vu){0} + stream, c3 = (vu){0} + purpose;
             uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-#pragma GCC unroll 10
+            EI_UNROLL(10)
             for (int round = 0; round < 10; round++) {
                 vu p0 = mul_low(c0, m0), p1 = mul_low(c2, m1);
                 c0 = (p1 >> 32) ^ c1 ^ ((vu){0} + k0);
@@ -39,8 +41,10 @@ EI_FN void draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first,
                 k0 += 0x9E3779B9u;
                 k1 += 0xBB67AE85u;
             }
-            *(vu *)(out + g * 64 + 2 * b) = (c0 & 0xffffffffull) | (c1 << 32);
-            *(vu *)(out + g * 64 + 32 + 2 * b) = (c2 & 0xffffffffull) | (c3 << 32);
+            const vu even = (c0 & 0xffffffffull) | (c1 << 32);
+            const vu odd = (c2 & 0xffffffffull) | (c3 << 32);
+            memcpy(out + g * 64 + 2 * b, &even, sizeof even);
+            memcpy(out + g * 64 + 32 + 2 * b, &odd, sizeof odd);
         }
     }
 }
@@ -67,7 +71,7 @@ EI_FORCE void affine_tile(const double *weight, size_t ldw, const double *bias, 
         a0[r] = a1[r] = (vd){0} + bias[r];
     for (size_t k = 0; k < n_in; k++) {
         vd x0 = *(const vd *)(x + k * EI_PANEL), x1 = *(const vd *)(x + k * EI_PANEL + VD);
-#pragma GCC unroll 4
+        EI_UNROLL(4)
         for (size_t r = 0; r < n_rows; r++) {
             double w = weight[r * ldw + k];
             a0[r] += x0 * w;

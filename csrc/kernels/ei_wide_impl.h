@@ -5,15 +5,14 @@
 
 enum { WL = EI_WIDE_LANES, WS = WL / VD };
 
-EI_FORCE vd wd_select(vu mask, vd yes, vd no) { return (vd)(((vu)yes & mask) | ((vu)no & ~mask)); }
-EI_FORCE vd wd_max(vd a, vd b) { return wd_select((vu)(a > b), a, b); }
-EI_FORCE vd wd_min(vd a, vd b) { return wd_select((vu)(a < b), a, b); }
-EI_FORCE vd wd_abs(vd a) { return (vd)((vu)a & 0x7fffffffffffffffull); }
+EI_FORCE vd wd_max(vd a, vd b) { return v_select(V_MASK(a > b), a, b); }
+EI_FORCE vd wd_min(vd a, vd b) { return v_select(V_MASK(a < b), a, b); }
+EI_FORCE vd wd_abs(vd a) { return V_REAL(V_BITS(a) & 0x7fffffffffffffffull); }
 
 EI_FORCE vd wd_sqrt(vd x)
 {
     for (int i = 0; i < VD; i++)
-        x[i] = __builtin_sqrt(x[i]);
+        V_LANE(x, i) = sqrt(V_LANE(x, i));
     return x;
 }
 
@@ -21,7 +20,7 @@ EI_FORCE vd wd_sqrt(vd x)
 EI_FORCE vd wd_exp(vd x)
 {
     vd k = x * 1.4426950408889634074 + 6755399441055744.0;
-    vu n = (vu)k;
+    vu n = V_BITS(k);
     k -= 6755399441055744.0;
     vd r = (x - k * 0.69314718036912381649) - k * 1.90821492927058770002e-10;
     vd p = (vd){0} + 1.0 / 479001600.0;
@@ -36,7 +35,7 @@ EI_FORCE vd wd_exp(vd x)
     p = p * r + 1.0 / 6.0;
     p = p * r + 0.5;
     p = p * (r * r) + r;
-    return (1.0 + p) * (vd)((n + 1023) << 52);
+    return (1.0 + p) * V_REAL((n + 1023) << 52);
 }
 
 /* The integrand falls to exp(-24.5), seven deviations of a normal, at the ends of the interval that
@@ -49,7 +48,7 @@ EI_FN void wd_tilt_lanes(const ei_wide_sites *sites, size_t at)
     const vd zero = {0}, tiny = zero + 1e-290;
     const vd free = h / wd_max(l, tiny);
     const vd mode = wd_min(wd_max(free, a), b);
-    const vd slope = wd_select((vu)(mode == free), zero, h - l * mode);
+    const vd slope = v_select(V_MASK(mode == free), zero, h - l * mode);
     const vd steep = wd_abs(slope);
     const vd reach = 49.0 / (steep + wd_sqrt(slope * slope + 49.0 * l) + tiny);
     const vd from = wd_max(a - mode, zero - reach), to = wd_min(b - mode, reach);
@@ -78,7 +77,7 @@ EI_FN void wd_tilt_lanes(const ei_wide_sites *sites, size_t at)
     *(vd *)(sites->variance + at) = w2 * second;
     vd log_mass = {0};
     for (int i = 0; i < VD; i++)
-        log_mass[i] = ei_log(mass[i] * width[i]);
+        V_LANE(log_mass, i) = ei_log(V_LANE(mass, i) * V_LANE(width, i));
     *(vd *)(sites->log_mass + at) = log_mass + mode * (h - half * mode);
     if (sites->third != NULL) {
         *(vd *)(sites->third + at) = w2 * width * (third / mass);
@@ -169,7 +168,7 @@ EI_FN int wd_factor(double *a, size_t n_panels, double *inverse)
         for (size_t i = 0; i < WL; i++) {
             if (!(d[i * WL + i] > 0.0))
                 return -1;
-            const double one = 1.0 / __builtin_sqrt(d[i * WL + i]);
+            const double one = 1.0 / sqrt(d[i * WL + i]);
             inverse[p * WL + i] = one;
             for (size_t c = i; c < WL; c++)
                 d[i * WL + c] *= one;
@@ -273,11 +272,44 @@ EI_FN double wd_pairs(ei_wide_pairs *w)
            ((total[1] + total[5]) + (total[3] + total[7]));
 }
 
-const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
+/* Rows i to i + n (a constant when inlined), from column k0 on. */
+EI_FORCE void wd_adjust_rows(double *rows, size_t stride, size_t i, const int n, size_t k0,
+                             const double *along, const double *by)
+{
+    double part[4][WL];
+    for (int r = 0; r < n; r++)
+        for (int t = 0; t < WL; t++)
+            part[r][t] = along[(size_t)t * stride + i + (size_t)r] * by[t];
+    for (size_t k = k0; k < stride; k += VD) {
+        vd s[4];
+        for (int r = 0; r < n; r++)
+            s[r] = *(const vd *)(rows + (i + (size_t)r) * stride + k);
+        for (int t = 0; t < WL; t++) {
+            const vd a = *(const vd *)(along + (size_t)t * stride + k);
+            for (int r = 0; r < n; r++)
+                s[r] += part[r][t] * a;
+        }
+        for (int r = 0; r < n; r++)
+            *(vd *)(rows + (i + (size_t)r) * stride + k) = s[r];
+    }
+}
+
+EI_FN void wd_adjust(double *rows, size_t stride, size_t first, size_t last, const double *along,
+                     const double *by)
+{
+    size_t i = first;
+    for (; i + 4 <= last; i += 4)
+        wd_adjust_rows(rows, stride, i, 4, i / WL * WL, along, by);
+    for (; i < last; i++)
+        wd_adjust_rows(rows, stride, i, 1, i / WL * WL, along, by);
+}
+
+static const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
     .tilt = wd_tilt,
     .gram = wd_gram,
     .factor = wd_factor,
     .solve = wd_solve,
     .project = wd_project,
     .pairs = wd_pairs,
+    .adjust = wd_adjust,
 };

@@ -25,6 +25,7 @@ from .values import (
     read_bytes,
     read_count,
     read_names,
+    read_noise,
     read_out_range,
     read_pair,
     read_seed,
@@ -78,12 +79,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the network")
     add = group.add_argument
     add("file", metavar="FILE",
-        help=".npz, .npy, .safetensors, .pt, .pth, .bin, .ckpt (weights only) or .onnx; an index "
-        "or a directory of .safetensors")  # fmt: skip
+        help=".npz, .npy, .safetensors, .pt, .pth, .bin, .ckpt (weights only), .pt2 or .onnx; an "
+        "index or a directory of .safetensors")  # fmt: skip
     add("--activation", metavar="[GLOB=]NAME", action=Named, others="*",
         type=named(read_activation),
         help="of every layer, of some, or a list with commas, one a layer; may be repeated. "
-        "ONNX brings its own")  # fmt: skip
+        ".onnx and .pt2 bring their own")  # fmt: skip
     add("--layers", action="append", metavar="GLOB", help="which layers; may be repeated")
     add("--key", metavar="NAME", help="which network of a checkpoint that holds several")
     add("--input-size", type=read_shape, metavar="N,N,...",
@@ -124,12 +125,16 @@ def _add_bins(parser: argparse.ArgumentParser) -> None:
         help="values outside the range fall in the end bins, or are left out"
         + _default("outliers"))  # fmt: skip
     add("--ranges", choices=CHOICES["ranges"],
-        help="data: those of --data run through an .onnx graph" + _default("ranges"))  # fmt: skip
+        help="data: those of --data run through an .onnx graph or a .pt2 program"
+        + _default("ranges"))  # fmt: skip
     add("--data", metavar="FILE", default=None,
         help="inputs: .npy, or .npz of one array an input's name")  # fmt: skip
     add("--quantiles", type=read_pair, metavar="LO,HI",
         help="of the data, where ranges begin and end; 0,1 for least and greatest "
         "(default: 0.001,0.999)")  # fmt: skip
+    add("--noise", type=read_noise, metavar="STD|uniform,WIDTH|dither",
+        help="on the outputs, which are then not binned; dither: bins averaged over where they "
+        "begin")  # fmt: skip
     add("--baseline", type=float, metavar="X",
         help="where other inputs are held while one is perturbed"
         + _default("baseline"))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -10,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
+from ..results import ASCII_ERRORS
 from .analyze import add_analyze
 from .completion import add_completion
+from .tpm import add_tpm
 from .training import add_training_commands
 
 __all__ = ["main"]
@@ -39,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0, or 1 for a problem in the input; wrong usage exits with 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without arrows gets "->"
+            stream.reconfigure(errors=ASCII_ERRORS)
     options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     handler: Handler = options.handler
     import warnings
@@ -95,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     add_analyze(commands)
     _add_info(commands)
+    add_tpm(commands)
     add_training_commands(commands)
     add_completion(commands, parser)
     return parser

@@ -14,6 +14,7 @@ from ..results import Skipped
 from .arrays import from_sequence, is_lone_pair, is_matrix
 from .keras import from_keras, is_keras
 from .options import Extracted, ExtractOptions, matches, select
+from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
 from .state import from_mapping
 
@@ -30,8 +31,8 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
     weights : object
         One array; a list of arrays, of ``(W, b)`` pairs, of :class:`eiplane.Layer`; a mapping of
         names to arrays, such as a state dict; a ``torch.nn.Module``; a model of Keras 3; an MLP of
-        scikit-learn; the path of a ``.npz``,
-        ``.safetensors``, ``.pt`` or ``.onnx`` file, or of a directory of ``.safetensors`` shards.
+        scikit-learn; a ``torch.export.ExportedProgram``; the path of a ``.npz``, ``.safetensors``,
+        ``.pt``, ``.pt2`` or ``.onnx`` file, or of a directory of ``.safetensors`` shards.
     options : ExtractOptions, optional
 
     Returns
@@ -51,7 +52,7 @@ def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted
         Once, if parts were skipped; with ``strict`` it is a ValueError.
     """
     options = options or ExtractOptions()
-    runs = _is_module(weights) and options.input_data is not None
+    runs = _can_run(weights) and options.input_data is not None
     if options.quantiles is not None and not (runs or isinstance(weights, Network)):
         raise ValueError(_no_data(weights))
     network, skipped = _read(weights, options)
@@ -85,7 +86,9 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         from .modules import from_module
 
         return from_module(weights, options)
-    if isinstance(weights, str | os.PathLike) and str(weights).lower().endswith(".onnx"):
+    if is_program(weights) or _is_file(weights, ".pt2"):
+        return _of_program(weights, options)
+    if _is_file(weights, ".onnx"):
         from .tensors import from_path
 
         return from_path(Path(weights), options)
@@ -148,14 +151,44 @@ def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
 
 
 def _no_data(weights: Any) -> str:
-    if _is_module(weights):
+    if _can_run(weights):
         return (
             "ranges='data' takes each layer's range from input_data: give a batch, a list of "
             "batches or a DataLoader"
         )
     path = isinstance(weights, str | os.PathLike)
     what = str(weights) if path else type(weights).__name__
-    return f"ranges='data' is for torch modules, which can be run on data, not for {what}"
+    return (
+        "ranges='data' is for torch modules and ONNX graphs, which can be run on data, "
+        f"not for {what}"
+    )
+
+
+def _of_program(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
+    """Return the layers of a program of torch.export, an object or a file."""
+    if options.activation is not None:
+        raise ValueError("a program brings its own activations; leave activation out")
+    from .modules import from_module
+
+    if is_program(weights):
+        module, example = module_of(weights)
+        return from_module(module, options, example)
+    from .pt2 import read_program
+
+    module, example = read_program(Path(weights), options.key)
+    try:
+        return from_module(module, options, example)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from error
+
+
+def _can_run(weights: Any) -> bool:
+    """Return whether something is a module, a graph or a program."""
+    return _is_module(weights) or is_program(weights) or _is_file(weights, ".onnx", ".pt2")
+
+
+def _is_file(weights: Any, *ends: str) -> bool:
+    return isinstance(weights, str | os.PathLike) and str(weights).lower().endswith(ends)
 
 
 def _is_module(weights: Any) -> bool:

@@ -21,14 +21,17 @@ from .aten import Run
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
-from .steady import unsteady, varied
+from .programs import Example, in_parts, recurrent_by_name
+from .steady import alike, unsteady, varied
 
 __all__ = ["from_module"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
+def from_module(
+    module: Any, options: ExtractOptions, example: Example | None = None
+) -> tuple[Network, tuple[Skipped, ...]]:
     """Return the layers of a module, in order of execution.
 
     The module runs once, in evaluation mode and without gradients, on an example input; where
@@ -40,6 +43,8 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     module : torch.nn.Module
     options : ExtractOptions
         ``input_size`` or ``input_data`` where the input's shape does not follow from the module.
+    example : Example, optional
+        What a program was exported with; it is run on that if the options have neither.
 
     Returns
     -------
@@ -57,20 +62,33 @@ def from_module(module: Any, options: ExtractOptions) -> tuple[Network, tuple[Sk
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch):
+    with _untouched(module, torch), recurrent_by_name(torch, module):
         data: Iterator[Inputs] | None = None
         if options.input_data is not None:
-            data = _data(module, options.input_data, torch)
-            example = next(data, None)
-            if example is None:
+            at_once = None if example is None else example.at_once
+            data = (
+                part
+                for args, kwargs in _data(module, options.input_data, torch)
+                for part in in_parts(args, kwargs, at_once)
+            )
+            first = next(data, None)
+            if first is None:
                 raise ValueError("input_data is empty: there is no batch to run the network on")
-            inputs: Iterable[Inputs] = [example]
+            inputs: Iterable[Inputs] = [first]
+        elif example is not None and options.input_size is None:
+            inputs = [(example.args, example.kwargs)]
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
+        others = _again(torch, module, used) if run.numbers_left else []
+        same = alike([run.returned, *(other.returned for other in others)])
+        if same:
+            run = Run(torch, module, same=same)
+            run.follow(module, *used)
+            others = _again(torch, module, used, same)
         network, skipped = run.finish()
-        if network is not None and run.numbers_left:
-            refused = unsteady(network, _again(torch, module, used))
+        if network is not None and others:
+            refused = unsteady(network, [other.finish()[0] for other in others])
             if refused:
                 network, skipped = run.finish(refused)
         if network is None:
@@ -97,8 +115,8 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
         except MemoryError:
             raise
         except Exception as error:
-            if run.failure is not None:
-                raise  # not the module's fault
+            if run.failure is not None:  # not the module's fault
+                raise run.failure from error
             errors.append((_shapes(torch, args, kwargs), error))
     shapes, first = errors[0]
     raise ValueError(
@@ -108,19 +126,20 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs) -> Network | None:
-    """Return the layers that a module shows on another input, or None if it does not take it."""
-    args, kwargs = varied(used, torch)
-    run = Run(torch, module)
-    try:
-        run.follow(module, args, kwargs)
-    except MemoryError:
-        raise
-    except Exception:
-        if run.failure is not None:
+def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
+    """Return the runs of a module on other inputs, of those that it takes."""
+    runs = []
+    for args, kwargs in varied(used, torch):
+        run = Run(torch, module, same=same)
+        try:
+            run.follow(module, args, kwargs)
+            runs.append(run)
+        except MemoryError:
             raise
-        return None
-    return run.finish()[0]
+        except Exception:
+            if run.failure is not None:
+                raise
+    return runs
 
 
 def _observe(
@@ -269,7 +288,7 @@ def _needed(module: Any) -> int:
     """Return the number of inputs that the forward pass cannot do without."""
     try:
         parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return 1
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = sum(p.default is p.empty and p.kind in positional for p in parameters)
@@ -280,7 +299,7 @@ def _names(module: Any) -> frozenset[str] | None:
     """Return the names of what the forward pass takes; None if it takes any."""
     try:
         parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
@@ -298,6 +317,7 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     """Run in evaluation mode and leave everything as it was."""
     modules = list(module.modules())
     attributes = [dict(vars(m)) for m in modules]
+    modes = [getattr(m, "training", None) for m in modules]
     buffers = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
     copies = [None if b is None else b.detach().clone() for _, _, b in buffers]
     versions = [None if b is None or b.is_inference() else b._version for _, _, b in buffers]
@@ -306,12 +326,14 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
     fast = mha.get_fastpath_enabled() if mha is not None else False
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     quiet = contextlib.nullcontext()
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        quiet = torch.compiler.set_stance("force_eager")
+    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
+    if "torch._dynamo" in sys.modules and stance is not None:
+        quiet = stance("force_eager")
     try:
         # The attribute itself: a train() of the user's own may do more than set it.
-        for m in modules:
-            m.training = False
+        for m, mode in zip(modules, modes, strict=True):
+            if mode is not None:  # as of a script that is frozen
+                m.training = False
         if mha is not None:
             mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
@@ -324,6 +346,9 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
             for key in set(now) - set(saved):
                 del now[key]
             now.update((key, value) for key, value in saved.items() if now.get(key) is not value)
+        for m, mode in zip(modules, modes, strict=True):
+            if mode is not None and m.training is not mode:
+                m.training = mode  # a script keeps it elsewhere
         with torch.no_grad():
             for (owner, name, b), copy, version in zip(buffers, copies, versions, strict=True):
                 owner[name] = b

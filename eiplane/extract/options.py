@@ -33,17 +33,18 @@ class ExtractOptions:
         Which layers to measure: a name, a glob (``"encoder.*.dense"``), several of those, or a
         function of name and layer that says whether. All when left out.
     input_size : sequence of int, optional
-        Shape of a module's input, with the batch dimension (as torchinfo takes it) or without.
+        Shape of the input of a module or an ONNX graph (of its first one), with the batch dimension
+        (as torchinfo takes it) or without.
     input_data : array, tensor, tuple, mapping or iterable of those, optional
-        An example input of a module instead: one argument, several, or named ones. Of an iterable,
-        such as a DataLoader, the first is the example.
+        An example input of a module or a graph instead: one argument, several, or named ones. Of an
+        iterable, such as a DataLoader, the first is the example.
     strict : bool
         Whether a part that cannot be analysed is an error instead of a warning.
     key : str, optional
         Which of several state dicts in a checkpoint or a mapping.
     quantiles : tuple of float, optional
-        Run a module on all of ``input_data``, and tell the ranges of what went into its layers and
-        came out: between these quantiles.
+        Run a module or a graph on all of ``input_data``, and tell the ranges of what went into its
+        layers and came out: between these quantiles.
     progress : callable, optional
         Told how many batches are done.
     """

@@ -62,7 +62,8 @@ def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
         if suffix not in _READERS and suffix not in _TORCH:
             raise ValueError(
                 f"{path}: not a kind of file that eiplane reads; it reads "
-                f"{', '.join(sorted((*_READERS, *_TORCH)))}, .onnx, and directories of .safetensors"
+                f"{', '.join(sorted((*_READERS, *_TORCH)))}, .pt2, .onnx, and directories of "
+                ".safetensors"
             )
         if path.stat().st_size == 0:
             raise ValueError(f"{path}: the file is empty")

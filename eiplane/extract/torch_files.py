@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import zipfile
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from .zips import checked_members, opened
 
 __all__ = ["read_torch"]
 
-#: What members without tensors, names and versions, may unpack to: so many times what they take, and
+#: What members without tensors (names, versions) may unpack to: so many times what they take, and
 #: so much. A few hundred bytes of zeros would keep every reader busy for seconds.
 _NAMES_RATIO, _NAMES = 100, 1 << 20
 
@@ -91,7 +92,7 @@ def _check_fits(path: Path) -> None:
 
 
 def _load(torch: Any, path: Path) -> Any:
-    options = {"map_location": "cpu", "weights_only": True}
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
     with path.open("rb") as file:
         start = file.read(4)
     if start != b"PK\x03\x04" and not zipfile.is_zipfile(path):
@@ -112,4 +113,6 @@ def _load(torch: Any, path: Path) -> Any:
             archive.read(member)
         # A map of a packed tensor would show its packed bytes.
         mapped = all(m.compress_type == zipfile.ZIP_STORED for m in members)
-    return torch.load(path, mmap=mapped, **options)
+    if "mmap" in inspect.signature(torch.load).parameters:  # since torch 2.1
+        options["mmap"] = mapped
+    return torch.load(str(path), **options)

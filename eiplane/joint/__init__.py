@@ -7,7 +7,9 @@ that ``choice`` picks (``estimator`` is what they all are); ``assemble`` puts th
 from .closed import closed_bounds
 from .convergence import Convergence, convergence
 from .engine import joint
-from .groups import ei_between
+from .groups import between, ei_between
+from .layers import channel_of
+from .noisy import gaussian_ei, noisy_bounds
 from .options import JointOptions, checked_memory
 from .saturation import SaturationWarning, once_a_layer
 
@@ -15,10 +17,14 @@ __all__ = [
     "Convergence",
     "JointOptions",
     "SaturationWarning",
+    "between",
+    "channel_of",
     "checked_memory",
     "closed_bounds",
     "convergence",
     "ei_between",
+    "gaussian_ei",
     "joint",
+    "noisy_bounds",
     "once_a_layer",
 ]

@@ -24,7 +24,17 @@ from .. import _core
 from ..network import Channel
 from ..run import Runner, cancel_flag
 
-__all__ = ["CellEntropy", "Cells", "Design", "design", "measure_cells", "octave_gains"]
+__all__ = [
+    "CellEntropy",
+    "Cells",
+    "Design",
+    "Drawn",
+    "Group",
+    "combine_cells",
+    "design",
+    "measure_cells",
+    "octave_gains",
+]
 
 Array = NDArray[np.float64]
 
@@ -199,7 +209,18 @@ class _CoreJob:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Octaves of cells: whole vectors, the sum over single outputs, every output by itself."""
+    """What some cells gave.
+
+    Parameters
+    ----------
+    whole, parts : ndarray of float64, shape (cells, octaves)
+        The octaves of :func:`octave_gains`: of whole vectors, and the sum over single outputs.
+    each : ndarray of float64, shape (cells, octaves, outputs), or None
+        Of every output by itself.
+    singles, ok : ndarray of uint32 and of bool, shape (cells,)
+        Vectors seen once; whether enough draws were kept.
+    spent : int
+    """
 
     whole: Array
     parts: Array
@@ -284,12 +305,30 @@ def measure_cells(
         for first, count in _cuts(group)
     ]
     drawn = runner.map(cell_unit, units, f"{channel.name}: cells")
-    groups = [
-        _Sample([d for u, d in zip(units, drawn, strict=True) if u.number == i], group, channel)
-        for i, group in enumerate(plan.groups)
+    by_group = [
+        [d for u, d in zip(units, drawn, strict=True) if u.number == i]
+        for i in range(len(plan.groups))
     ]
+    return combine_cells(by_group, plan, channel.in_bins, known, each)
+
+
+def combine_cells(
+    drawn: list[list[Drawn]], plan: Design, in_bins: int, known: Array | None, each: bool
+) -> CellEntropy:
+    """Return the entropy within cells from what was drawn in them.
+
+    Parameters
+    ----------
+    drawn : list of list of Drawn
+        Of every group of the plan, its cells in their order.
+    plan : Design
+    in_bins : int
+    known, each
+        As of :func:`measure_cells`, which returns the same.
+    """
+    groups = [_Sample(parts, g, in_bins) for parts, g in zip(drawn, plan.groups, strict=True)]
     groups = [g for g in groups if len(g.whole)]
-    spent = sum(d.spent for d in drawn)
+    spent = sum(d.spent for parts in drawn for d in parts)
     if not groups:
         return CellEntropy(0.0, 0.0, 0.0, 0.0, None, None, spent)
     if known is not None:
@@ -304,7 +343,7 @@ def measure_cells(
     if each:
         climbed = [
             _climb([g.each[:, :, o] for g in groups if g.each is not None], groups)
-            for o in range(len(cells.outputs))
+            for o in range(0 if groups[0].each is None else groups[0].each.shape[2])
         ]
         outputs = np.array([c[0] for c in climbed])
         errors = np.array([math.hypot(math.sqrt(c[1]), c[2]) for c in climbed])
@@ -328,7 +367,7 @@ def _cuts(group: Group) -> list[tuple[int, int]]:
 class _Sample:
     """The cells of a group."""
 
-    def __init__(self, parts: list[Drawn], group: Group, channel: Channel) -> None:
+    def __init__(self, parts: list[Drawn], group: Group, in_bins: int) -> None:
         ok = np.concatenate([d.ok for d in parts])
         self.whole = np.concatenate([d.whole for d in parts])[ok]
         self.parts = np.concatenate([d.parts for d in parts])[ok]
@@ -336,7 +375,7 @@ class _Sample:
         self.each = np.concatenate(each)[ok] if each else None
         singles = np.concatenate([d.singles for d in parts])[ok]
         self.singles = float(singles.mean()) / group.draws if len(singles) else 0.0
-        self.stratum = np.arange(len(ok))[ok] % channel.in_bins**group.strata
+        self.stratum = np.arange(len(ok))[ok] % in_bins**group.strata
 
     def residuals(self, values: Array) -> tuple[Array, int]:
         """Return values less the mean of their stratum, and the degrees of freedom."""

@@ -25,6 +25,9 @@ __all__ = ["Conditional"]
 #: How many times more values than samples is hopeless.
 _HOPELESS = 20.0
 
+#: Coverage of the first look below which filtering is as exact as counting, for less.
+_DEAR = 0.65
+
 
 class Conditional(Counting):
     """Counts outputs, and outputs within cells of the inputs."""
@@ -45,7 +48,9 @@ class Conditional(Counting):
                 self.count(whole_groups(samples))
                 self.samples = self.stream.drawn
                 return
-            self.hopeless = most is not None and _beyond(counted, most)
+            self.looked = self.output.coverage
+            if most is not None:
+                self.hopeless = _beyond(counted, most) or (samples >= most and self._dear())
         if self.hopeless:
             self._combine(draw_in_cells(self.task, min(samples // 2, 2 * pilot)), 0)
             return
@@ -62,6 +67,20 @@ class Conditional(Counting):
         else:
             tried = 0
         self._combine(cells, tried)
+
+    def _dear(self) -> bool:
+        """Say whether filtering is the better way, where there are no more outputs than inputs.
+
+        With more of them its doubt is greater.
+        """
+        channel = self.task.channel
+        return (
+            self.task.options.estimator == "auto"
+            and not channel.stages
+            and not channel.drops
+            and channel.n_out <= channel.n_in
+            and self.looked < _DEAR
+        )
 
     def _share_of_outputs(self, cells: CellEntropy) -> float:
         """Return the share of samples for ``H(Y)`` that leaves the least variance."""

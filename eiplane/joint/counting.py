@@ -6,21 +6,26 @@ from abc import abstractmethod
 
 from .cells import CellEntropy
 from .estimates import Estimate, controlled_entropy, estimate_entropy
-from .estimator import Estimator, Nodes, PieceResult, Standing
+from .estimator import Estimator, Measured, Nodes, PieceResult, Standing
 from .nodes import SingleOutputs, input_influence
 from .saturation import is_saturated
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream
 from .task import Task
 from .vectors import Counted
+from .wide import Wide, filtered_influence
 
 __all__ = ["Counting"]
+
+#: Coverage of the outputs by the first look below which pairs with them are not counted.
+_PAIRS = 0.9
 
 
 class Counting(Estimator):
     """An estimator that rests on one stream of counted vectors and, it may be, on cells.
 
-    Subclasses set ``information``, ``samples``, ``hopeless`` and ``cells`` as they go.
+    Subclasses set ``information``, ``samples``, ``hopeless``, ``cells`` and ``looked``, the
+    coverage of a first look of some thousand samples, as they go.
 
     Parameters
     ----------
@@ -37,6 +42,7 @@ class Counting(Estimator):
         self.information = self.output = Estimate(0.0, 0.0, 0.0, 1.0)
         self.samples = 0
         self.hopeless = False
+        self.looked = 1.0
 
     @abstractmethod
     def extend(self, samples: int, most: int | None) -> None:
@@ -72,8 +78,19 @@ class Counting(Estimator):
         return self.stream.dropped or is_saturated(self.deciding.coverage, self.deciding.bias)
 
     def input_influence(self) -> Nodes | None:
-        """Measure the influence of the given inputs, if the samples are any good."""
-        return None if self.saturated else input_influence(self.task, self.stream.drawn)
+        """Measure the influence of the given inputs, if the samples are any good.
+
+        Pairs of an input's bin and the outputs are many more than the outputs, so that counting
+        them is biased long before counting the outputs is: then by filtering, which is not.
+        """
+        task = self.task
+        if self.saturated:
+            return None
+        if self.looked < _PAIRS and Wide.applies(task, 0) and not task.channel.drops:
+            found = filtered_influence(task)
+            if found is not None:
+                return found
+        return input_influence(task, self.stream.drawn)
 
     def result(self) -> PieceResult:
         """Return what was found."""
@@ -82,12 +99,17 @@ class Counting(Estimator):
         singles = SingleOutputs(task, self.stream.counted, self.cells)
         # Where counting will do the closed forms are enough.
         bounds = whole_bounds(task, singles, None if self.saturated else 0)
+        published = task.options.published and not self.stream.dropped
+        information = settled_information(
+            self.information, bounds.information, self.saturated, published
+        )
+        output = settled_output(self.output, bounds, published)
+        if self.stream.dropped:
+            output = Measured(None, None, bounds.entropy)
         return PieceResult(
             self.name,
-            settled_information(
-                self.information, bounds.information, self.saturated, task.options.published
-            ),
-            settled_output(self.output, bounds),
+            information,
+            output,
             self.samples,
             self.deciding.coverage,
             self.saturated,

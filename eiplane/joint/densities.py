@@ -16,7 +16,7 @@ from .. import _core
 from ..reference import Polytopes
 from ..run import cancel_flag
 
-__all__ = ["log_backward", "log_forward", "sampling_cost"]
+__all__ = ["log_backward", "log_factored", "log_forward", "sampling_cost"]
 
 Array = NDArray[np.float64]
 
@@ -79,6 +79,25 @@ def log_forward(p: Polytopes, bins: int) -> Array:
     ndarray of float64, shape (samples,)
     """
     weight, lo, hi, _ = _scaled(p)
+    return log_factored(weight, lo, hi, bins)
+
+
+def log_factored(weight: Array, lo: Array, hi: Array, bins: int) -> Array:
+    """Return ``log2 q(y)`` of every sample, inputs uniform on (-1/2, 1/2).
+
+    Parameters
+    ----------
+    weight : ndarray of float64, shape (n_out, n_in)
+        No row is 0.
+    lo, hi : ndarray of float64, shape (samples, pieces, n_out)
+        Intervals of z, infinite where there is no limit.
+    bins : int
+        Output bins.
+
+    Returns
+    -------
+    ndarray of float64, shape (samples,)
+    """
     job = _Job(1e-5, bins)
     return _core.bounds_forward(job, weight, lo, hi, cancel_flag()) / math.log(2.0)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +18,20 @@ from ..run import cancel_flag
 from .polytopes import Directions, Unions, constraints, directions, unions
 
 __all__ = [
-    "Controls",
+    "FILTERED",
     "FilterUnit",
     "Filtered",
     "Problem",
-    "control_unit",
+    "Samples",
+    "draw_samples",
     "filter_unit",
     "problem",
 ]
 
 Array = NDArray[np.float64]
 
-#: Purposes of the random numbers: of samples that are filtered, of those of the controls' means.
-FILTERED, CONTROLS = 12, 13
-
-#: Least probability of a bin in a control variate.
-_LEAST = 1e-9
+#: Purpose of the random numbers.
+FILTERED = 12
 
 #: Nodes within an input's bin, for what the outputs tell of it.
 _NODES = np.polynomial.legendre.leggauss(6)
@@ -160,6 +157,16 @@ class Samples:
     index: NDArray[np.intp]
     outside: int
 
+    def known_by(self, p: Problem) -> NDArray[np.intp]:
+        """Return what is known of the outputs: labels, or that they are kept; (kept, n_out)."""
+        labels = np.ascontiguousarray(self.labels.T)
+        return labels if p.wanted.all() else np.where(p.wanted, labels, p.channel.out_bins)
+
+    def places(self, p: Problem) -> Array:
+        """Return ``d . u`` in the middle of the samples' cells, (kept, directions)."""
+        found = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), self.cell)
+        return np.ascontiguousarray(found.T)
+
 
 def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
     """Draw the samples of a unit."""
@@ -185,72 +192,6 @@ def draw_samples(unit: FilterUnit, purpose: int) -> Samples:
     )
 
 
-@lru_cache(maxsize=1)
-def _normal() -> tuple[Array, Array]:
-    """Return the standard normal's distribution function at places."""
-    places = np.linspace(-9.0, 9.0, 4097)
-    return places, np.array([0.5 * math.erfc(-t / math.sqrt(2.0)) for t in places])
-
-
-@dataclass(frozen=True, eq=False)
-class Controls:
-    """Control variates of samples, ``-sum_B log2`` of normal approximations, in bits.
-
-    Parameters
-    ----------
-    output : ndarray of float64, shape (kept,)
-        Of ``p_B(y_B)``.
-    within : ndarray of float64, shape (kept,)
-        Of ``p_B(y_B | cell)``.
-    count, outside : int
-        Samples in all, and those with any output outside its range.
-    """
-
-    output: Array
-    within: Array
-    count: int
-    outside: int
-
-
-def _surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width: Array) -> Array:
-    """Return ``-sum_B log2 P(label_B)``, z_B normal about a centre (n_out, kept)."""
-    places, values = _normal()
-    span = p.channel.in_hi - p.channel.in_lo
-    inside = p.channel.weight * (span * width)
-    deviation = np.sqrt((inside * inside).sum(axis=1) / 12.0)
-    total = np.zeros(labels.shape[1])
-    for b in np.flatnonzero(p.wanted & (deviation > 0.0)):
-        u = p.unions[p.rule[b]]
-        lo, hi = ((u_[labels[b]] - centre[b][:, None]) / deviation[b] for u_ in (u.lo, u.hi))
-        mass = np.maximum(np.interp(hi, places, values) - np.interp(lo, places, values), 0.0)
-        total -= np.log2(np.maximum(mass.sum(axis=1), _LEAST))
-    return total
-
-
-def _controls(p: Problem, samples: Samples, count: int) -> Controls:
-    span = p.channel.in_hi - p.channel.in_lo
-    shift = _core.affine(
-        np.ascontiguousarray(p.channel.weight * span), p.known.centre, samples.cell
-    )
-    if p.marginals is not None:
-        logs = -np.log2(np.maximum(p.marginals, _LEAST))
-        outer = np.take_along_axis(logs, samples.labels, axis=1)[p.wanted].sum(axis=0)
-    else:
-        still = np.broadcast_to(p.known.centre[:, None], shift.shape)
-        outer = _surprise(p, samples.labels, still, np.ones_like(p.width))
-    return Controls(
-        outer,
-        _surprise(p, samples.labels, shift, p.width),
-        count,
-        samples.outside,
-    )
-
-
-def control_unit(unit: FilterUnit) -> Controls:
-    """Return the control variates of a unit's samples, without filtering them."""
-    return _controls(unit.problem, draw_samples(unit, CONTROLS), unit.count)
-
-
 @dataclass(frozen=True, eq=False)
 class Filtered:
     """Filtered samples, those kept; logarithms are in bits.
@@ -264,7 +205,6 @@ class Filtered:
         Which have been corrected.
     unsettled : int
         Evidences that did not settle.
-    controls : Controls
     posterior : ndarray of float64, shape (kept, n_in, 2)
         ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0
         unless wanted.
@@ -275,17 +215,13 @@ class Filtered:
     kept: Array
     corrected: NDArray[np.bool_]
     unsettled: int
-    controls: Controls
     posterior: Array
 
 
 def filter_unit(unit: FilterUnit) -> Filtered:
     """Filter the samples of a unit."""
     p, samples = unit.problem, draw_samples(unit, FILTERED)
-    labels = np.ascontiguousarray(samples.labels.T)
-    bins = p.channel.out_bins
-    if not p.wanted.all():
-        labels = np.where(p.wanted, labels, bins)
+    labels, bins = samples.known_by(p), p.channel.out_bins
     count = len(labels)
     correct = samples.index % unit.every == 0
     whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
@@ -294,16 +230,14 @@ def filter_unit(unit: FilterUnit) -> Filtered:
     posterior = np.empty((count, 0, 2))
     if p.influence:
         posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
-    place = _core.affine(p.known.unit, np.zeros(len(p.known.unit)), samples.cell).T
-    place = np.ascontiguousarray(place)
+    place = samples.places(p)
     second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)
     third = np.zeros((count, 2))
     if p.channel.drops:
         lo, hi = p.limits(np.full_like(labels, bins))
         third, again, *_ = _evidence(p, lo, hi, place, p.width, correct)
         more += again
-    controls = _controls(p, samples, unit.count)
-    return Filtered(first, second, third, correct, unsettled + more, controls, posterior)
+    return Filtered(first, second, third, correct, unsettled + more, posterior)
 
 
 def _evidence(

@@ -10,7 +10,6 @@ input's span shrunk to a bin.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,33 +160,45 @@ def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Ar
     width : ndarray of float64, shape (n_in,)
         Of the cell, 1 where an input is free.
     """
-    samples, pieces = lo.shape[:2]
+    samples = len(lo)
     n = len(width)
     in_lo, in_hi = np.full((samples, n), -0.5), np.full((samples, n), 0.5)
     inside = known.unit * width
-    wide = np.flatnonzero(known.single < 0)
-    out_lo, out_hi = np.empty((2, samples, pieces, len(wide)))
-    at = np.full(len(known.single), -1)
-    at[wide] = np.arange(len(wide))
-    for d, rows in enumerate(known.rows):
-        low, high = np.full((2, samples, pieces), -np.inf)
-        high[:] = np.inf
-        for r in rows:
-            a = (lo[:, :, r] - known.centre[r]) / known.scale[r]
-            b = (hi[:, :, r] - known.centre[r]) / known.scale[r]
-            low = np.maximum(low, a if known.scale[r] > 0.0 else b)
-            high = np.minimum(high, b if known.scale[r] > 0.0 else a)
-        low, high = low - place[:, d, None], high - place[:, d, None]
-        w = inside[d]
-        if known.single[d] >= 0:
-            k = known.single[d]
-            a, b = np.maximum(low[:, 0] / w[k], -0.5), np.minimum(high[:, 0] / w[k], 0.5)
-            good = b - a > 1e-9  # else an edge of the cell and of the interval, by rounding
-            in_lo[good, k] = np.maximum(in_lo[good, k], a[good])
-            in_hi[good, k] = np.minimum(in_hi[good, k], b[good])
-            continue
-        far = min(0.5 * float(np.abs(w).sum()), _FAR * math.sqrt(float(w @ w) / 12.0))
-        some = low < high
-        out_lo[:, :, at[d]] = np.where(some & (low <= -far), -np.inf, low)
-        out_hi[:, :, at[d]] = np.where(some & (high >= far), np.inf, high)
-    return Constraints(np.ascontiguousarray(inside[wide]), in_lo, in_hi, out_lo, out_hi)
+    low, high = _merged(known, lo, hi)
+    low, high = low - place[:, None, :], high - place[:, None, :]
+    for d in np.flatnonzero(known.single >= 0):
+        k = known.single[d]
+        w = inside[d, k]
+        a, b = np.maximum(low[:, 0, d] / w, -0.5), np.minimum(high[:, 0, d] / w, 0.5)
+        good = b - a > 1e-9  # else an edge of the cell and of the interval, by rounding
+        in_lo[good, k] = np.maximum(in_lo[good, k], a[good])
+        in_hi[good, k] = np.minimum(in_hi[good, k], b[good])
+    wide = known.single < 0
+    inside, low, high = inside[wide], low[..., wide], high[..., wide]
+    deviation = np.sqrt(np.einsum("ij,ij->i", inside, inside) / 12.0)
+    far = np.minimum(0.5 * np.abs(inside).sum(axis=1), _FAR * deviation)
+    some = low < high
+    out_lo = np.where(some & (low <= -far), -np.inf, low)
+    out_hi = np.where(some & (high >= far), np.inf, high)
+    return Constraints(
+        np.ascontiguousarray(inside),
+        in_lo,
+        in_hi,
+        np.ascontiguousarray(out_lo),
+        np.ascontiguousarray(out_hi),
+    )
+
+
+def _merged(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Return the intervals of ``d . u``, what the outputs of a direction have in common.
+
+    Shape (samples, pieces, directions).
+    """
+    live = np.concatenate([*known.rows, np.empty(0, np.intp)])
+    turned = known.scale[live] < 0.0
+    a, b = ((e[..., live] - known.centre[live]) / known.scale[live] for e in (lo, hi))
+    low, high = np.where(turned, b, a), np.where(turned, a, b)
+    if len(live) == len(known.rows):
+        return low, high
+    first = np.cumsum([0, *(len(r) for r in known.rows[:-1])])
+    return np.maximum.reduceat(low, first, axis=-1), np.minimum.reduceat(high, first, axis=-1)

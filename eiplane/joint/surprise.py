@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from ..network import Channel
-from .sums import Sums, reach, uniform_distribution
+from .sums import reach, uniform_distribution
 
 __all__ = ["cell_surprise"]
 
@@ -59,13 +60,14 @@ def _distribution(parts: Array, around: float, x: Array) -> Array:
     """
     if len(parts) <= _FEW:
         return uniform_distribution(np.sort(parts), x.ravel()).reshape(x.shape)
-    sums = Sums(parts, parts[:0], 2)
-    waves = int(min(np.ceil(sums.highest() * around / np.pi) + 1, _WAVES))
+    parts = np.sort(parts)[::-1].copy()
+    waves = int(min(np.ceil(_core.sums_highest(parts) * around / np.pi) + 1, _WAVES))
     w = np.arange(1.0, waves + 1.0) * (np.pi / around)
+    own = _core.sums_waves(parts, parts[:0], 2, np.pi / around, waves + 1)[0, 1:]
     x = np.clip(x, -around, around)
     inside = np.flatnonzero(np.abs(x.ravel()) < around)
     value = np.where(x.ravel() > 0.0, 1.0, 0.0)
     near = x.ravel()[inside]
-    sines = np.sin(near[:, None] * w) @ (sums.of_u(w) / w)
+    sines = np.sin(near[:, None] * w) @ (own / w)
     value[inside] = np.clip(0.5 + (0.5 * near + sines) / around, 0.0, 1.0)
     return value.reshape(x.shape)

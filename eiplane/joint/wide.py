@@ -6,9 +6,12 @@ second sample with the same y. The volumes come from expectation propagation wit
 what it misses (:mod:`.filtering`, csrc/joint/ei_wide.h); a few hundred samples do, whatever H(Y)
 is, as the information content of such vectors concentrates (Fradelizi, Madiman and Wang 2016).
 
-*Noise.* Both terms use the same samples. ``-sum_B log2 p_B(y_B)`` and ``-sum_B log2 p_B(y_B |
-cell)`` are control variates: their means come from the outputs' exact distributions, or from many
-more samples that are not filtered.
+*Noise.* Both terms use the same samples. Most of what one sample differs from another by shows in a
+surrogate that costs little (:mod:`.surrogate`), so few samples are filtered and many more are not
+(:mod:`.levels`). ``-sum_B log2 p_B(y_B)`` and ``-sum_B log2 p_B(y_B | cell)`` are control variates:
+their means are known exactly (:mod:`.given`), or, with drops, come from yet more samples. After a
+first few samples their deviations decide how many of each kind there are: as many as it takes for a
+share of EI, and of phi where the sum over edges is known, within what is spent at the most.
 
 *Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most
 of it is taken, and part of it is doubt. Both, from small layers of known truth: see ``SHARE``.
@@ -28,12 +31,15 @@ from numpy.typing import NDArray
 from ..network import Channel
 from .estimates import Estimate
 from .estimator import Estimator, Nodes, PieceResult, Standing
-from .filtering import Filtered, FilterUnit, control_unit, filter_unit, problem
+from .filtering import Filtered, FilterUnit, filter_unit, problem
+from .given import LEAST
+from .levels import Controlled, Deviations, Mean, controlled_mean, share_out, two_levels
 from .nodes import SingleOutputs
 from .settle import settled_information, settled_output, whole_bounds
+from .surrogate import Surrogates, control_unit, surrogate_unit
 from .task import Task
 
-__all__ = ["Wide", "default_filtered", "work"]
+__all__ = ["Wide", "default_filtered", "filtered_influence", "work"]
 
 Array = NDArray[np.float64]
 
@@ -41,15 +47,28 @@ Array = NDArray[np.float64]
 #: inputs and 6 to 40 outputs the evidence without it was too great by 0.70 to 0.92 of it.
 SHARE, DOUBT = 0.8, 0.15
 
-#: Filtered samples where none are asked for: so many at a million multiplications each, fewer in
-#: proportion to a power of the work; the fewest, the most.
+#: What is spent, as so many filtered samples at a million multiplications each, fewer in proportion
+#: to a power of the work; the fewest, the most.
 _USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 
-#: Of those, how many are corrected, at least and at most.
+#: Filtered samples of the first look: a share of those, the fewest, the most; how many more have
+#: their surrogate; the most of those in all.
+_LOOK, _LOOK_FEWEST, _LOOK_MOST, _LOOK_MORE, _MOST_SURROGATES = 4, 32, 64, 4, 1 << 14
+
+#: The most, where it is the influence of inputs alone that is wanted.
+_LOOK_ALONE = 256
+
+#: Standard errors aimed at: of EI, of the absolute phi, and of EI below which phi asks for no more.
+_OF_EI, _OF_PHI, _LEAST = 0.006, 0.015, 0.0025
+
+#: Of the filtered, how many are corrected, at least and at most.
 _CORRECTED = (12, 128)
 
-#: Multiplications of a unit of work, samples of a unit.
-_UNIT, _UNIT_SAMPLES = 1 << 27, 64
+#: Multiplications of a unit of work, samples of a unit, and of one that are not filtered.
+_UNIT, _UNIT_SAMPLES, _UNIT_SURROGATES = 1 << 27, 64, 128
+
+#: Surrogates that cost more than this share of filtering are not worth it.
+_CHEAP = 1.0 / 6.0
 
 #: Samples for the means of the control variates, beside those filtered; the fewest, the most; of a
 #: unit of them.
@@ -69,20 +88,51 @@ def work(channel: Channel) -> float:
     return 13.0 * (n * m * small + small**3 / 3.0)
 
 
+def surrogate_work(channel: Channel) -> float:
+    """Return what a surrogate takes, in the same units."""
+    n, m = float(channel.n_in), float(channel.n_out)
+    return 2.0 * min(m**3, 12.0 * n * n * m) + 4.0 * n * m + 500.0 * m
+
+
 def default_filtered(channel: Channel) -> int:
-    """Return the number of samples to filter where none is given."""
+    """Return how many samples could be filtered for what is spent where nothing is given."""
     wanted = _USUAL * (1e6 / work(channel)) ** _POWER
     return int(min(max(wanted, _FEWEST), _MOST))
 
 
+def filtered_influence(task: Task) -> Nodes | None:
+    """Return ``I(X_A; Y)`` of the given inputs, and nothing else, by filtering.
+
+    Parameters
+    ----------
+    task : Task
+        Without stages or drops.
+
+    Returns
+    -------
+    Nodes or None
+        None where too many volumes did not settle.
+    """
+    wide = Wide(task)
+    wide.look()
+    return wide.input_influence()
+
+
+def _look(usual: int) -> int:
+    return min(max(usual // _LOOK, _LOOK_FEWEST), _LOOK_MOST)
+
+
 @dataclass(frozen=True)
 class _Means:
-    """Means of the control variates, their variances over samples, and what else was seen."""
+    """Means of the control variates, their variances over samples, and what else was seen.
+
+    ``outside`` is None where no samples were taken for this.
+    """
 
     values: Array
     variances: Array
     kept: float
-    outside: float
+    outside: float | None
 
 
 class Wide(Estimator):
@@ -98,11 +148,16 @@ class Wide(Estimator):
             task.channel, task.given, wanted, task.key, task.marginals, task.options.influence
         )
         self.information = self.output = Estimate(0.0, 0.0, 0.0, 1.0)
-        self.samples = self.drawn = 0
+        self.samples = 0
         self.first_round: int | None = None
         self.saturated = False
+        self.costs = work(task.channel), surrogate_work(task.channel)
+        self.cheap = self.costs[1] < _CHEAP * self.costs[0]
+        self._filtered, self._drawn = 0, 0
         self._found: list[Filtered] = []
+        self._surrogates: list[Surrogates] = []
         self._means: _Means | None = None
+        self._deviations = Deviations(0.0, 0.0)
 
     @classmethod
     def applies(cls, task: Task, samples: int) -> bool:
@@ -111,24 +166,63 @@ class Wide(Estimator):
 
     def run(self, samples: int, most: int | None) -> Standing:
         """Filter samples: as many as asked for, or as is usual and more in later rounds."""
-        usual = default_filtered(self.task.channel)
+        usual, times = default_filtered(self.task.channel), 1.0
+        asked = None
         if most is None:
-            wanted = samples if self.task.options.estimator == self.name else min(samples, usual)
+            asked = samples if self.task.options.estimator == self.name else None
         elif self.first_round is None:
-            self.first_round, wanted = samples, min(samples, usual)
+            self.first_round = samples
         else:
-            wanted = math.ceil(usual * samples / self.first_round)
+            times = samples / self.first_round
         if self._means is None:
-            self._means = self._measure_controls(_CONTROL_SHARE * wanted)
+            self._means = self._measure_controls(_CONTROL_SHARE * (asked or usual))
         if self._means.kept < _KEPT:
             self.saturated = True
             return Standing(math.inf, True, True)
-        self._filter(math.ceil(wanted / self._means.kept), wanted)
+        look = _look(usual)
+        if asked is not None:
+            self._take(min(look, asked) if self.cheap else asked, asked)
+        elif not self.cheap:
+            self._take(math.ceil(usual * times), 0)
+        elif not self._drawn:
+            self._take(look, look + _LOOK_MORE * look)
         self._combine()
-        return Standing(self.information.stderr, self.saturated)
+        if self.cheap and not self.saturated:
+            few, many = share_out(
+                self._deviations, self.costs, self._target() / math.sqrt(times),
+                usual * times * self.costs[0],
+            )  # fmt: skip
+            if asked is not None:
+                few, many = min(math.ceil(asked * few / max(many, 1)), asked), asked
+            self._take(few, min(many, math.ceil(_MOST_SURROGATES * times)))
+            self._combine()
+        return Standing(self.information.stderr, self.saturated, doubt=self.information.bias)
+
+    def look(self) -> None:
+        """Filter samples for the influence of inputs alone."""
+        self._means = _Means(np.zeros(2), np.zeros(2), 1.0, 0.0)
+        self.cheap = False
+        self._take(min(default_filtered(self.task.channel) // 2, _LOOK_ALONE), 0)
+        self._combine()
+
+    def _target(self) -> float:
+        """Return the standard error to aim at."""
+        task, value = self.task, self.information.value
+        if not task.informed:
+            return _OF_EI * self.output.value
+        target = _OF_EI * value
+        if task.edges is not None:
+            phi = value - float(np.maximum(task.edges[:, task.given], 0.0).sum())
+            target = min(target, max(_OF_PHI * abs(phi), _LEAST * value))
+        return target
 
     def _measure_controls(self, count: int) -> _Means:
         task, channel = self.task, self.task.channel
+        if task.marginals is not None and task.normal is not None:
+            p = task.marginals[task.outs]
+            surprise = float(-(p * np.log2(np.maximum(p, LEAST))).sum())
+            means = np.array([surprise, task.normal[task.outs].sum()])
+            return _Means(means, np.zeros(2), 1.0, None)
         count = min(max(count, _CONTROLS[0]), _CONTROLS[1])
         units = [
             FilterUnit(self.problem, a, min(_CONTROL_UNIT, count - a))
@@ -142,78 +236,91 @@ class Wide(Estimator):
         if not values.shape[1]:
             return _Means(np.zeros(2), np.zeros(2), 0.0, outside)
         means, variances = values.mean(axis=1), values.var(axis=1) / values.shape[1]
-        if task.marginals is not None:
-            p = task.marginals[task.outs]
-            means[0] = float(-(p * np.log2(np.maximum(p, 1e-9))).sum())
-            variances[0] = 0.0
         return _Means(means, variances, values.shape[1] / count, outside)
 
-    def _filter(self, draws: int, wanted: int) -> None:
-        """Go on to so many draws, of which about ``wanted`` are kept."""
-        channel = self.task.channel
+    def _take(self, filtered: int, surrogates: int) -> None:
+        """Go on to so many samples that are kept, roughly: filtered, and with a surrogate."""
+        assert self._means is not None
+        channel, kept = self.task.channel, self._means.kept
+        few = max(math.ceil(filtered / kept), self._filtered)
+        many = max(math.ceil(surrogates / kept), few, self._drawn)
         least, most = _CORRECTED
-        every = max(1, draws // min(max(wanted // 4, least), most))
-        size = int(min(max(_UNIT / work(channel), 1), _UNIT_SAMPLES))
+        every = max(1, few // min(max(filtered // 4, least), most))
+        size = int(min(max(_UNIT / self.costs[0], 1), _UNIT_SAMPLES))
         units = [
-            FilterUnit(self.problem, a, min(size, draws - a), every)
-            for a in range(self.drawn, draws, size)
+            FilterUnit(self.problem, a, min(size, few - a), every)
+            for a in range(self._filtered, few, size)
         ]
         self._found += self.task.runner.map(filter_unit, units, f"{channel.name}: filtering")
-        self.drawn = max(draws, self.drawn)
+        size = int(min(max(4 * _UNIT / self.costs[1], 1), _UNIT_SURROGATES))
+        units = [
+            FilterUnit(self.problem, a, min(size, many - a), int(not self.cheap))
+            for a in range(self._drawn, many, size)
+        ]
+        self._surrogates += self.task.runner.map(
+            surrogate_unit, units, f"{channel.name}: surrogates"
+        )
+        self._filtered, self._drawn = few, many
 
     def _combine(self) -> None:
         assert self._means is not None
-        found, means = self._found, self._means
-        output, within, kept = (
-            np.concatenate([getattr(f, name) for f in found])
-            for name in ("output", "within", "kept")
-        )
-        corrected = np.concatenate([f.corrected for f in found])
-        self.samples = len(output)
-        unsettled = sum(f.unsettled for f in found)
-        good = np.isfinite(output[:, 0]) & np.isfinite(within[:, 0]) & np.isfinite(kept[:, 0])
+        means, saw = self._means, _Seen.of(self._found, self._surrogates)
+        good = saw.good
+        self.samples = len(saw.controls)
         self.saturated = bool(
-            good.sum() < 8 or not (good & corrected).any() or unsettled > _UNSETTLED * len(good)
+            good.sum() < 8
+            or not (good & saw.corrected).any()
+            or saw.unsettled > _UNSETTLED * len(good)
         )
         if self.saturated:
             self.information = self.output = Estimate(0.0, math.inf, math.inf, 0.0)
             return
-        controls = np.stack(
-            [
-                np.concatenate([f.controls.output for f in found]),
-                np.concatenate([f.controls.within for f in found]),
-            ],
-            axis=1,
-        )
-        centred = (controls - means.values)[good]
-        some = corrected[good]
         shift = math.log2(means.kept)
-        error = math.sqrt((1.0 - means.kept) / means.kept / self.drawn) / math.log(2.0)
-        self.output = _estimate(
-            output[good], some, centred[:, :1], means.variances[:1], shift, error
-        )
-        joint = output - within + kept
+        error = math.sqrt((1.0 - means.kept) / means.kept / self._drawn) / math.log(2.0)
+        controls = Controlled(saw.controls - means.values, means.variances)
+
+        def estimate(values: Array, cheap: Array, controls: Controlled) -> Estimate:
+            correction = values[good & saw.corrected, 1]
+            few = np.zeros(len(cheap), bool)
+            few[: len(good)] = good
+            if self.cheap:
+                mean, self._deviations = two_levels(values[good, 0], cheap[few], cheap, controls)
+            else:
+                mean = controlled_mean(values[good, 0], controls.where(few))
+            return _corrected(mean, correction, shift, error)
+
+        self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
         self.information = Estimate(0.0, 0.0, 0.0, 1.0)
         if self.task.informed:
-            self.information = _estimate(joint[good], some, centred, means.variances, shift, error)
+            self.information = estimate(saw.joint, saw.cheap_joint, controls)
 
     def input_influence(self) -> Nodes | None:
         """Return ``I(X_A; Y)`` of the given inputs: ``E log2 p(bin | y) in_bins``."""
         if self.saturated or self.task.channel.drops:
             return None
         posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
-        # The entropy of the bin given y has little noise, but the approximation makes it too great;
-        # the surprise at the bin that was drawn shows by how much, all inputs taken together.
+        # The entropy of the bin given y has little noise, but the approximation makes it wrong; the
+        # surprise at the bin that was drawn shows by how much, all inputs taken together.
         own, values = posterior[:, :, 0], posterior[:, :, 1]
         root = math.sqrt(max(len(values) - 1, 1))
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
-        shift = float(off.mean())
-        error = math.hypot(float(off.std()) / root, 0.5 * shift)
+        shift, error = self._shift(float(off.mean()), float(off.std()) / root)
         most = math.log2(self.task.channel.in_bins)
         return Nodes(
             np.clip(values.mean(axis=0) + shift, 0.0, most),
             np.hypot(values.std(axis=0) / root, error),
         )
+
+    def _shift(self, seen: float, error: float) -> tuple[float, float]:
+        """Return what to add to influences, and its error, from what was seen and its error.
+
+        Where the evidence's correction is small the approximation is good, and what was seen is
+        noise: it counts in proportion to the variance that the correction lets expect.
+        """
+        corrections = np.concatenate([f.output[f.corrected, 1] for f in self._found])
+        expected = 2.0 * float(np.abs(corrections).mean()) / math.sqrt(max(self.task.n_given, 1))
+        share = expected**2 / max(expected**2 + error**2, 1e-300)
+        return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)
 
     def result(self) -> PieceResult:
         """Return what was found."""
@@ -221,11 +328,14 @@ class Wide(Estimator):
         singles = SingleOutputs(task)
         bounds = whole_bounds(task, singles, None)
         influence = self.input_influence() if task.options.influence else None
-        outside = 0.0 if self._means is None else self._means.outside
+        outside = None if self._means is None else self._means.outside
+        if outside is None:
+            controls = [s.controls for s in self._surrogates]
+            outside = sum(c.outside for c in controls) / max(sum(c.count for c in controls), 1)
         return PieceResult(
             self.name,
             settled_information(self.information, bounds.information, self.saturated, False),
-            settled_output(self.output, bounds),
+            settled_output(self.output, bounds, False),
             self.samples,
             None,
             self.saturated,
@@ -235,38 +345,48 @@ class Wide(Estimator):
         )
 
 
-def _estimate(
-    values: Array,
-    corrected: NDArray[np.bool_],
-    controls: Array,
-    variances: Array,
-    shift: float,
-    error: float,
-) -> Estimate:
-    """Return the mean of values and corrections, shape (samples, 2).
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What all samples have shown: the filtered ones first, among those with a surrogate."""
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (samples, 2)
-    corrected : ndarray of bool, shape (samples,)
-    controls : ndarray of float64, shape (samples, controls)
-        Less their means.
-    variances : ndarray of float64, shape (controls,)
-        Of those means.
-    shift, error : float
-        Added, and its standard error.
-    """
-    plain, correction = values[:, 0], values[corrected, 1]
-    n = len(plain)
-    design = np.column_stack([np.ones(n), controls])
-    if n < 8 * design.shape[1]:
-        design = design[:, :1]
-    factors = np.linalg.lstsq(design, plain, rcond=1e-10)[0]
-    rest = plain - design @ factors
-    used = factors[1:]
-    freedom = max(n - design.shape[1], 1)
-    variance = float(rest @ rest) / freedom / n + float(used**2 @ variances[: len(used)])
-    variance += SHARE**2 * float(correction.var()) / len(correction)
+    output: Array
+    joint: Array
+    corrected: NDArray[np.bool_]
+    good: NDArray[np.bool_]
+    unsettled: int
+    cheap_output: Array
+    cheap_joint: Array
+    controls: Array
+
+    @classmethod
+    def of(cls, found: list[Filtered], surrogates: list[Surrogates]) -> _Seen:
+        output, within, kept = (
+            np.concatenate([getattr(f, name) for f in found])
+            for name in ("output", "within", "kept")
+        )
+        cheap, cheap_within, cheap_kept = (
+            np.concatenate([getattr(f, name) for f in surrogates])
+            for name in ("output", "within", "kept")
+        )
+        controls = np.column_stack([
+            np.concatenate([getattr(f.controls, name) for f in surrogates])
+            for name in ("output", "within")
+        ])  # fmt: skip
+        return cls(
+            output,
+            output - within + kept,
+            np.concatenate([f.corrected for f in found]),
+            np.isfinite(output[:, 0]) & np.isfinite(within[:, 0]) & np.isfinite(kept[:, 0]),
+            sum(f.unsettled for f in found),
+            cheap,
+            cheap - cheap_within + cheap_kept,
+            controls,
+        )
+
+
+def _corrected(mean: Mean, correction: Array, shift: float, error: float) -> Estimate:
+    """Return a mean with its correction; ``shift`` is added, of a standard error of its own."""
+    variance = mean.variance + SHARE**2 * float(correction.var()) / len(correction)
     bias = DOUBT * abs(float(correction.mean()))
-    value = float(factors[0]) + SHARE * float(correction.mean()) + shift
+    value = mean.value + SHARE * float(correction.mean()) + shift
     return Estimate(max(value, 0.0), math.sqrt(variance + error * error + bias * bias), bias, 1.0)

@@ -11,8 +11,9 @@ from .channel import Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
-from .limits import LEAST, MAX_BINS, MOST, resolved
+from .limits import FAR, LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
+from .noise import Noise, checked_noise
 from .pool import Pool
 from .ranges import (
     Context,
@@ -35,6 +36,7 @@ from .spans import spans_of
 from .stage import Stage
 
 __all__ = [
+    "FAR",
     "LEAST",
     "MAX_BINS",
     "MOST",
@@ -52,6 +54,7 @@ __all__ = [
     "Mapped",
     "Network",
     "NetworkInput",
+    "Noise",
     "Norm",
     "Pairwise",
     "Pool",
@@ -63,6 +66,7 @@ __all__ = [
     "Stage",
     "Unknown",
     "automatic_range",
+    "checked_noise",
     "discretize",
     "evaluate",
     "get_activation",

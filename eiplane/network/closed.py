@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from .activation import Activation
 from .elementary import (
-    exp,
     gelu,
     gelu_tanh,
     identity,
@@ -22,6 +21,7 @@ from .elementary import (
     tanhshrink,
 )
 from .monotone import Function, Piece, unbounded
+from .portable import arctan, arctanh, exp, expm1, log, log1p, tan, tanh
 
 __all__ = ["CLOSED"]
 
@@ -38,7 +38,7 @@ def _named(kind: str, values: tuple[float, ...], defaults: tuple[float, ...]) ->
 
 def _dipped(function: Function, low: float, high: float) -> tuple[Piece, ...]:
     """Return the pieces of a function that falls from 0 to a minimum and then rises for ever."""
-    for _ in range(200):  # golden-free ternary search: the minimum is flat, so its place is enough
+    for _ in range(80):  # ternary search: the minimum is flat, so its place is enough
         a, b = low + (high - low) / 3.0, high - (high - low) / 3.0
         fa, fb = function(np.array([a, b]))
         low, high = (low, b) if fa < fb else (a, high)
@@ -75,20 +75,20 @@ def make_leaky_relu(slope: float = 0.01) -> Activation:
 
 def make_sigmoid() -> Activation:
     def inverse(y: Array) -> Array:
-        return np.asarray(np.log(y) - np.log1p(-y))
+        return np.asarray(log(y) - log1p(-y))
 
     return Activation("sigmoid", sigmoid, (Piece(-INF, INF, 0.0, 1.0, inverse),), (0.0, 1.0))
 
 
 def make_tanh() -> Activation:
-    return Activation("tanh", np.tanh, (Piece(-INF, INF, -1.0, 1.0, np.arctanh),), (-1.0, 1.0))
+    return Activation("tanh", tanh, (Piece(-INF, INF, -1.0, 1.0, arctanh),), (-1.0, 1.0))
 
 
 def make_softplus(beta: float = 1.0) -> Activation:
     def inverse(y: Array) -> Array:
         t = beta * y
         # log(exp(t) - 1), whose large part must not overflow
-        return np.asarray((t + np.log(-np.expm1(-t))) / beta)
+        return np.asarray((t + log(-expm1(-t))) / beta)
 
     return Activation(
         _named("softplus", (beta,), (1.0,)),
@@ -101,9 +101,9 @@ def make_softplus(beta: float = 1.0) -> Activation:
 def make_elu(alpha: float = 1.0) -> Activation:
     return Activation(
         _named("elu", (alpha,), (1.0,)),
-        lambda z: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0))),
+        lambda z: np.where(z > 0, z, alpha * expm1(np.minimum(z, 0.0))),
         (
-            Piece(-INF, 0.0, -alpha, 0.0, lambda y: np.log1p(y / alpha)),
+            Piece(-INF, 0.0, -alpha, 0.0, lambda y: log1p(y / alpha)),
             Piece(0.0, INF, 0.0, INF, identity),
         ),
         parameters=(alpha,),
@@ -118,9 +118,9 @@ def make_selu() -> Activation:
     limit = -_SELU_ALPHA * _SELU_SCALE
     return Activation(
         "selu",
-        lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * np.expm1(np.minimum(z, 0.0))),
+        lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * expm1(np.minimum(z, 0.0))),
         (
-            Piece(-INF, 0.0, limit, 0.0, lambda y: np.log1p(-y / limit)),
+            Piece(-INF, 0.0, limit, 0.0, lambda y: log1p(-y / limit)),
             Piece(0.0, INF, 0.0, INF, lambda y: y / _SELU_SCALE),
         ),
     )
@@ -305,16 +305,16 @@ def make_abs() -> Activation:
 
 
 def make_exp() -> Activation:
-    return Activation("exp", exp, (Piece(-INF, INF, 0.0, INF, np.log),))
+    return Activation("exp", exp, (Piece(-INF, INF, 0.0, INF, log),))
 
 
 def make_gaussian() -> Activation:
     def left(y: Array) -> Array:
-        return -np.sqrt(-np.log(y))
+        return -np.sqrt(-log(y))
 
     return Activation(
         "gaussian",
-        lambda z: np.exp(-np.square(z)),
+        lambda z: exp(-np.square(z)),
         (Piece(-INF, 0.0, 0.0, 1.0, left), Piece(0.0, INF, 1.0, 0.0, lambda y: -left(y))),
         (0.0, 1.0),
     )
@@ -322,7 +322,7 @@ def make_gaussian() -> Activation:
 
 def make_logsigmoid() -> Activation:
     def inverse(y: Array) -> Array:
-        return np.asarray(y - np.log(-np.expm1(y)))
+        return np.asarray(y - log(-expm1(y)))
 
     piece = Piece(-INF, INF, -INF, 0.0, inverse)
     return Activation("logsigmoid", lambda z: -softplus(-z), (piece,))
@@ -331,9 +331,9 @@ def make_logsigmoid() -> Activation:
 def make_celu(alpha: float = 1.0) -> Activation:
     return Activation(
         _named("celu", (alpha,), (1.0,)),
-        lambda z: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0) / alpha)),
+        lambda z: np.where(z > 0, z, alpha * expm1(np.minimum(z, 0.0) / alpha)),
         (
-            Piece(-INF, 0.0, -alpha, 0.0, lambda y: alpha * np.log1p(y / alpha)),
+            Piece(-INF, 0.0, -alpha, 0.0, lambda y: alpha * log1p(y / alpha)),
             Piece(0.0, INF, 0.0, INF, identity),
         ),
         parameters=(alpha,),
@@ -342,7 +342,7 @@ def make_celu(alpha: float = 1.0) -> Activation:
 
 def make_atan() -> Activation:
     half = 0.5 * math.pi
-    return Activation("atan", np.arctan, (Piece(-INF, INF, -half, half, np.tan),), (-half, half))
+    return Activation("atan", arctan, (Piece(-INF, INF, -half, half, tan),), (-half, half))
 
 
 #: Every activation with closed pieces, by name: what makes it, from its parameters.

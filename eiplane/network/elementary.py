@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from .portable import erfc, exp, log1p, tanh
+
 __all__ = [
-    "erf",
-    "exp",
     "gelu",
     "gelu_tanh",
     "identity",
@@ -24,25 +24,15 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
-def erf(x: Array) -> Array:
-    """Return the error function."""
-    return np.vectorize(math.erf, otypes=[np.float64])(x) if np.size(x) else np.asarray(x, float)
-
-
-def erfc(x: Array) -> Array:
-    """Return 1 less the error function."""
-    return np.vectorize(math.erfc, otypes=[np.float64])(x) if np.size(x) else np.asarray(x, float)
-
-
 def sigmoid(z: Array) -> Array:
     """Return 1 / (1 + exp(-z))."""
-    e = np.exp(-np.abs(z))
+    e = exp(-np.abs(z))
     return np.asarray(np.where(z >= 0, 1.0 / (1.0 + e), e / (1.0 + e)))
 
 
 def softplus(z: Array) -> Array:
     """Return log(1 + exp(z))."""
-    return np.asarray(np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))))
+    return np.asarray(np.maximum(z, 0.0) + log1p(exp(-np.abs(z))))
 
 
 def gelu(z: Array) -> Array:
@@ -65,7 +55,7 @@ def silu(z: Array) -> Array:
 
 def mish(z: Array) -> Array:
     """Return z tanh(softplus(z))."""
-    return z * np.tanh(softplus(z))
+    return z * tanh(softplus(z))
 
 
 def identity(z: Array) -> Array:
@@ -78,15 +68,9 @@ def quick_gelu(z: Array) -> Array:
     return z * sigmoid(1.702 * z)
 
 
-def exp(z: Array) -> Array:
-    """Return exp(z), infinite where that overflows."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(z))
-
-
 def tanhshrink(z: Array) -> Array:
     """Return z - tanh(z)."""
     # Near 0 the difference would keep no digits; there the series of tanh does.
     s = np.where(np.abs(z) < 0.1, z, 0.0) ** 2
     series = 1 / 3 - s * (2 / 15 - s * (17 / 315 - s * (62 / 2835 - s * (1382 / 155925))))
-    return np.asarray(np.where(np.abs(z) < 0.1, z * s * series, z - np.tanh(z)))
+    return np.asarray(np.where(np.abs(z) < 0.1, z * s * series, z - tanh(z)))

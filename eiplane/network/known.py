@@ -11,8 +11,8 @@ import numpy as np
 
 from .activation import Activation
 from .closed import CLOSED
-from .elementary import erf
 from .monotone import Function
+from .portable import cos, erf, sin
 
 __all__ = ["ACTIVATIONS", "get_activation", "known_activations"]
 
@@ -39,8 +39,8 @@ ACTIVATIONS: dict[str, Callable[..., Activation]] = CLOSED | {
     "round": _round,
     "floor": _numeric("floor", np.floor),
     "ceil": _numeric("ceil", np.ceil),
-    "sin": _numeric("sin", np.sin, (-1.0, 1.0)),
-    "cos": _numeric("cos", np.cos, (-1.0, 1.0)),
+    "sin": _numeric("sin", sin, (-1.0, 1.0)),
+    "cos": _numeric("cos", cos, (-1.0, 1.0)),
     "erf": _numeric("erf", erf, (-1.0, 1.0)),
 }
 

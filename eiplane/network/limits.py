@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["LEAST", "MAX_BINS", "MOST", "resolved"]
+__all__ = ["FAR", "LEAST", "MAX_BINS", "MOST", "resolved"]
 
 #: The greatest size of a weight, a bias, an end of a range or a pre-activation, and the least width
 #: of a range: beyond them squares leave float64.
 MOST, LEAST = 1e150, 1e-150
+
+#: The greatest number of single precision: that a computed range ends beyond it says nothing.
+FAR = 2.0**128
 
 #: The largest number of bins; the paper goes to 256.
 MAX_BINS = 1024

@@ -9,9 +9,11 @@ from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
 from .graphs import edges, matrices, network
+from .lags import lags
 from .movies import animate
 from .style import save_figure
 from .text import text_plane
+from .transitions import transitions
 
 __all__ = [
     "animate",
@@ -21,10 +23,12 @@ __all__ = [
     "curve",
     "edges",
     "history",
+    "lags",
     "matrices",
     "network",
     "phi",
     "save_figure",
     "text_plane",
     "trajectory",
+    "transitions",
 ]

@@ -10,6 +10,7 @@ from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
 from .forward import Polytopes, log_forward
 from .generator import draws, philox
+from .given import dirichlet_product, given_entropy, sinc_product
 from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
 from .sites import mixed, refined, restricted
@@ -20,11 +21,13 @@ __all__ = [
     "cell_octaves",
     "corrected",
     "count_vectors",
+    "dirichlet_product",
     "draws",
     "evaluate",
     "exact_information",
     "exact_single_table",
     "exact_table",
+    "given_entropy",
     "input_bins",
     "inputs",
     "joint_bins",
@@ -40,6 +43,7 @@ __all__ = [
     "philox",
     "refined",
     "restricted",
+    "sinc_product",
     "single_table",
     "uniform_sum",
 ]

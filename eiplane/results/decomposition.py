@@ -13,6 +13,7 @@ from .archive import read_archive, write_archive
 from .html import html_page, html_skipped, html_table
 from .layer import LayerResult
 from .measures import Skipped
+from .printed import printable
 from .table import cells, legend_of, text_table
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Decomposition(Sequence[LayerResult]):
         return legend_of(self.layers) + skipped
 
     def __str__(self) -> str:
-        return "\n".join(text_table(self.layers) + self.notes())
+        return "\n".join(text_table(self.layers) + [printable(n) for n in self.notes()])
 
     def _repr_html_(self) -> str:
         return html_table(self.layers) + html_skipped(self.skipped)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import threading
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,12 @@ class Tracker(Closing):
         and returns at once. What is still being measured when the run is killed is lost; the end of
         the ``with`` block, or :meth:`close`, waits for it. It uses one thread if ``threads`` says
         nothing else. Without it every record is in the file when :meth:`record` returns.
+    measure : callable
+        What measures: :func:`eiplane.analyze`, or :func:`eiplane.through_time`, or anything that
+        takes the model and options and returns a :class:`eiplane.Decomposition`. Only the first
+        measures in the background.
     **options
-        Of :func:`eiplane.analyze`. One seed (``rng=0``, the default) at every record makes their
+        Of ``measure``. One seed (``rng=0``, the default) at every record makes their
         differences smoother than fresh numbers would.
 
     Attributes
@@ -80,7 +84,7 @@ class Tracker(Closing):
     OSError
         If the file cannot be read or written.
     TypeError
-        For an option that ``analyze`` does not have.
+        For an option that ``measure`` does not have.
     ValueError
         For ``every`` below 1, or a file that is no tracked run or was measured with other options.
         At the first record, if the file is of a network of another architecture.
@@ -106,11 +110,15 @@ class Tracker(Closing):
         edges: bool = False,
         loggers: Iterable[Any] = (),
         background: bool = False,
+        measure: Callable[..., Decomposition] = analyze,
         **options: Any,
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be a whole number of at least 1, not {every!r}")
-        inspect.signature(analyze).bind(None, **options)  # an unknown option is told now
+        inspect.signature(measure).bind(None, **options)  # an unknown option is told now
+        if background and measure is not analyze:
+            raise ValueError("background=True is for eiplane.analyze, not another measure")
+        self._measure = measure
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
@@ -125,11 +133,11 @@ class Tracker(Closing):
         self._repeats = 0
         self._told: set[str] = set()
         self._active = is_main_process()
-        self._watch = Watch(model, options)
+        self._watch = Watch(model, options) if measure is analyze else None
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
-        # One step is measured at a time, and one kept: what comes from the background meanwhile too.
+        # One step is measured at a time, and one kept: what comes from the background too.
         self._recording, self._keeping = threading.RLock(), threading.RLock()
         if self.path is not None and self._active:
             self._open(self.path, resume)
@@ -223,13 +231,20 @@ class Tracker(Closing):
         if self.model is None:
             raise ValueError("this tracker was loaded to look at; it has no model to measure")
         numbers = {name: _number(name, value) for name, value in metrics.items()}
-        weights, options = self._watch.read()
+        weights, options = self._read()
         if self._in_background:
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = analyze(weights, **options)
+            decomposition = self._measure(weights, **options)
         return self._keep(step, decomposition, numbers)
+
+    def _read(self) -> tuple[Any, dict[str, Any]]:
+        """Return what is measured now, and how."""
+        if self._watch is not None:
+            return self._watch.read()
+        module = hasattr(self.model, "named_parameters")
+        return self.model() if callable(self.model) and not module else self.model, self._options
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]

@@ -1,53 +1,28 @@
 """Build and audit what is published: the sdist, and a wheel for every platform.
 
 ``python tests/packaging/build_wheels.py OUT`` builds all; ``--only native`` the sdist and this
-machine's wheel. The other platforms' C is compiled by zig (``pip install ziglang``), which brings
-every libc it needs. Needs ``pip install build auditwheel abi3audit twine check-wheel-contents
-ziglang setuptools cython wheel``, and ``patchelf``. Python's headers are those of the running
-interpreter: under the limited API all 64-bit Linux systems share them. macOS and Windows need
-headers and an import library of their own, which the runners named in ``[tool.cibuildwheel]`` of
-pyproject.toml have.
+machine's wheel. Needs the group ``packaging`` of pyproject.toml, and for the other platforms ``pip
+install ziglang setuptools cython``: zig is a C compiler for all of them, with every libc. Python's
+headers are those of the running interpreter, which all 64-bit systems share under the limited API;
+Windows has ``pyconfig_windows.h`` and an import library made of the stable ABI's names. The wheels
+for macOS and Windows are audited but cannot be run here. Wheels for free-threaded Python, which has
+no limited API, are left to the runners named in ``[tool.cibuildwheel]`` of pyproject.toml.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from audits import audit
+from targets import TARGETS, Target, tools
+
 SOURCE = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A platform to build for.
-
-    Parameters
-    ----------
-    platform : str
-        As a wheel's name gives it.
-    triple : str
-        As zig names it; a glibc's version behind the last dot.
-    """
-
-    platform: str
-    triple: str
-
-
-#: manylinux2014, and Alpine from 3.13 on.
-TARGETS = {
-    "x86_64-glibc": Target("manylinux2014_x86_64", "x86_64-linux-gnu.2.17"),
-    "aarch64-glibc": Target("manylinux2014_aarch64", "aarch64-linux-gnu.2.17"),
-    "x86_64-musl": Target("musllinux_1_2_x86_64", "x86_64-linux-musl"),
-    "aarch64-musl": Target("musllinux_1_2_aarch64", "aarch64-linux-musl"),
-}
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
@@ -60,26 +35,6 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | Non
     if done.returncode:
         raise SystemExit(f"{done.stdout}\n{command[0]} failed with status {done.returncode}")
     return done.stdout
-
-
-def script(path: Path, text: str) -> Path:
-    """Write an executable shell script, and return its path."""
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
-
-
-def tools(target: Target, folder: Path) -> tuple[Path, Path]:
-    """Write scripts that compile and link for one target, and return their paths."""
-    call = f'"{sys.executable}" -m ziglang cc -target {target.triple} "$@"'
-    link = f"{call} -shared -s"
-    if target.triple.endswith("musl"):  # as systems with musl name their libc
-        arch = target.triple.split("-")[0]
-        link += (
-            ' || exit\nwhile [ "$1" != -o ]; do shift; done\n'
-            f'exec patchelf --replace-needed libc.so libc.musl-{arch}.so.1 "$2"'
-        )
-    return script(folder / "cc", f"exec {call}"), script(folder / "ld", link)
 
 
 def cross(target: Target, sdist: Path, out: Path) -> Path:
@@ -101,19 +56,20 @@ def cross(target: Target, sdist: Path, out: Path) -> Path:
             },
         )  # fmt: skip
         (wheel,) = (folder / "dist").glob("*.whl")
+        if target.system == "windows":
+            wheel = as_windows_names_it(wheel, folder)
         return Path(shutil.copy(wheel, out))
 
 
-def audit(wheel: Path) -> None:
-    """Check the wheel's name against what it needs of a system, its ABI and its contents."""
-    family = re.split("[0-9_]", wheel.stem.rsplit("-", 1)[1])[0]
-    with tempfile.TemporaryDirectory() as nowhere:  # this machine's libraries are not the target's
-        shown = " ".join(run("auditwheel", "show", "--ldpaths", nowhere, wheel).split())
-    if f'platform tag: "{family}' not in shown:
-        raise SystemExit(f"{wheel.name} is not what its name says:\n{shown}")
-    if "-abi3-" in wheel.name:
-        print(run("abi3audit", "--strict", wheel).strip())
-    run("check-wheel-contents", wheel)
+def as_windows_names_it(wheel: Path, folder: Path) -> Path:
+    """Give the core its name on Windows: setuptools knows only that of the running system."""
+    run("wheel", "unpack", "-d", folder / "unpacked", wheel)
+    (core,) = (folder / "unpacked").rglob("_core.abi3.so")
+    core.rename(core.with_name("_core.pyd"))
+    (folder / "packed").mkdir()
+    run("wheel", "pack", "-d", folder / "packed", core.parents[1])
+    (packed,) = (folder / "packed").glob("*.whl")
+    return packed
 
 
 def main() -> None:
@@ -127,6 +83,8 @@ def main() -> None:
     wanted = options.only or [*TARGETS]
     run(sys.executable, "-m", "build", "--sdist", "--outdir", out, SOURCE)
     (sdist,) = out.glob("eiplane-*.tar.gz")
+    if (SOURCE / ".git").exists():  # everything that is kept is in it
+        run("check-manifest", SOURCE)
     if "native" in wanted:
         with tempfile.TemporaryDirectory() as temporary:
             built = Path(temporary)
@@ -138,7 +96,7 @@ def main() -> None:
             cross(TARGETS[name], sdist, out)
     wheels = sorted(out.glob("eiplane-*.whl"))
     for wheel in wheels:
-        audit(wheel)
+        audit(wheel, run)
     run("twine", "check", "--strict", *wheels, sdist)
     for path in (*wheels, sdist):
         print(f"{path.stat().st_size / 1e6:6.2f} MB  {path.name}")

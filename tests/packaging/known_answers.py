@@ -32,7 +32,7 @@ def main() -> None:
     layers = [weights(6, 9) / 2, weights(4, 6)]
     for kind in _core.supported():
         _core.select(kind)
-        for activation in ("sigmoid", "relu", "tanh"):
+        for activation in ("sigmoid", "relu", "tanh", "gelu", "softplus", "sin"):
             for bins in (2, 8, 31):
                 for outliers in ("clip", "drop"):
                     options = {"bins": bins, "outliers": outliers, "rng": 7}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,18 +85,30 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class AtenOperator:
-    """An elementwise operator of torch, applied to arrays."""
+    """An elementwise operator of torch, applied to arrays.
+
+    Parameters
+    ----------
+    name : str
+    args, kwargs
+        Slots where arrays go.
+    kinds : str
+        For each array ``b`` where the operator takes truth values, ``i`` where whole numbers.
+    """
 
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    kinds: str = ""
 
     def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the operator's result."""
         import torch
 
         # Not all operators broadcast by themselves.
-        tensors = [torch.from_numpy(_wide(a)) for a in np.broadcast_arrays(*arrays)]
+        wide = np.broadcast_arrays(*arrays)
+        kinds = self.kinds or "f" * len(wide)
+        tensors = [torch.from_numpy(_wide(a, k)) for a, k in zip(wide, kinds, strict=True)]
 
         def filled(value: Any) -> Any:
             if isinstance(value, Slot):
@@ -114,35 +125,41 @@ class AtenOperator:
         return result
 
 
-def _wide(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that torch takes, floats as float64."""
-    kind = np.float64 if array.dtype.kind == "f" else array.dtype
-    return np.array(array, dtype=kind)
+def _wide(array: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return an array that torch takes, floats as float64 unless something else is meant."""
+    if array.dtype.kind != "f":
+        return np.array(array)
+    return np.array(array, dtype={"b": np.bool_, "i": np.int64}.get(kind, np.float64))
 
 
 Result = Codes | None | Sequence[Codes | None]
 
 
-def tensors_in(torch: Any, value: Any, depth: int = 0) -> list[Any]:
+def tensors_in(torch: Any, value: Any) -> list[Any]:
     """Return the tensors in a value: in sequences, mappings and objects that hold some."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if value is None or isinstance(value, str | bytes | int | float | complex) or depth > 8:
-        return []
-    if isinstance(value, Mapping):
-        parts: list[Any] = list(value.values())
-    elif isinstance(value, list | tuple | set | frozenset):
-        parts = list(value)
-    elif dataclasses.is_dataclass(value) or (depth and hasattr(value, "__dict__")):
-        if isinstance(value, torch.nn.Module | type):
-            return []
-        parts = list(vars(value).values())
-    elif hasattr(value, "__dict__") and not isinstance(value, type):
-        parts = list(vars(value).values())
-    else:
-        return []
     found: dict[int, Any] = {}
-    for part in parts:
-        for tensor in tensors_in(torch, part, depth + 1):
-            found[id(tensor)] = tensor
+    _collect(torch, value, 0, found)
     return list(found.values())
+
+
+#: What holds no tensors, to be told quickly.
+_PLAIN = (type(None), str, bytes, bool, int, float, complex, type)
+
+
+def _collect(torch: Any, value: Any, depth: int, found: dict[int, Any]) -> None:
+    if isinstance(value, torch.Tensor):
+        found[id(value)] = value
+        return
+    if isinstance(value, _PLAIN) or depth > 8:
+        return
+    parts: Iterable[Any]
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = value
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif hasattr(value, "__dict__") and not (depth and isinstance(value, torch.nn.Module)):
+        parts = vars(value).values()
+    else:
+        return
+    for part in parts:
+        _collect(torch, part, depth + 1, found)

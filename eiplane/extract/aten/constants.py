@@ -42,7 +42,7 @@ class Constants:
         nn = torch.nn
         embeddings = {
             f"{name}.weight".lstrip(".")
-            for name, m in module.named_modules()
+            for name, m in _modules(module)
             if isinstance(m, nn.Embedding | nn.EmbeddingBag)
         }
         by_id: dict[int, tuple[Any, list[str]]] = {}
@@ -51,18 +51,18 @@ class Constants:
             *module.named_buffers(remove_duplicate=False),
             *_attributes(torch, module),
         ]:
-            by_id.setdefault(id(value), (value, []))[1].append(name)
+            by_id.setdefault(id(value), (value, []))[1].append(_plain(name))
         for value, names in by_id.values():
             # A tied weight goes by the name of the module that multiplies with it.
             best = next((n for n in names if n not in embeddings), names[0])
             self._add(best, value)
             if isinstance(value, nn.Parameter) and value.ndim >= 2:
                 self.weights.append((best, value))
-        for name, part in module.named_modules():
-            if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
-                e = part.embed_dim
-                full = f"{name}.in_proj_weight".lstrip(".")
-                self._sections[full] = [(s, k * e, (k + 1) * e) for k, s in enumerate("qkv")]
+        for name, value in self.weights:
+            # As torch's attention names it: in a graph or a script that name is all there is.
+            wide, e = value.shape[0], value.shape[-1]
+            if name.rpartition(".")[2] == "in_proj_weight" and wide == 3 * e:
+                self._sections[name] = [(s, k * e, (k + 1) * e) for k, s in enumerate("qkv")]
 
     def _add(self, name: str, value: Any) -> None:
         start, stop = _extent(value)
@@ -145,6 +145,17 @@ class Constants:
             common.append(pieces[0])
         text = ".".join(common).removesuffix(".parametrizations.weight")
         return text.removesuffix("parametrizations.weight") or self._root
+
+
+def _plain(name: str) -> str:
+    """Return a name without what torch.compile puts around a module."""
+    return name.replace("_orig_mod.", "")
+
+
+def _modules(module: Any) -> Iterable[tuple[str, Any]]:
+    """Yield all modules by the names that they have without torch.compile."""
+    for name, part in module.named_modules():
+        yield f"{name}.".replace("_orig_mod.", "").removesuffix("."), part
 
 
 def _extent(tensor: Any) -> tuple[int, int]:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy.typing import NDArray
 
-from ...network import Join, Norm, Pairwise, RangeRule, Scaled, Unknown
+from ...network import RangeRule, Unknown
 from ..flow import Codes, Operand, Step
-from ..flow.normed import centred, normalised
+from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
 from ..tables import words
-from .call import AtenOperator, Call, Slot
+from .call import AtenOperator, Call, Slot, numbers
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+
+#: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
+UNTAGGED = words(
+    """
+    masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
+    copysign where
+    celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
+    softplus softshrink threshold
+    """
+)
 
 #: Functions that never fall, or never rise, of their one operand.
 _MONOTONE = words(
     """
-    relu leaky_relu elu selu celu sigmoid hardsigmoid tanh hardtanh softplus
+    relu selu sigmoid hardsigmoid tanh hardtanh softplus
     log_sigmoid_forward atan asinh sinh exp expm1 exp2 erf sign floor ceil round trunc clamp
-    clamp_min clamp_max relu6 threshold softsign neg add sub rsub maximum minimum _to_copy
+    clamp_min clamp_max relu6 softsign neg add sub rsub maximum minimum _to_copy
     positive hardshrink softshrink gt lt ge le
     """
 )
@@ -55,42 +66,31 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if key != "dtype" or call.name != "_to_copy":
             kwargs.pop(key, None)
     name = call.name
-    operator: Any = AtenOperator(name, args, kwargs)
+    operator: Any = AtenOperator(name, args, kwargs, "".join(map(_kind, arrays)))
     operands = [call.operand(t) for t in arrays]
     if name == "where" and len(arrays) == 3:
-        moved = _chosen(run, call, operands)
+        moved = chosen(run.flow, operands, call.shape)
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
-    norm, known = _known(run, call, operands)
+    norm, known = known_norm(run.flow, name, operands, call.shape)
+    rule = _rule(call)
     return pointwise(
         run.flow,
         name.strip("_"),
         operands,
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
-        lambda rules: replace(norm, operands=tuple(rules)) if norm else _rule(call, rules),
+        lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
+        Operand(None, lambda: numbers(call.out)),
         **known,
     )
 
 
-def _known(run: Run, call: Call, operands: list[Operand]) -> tuple[Norm | None, dict[str, Any]]:
-    """Return the norm that an operator is the last step of, and what else is known of it."""
-    codes = [c for c in (x.codes for x in operands) if c is not None]
-    if len(operands) != 2 or len(codes) != 2:
-        return None, {}
-    x, y = codes
-    if call.name == "sub" and call.shape == x.shape:
-        traits = centred(run.flow, x, y)
-        return None, {"traits": traits} if traits else {}
-    if call.name not in ("mul", "div"):
-        return None, {}
-    pairs = [(x, y), (y, x)] if call.name == "mul" else [(x, y)]
-    for a, b in pairs:
-        norm = normalised(run.flow, a, b, call.name == "div")
-        if norm is not None:
-            return norm, {}
-    return None, {}
+def _kind(tensor: Any) -> str:
+    if tensor.is_floating_point() or tensor.is_complex():
+        return "f"
+    return "b" if "bool" in str(tensor.dtype) else "i"
 
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
@@ -98,7 +98,35 @@ def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
     monotone = not several and (
         name in _MONOTONE or name == "mul" or (name == "div" and bool(first))
     )
-    return lambda constants: Step(name.strip("_"), operator, constants, monotone)
+
+    def made(constants: tuple[NDArray[Any] | None, ...]) -> Step:
+        return Step(name.strip("_"), operator, constants, monotone, _numbers(operator, constants))
+
+    return made
+
+
+def _numbers(operator: Any, constants: tuple[NDArray[Any] | None, ...]) -> str:
+    """Return the numbers that an operator takes beside signals, as they are written."""
+    if not isinstance(operator, AtenOperator) or operator.name == "_to_copy":
+        return ""
+    found: list[str] = []
+    for value in (*operator.args, *operator.kwargs.values()):
+        if isinstance(value, Slot):
+            constant = constants[value.index]
+            value = None if constant is None or constant.ndim else constant.item()
+            if value is None:
+                continue
+        if value is None:
+            found.append("none")
+        elif isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            # 0.3 that went through single precision is 0.3 again.
+            short = f"{value:.7g}"
+            found.append(short if abs(float(short) - value) <= 6e-8 * abs(value) else repr(value))
+    while found and found[-1] == "none":
+        found.pop()
+    return ", ".join(found)
 
 
 def converted(run: Run, call: Call, source: Any) -> Codes | None:
@@ -122,41 +150,14 @@ def _keeps(call: Call) -> bool:
     return bool(source.is_floating_point() and call.out.is_floating_point())
 
 
-def _chosen(run: Run, call: Call, operands: list[Operand]) -> Codes | None:
-    """Return the codes of a choice by a condition that no chosen signal is in; else None."""
-    condition, a, b = operands
-    if condition.codes is not None:
-        decides = run.flow.marks(condition.codes)
-        for x in (a, b):
-            if x.codes is not None and decides & run.flow.marks(x.codes, False):
-                return None
-        run.flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
-    where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), call.shape)
-    chosen = [
-        np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, call.shape) for x in (a, b)
-    ]
-    return np.where(where, *chosen)
+def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
+    """Return what makes the range of what joins several signals.
 
-
-def _rule(call: Call, rules: list[RangeRule]) -> RangeRule:
-    """Return the range of what joins several signals."""
-    name = call.name
+    It lives as long as the run does, and so holds nothing of the call: tensors least of all.
+    """
+    name, scale = call.name, 1.0
     if name in ("add", "sub"):
-        alpha = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-        second = rules[1] if alpha == 1 else Scaled(alpha, operands=(rules[1],))
-        return Pairwise(name, operands=(rules[0], second))
-    if name == "rsub":
-        return Pairwise("sub", operands=(rules[1], rules[0]))
-    if name in ("mul", "div", "maximum", "minimum"):
-        return Pairwise(name, operands=(rules[0], rules[1]))
-    if name in ("fmax", "fmin"):
-        return Pairwise(f"{name[1:]}imum", operands=(rules[0], rules[1]))
-    if name == "where":
-        return Join(True, operands=tuple(rules[1:]))
-    if name in ("addcmul",):
-        value = call.kwargs.get("value", 1)
-        product = Pairwise("mul", operands=(rules[1], rules[2]))
-        return Pairwise("add", operands=(rules[0], Scaled(value, operands=(product,))))
-    if name == "lerp":
-        return Join(True, operands=(rules[0], rules[1]))
-    return Unknown()
+        scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
+    elif name == "addcmul":
+        scale = call.kwargs.get("value", 1)
+    return lambda rules: combined_rule(name, rules, scale)

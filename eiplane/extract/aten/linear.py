@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
+from ..flow.combined import product
+from ..flow.patches import keep_fields, keep_phases, keep_rows
 from ..flow.pointwise import pointwise
-from ..flow.signals import SHIFT, Map
+from ..flow.signals import Map
 from .call import AtenOperator, Call, Slot, numbers
 from .elementwise import step_maker
 
@@ -70,7 +71,8 @@ def _report(run: Run, p: _Product) -> Codes:
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
     made.still = run.still
-    made.straight = _is_straight(run, p.x.codes, p.axis)
+    run.flow.noted.pop(made.name, None)
+    made.straight = run.flow.signals.straight(p.x.codes, p.axis)
     shape = tuple(p.out.shape)
     axis = len(shape) + p.axis if shape else 0
     out = Operand(None, lambda: numbers(p.out))
@@ -82,49 +84,20 @@ def _report(run: Run, p: _Product) -> Codes:
 
 
 def _keep_patches(run: Run, made: Map, p: _Product) -> None:
-    """Keep some inputs and what was computed of them."""
     x, out = np.asarray(p.x.read()), numbers(p.out)
-    if out.size == 0:
-        return
     if x.ndim == 1:
         x, out = x[None], out[None]
     elif p.axis == -2:
         x, out = x.T, out.T
-    at = np.unique(np.linspace(0, len(x) - 1, 3).astype(np.intp))
-    made.patches, made.seen = x[at].astype(np.float64), out[at].astype(np.float64)
-    made.seen_precision = _precision(run, p.out)
+    keep_rows(made, x, out, _precision(run, p.out))
 
 
 def _precision(run: Run, tensor: Any) -> float:
     return float(run.torch.finfo(tensor.dtype).eps) if tensor.is_floating_point() else 2.0**-23
 
 
-def _is_straight(run: Run, codes: Codes | None, axis: int) -> bool:
-    """Return whether an array's features are one value's rows, in order."""
-    if codes is None or codes.size == 0 or codes.ndim < -axis or int(codes.min()) < 0:
-        return False
-    value = run.flow.signals.of(int(codes.flat[0]) >> SHIFT)
-    if codes.shape[axis] != value.rows:
-        return False
-    rows = (np.moveaxis(codes, axis, -1) >> SHIFT) - value.base
-    return bool((rows == np.arange(value.rows)).all())
-
-
-def _origins(run: Run, operand: Operand) -> list[Any]:
-    codes = operand.codes
-    if codes is None or codes.size == 0:
-        return []
-    places = np.unique(run.flow.signals.places(np.unique(codes >> SHIFT)))
-    return [run.flow.signals.at(p).origin for p in places.tolist() if p >= 0]
-
-
 def _is_random(run: Run, operand: Operand) -> bool:
-    return any(o.traits.get("random") for o in _origins(run, operand))
-
-
-def _is_softmax(run: Run, operand: Operand) -> bool:
-    origins = _origins(run, operand)
-    return bool(origins) and all(o.traits.get("shares") for o in origins)
+    return any(o.traits.get("random") for o in run.flow.signals.origins_in(operand.codes))
 
 
 # -- matrix products ----------------------------------------------------------------------------
@@ -155,15 +128,16 @@ def _addmm(run: Run, call: Call) -> Any:
     return _added(run, call, base, beta, alpha, lambda inner: _matrices(run, inner, a, b, None))
 
 
+#: What is added to by these.
+_PRODUCTS = {"addmm": "mm", "baddbmm": "bmm", "addmv": "mv"}
+
+
 def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any) -> Any:
     """Return the codes of ``beta * base + alpha * product``."""
     torch = run.torch
     rest = call.operand(base)
-    out = (call.out.double() - float(beta) * torch.from_numpy(np.array(rest.read())).double()) / (
-        float(alpha) or 1.0
-    )
-    if not beta:
-        out = call.out.double()
+    # The product by itself, which the operator adds at once: cheaper than to take the sum apart.
+    out = getattr(torch, _PRODUCTS[call.name])(*call.args[1:3]).to(call.out.dtype)
     inner = Call("mm", call.func, call.args, call.kwargs, [out], call.tensors, call.operands)
     codes = product(inner)
     if alpha == 1 and not beta:
@@ -184,7 +158,8 @@ def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any)
         return Pairwise("add", operands=(rules[0], Scaled(float(beta), operands=(rules[1],))))
 
     return pointwise(run.flow, "add", [terms[0], rest], call.shape,
-                     step_maker("add", operator, several, True), rule)  # fmt: skip
+                     step_maker("add", operator, several, True), rule,
+                     Operand(None, lambda: numbers(call.out)))  # fmt: skip
 
 
 def _bmm(run: Run, call: Call) -> Any:
@@ -219,6 +194,31 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
             _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
         )
     return np.stack(made)
+
+
+def _grouped(run: Run, call: Call) -> Any:
+    """Return the codes of products of groups of rows, each with a matrix of its own: experts."""
+    a, b, *_ = call.tensors
+    ends = call.given(2, "offs")
+    plain = ends is not None and a.ndim == 2 and b.ndim == 3 and call.given(3, "bias") is None
+    if not plain or call.dynamic(b) or not call.dynamic(a) or int(b.shape[0]) > _MOST:
+        return NotImplemented
+    if call.dynamic(ends):  # where rows go is decided by another signal
+        run.flow.event("a choice", [call.operand(ends)], (1,), lambda _: Unknown(), always=True)
+    x, named, start = call.operand(a), run.constants.names(b), 0
+    assert x.codes is not None
+    codes, title = np.full(call.shape, -1, dtype=np.int64), run.constants.name(named)
+    run.covered |= named
+    for k, end in enumerate(numbers(ends).tolist()):
+        if end > start:
+            rows = slice(start, end)
+            part = Operand(x.codes[rows], lambda rows=rows: x.read()[rows], x.precision)  # type: ignore[misc]
+            p = _Product(b[k].t(), None, part, call.out[rows], -1, named, f"[{k}]")
+            codes[rows] = _report(run, p)
+        elif all(o.map is None or o.map.name != f"{title}[{k}]" for o in run.flow.maps):
+            run.flow.noted.setdefault(f"{title}[{k}]", "no row was sent to it in the forward pass")
+        start = end
+    return codes
 
 
 def _distinct(weight: Any) -> list[int]:
@@ -286,37 +286,7 @@ def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
     if any(_is_random(run, call.operand(t)) for t in (a, b)):
         run.flow.noted.setdefault(f"{run.constants.name(frozenset())} ({call.name})", _RANDOM)
     width = int(a.shape[-1])
-    operands = [call.operand(a), call.operand(b)]
-    dynamic = [x.codes is not None for x in operands]
-    shares = _shares(operands[0]) if _is_softmax(run, operands[0]) else None
-    fixed = [None if d else _ends(x) for d, x in zip(dynamic, operands, strict=True)]
-
-    def rule(rules: list[RangeRule]) -> RangeRule:
-        given = iter(rules)
-        parts = [next(given) if f is None else Known(*f) for f in fixed]
-        if shares == 1.0:
-            return parts[1]
-        if shares is not None:
-            return Join(operands=(Known(0.0, 0.0), parts[1]))
-        return Scaled(width, operands=(Pairwise("mul", operands=tuple(parts)),))
-
-    return run.flow.event(call.name, operands, call.shape, rule)
-
-
-def _ends(x: Operand) -> tuple[float, float]:
-    found = np.asarray(x.read(), dtype=np.float64)
-    return (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
-
-
-def _shares(x: Operand) -> float | None:
-    """Return 1 if rows are shares of one whole, less than 1 if they are parts of some."""
-    found = np.asarray(x.read(), dtype=np.float64)
-    if found.size == 0 or not bool((found >= 0).all()):
-        return None
-    sums = found.sum(axis=-1)
-    if bool((sums > 1.0 + 1e-2).any()):
-        return None
-    return 1.0 if bool((np.abs(sums - 1.0) < 1e-2).all()) else 0.5
+    return product(run.flow, call.name, call.operand(a), call.operand(b), width, call.shape)
 
 
 # -- convolutions -------------------------------------------------------------------------------
@@ -337,36 +307,11 @@ def _convolution(run: Run, call: Call) -> Any:
     made = Map(run.constants.name(named), key, weight.detach(),
                None if bias is None else bias.detach(), conv)  # fmt: skip
     operand = call.operand(x)
-    if not transposed:
-        _keep_fields(run, made, operand, call.out, sizes[1])
+    keep = keep_phases if transposed else keep_fields
+    keep(made, np.asarray(operand.read()), numbers(call.out), sizes[1], _precision(run, call.out))
     edges = transposed or any(sizes[1])
     out = Operand(None, lambda: numbers(call.out))
     return run.flow.map(made, operand, out, call.shape, len(call.shape) - axes - 1, edges)
-
-
-def _keep_fields(run: Run, made: Map, x: Operand, out: Any, padding: Sequence[int]) -> None:
-    """Keep the receptive fields of two outputs, and the outputs."""
-    assert made.conv is not None
-    numbers_in, numbers_out = np.asarray(x.read()), numbers(out)
-    if numbers_out.size == 0:
-        return
-    kernel = tuple(made.weight.shape[2:])
-    sizes = numbers_out.shape[2:]
-    patches, seen = [], []
-    for where in ([n // 2 for n in sizes], [n - 1 for n in sizes]):
-        patch: NDArray[Any] = numbers_in[0]
-        for axis, (o, k) in enumerate(zip(where, kernel, strict=True)):
-            s, d = made.conv.stride[axis], made.conv.dilation[axis]
-            at = o * s - padding[axis] + np.arange(k) * d
-            inside = (at >= 0) & (at < patch.shape[axis + 1])
-            taken = np.take(patch, np.clip(at, 0, patch.shape[axis + 1] - 1), axis=axis + 1)
-            sides = [1] * taken.ndim
-            sides[axis + 1] = k
-            patch = taken * inside.reshape(sides)
-        patches.append(patch.reshape(-1).astype(np.float64))
-        seen.append(numbers_out[(0, slice(None), *where)].astype(np.float64))
-    made.patches, made.seen = np.stack(patches), np.stack(seen)
-    made.seen_precision = _precision(run, out)
 
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:
@@ -379,8 +324,11 @@ LINEAR: dict[str, Callable[[Run, Call], Any]] = {
     "addmm": _addmm,
     "bmm": _bmm,
     "baddbmm": _baddbmm,
+    "_grouped_mm": _grouped,
+    "transformers::grouped_mm_fallback": _grouped,
     "mv": _mv,
     "addmv": _addmv,
     "dot": _dot,
     "convolution": _convolution,
+    "_convolution": _convolution,
 }

@@ -25,6 +25,7 @@ NOTES = {
     "embedding": "an embedding: rows are looked up, nothing is multiplied",
     "embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
     "_embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
+    "scaled_dot_product_attention": "a learnt query, key or value of an attention",
     "_trilinear": "a bilinear map: its output is a product of two inputs",
     "native_layer_norm": "norm",
     "native_group_norm": "norm",
@@ -129,14 +130,23 @@ def _embedding(run: Run, call: Call) -> Any:
 
 
 def _attention(run: Run, call: Call) -> Any:
-    place = 2
-    dynamic = [call.dynamic(t) for t in call.args[:3]]
-    value = sum(dynamic[:place])
+    """A mixture of values, in shares: it stays in their range."""
+    query, key, value = call.args[:3]
+    rest = [t for t in call.tensors if all(t is not x for x in (query, key, value))]
+    operands = [call.operand(t) for t in (value, query, key, *rest)]
+    fixed = None if call.dynamic(value) else np.asarray(operands[0].read(), dtype=np.float64)
 
     def rule(rules: list[RangeRule]) -> RangeRule:
-        return rules[value] if dynamic[place] else Unknown()
+        return rules[0] if fixed is None else Known(fixed.min(), fixed.max())
 
-    return _each(run, call, rule)
+    made: list[Codes | None] = []
+    for k, tensor in enumerate(call.outs):
+        known = rule if k == 0 else (lambda _: Unknown())
+        is_tensor = isinstance(tensor, run.torch.Tensor)
+        made.append(
+            run.flow.event(call.name, operands, tuple(tensor.shape), known) if is_tensor else None
+        )
+    return made
 
 
 def _glu(run: Run, call: Call) -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Join, Norm, RangeRule
-from ..flow import Codes, Operand, Step
-from ..flow.pointwise import pointwise
+from ...network import Known, Unknown
+from ..flow import Codes
+from ..flow.normed import by_channel, over_last
+from ..flow.pointwise import scaled
 from .call import Call
 
 if TYPE_CHECKING:
@@ -40,24 +40,12 @@ def _normed(
     run: Run, call: Call, x: Any, shape: tuple[int, ...], weight: Any, bias: Any, centred: bool
 ) -> list[Codes | None]:
     """Report a norm over the last axes."""
-    size = math.prod(shape)
-    scale, shift = _read(run, call, weight), _read(run, call, bias)
-    scale = np.ones(1) if scale is None else scale.reshape(-1)
-    shift = np.zeros(1) if shift is None else shift.reshape(-1)
-    last = len(shape) == 1 and max(scale.size, shift.size) > 1
-    norm = Norm(size, centred, scale, shift)
-    codes = run.flow.event(
-        "a norm", [call.operand(x)], call.shape,
-        lambda rules: Norm(size, centred, scale, shift, operands=tuple(rules)) if last
-        else Join(operands=(norm,)),
-        len(call.shape) - 1 if last else None,
-    )  # fmt: skip
+    codes = over_last(run.flow, call.operand(x), call.shape, shape, _read(run, call, weight),
+                      _read(run, call, bias), centred)  # fmt: skip
     return [codes, *_others(run, call, x)]
 
 
 def _others(run: Run, call: Call, x: Any) -> list[Codes | None]:
-    from ...network import Unknown
-
     return [
         run.flow.event("a norm's sums", [call.operand(x)], tuple(t.shape), lambda _: Unknown())
         if t is not None
@@ -73,21 +61,9 @@ def _group_norm(run: Run, call: Call) -> Any:
 
 
 def _by_channel(run: Run, call: Call, x: Any, weight: Any, bias: Any, size: int) -> Any:
-    scale, shift = _read(run, call, weight), _read(run, call, bias)
-    scale = np.ones(1) if scale is None else scale
-    shift = np.zeros(1) if shift is None else shift
-    several = max(scale.size, shift.size) > 1
-
-    def rule(rules: list[RangeRule]) -> RangeRule:
-        return Norm(size, True, scale, shift, operands=tuple(rules))
-
-    codes = run.flow.event("a norm", [call.operand(x)], call.shape, rule, 1 if several else None)
+    codes = by_channel(run.flow, call.operand(x), call.shape, size, _read(run, call, weight),
+                       _read(run, call, bias))  # fmt: skip
     return [codes, *_others(run, call, x)]
-
-
-def _scale_and_shift(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    result: NDArray[Any] = arrays[0] * arrays[1] + arrays[2]
-    return result
 
 
 def _batch_norm(run: Run, call: Call) -> Any:
@@ -105,24 +81,8 @@ def _batch_norm(run: Run, call: Call) -> Any:
     gain, offset = _read(run, call, weight), _read(run, call, bias)
     scale = scale if gain is None else scale * gain
     shift = -center * scale if offset is None else offset - center * scale
-    sides = (-1, *(1,) * (x.ndim - 2))
-    operands = [
-        call.operand(x),
-        Operand(None, lambda: scale.reshape(sides)),
-        Operand(None, lambda: shift.reshape(sides)),
-    ]
-    codes = pointwise(
-        run.flow, "batch_norm", operands, call.shape,
-        lambda constants: Step("batch_norm", _scale_and_shift, constants, True), _affine,
-    )  # fmt: skip
+    codes = scaled(run.flow, "batch_norm", call.operand(x), call.shape, scale, shift)
     return [codes, *(None for _ in call.outs[1:])]
-
-
-def _affine(rules: list[RangeRule]) -> RangeRule:
-    from ...network import Pairwise
-
-    product = Pairwise("mul", operands=(rules[0], rules[1]))
-    return Pairwise("add", operands=(product, rules[2]))
 
 
 _WITH_MODE = frozenset(["native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm",
@@ -131,8 +91,6 @@ _TRAINING = frozenset(["_batch_norm_with_update", "batch_norm_with_update"])
 
 
 def _softmax(run: Run, call: Call) -> Any:
-    from ...network import Known, Unknown
-
     x = call.operand(call.args[0])
     if call.name in ("_softmax", "_safe_softmax"):
         # Taken along its last axis it is made of shares, with which others can be mixed.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, RangeRule, Unknown
-from ..flow import Codes, Operand, Value
-from ..flow.signals import SHIFT, Pooling
+from ...network import Unknown
+from ..flow import Codes, Operand
+from ..flow.pooled import hull, over_places, pooled
 from .call import Call, numbers
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _max_pool(run: Run, call: Call) -> Any:
     del padding  # what is outside never is the greatest
     codes = _picked(call, window)
     if codes is None:
-        codes = pooled(run, call, "max", window, dilation)
+        codes = _pooled(run, call, "max", window, dilation)
     return [codes, *_indices(run, call)]
 
 
@@ -55,7 +55,7 @@ def _avg_pool(run: Run, call: Call) -> Any:
     if counted:
         return _hull(run, call, call.args[0], zero=True)
     picked = _picked(call, window)
-    return pooled(run, call, "mean", window, (1,) * axes) if picked is None else picked
+    return _pooled(run, call, "mean", window, (1,) * axes) if picked is None else picked
 
 
 def _picked(call: Call, window: Sequence[int]) -> Codes | None:
@@ -78,7 +78,7 @@ def _adaptive(run: Run, call: Call) -> Any:
         codes = _hull(run, call, call.args[0])
     else:
         window = tuple(n // m for n, m in zip(size, shape, strict=True))
-        codes = pooled(run, call, kind, window, (1,) * axes)
+        codes = _pooled(run, call, kind, window, (1,) * axes)
     return [codes, *_indices(run, call)] if kind == "max" else codes
 
 
@@ -89,90 +89,28 @@ def spatial_mean(run: Run, call: Call, kind: str) -> Any:
     dims = [dims] if isinstance(dims, int) else dims
     if not dims:
         return None
-    dims = sorted(d % x.ndim for d in dims)
-    codes = call.operand(x).codes
-    value = _alone(run, codes)
-    conv = value.origin.map.conv if value is not None and value.origin.map is not None else None
-    if conv is None or dims != list(range(x.ndim - len(conv.stride), x.ndim)):
+    operand = call.operand(x)
+    if not over_places(run.flow, operand.codes, dims):
         return None
     window = tuple(x.shape)[-len(dims) :]
-    keep = call.out.ndim == x.ndim
-    return pooled(run, call, kind, window, (1,) * len(dims), keep)
+    return pooled(run.flow, kind, operand, _numbers(call), call.shape, window, (1,) * len(dims),
+                  call.out.ndim == x.ndim)  # fmt: skip
 
 
-def _alone(run: Run, codes: Codes | None) -> Value | None:
-    """Return the one value that an array holds, if it is one and nothing else."""
-    if codes is None or codes.size == 0 or int(codes.min()) < 0:
-        return None
-    value = run.flow.signals.of(int(codes.min()) >> SHIFT)
-    return value if (int(codes.max()) >> SHIFT) < value.base + value.rows else None
-
-
-def pooled(
-    run: Run,
-    call: Call,
-    kind: str,
-    window: Sequence[int],
-    dilation: Sequence[int],
-    keepdim: bool = True,
+def _pooled(
+    run: Run, call: Call, kind: str, window: Sequence[int], dilation: Sequence[int]
 ) -> Codes:
-    """Report a pooling over the last axes."""
-    x = call.args[0]
-    operand, axes = call.operand(x), len(window)
-    codes = operand.codes
-    assert codes is not None
-    shape = call.shape
-    value = _alone(run, codes)
-    ids = codes >> SHIFT
-    first: tuple[Any, ...] = (..., *(slice(0, 1),) * axes)
-    if value is None or 0 in shape or not bool((ids[first] == ids).all()):
-        return _hull(run, call, x)
-    source = value
-    conv = source.origin.map.conv if source.origin.map is not None else None
-    if conv is not None and len(conv.stride) < axes:
-        extra = axes - len(conv.stride)
-        if all(n == 1 for n in window[:extra]):  # a convolution of fewer axes, seen as an image
-            window, dilation = window[extra:], dilation[extra:]
-    row = ids[first] - value.base
-    row = np.broadcast_to(row if keepdim else row.reshape(row.shape[:-axes]), shape)
-    made = run.flow.signals.begin(
-        value.rows, f"{kind} pooling",
-        pooling=Pooling(kind, tuple(window), tuple(dilation), source),
-        recipe=lambda ruler: ruler(source),
-    )  # fmt: skip
-    run.flow.use(operand, made.origin)
+    return pooled(run.flow, kind, call.operand(call.args[0]), _numbers(call), call.shape, window,
+                  dilation)  # fmt: skip
+
+
+def _numbers(call: Call) -> Operand:
     out = call.out
-    run.flow.keep(made.origin, Operand(None, lambda: numbers(out)))
-    entry = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
-    return entry + ((made.base + row) << SHIFT)
+    return Operand(None, lambda: numbers(out))
 
 
 def _hull(run: Run, call: Call, x: Any, zero: bool = False, unknown: bool = False) -> Codes:
-    """Report a result that stays in the range of what it is made of, channel by channel."""
-    operand = call.operand(x)
-    codes = operand.codes
-    assert codes is not None
-    axis = _channels(codes, call.shape)
-
-    def rule(rules: list[RangeRule]) -> RangeRule:
-        if unknown:
-            return Unknown()
-        if not zero:
-            return rules[0]
-        return Join(True, operands=(rules[0], Known(0.0, 0.0)))
-
-    if axis is None:
-        return run.flow.event(call.name, [operand], call.shape, rule)
-    return run.flow.event(call.name, [operand], call.shape, rule, axis, [axis])
-
-
-def _channels(codes: Codes, shape: tuple[int, ...]) -> int | None:
-    """Return the axis along which channels lie, if each holds one signal."""
-    if codes.ndim != len(shape) or codes.ndim < 3 or codes.shape[1] != shape[1]:
-        return None
-    ids = np.moveaxis(codes, 1, 0).reshape(codes.shape[1], -1) >> SHIFT
-    fine = ids.size and bool((ids >= 0).all()) and bool((ids == ids[:, :1]).all())
-    return 1 if fine else None
+    return hull(run.flow, call.name, call.operand(x), call.shape, zero, unknown)
 
 
 def _resized(run: Run, call: Call) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,13 @@ from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
 from .call import Call, numbers, tensors_in
 from .constants import Constants
-from .elementwise import elementwise
-from .handlers import HANDLERS, NOTES
+from .elementwise import UNTAGGED, elementwise
+from .fused import FUSED, unfused
+from .handlers import HANDLERS
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
+from .tensors import as_tensors, refuse_layouts, shares, written_by
+from .uses import Uses
 
 __all__ = ["Run"]
 
@@ -24,8 +28,12 @@ __all__ = ["Run"]
 _ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__float__", "__int__",
                       "__index__", "__bool__", "data_ptr"])  # fmt: skip
 
-#: Parameters that only these use are positions or scales, not matrices.
-_HARMLESS = frozenset(["norm", "move", "elementwise"])
+#: Storages to remember before those that are gone are forgotten. What stands for one, small as it
+#: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
+_SEEN = 64
+
+#: Functions that are followed as a whole, not by the operators that they are made of.
+_WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
 
 
 class Run:
@@ -37,21 +45,30 @@ class Run:
     module : torch.nn.Module
     flow : Flow, optional
         What the run is reported to.
+    same : frozenset of int
+        Which of the tensors that came from Python, in order, are constants.
     """
 
-    def __init__(self, torch: Any, module: Any, flow: Flow | None = None) -> None:
+    def __init__(
+        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset()
+    ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
-        self.covered: set[str] = set()
         self._shadows = Shadows(torch)
-        self._used: dict[str, set[str]] = {}
+        self._uses = Uses(torch, self.constants)
+        self.covered = self._uses.covered
         self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
+        self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
+        self._same = same
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
+        self._most_seen = _SEEN
         self._busy = False
+        self._again: Any = None  # what follows the parts of an operator
+        self._parts = 0
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -76,6 +93,7 @@ class Run:
             ) -> Any:
                 return run._function(func, args, kwargs or {})
 
+        self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
@@ -97,27 +115,63 @@ class Run:
         if name in _ESCAPES:
             for tensor in tensors_in(self.torch, args):
                 self._leaves(tensor)
-        if self._inside or (name not in LAYERS and name not in CELLS):
+        if self._inside or name not in _WHOLE:
             return func(*args, **kwargs)
         self._inside = True
         try:
             out = func(*args, **kwargs)
         finally:
             self._inside = False
-        self._guarded(lambda: gates(self, name, args, kwargs, out))
+        if name == "scaled_dot_product_attention":
+            self._guarded(lambda: self._attention(func, args, kwargs, out))
+        else:
+            self._guarded(lambda: gates(self, name, args, kwargs, out))
         return out
+
+    def _attention(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Follow attention as one operator: which ones it is made of depends on its mask."""
+        tensors = tensors_in(self.torch, (args, kwargs))
+        operands = {id(t): self.operand(t) for t in tensors}
+        parts = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))
+        self._uses.mark(tensors, operands, "scaled_dot_product_attention", args, kwargs)
+        self._made([out])
+        if any(operand.codes is not None for operand in operands.values()):
+            name = "scaled_dot_product_attention"
+            call = Call(name, func, parts, {}, [out], tensors, operands)
+            self.put(out, HANDLERS[name](self, call)[0])
+        else:
+            self._constant("attention", tensors, [out], False)
 
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if func._schema.name.removeprefix("aten::") in FUSED:
+            name = func._schema.name.removeprefix("aten::")
+            made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
+            if made is not NotImplemented:
+                return made
+        elif self._parts:  # nothing has taken it apart before it came here
+            made = self._in_parts(lambda: func.decompose(*args, **kwargs))
+            if made is not NotImplemented:
+                return made
+        args = as_tensors(self.torch, func, args)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, before))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, *before))
         return out
+
+    def _in_parts(self, work: Any) -> Any:
+        """Follow the parts of an operator."""
+        self._parts += 1
+        try:
+            with self._again():
+                return work()
+        finally:
+            self._parts -= 1
 
     def _guarded(self, work: Any) -> Any:
         self._busy = True
@@ -172,8 +226,14 @@ class Run:
             return False
         return tensor.untyped_storage()._cdata not in self._seen_storages
 
-    def _returned(self, tensor: Any) -> Codes:
-        """Report a tensor that came from where numbers have left for."""
+    def _returned(self, tensor: Any) -> Codes | None:
+        """Report a tensor that came from where numbers have left for, unless it is a constant."""
+        found = np.ascontiguousarray(numbers(tensor))
+        shape = f"{found.dtype}{found.shape}".encode()
+        self.returned.append(hashlib.blake2b(shape + found.tobytes()).digest())
+        if len(self.returned) - 1 in self._same:
+            self._made([tensor])
+            return None
         codes = self.flow.event(
             "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
@@ -188,27 +248,41 @@ class Run:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._seen_storages:
                 self._seen_storages[storage._cdata] = weak(storage)
+        if len(self._seen_storages) > self._most_seen:
+            self._seen_storages = {k: w for k, w in self._seen_storages.items() if not w.expired()}
+            self._most_seen = 2 * len(self._seen_storages) + _SEEN
 
-    def _seen(self, func: Any, args: Any, kwargs: Any) -> dict[int, Operand]:
-        """Return what is known of the arguments before the call, which may write to them."""
-        found = {}
-        for tensor in tensors_in(self.torch, (args, kwargs)):
+    def _seen(self, func: Any, args: Any, kwargs: Any) -> tuple[list[Any], dict[int, Operand]]:
+        """Return the tensors among the arguments and, by id, what is known of them.
+
+        Before the call, which may write to them.
+        """
+        tensors, found = tensors_in(self.torch, (args, kwargs)), {}
+        writes = func._schema.is_mutable
+        written = written_by(func, args, kwargs) if writes else None
+        for tensor in tensors:
+            refuse_layouts(tensor)
             operand = self.operand(tensor)
-            if func._schema.is_mutable and operand.codes is not None:
+            if writes and operand.codes is not None:
                 operand.codes = operand.codes.copy()
-            if func._schema.is_mutable and tensor is _written(func, args, kwargs):
+            if writes and tensor is written:
                 kept = numbers(tensor).copy()
                 operand.read = lambda kept=kept: kept  # type: ignore[misc]
             found[id(tensor)] = operand
-        return found
+        return tensors, found
 
     # -- following a call
 
     def _followed(
-        self, func: Any, args: Any, kwargs: Any, out: Any, operands: dict[int, Operand]
+        self,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        out: Any,
+        tensors: list[Any],
+        operands: dict[int, Operand],
     ) -> None:
         torch = self.torch
-        tensors = tensors_in(torch, (args, kwargs))
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
         self._made(results)
@@ -235,14 +309,16 @@ class Run:
             self.still, dynamic = True, [first]
         if not results:
             return
-        if not writes and all(_shared(t, tensors) for t in results):
-            return  # a view
-        self._mark(tensors, operands, name, func)
+        moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
+        if (moved or not writes) and all(shares(t, tensors) for t in results):
+            return  # a view, perhaps of the tensor itself
+        pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
+        self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
         if made is NotImplemented or handler is None:
-            if torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
+            if pointwise:
                 made = elementwise(self, call)
             else:
                 made = self.unknown(call)
@@ -289,16 +365,9 @@ class Run:
 
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""
-        fresh = [t for t in results if not _shared(t, tensors)]
+        fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
-        if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
-            for tensor in tensors:
-                if tensor.ndim >= 2:
-                    for n in self.constants.names(tensor):
-                        self._used.setdefault(n, set()).add("constant")
-        elif name == "embedding":
-            for n in self.constants.names(tensors[0]):
-                self._used.setdefault(n, set()).add(NOTES[name])
+        self._uses.constant(name, tensors)
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
@@ -318,15 +387,6 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(self, tensors: list[Any], operands: dict[int, Operand], name: str, func: Any) -> None:
-        """Note what uses the parameters among some tensors."""
-        if self.torch.Tag.pointwise in func.tags or name in _ELEMENTWISE:
-            name = "elementwise"
-        for tensor in tensors:
-            if operands[id(tensor)].codes is None and self._has_storage(tensor):
-                for n in self.constants.names(tensor):
-                    self._used.setdefault(n, set()).add(NOTES.get(name, name))
-
     # -- what comes of it
 
     def note(self, names: frozenset[str], reason: str) -> None:
@@ -339,50 +399,10 @@ class Run:
         self, refused: Mapping[str, str] | None = None
     ) -> tuple[Network | None, tuple[Skipped, ...]]:
         """Return the layers, and the weights that made none; some may be refused by name."""
-        for name, value in self.constants.weights:
-            if name in self.covered:
-                continue
-            used = self._used.get(name)
-            if used is None:
-                reason = "no use of it was seen in the forward pass"
-            elif used <= _HARMLESS:
-                continue  # a position or a scale: no map from inputs to outputs
-            elif any(" " in u for u in used):
-                reason = next(u for u in sorted(used) if " " in u)
-            elif used <= _HARMLESS | {"constant"}:
-                reason = "its input does not depend on the network's input"
-            else:
-                strange = sorted(used - _HARMLESS - {"constant"})[0]
-                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
-            self.flow.noted.setdefault(self.constants.title(name), reason)
+        for title, reason in self._uses.left():
+            self.flow.noted.setdefault(title, reason)
         return finished(self.flow, refused)
 
 
-#: Elementwise without bearing the tag.
-_ELEMENTWISE = frozenset(
-    ["masked_fill", "_prelu_kernel", "hardswish", "floor_divide", "heaviside", "_to_copy", "relu6",
-     "log_sigmoid_forward", "copysign", "where"]
-)  # fmt: skip
-
-
-def _shared(tensor: Any, others: list[Any]) -> bool:
-    key = tensor.untyped_storage()._cdata
-    for other in others:
-        try:
-            if (
-                other.untyped_storage()._cdata == key
-                and tensor.element_size() == other.element_size()
-            ):
-                return True
-        except (NotImplementedError, RuntimeError):
-            continue
-    return False
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> Any:
-    """Return the argument that an operator writes into."""
-    for k, argument in enumerate(func._schema.arguments):
-        info = argument.alias_info
-        if info is not None and info.is_write:
-            return args[k] if k < len(args) else kwargs.get(argument.name)
-    return None
+#: They change a tensor's shape in place, and what it holds as well.
+_RESIZED = frozenset(["resize", "resize_as"])

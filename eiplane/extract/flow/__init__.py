@@ -4,8 +4,8 @@ A front end reports what it executes to a :class:`Flow`; every array that depend
 input carries *codes* that say which signal each of its entries holds.
 """
 
-from .flow import Flow, Operand
-from .signals import Codes, Convolution, Value
+from .flow import Flow
+from .signals import Codes, Convolution, Operand, Value
 from .steps import Step
 
 __all__ = ["Codes", "Convolution", "Flow", "Operand", "Step", "Value"]

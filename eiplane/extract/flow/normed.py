@@ -1,32 +1,102 @@
-"""Norms that are written out: a signal divided by the root of its own mean square."""
+"""Norms: as one operator, or written out as a signal over the root of its own mean square."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...network import Norm
+from ...network import Join, Norm, RangeRule
 from .flow import Flow
 from .recognise import PROBE, chain
-from .signals import ENTRY, SHIFT, Codes, Origin, Value
+from .signals import ENTRY, SHIFT, Codes, Operand, Origin, Value
 
-__all__ = ["centred", "normalised"]
+__all__ = ["by_channel", "centred", "normalised", "over_last"]
+
+Array = NDArray[np.float64]
 
 _AT = np.array([[1.0, 4.0, 100.0, 1e12]])
 
 
-def _alone(flow: Flow, codes: Codes) -> Value | None:
-    """Return the one value that an array holds, if it is one and nothing else."""
-    if codes.size == 0 or int(codes.min()) < 0:
-        return None
-    value = flow.signals.of(int(codes.min()) >> SHIFT)
-    return value if (int(codes.max()) >> SHIFT) < value.base + value.rows else None
-
-
 def _alike(a: Codes | None, b: Codes | None) -> bool:
     return a is not None and b is not None and a.shape == b.shape and bool((a == b).all())
+
+
+def over_last(
+    flow: Flow,
+    x: Operand,
+    shape: Sequence[int],
+    axes: Sequence[int],
+    scale: Array | None,
+    shift: Array | None,
+    zero_mean: bool,
+) -> Codes:
+    """Report a norm over the last axes, scaled and shifted entry by entry.
+
+    Parameters
+    ----------
+    flow : Flow
+    x : Operand
+    shape : sequence of int
+        Of the result.
+    axes : sequence of int
+        Sizes of the last axes.
+    scale, shift : ndarray or None
+    zero_mean : bool
+        Whether the mean is taken away too.
+
+    Returns
+    -------
+    ndarray of int64
+        Codes of the result.
+    """
+    size = math.prod(axes)
+    gain = np.ones(1) if scale is None else scale.reshape(-1)
+    offset = np.zeros(1) if shift is None else shift.reshape(-1)
+    by_row = len(axes) == 1 and max(gain.size, offset.size) > 1
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        norm = Norm(size, zero_mean, gain, offset, operands=tuple(rules))
+        return norm if by_row else Join(operands=(norm,))
+
+    return flow.event("a norm", [x], shape, rule, len(shape) - 1 if by_row else None)
+
+
+def by_channel(
+    flow: Flow,
+    x: Operand,
+    shape: Sequence[int],
+    size: int,
+    scale: Array | None,
+    shift: Array | None,
+) -> Codes:
+    """Report a norm over ``size`` entries, scaled and shifted channel by channel (axis 1).
+
+    Parameters
+    ----------
+    flow : Flow
+    x : Operand
+    shape : sequence of int
+        Of the result.
+    size : int
+    scale, shift : ndarray or None
+
+    Returns
+    -------
+    ndarray of int64
+        Codes of the result.
+    """
+    gain = np.ones(1) if scale is None else scale.reshape(-1)
+    offset = np.zeros(1) if shift is None else shift.reshape(-1)
+    several = max(gain.size, offset.size) > 1
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        return Norm(size, True, gain, offset, operands=tuple(rules))
+
+    return flow.event("a norm", [x], shape, rule, 1 if several else None)
 
 
 def centred(flow: Flow, x: Codes, mean: Codes) -> dict[str, Any]:
@@ -42,7 +112,7 @@ def centred(flow: Flow, x: Codes, mean: Codes) -> dict[str, Any]:
     dict
         Traits of the difference.
     """
-    value = _alone(flow, mean)
+    value = flow.signals.alone(mean)
     if value is None or value is not value.origin.value:
         return {}
     return {"centred_of": x.copy()} if _alike(value.origin.traits.get("mean_of"), x) else {}
@@ -62,7 +132,7 @@ def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | Non
     -------
     Norm or None
     """
-    value = _alone(flow, factor)
+    value = flow.signals.alone(factor)
     if value is None:
         return None
     origin, size = value.origin, int(value.origin.traits.get("size", 0))
@@ -72,7 +142,7 @@ def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | Non
     gain = _gain(value, origin, divided, root=kind in ("mean_of", "sum_of", "var_of"))
     if gain is None:
         return None
-    taken, source = origin.traits[kind], _alone(flow, x)
+    taken, source = origin.traits[kind], flow.signals.alone(x)
     before = None if source is None else source.origin.traits.get("centred_of")
     if kind in ("mean_of", "sum_of"):
         if not _is_square(flow, taken, x):
@@ -105,6 +175,14 @@ def _gain(value: Value, origin: Origin, divided: bool, root: bool) -> float | No
     return abs(float(gains[0, -1]))
 
 
+def _between(a: Origin, b: Origin) -> int:
+    """Return how far numbers lie apart of the same signal less its mean, written out twice."""
+    x, y = a.traits.get("centred_of"), b.traits.get("centred_of")
+    if a.value is None or b.value is None or a.rows != b.rows or not _alike(x, y):
+        return 0
+    return b.value.base - a.value.base
+
+
 def _is_square(flow: Flow, squares: Codes | None, x: Codes) -> bool:
     """Return whether an array holds the squares of another."""
     if squares is None or squares.shape != x.shape or squares.size == 0:
@@ -114,6 +192,7 @@ def _is_square(flow: Flow, squares: Codes | None, x: Codes) -> bool:
     if not bool(((squares & ENTRY) == (x & ENTRY)).all()):
         return False
     mine, theirs = x >> SHIFT, squares >> SHIFT
+    mine = mine + _between(*(flow.signals.of(int(n.flat[0])).origin for n in (mine, theirs)))
     for place in np.unique(flow.signals.places(mine)).tolist():
         value = flow.signals.at(place)
         there = (mine >= value.base) & (mine < value.base + value.rows)

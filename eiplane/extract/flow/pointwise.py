@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule
-from .flow import Flow, Operand
-from .signals import SHIFT, Codes, Value
+from ...network import Pairwise, RangeRule
+from .flow import Flow
+from .signals import SHIFT, Codes, Operand, Value
 from .steps import Step
 
-__all__ = ["pointwise"]
+__all__ = ["pointwise", "scaled"]
 
 MakeStep = Callable[[tuple[NDArray[Any] | None, ...]], Step]
 MakeRule = Callable[[list[RangeRule]], RangeRule]
@@ -27,6 +27,7 @@ def pointwise(
     shape: Sequence[int],
     make: MakeStep,
     rule: MakeRule,
+    out: Operand | None = None,
     **known: Any,
 ) -> Codes | None:
     """Report an elementwise operator.
@@ -44,6 +45,8 @@ def pointwise(
         each row).
     rule : callable
         Makes the rule of the result where it joins several signals.
+    out : Operand, optional
+        The result, without codes: a sum of linear maps may be one itself.
 
     Returns
     -------
@@ -57,28 +60,73 @@ def pointwise(
     wide = [None if x.codes is None else np.broadcast_to(x.codes, shape) for x in operands]
     if 0 in shape:
         return np.full(shape, -1, dtype=np.int64)
-    values = [None if c is None else _single(flow, c) for c in wide]
+    values = [flow.signals.alone(c) for c in wide]
     if all(c is None or v is not None for c, v in zip(wide, values, strict=True)):
         found = _function(flow, operands, wide, values, shape, make)
         if found is not None:
             return found
-        return flow.combine(name, operands, shape, rule, **known)
-    return _mixed(flow, name, operands, wide, shape, make, rule, known)
+        step = None if out is None else _joining(operands, make)
+        return flow.combine(name, operands, shape, rule, step, out, **known)
+    return _mixed(flow, name, operands, wide, shape, make, rule, out, known)
+
+
+def _joining(operands: Sequence[Operand], make: MakeStep) -> Step | None:
+    """Return the operator of several signals, if all that is constant in it are single numbers."""
+    constants: list[NDArray[Any] | None] = []
+    for x in operands:
+        numbers = None if x.codes is not None else np.asarray(x.read())
+        if numbers is not None and numbers.size != 1:
+            return None
+        constants.append(None if numbers is None else numbers.reshape(()))
+    return make(tuple(constants)) if constants.count(None) > 1 else None
+
+
+def scaled(
+    flow: Flow,
+    name: str,
+    x: Operand,
+    shape: Sequence[int],
+    scale: NDArray[Any],
+    shift: NDArray[Any],
+) -> Codes | None:
+    """Report a scale and a shift for each channel (axis 1), such as a frozen batch norm.
+
+    Parameters
+    ----------
+    flow : Flow
+    name : str
+    x : Operand
+    shape : sequence of int
+        Of the result.
+    scale, shift : ndarray, shape (channels,)
+
+    Returns
+    -------
+    ndarray of int64 or None
+        Codes of the result.
+    """
+    sides = (-1, *(1,) * (len(shape) - 2))
+    operands = [x, *(Operand(None, lambda a=a: a.reshape(sides)) for a in (scale, shift))]  # type: ignore[misc]
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        product = Pairwise("mul", operands=(rules[0], rules[1]))
+        return Pairwise("add", operands=(product, rules[2]))
+
+    def make(constants: tuple[NDArray[Any] | None, ...]) -> Step:
+        return Step(name, _scale_and_shift, constants, True)
+
+    return pointwise(flow, name, operands, shape, make, rule)
+
+
+def _scale_and_shift(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    result: NDArray[Any] = arrays[0] * arrays[1] + arrays[2]
+    return result
 
 
 def _normal(x: Operand) -> Operand:
     if x.codes is not None and x.codes.size and int(x.codes.max()) < 0:
         return replace(x, codes=None)
     return x
-
-
-def _single(flow: Flow, codes: Codes) -> Value | None:
-    """Return the one value that an array holds entries of, if it is one and nothing else."""
-    first, last = int(codes.min()), int(codes.max())
-    if first < 0:
-        return None
-    value = flow.signals.of(first >> SHIFT)
-    return value if (last >> SHIFT) < value.base + value.rows else None
 
 
 def _function(
@@ -133,6 +181,7 @@ def _mixed(
     shape: tuple[int, ...],
     make: MakeStep,
     rule: MakeRule,
+    out: Operand | None,
     known: dict[str, Any],
 ) -> Codes:
     """Take arrays that hold several values, or constants too, apart."""
@@ -153,7 +202,8 @@ def _mixed(
             parts.append(Operand(mine, _picked(x, where, shape), x.precision))
         if all(p.codes is None for p in parts):
             continue
-        made = pointwise(flow, name, parts, (int(where.sum()),), make, rule, **known)
+        mine = None if out is None else Operand(None, _picked(out, where, shape), out.precision)
+        made = pointwise(flow, name, parts, (int(where.sum()),), make, rule, mine, **known)
         assert made is not None
         result[where] = made
     return result

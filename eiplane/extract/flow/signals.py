@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule
+from ...network import Activation, RangeRule
 from .steps import Step
 
 __all__ = [
     "ENTRY",
     "SHIFT",
+    "Before",
     "Codes",
     "Convolution",
     "Map",
+    "Operand",
     "Origin",
     "Pooling",
     "Signals",
@@ -67,6 +69,21 @@ class Map:
         Names of blocks of rows that mean different things.
     still : bool
         Whether its input is a constant, such as the first state of a recurrent network.
+    unproved : str
+        Why its layers do not give what was computed in the run, if that was seen elsewhere.
+    patches, seen, places : ndarray or None
+        Some of its inputs, what was computed of them, and where.
+    padding, kernel : tuple of int
+        Of a convolution.
+    width : int
+        Number of features that it takes.
+    taken : tuple or None
+        What tells its input from others.
+    before : Before or None
+        The map that its input comes from, if it does so straight.
+    build, lead, parts : callable, Map, tuple of Map
+        Of a sum of maps of one input: what makes weight and bias, one that takes that input, and
+        those that are summed.
     """
 
     name: str
@@ -75,7 +92,7 @@ class Map:
     bias: Any
     conv: Convolution | None = None
     sections: Sequence[tuple[str, slice]] = ()
-    fixed: str | None = None
+    fixed: str | Activation | None = None
     feed: list[tuple[Value, NDArray[np.bool_]]] = field(default_factory=list)
     constants: tuple[float, float] | None = None
     straight: bool = False
@@ -83,6 +100,24 @@ class Map:
     seen: Array | None = None
     seen_precision: float = 2.0**-23
     still: bool = False
+    unproved: str = ""
+    places: NDArray[np.intp] | None = None
+    padding: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    width: int = 0
+    taken: tuple[Any, ...] | None = None
+    before: Before | None = None
+    build: Callable[[], tuple[Any, Any]] | None = None
+    lead: Map | None = None
+    parts: tuple[Map, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What the features of an input are: rows of a value, each at its place."""
+
+    value: Value
+    rows: NDArray[np.int64]
 
 
 @dataclass(eq=False)
@@ -256,6 +291,33 @@ class Signals:
         """Return positions of the values that numbers belong to, -1 for constants."""
         return np.searchsorted(np.asarray(self._bases), numbers, side="right") - 1
 
+    def alone(self, codes: Codes | None) -> Value | None:
+        """Return the one value that an array holds, if it is one and nothing else."""
+        if codes is None or codes.size == 0:
+            return None
+        first, last = int(codes.min()), int(codes.max())
+        if first < 0:
+            return None
+        value = self.of(first >> SHIFT)
+        return value if (last >> SHIFT) < value.base + value.rows else None
+
+    def straight(self, codes: Codes | None, axis: int) -> bool:
+        """Return whether an array's features are one value's rows, in order."""
+        if codes is None or codes.size == 0 or codes.ndim < -axis or int(codes.min()) < 0:
+            return False
+        value = self.of(int(codes.flat[0]) >> SHIFT)
+        if codes.shape[axis] != value.rows:
+            return False
+        rows = (np.moveaxis(codes, axis, -1) >> SHIFT) - value.base
+        return bool((rows == np.arange(value.rows)).all())
+
+    def origins_in(self, codes: Codes | None) -> list[Origin]:
+        """Return where the signals in an array begin."""
+        if codes is None or codes.size == 0:
+            return []
+        places = np.unique(self.places(np.unique(codes >> SHIFT)))
+        return [self.at(p).origin for p in places.tolist() if p >= 0]
+
     def at(self, place: int) -> Value:
         """Return the value at a position."""
         return self._values[place]
@@ -273,8 +335,29 @@ class Signals:
         shape = tuple(shape)
         codes = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
         if axis is None or value.rows == 1:
-            return codes + (value.base << SHIFT)
+            codes += value.base << SHIFT
+            return codes
         rows = (value.base + np.arange(value.rows, dtype=np.int64)) << SHIFT
         sides = [1] * len(shape)
         sides[axis] = value.rows
-        return codes + rows.reshape(sides)
+        codes += rows.reshape(sides)
+        return codes
+
+
+@dataclass(eq=False)
+class Operand:
+    """An array that an operator takes.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, or None
+        None for a constant.
+    read : callable
+        Returns its numbers.
+    precision : float
+        The distance from 1 to the next number of its type.
+    """
+
+    codes: Codes | None
+    read: Callable[[], NDArray[Any]]
+    precision: float = 2.0**-23

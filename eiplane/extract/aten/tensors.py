@@ -1,0 +1,47 @@
+"""What tensors among an operator's arguments are to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["as_tensors", "refuse_layouts", "shares", "written_by"]
+
+
+def as_tensors(torch: Any, func: Any, args: Any) -> Any:
+    """Return the arguments of a comparison as tensors: of a trace, sizes are numbers here."""
+    if func is not torch.ops.aten.equal.default:
+        return args
+    return tuple(a if isinstance(a, torch.Tensor) else torch.tensor(a) for a in args)
+
+
+def refuse_layouts(tensor: Any) -> None:
+    """Raise ValueError for a tensor that has no storage of numbers."""
+    if tensor.is_mkldnn:
+        raise ValueError(
+            "it keeps tensors in a layout of its own (optimize_for_inference), which cannot be "
+            "followed; pass it as it was before"
+        )
+
+
+def shares(tensor: Any, others: list[Any]) -> bool:
+    """Return whether a tensor shares its storage with one of some others."""
+    key = tensor.untyped_storage()._cdata
+    for other in others:
+        try:
+            if (
+                other.untyped_storage()._cdata == key
+                and tensor.element_size() == other.element_size()
+            ):
+                return True
+        except (NotImplementedError, RuntimeError):
+            continue
+    return False
+
+
+def written_by(func: Any, args: Any, kwargs: Any) -> Any:
+    """Return the argument that an operator writes into."""
+    for k, argument in enumerate(func._schema.arguments):
+        info = argument.alias_info
+        if info is not None and info.is_write:
+            return args[k] if k < len(args) else kwargs.get(argument.name)
+    return None

@@ -1,0 +1,134 @@
+"""What samples' outputs tell, cheaply: assumed density filtering, and single outputs.
+
+The surrogate of ``-log2 p(y)`` is what :mod:`eiplane.reference.forward` describes: one Gaussian,
+conditioned on one output after the other. It misses little of how the surprise differs from one
+sample to the next, at a small part of what expectation propagation costs. So its mean is taken over
+many samples, and that of what it misses over few (:mod:`.levels`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from .densities import log_factored
+from .filtering import FILTERED, FilterUnit, Problem, Samples, draw_samples
+from .given import LEAST
+from .polytopes import Constraints, constraints
+from .sums import normal_distribution
+
+__all__ = ["Controls", "Surrogates", "control_unit", "surrogate_unit"]
+
+Array = NDArray[np.float64]
+
+#: Purpose of the random numbers of the controls' means.
+_CONTROLS = 13
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Control variates of samples, ``-sum_B log2`` of single outputs' probabilities, in bits.
+
+    Parameters
+    ----------
+    output : ndarray of float64, shape (kept,)
+        Of ``p_B(y_B)``; of normal ones where the outputs' distributions are not known.
+    within : ndarray of float64, shape (kept,)
+        Of ``p_B(y_B | cell)``, as if z were normal.
+    count, outside : int
+        Samples in all, and those with any output outside its range.
+    """
+
+    output: Array
+    within: Array
+    count: int
+    outside: int
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogates:
+    """What stands for the filtered numbers of samples, those kept; in bits.
+
+    Parameters
+    ----------
+    output, within, kept : ndarray of float64, shape (kept,)
+        ``-log2`` of ``p(y)``, of ``p(y | cell)``, of ``p(kept | cell)`` (0 without drops).
+    controls : Controls
+    """
+
+    output: Array
+    within: Array
+    kept: Array
+    controls: Controls
+
+
+def surrogate_unit(unit: FilterUnit) -> Surrogates:
+    """Return the surrogates of a unit's samples: the same samples as :func:`.filter_unit`'s.
+
+    Where ``every`` is not 0 there are the control variates alone.
+    """
+    p, samples = unit.problem, draw_samples(unit, FILTERED)
+    controls = _controls(p, samples, unit.count)
+    if unit.every:
+        nothing = np.zeros(samples.cell.shape[1])
+        return Surrogates(nothing, nothing, nothing, controls)
+    labels, bins = samples.known_by(p), p.channel.out_bins
+    lo, hi = p.limits(labels)
+    everywhere = np.zeros((len(labels), len(p.known.rows)))
+    place = samples.places(p)
+    output = _surprise(constraints(p.known, lo, hi, everywhere, np.ones(p.channel.n_in)), bins)
+    within = _surprise(constraints(p.known, lo, hi, place, p.width), bins)
+    kept = np.zeros(len(labels))
+    if p.channel.drops:
+        lo, hi = p.limits(np.full_like(labels, bins))
+        kept = _surprise(constraints(p.known, lo, hi, place, p.width), bins)
+    return Surrogates(output, within, kept, controls)
+
+
+def _surprise(c: Constraints, bins: int) -> Array:
+    """Return ``-log2`` of the volumes: of the inputs' intervals, and of the outputs' about them."""
+    total = np.asarray(-np.log2(c.in_hi - c.in_lo).sum(axis=1))
+    if not len(c.weight):
+        return total
+    middle = np.ascontiguousarray(0.5 * (c.in_lo + c.in_hi).T)
+    shift = _core.affine(c.weight, np.zeros(len(c.weight)), middle).T[:, None, :]
+    return np.asarray(total - log_factored(c.weight, c.out_lo - shift, c.out_hi - shift, bins))
+
+
+# ---- control variates ----------------------------------------------------------------------------
+
+
+def control_unit(unit: FilterUnit) -> Controls:
+    """Return the control variates of a unit's samples alone."""
+    return _controls(unit.problem, draw_samples(unit, _CONTROLS), unit.count)
+
+
+def _controls(p: Problem, samples: Samples, count: int) -> Controls:
+    span = p.channel.in_hi - p.channel.in_lo
+    scaled = np.ascontiguousarray(p.channel.weight * span)
+    shift = _core.affine(scaled, p.known.centre, samples.cell)
+    if p.marginals is not None:
+        logs = -np.log2(np.maximum(p.marginals, LEAST))
+        outer = np.take_along_axis(logs, samples.labels, axis=1)[p.wanted].sum(axis=0)
+    else:
+        still = np.broadcast_to(p.known.centre[:, None], shift.shape)
+        outer = _normal_surprise(p, samples.labels, still, np.ones_like(p.width))
+    within = _normal_surprise(p, samples.labels, shift, p.width)
+    return Controls(outer, within, count, samples.outside)
+
+
+def _normal_surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width: Array) -> Array:
+    """Return ``-sum_B log2 P(label_B)``, z_B normal about a centre (n_out, kept)."""
+    span = p.channel.in_hi - p.channel.in_lo
+    inside = p.channel.weight * (span * width)
+    deviation = np.sqrt((inside * inside).sum(axis=1) / 12.0)
+    total = np.zeros(labels.shape[1])
+    for b in np.flatnonzero(p.wanted & (deviation > 0.0)):
+        u = p.unions[p.rule[b]]
+        lo, hi = ((u_[labels[b]] - centre[b][:, None]) / deviation[b] for u_ in (u.lo, u.hi))
+        mass = np.maximum(normal_distribution(hi) - normal_distribution(lo), 0.0)
+        total -= np.log2(np.maximum(mass.sum(axis=1), LEAST))
+    return total

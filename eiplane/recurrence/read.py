@@ -1,0 +1,203 @@
+"""From what a user has to a :class:`.Cell`: PyTorch's modules, weights, functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import Activation, get_activation, real_array
+from .cells import Called, Cell, Level, ModuleCell, Stack
+
+__all__ = ["read_cell"]
+
+Array = NDArray[np.float64]
+
+_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+_KINDS = {count: kind for kind, count in _GATES.items()}
+
+_WHAT = (
+    "a recurrent model is an nn.RNN, LSTM, GRU or one of their cells, their state dict, a matrix "
+    "w_h, weights (w_x, w_h) or (w_x, w_h, bias), or a function of (x, h)"
+)
+
+
+def read_cell(model: Any, activation: Any, sizes: tuple[int, int] | None) -> Cell:
+    """Return the cell of a model.
+
+    Parameters
+    ----------
+    model : object
+        As of :func:`eiplane.through_time`.
+    activation : str, Activation or None
+        Of plain weights.
+    sizes : (int, int), optional
+        Neurons of x and of h, of a cell written by hand.
+
+    Returns
+    -------
+    Cell
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none; the message says what would be right.
+    """
+    if isinstance(model, Cell):
+        return model
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return _of_module(model, torch, activation, sizes)
+    if isinstance(model, Mapping):
+        return _of_mapping(model, activation)
+    if callable(model):
+        _refuse(activation, "a function brings its own")
+        return Called(model, *_checked_sizes(sizes, None))
+    return _of_arrays(model, activation)
+
+
+def _refuse(activation: Any, why: str) -> None:
+    if activation is not None:
+        raise ValueError(f"activation is for plain weights; {why}")
+
+
+def _of_module(module: Any, torch: Any, activation: Any, sizes: tuple[int, int] | None) -> Cell:
+    nn = torch.nn
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        _refuse(activation, "a module brings its own")
+        if getattr(module, "bidirectional", False):
+            raise ValueError(
+                f"{type(module).__name__} runs both ways, so its state does not follow from the "
+                "one before; give a module with bidirectional=False"
+            )
+        kind = type(module).__name__.removesuffix("Cell").lower()
+        if kind not in _GATES:
+            raise TypeError(f"{type(module).__name__} is not known; {_WHAT}")
+        name = getattr(module, "nonlinearity", "tanh")
+        weights = {k: v.detach().cpu().double().numpy() for k, v in module.named_parameters()}
+        return _stack(weights, "", kind, get_activation(name))
+    inner = [
+        name for name, m in module.named_modules() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))
+    ]
+    if sizes is None and len(inner) > 0:
+        raise ValueError(
+            f"{type(module).__name__} has recurrent parts: give one of them "
+            f"({', '.join('model.' + name for name in inner)}), or sizes=(inputs, state) if the "
+            "module itself takes (x, h) and returns the next h"
+        )
+    own = [getattr(module, name, None) for name in ("input_size", "hidden_size")]
+    default = (own[0], own[1]) if all(isinstance(v, int) for v in own) else None
+    _refuse(activation, "a module brings its own")
+    return ModuleCell(module, *_checked_sizes(sizes, default))
+
+
+def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int]:
+    found = default if sizes is None else sizes
+    if found is None:
+        raise ValueError(
+            "sizes=(inputs, state) is needed: how many neurons x and h have cannot be seen from a "
+            "function"
+        )
+    try:
+        n_x, n_h = (int(v.__index__()) for v in found)
+    except (TypeError, ValueError, AttributeError):
+        raise TypeError(f"sizes are two whole numbers, of x and of h; got {found!r}") from None
+    if n_x < 0 or n_h < 1:
+        raise ValueError(f"x has at least 0 neurons and h at least 1, got sizes {found!r}")
+    return n_x, n_h
+
+
+def _of_mapping(weights: Mapping[Any, Any], activation: Any) -> Cell:
+    names = [str(k) for k in weights]
+    ends = ("weight_hh_l0", "weight_hh")
+    found = [(name, end) for name in names for end in ends if name.endswith(end)]
+    if len(found) != 1:
+        listed = ", ".join(name for name, _ in found) or "none"
+        raise ValueError(
+            "a state dict must hold one recurrent network, its weights named as PyTorch names them "
+            f"(weight_ih_l0, weight_hh_l0, ...); there are {listed}"
+        )
+    name, end = found[0]
+    prefix = name[: -len(end)]
+    arrays = {k: _numpy(v) for k, v in weights.items() if str(k).startswith(prefix)}
+    hidden = arrays[name]
+    gates = hidden.shape[0] // max(hidden.shape[-1], 1)
+    if f"{prefix}weight_hr_l0" in arrays:
+        gates = 4
+    if hidden.ndim != 2 or gates not in _KINDS:
+        raise ValueError(f"{name} of shape {hidden.shape} has no known number of gates")
+    if gates > 1:
+        _refuse(activation, "gates bring their own")
+    return _stack(arrays, prefix, _KINDS[gates], get_activation(activation or "tanh"))
+
+
+def _numpy(value: Any) -> Any:
+    value = value.detach().cpu().double() if hasattr(value, "detach") else value
+    return np.asarray(value)
+
+
+def _stack(weights: Mapping[str, Any], prefix: str, kind: str, activation: Activation) -> Stack:
+    levels: list[Level] = []
+    single = f"{prefix}weight_hh" in weights
+    while single or f"{prefix}weight_hh_l{len(levels)}" in weights:
+        end = "" if single else f"_l{len(levels)}"
+        names = [f"{prefix}{part}{end}" for part in ("weight_ih", "weight_hh")]
+        if names[0] not in weights:
+            raise ValueError(f"{names[1]} is there, and {names[0]} is not")
+        w_x, w_h = (_matrix(weights[name], name) for name in names)
+        rows, below = len(w_h), levels[-1].hidden if levels else w_x.shape[1]
+        projection = weights.get(f"{prefix}weight_hr{end}")
+        if projection is not None:
+            projection = _matrix(projection, f"{prefix}weight_hr{end}")
+        own = rows // _GATES[kind] if projection is None else projection.shape[0]
+        if rows % _GATES[kind] or len(w_x) != rows or w_h.shape[1] != own or w_x.shape[1] != below:
+            raise ValueError(
+                f"{names[0]} of shape {w_x.shape} and {names[1]} of shape {w_h.shape} do not "
+                "belong together"
+            )
+        b_x, b_h = (
+            _vector(weights.get(f"{prefix}{part}{end}"), rows, f"{prefix}{part}{end}")
+            for part in ("bias_ih", "bias_hh")
+        )
+        levels.append(Level(kind, w_x, w_h, b_x, b_h, activation, projection))
+        if single:
+            break
+    return Stack(levels)
+
+
+def _of_arrays(model: Any, activation: Any) -> Cell:
+    parts = model if isinstance(model, (tuple, list)) and np.ndim(model[0]) == 2 else [model]
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(f"{_WHAT}; got {len(parts)} arrays")
+    try:
+        w_h = _matrix(parts[min(1, len(parts) - 1)], "w_h")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}; {_WHAT}") from None
+    n = len(w_h)
+    w_x = _matrix(parts[0], "w_x") if len(parts) > 1 else np.zeros((n, 0))
+    if w_h.shape[1] != n or len(w_x) != n:
+        raise ValueError(
+            f"w_h must be square and w_x have as many rows, got {w_h.shape} and {w_x.shape}"
+        )
+    bias = _vector(parts[2] if len(parts) == 3 else None, n, "bias")
+    act = get_activation("tanh" if activation is None else activation)
+    return Stack([Level("rnn", w_x, w_h, bias, np.zeros(n), act)])
+
+
+def _matrix(value: Any, name: str) -> Array:
+    array = np.ascontiguousarray(real_array(value, name), dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be a matrix, got shape {array.shape}")
+    return array
+
+
+def _vector(value: Any, size: int, name: str) -> Array:
+    if value is None:
+        return np.zeros(size)
+    array = np.ascontiguousarray(real_array(value, name), dtype=np.float64)
+    if array.shape != (size,):
+        raise ValueError(f"{name} must have shape ({size},), got {array.shape}")
+    return array

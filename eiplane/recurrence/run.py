@@ -1,0 +1,284 @@
+"""Runs of a cell from perturbed states or inputs, in units that travel.
+
+Every unit has a generator of its own, seeded by the call's key, what the unit is for and its
+number; how units are spread over threads changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..joint.cells import Drawn, Group, octave_gains
+from .setup import Setup
+
+__all__ = [
+    "CellsUnit",
+    "Labels",
+    "MatrixUnit",
+    "SampleUnit",
+    "SweepUnit",
+    "cells_unit",
+    "identify",
+    "matrix_unit",
+    "sample_unit",
+    "sweep_unit",
+]
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleUnit:
+    """Samples with everything perturbed at once."""
+
+    setup: Setup
+    key: int
+    number: int
+    count: int
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"block {self.number} of samples"
+
+
+@dataclass(frozen=True, eq=False)
+class SweepUnit:
+    """One neuron swept through its range, everything else held."""
+
+    setup: Setup
+    key: int
+    neuron: int
+    grids: int
+    points: int
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"sweep of neuron {self.neuron}"
+
+
+@dataclass(frozen=True, eq=False)
+class CellsUnit:
+    """Some cells of a group, with draws in each."""
+
+    setup: Setup
+    key: int
+    group: Group
+    level: int
+    first: int
+    count: int
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"cells {self.first}..{self.first + self.count - 1} of group {self.level}"
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixUnit:
+    """All draws in some of all cells there are."""
+
+    setup: Setup
+    key: int
+    first: int
+    count: int
+    draws: int
+
+    @property
+    def where(self) -> str:
+        """Which unit this is, for errors."""
+        return f"states {self.first}..{self.first + self.count - 1}"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The bins after each lag, and how many values were outside their ranges."""
+
+    labels: dict[int, Labels]
+    outside: dict[int, int]
+
+
+def _generator(key: int, purpose: int, *numbers: int) -> np.random.Generator:
+    words = np.random.SeedSequence([key, purpose, *numbers]).generate_state(2, np.uint64)
+    return np.random.Generator(np.random.Philox(key=words))
+
+
+def _within(u: Array, span: Array) -> Array:
+    return span[:, :1] + u * (span[:, 1:] - span[:, :1])
+
+
+def _bins(values: Array, span: Array, bins: int) -> tuple[Labels, int]:
+    """Return the bins of values, those outside in the end bins, and how many those are."""
+    low, high = span[:, :1], span[:, 1:]
+    at = np.floor((values - low) * (bins / (high - low)))
+    outside = int(np.count_nonzero((values < low) | (values > high)))
+    return np.clip(at, 0, bins - 1).astype(np.uint16), outside
+
+
+def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Run:
+    """Run the cell on from perturbed neurons.
+
+    Parameters
+    ----------
+    setup : Setup
+    values : ndarray of float64, shape (n_in, samples)
+        Of the perturbed neurons.
+    rng : Generator or None
+        Of all the rest; None holds it.
+
+    Returns
+    -------
+    Run
+    """
+    count = values.shape[1]
+    state, inputs = _start(setup, count, rng)
+    if setup.perturb == "state":
+        state[: setup.places] = values
+        step = 0
+    else:
+        state = setup.cell.step(np.ascontiguousarray(values), state)
+        inputs(0)  # the input that the perturbed one stands for
+        step = 1
+    labels: dict[int, Labels] = {}
+    outside: dict[int, int] = {}
+    lag = 0
+    while True:
+        if lag in setup.lags:
+            seen = state[: setup.places]
+            if not np.isfinite(seen).all():
+                raise ValueError(f"the state is not finite {lag} steps after it was perturbed")
+            labels[lag], outside[lag] = _bins(seen, setup.out_span, setup.bins[1])
+        if lag == setup.lags[-1]:
+            return Run(labels, outside)
+        state = setup.cell.step(inputs(step), state)
+        step, lag = step + 1, lag + 1
+
+
+def _start(
+    setup: Setup, count: int, rng: np.random.Generator | None
+) -> tuple[Array, Callable[[int], Array]]:
+    """Return the state before anything is perturbed, and the inputs by step."""
+    around = setup.around
+    n_x = setup.cell.n_inputs
+    held_x = np.ascontiguousarray(np.repeat(around.held_x[:, None], count, axis=1))
+    held = np.repeat(around.held_state[:, None], count, axis=1)
+    if rng is None or around.kind == "fixed":
+        return held, lambda step: held_x
+    if around.kind == "noise":
+        state = _within(rng.random((len(held), count)), around.state_span)
+        return state, lambda step: _within(rng.random((n_x, count)), around.x_span)
+    sequences, states = around.sequences, around.states
+    assert sequences is not None and states is not None
+    which = rng.integers(len(sequences), size=count)
+    when = rng.integers(sequences.shape[1] - setup.window + 1, size=count)
+    return states[which, when].T.copy(), lambda step: np.ascontiguousarray(
+        sequences[which, when + step].T
+    )
+
+
+def sample_unit(unit: SampleUnit) -> tuple[Labels, Run]:
+    """Return the bins of the perturbed neurons and those after each lag."""
+    setup, rng = unit.setup, _generator(unit.key, 0, unit.number)
+    u = rng.random((setup.n_in, unit.count))
+    given = np.minimum(u * setup.bins[0], setup.bins[0] - 1).astype(np.uint16)
+    return given, run_from(setup, _within(u, setup.in_span), rng)
+
+
+def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
+    """Return the counts of one neuron's bins with every output's, by lag.
+
+    Each grid is evenly spaced and shifted by an offset of its own; shape of each array (grids,
+    places, in_bins, out_bins).
+    """
+    setup, rng = unit.setup, _generator(unit.key, 1, unit.neuron)
+    in_bins, out_bins = setup.bins
+    offsets = rng.random((unit.grids, 1))
+    u = ((np.arange(unit.points) + offsets) / unit.points).ravel()
+    values = np.full((setup.n_in, len(u)), setup.baseline)
+    values[unit.neuron] = _within(u[None], setup.in_span[[unit.neuron]])[0]
+    found = run_from(setup, values, None)
+    given = np.minimum(u * in_bins, in_bins - 1).astype(np.intp)
+    grid = np.repeat(np.arange(unit.grids), unit.points)
+    tables = {}
+    for lag, labels in found.labels.items():
+        rows = np.arange(setup.places)[:, None]
+        flat = ((grid * setup.places + rows) * in_bins + given) * out_bins + labels
+        size = unit.grids * setup.places * in_bins * out_bins
+        counts = np.bincount(flat.ravel(), minlength=size).astype(np.uint64)
+        tables[lag] = counts.reshape(unit.grids, setup.places, in_bins, out_bins)
+    return tables
+
+
+def cells_unit(unit: CellsUnit) -> dict[int, Drawn]:
+    """Draw in some cells of the perturbed neurons; what was drawn by lag."""
+    setup, group = unit.setup, unit.group
+    in_bins = setup.bins[0]
+    rng = _generator(unit.key, 2, unit.level, unit.first)
+    number = np.arange(unit.first, unit.first + unit.count)
+    cell = rng.integers(in_bins, size=(setup.n_in, unit.count))
+    for stratum in range(group.strata):  # the number of the cell decides these bins
+        cell[stratum] = number // in_bins**stratum % in_bins
+    found = _in_cells(setup, cell, group.draws, rng)
+    gains = octave_gains(group.draws)
+    octaves = np.concatenate([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)], axis=1)
+    at = np.repeat(np.arange(unit.count), group.draws)
+    drawn = {}
+    for lag, labels in found.labels.items():
+        vectors = identify(labels, setup.bins[1])
+        pairs, counts = np.unique(at * (int(vectors.max()) + 1) + vectors, return_counts=True)
+        where = pairs // (int(vectors.max()) + 1)
+        octave = [np.bincount(where, o[counts], unit.count) for o in octaves]
+        whole = np.stack(octave, axis=1).astype(np.float64)
+        singles = np.bincount(where, counts == 1, unit.count).astype(np.uint32)
+        ok = np.ones(unit.count, bool)
+        drawn[lag] = Drawn(whole, np.zeros_like(whole), None, singles, ok, len(at))
+    return drawn
+
+
+def _in_cells(setup: Setup, cell: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Run:
+    """Run on from so many draws in each cell, in the cells' order."""
+    u = rng.random((setup.n_in, cell.shape[1] * draws))
+    u = (np.repeat(cell, draws, axis=1) + u) / setup.bins[0]
+    return run_from(setup, _within(u, setup.in_span), rng)
+
+
+def matrix_unit(unit: MatrixUnit) -> dict[int, NDArray[np.int64]]:
+    """Return how often each state followed some of the states, by lag.
+
+    States are numbered as :func:`numpy.ravel_multi_index` does, the first neuron's bin counting
+    most; shape of each array (count, states).
+    """
+    setup = unit.setup
+    shape = (setup.bins[0],) * setup.places
+    states = int(np.prod(shape))
+    number = np.arange(unit.first, unit.first + unit.count)
+    cell = np.array(np.unravel_index(number, shape))
+    found = _in_cells(setup, cell, unit.draws, _generator(unit.key, 3, unit.first))
+    at = np.repeat(np.arange(unit.count), unit.draws)
+    return {
+        lag: np.bincount(
+            at * states + np.ravel_multi_index(tuple(labels.astype(np.intp)), shape),
+            minlength=unit.count * states,
+        ).reshape(unit.count, states)
+        for lag, labels in found.labels.items()
+    }
+
+
+def identify(labels: Labels, bins: int) -> NDArray[np.int64]:
+    """Return a number for each vector of bins, the same for the same; shape (samples,)."""
+    per_word = int(62 / np.log2(bins))
+    ids: NDArray[Any] = np.zeros(labels.shape[1], np.int64)
+    for first in range(0, len(labels), per_word):
+        word = np.zeros(labels.shape[1], np.int64)
+        for row in labels[first : first + per_word]:
+            word = word * bins + row
+        _, word = np.unique(word, return_inverse=True)
+        _, ids = np.unique(ids * (int(word.max()) + 1) + word, return_inverse=True)
+    return ids.astype(np.int64)

@@ -1,0 +1,242 @@
+"""The measures of every lag, sampled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..information import Multiplicities, multiplicities
+from ..joint.bounds import WIDEN, lower_bound
+from ..joint.cells import CellEntropy, combine_cells, design
+from ..joint.estimates import Estimate, estimate_entropy
+from ..joint.saturation import is_saturated
+from ..joint.settle import settled_information
+from ..results import Joint, Pairwise
+from ..run import Runner
+from .run import (
+    CellsUnit,
+    Labels,
+    MatrixUnit,
+    SampleUnit,
+    SweepUnit,
+    cells_unit,
+    identify,
+    matrix_unit,
+    sample_unit,
+    sweep_unit,
+)
+from .setup import Setup
+
+__all__ = ["DEFAULT_SAMPLES", "Samples", "cell_entropies", "matrices", "sensitivities"]
+
+Array = NDArray[np.float64]
+
+DEFAULT_SAMPLES = 1 << 16
+
+#: Samples of a unit, and those whose influence on a sum is followed.
+_UNIT, _FOLLOWED = 4096, 8192
+
+#: Shifted grids of a sweep: their spread is the error. Points of all sweeps together, in numbers of
+#: samples, and of one at least.
+_GRIDS, _SWEPT, _LEAST_SWEPT = 16, 8, 4096
+
+#: Cells of the transition matrix at most: 12 bits; and draws in each at least.
+_STATES, _DRAWS = 4096, 64
+
+
+class Samples:
+    """One stream of samples with everything perturbed, and what it says of each lag.
+
+    Parameters
+    ----------
+    setup : Setup
+    key : int
+    count : int
+    runner : Runner
+    """
+
+    def __init__(self, setup: Setup, key: int, count: int, runner: Runner) -> None:
+        self.setup, self.count = setup, count
+        units = [
+            SampleUnit(setup, key, i, min(_UNIT, count - first))
+            for i, first in enumerate(range(0, count, _UNIT))
+        ]
+        done = runner.map(sample_unit, units, "samples")
+        self._given = np.concatenate([given for given, _ in done], axis=1)
+        self._found = {
+            lag: np.concatenate([run.labels[lag] for _, run in done], axis=1) for lag in setup.lags
+        }
+        self._outside = {lag: sum(run.outside[lag] for _, run in done) for lag in setup.lags}
+
+    def outside(self, lag: int) -> float:
+        """Return the share of the outputs' values that lay outside their ranges."""
+        return self._outside[lag] / (self.count * self.setup.places)
+
+    def pairwise(self, lag: int) -> Pairwise:
+        """Return ``I(x_A; y_B)`` of all edges, corrected for its bias, with errors."""
+        in_bins, out_bins = self.setup.bins
+        given, found = self._given, self._found[lag]
+        tables = _tables(given, found, in_bins, out_bins)
+        plugin, excess, variance = _informations(tables)
+        spread = float(_influence(tables, given, found, self.count).var(ddof=1)) / self.count
+        second = excess / (self.count * math.log(2.0))
+        noise = 2.0 * float(np.maximum(second, 0.0).sum())
+        return Pairwise(
+            plugin - excess,
+            "sample",
+            samples=self.count,
+            stderr=math.sqrt(max(spread - noise, 0.0) + float(np.abs(second).sum())),
+            edges_stderr=np.sqrt(variance),
+            edges_plugin=plugin,
+            outlier_fraction=self.outside(lag),
+        )
+
+    def vectors(self, lag: int) -> Multiplicities:
+        """Return how often how many whole outputs occurred."""
+        return multiplicities(np.bincount(identify(self._found[lag], self.setup.bins[1])))
+
+    def joint(self, lag: int, cells: CellEntropy) -> Joint:
+        """Return EI from the outputs' entropy, and that within cells."""
+        y = estimate_entropy(self.vectors(lag))
+        coverage = min(y.coverage, cells.coverage)
+        saturated = is_saturated(coverage, y.bias)
+        error = math.hypot(y.stderr, cells.stderr)
+        found = Estimate(max(y.value - cells.entropy, 0.0), error, y.bias, coverage)
+        settled = settled_information(found, self._bounds(lag), saturated, False)
+        return Joint(
+            settled.value,
+            settled.stderr,
+            settled.bounds,
+            y.value,
+            y.stderr,
+            "conditional",
+            self.count + cells.samples,
+            coverage,
+            saturated,
+            outlier_fraction=self.outside(lag),
+        )
+
+    def _bounds(self, lag: int) -> tuple[float, float]:
+        """Return bounds of EI, up to four standard errors of what is sampled of single neurons.
+
+        Below, what each perturbed neuron tells of the output that knows most of it; above, the
+        entropy of the perturbation, and the sum of that of the single outputs.
+        """
+        setup = self.setup
+        pairs = self.pairwise(lag)
+        assert pairs.edges_stderr is not None
+        low = lower_bound(np.maximum(pairs.edges - WIDEN * pairs.edges_stderr, 0.0), None)
+        own = [estimate_entropy(multiplicities(np.bincount(row))) for row in self._found[lag]]
+        most = sum(e.value + WIDEN * e.stderr for e in own)
+        high = min(setup.n_in * math.log2(setup.bins[0]), most)
+        return min(low, high), high
+
+
+def _one_hot(labels: Labels, bins: int) -> NDArray[np.float32]:
+    """Return a column a sample, ones where a neuron is in a bin; shape (neurons * bins, n)."""
+    hot = labels[:, None, :] == np.arange(bins, dtype=np.uint16)[:, None]
+    return np.asarray(hot.reshape(-1, labels.shape[1]), np.float32)
+
+
+def _tables(given: Labels, found: Labels, in_bins: int, out_bins: int) -> NDArray[np.uint64]:
+    """Return the joint counts of every edge; shape (outputs, inputs, in_bins, out_bins)."""
+    counts = np.zeros((len(given) * in_bins, len(found) * out_bins), np.uint64)
+    for first in range(0, given.shape[1], _UNIT):  # counts of a block are exact in float32
+        some = np.s_[:, first : first + _UNIT]
+        block = _one_hot(given[some], in_bins) @ _one_hot(found[some], out_bins).T
+        counts += block.astype(np.uint64)
+    shaped = counts.reshape(len(given), in_bins, len(found), out_bins)
+    return np.ascontiguousarray(shaped.transpose(2, 0, 1, 3))
+
+
+def _informations(tables: NDArray[np.uint64]) -> tuple[Array, Array, Array]:
+    """Return plug-in information, its bias and its variance of each table of the last two axes."""
+    shape = tables.shape[:-2]
+    flat = tables.reshape(-1, *tables.shape[-2:])
+    found = np.array([_core.information(table) for table in flat]).reshape(*shape, 3)
+    return found[..., 0], found[..., 1], found[..., 2]
+
+
+def _influence(tables: NDArray[np.uint64], given: Labels, found: Labels, count: int) -> Array:
+    """Return what each of some samples adds to the sum of all edges: its pointwise information."""
+    p = tables / count
+    product = p.sum(axis=-1, keepdims=True) * p.sum(axis=-2, keepdims=True)
+    logs = np.log2(np.divide(p, product, out=np.ones_like(p), where=p > 0))
+    n_out, n_in, in_bins, out_bins = tables.shape
+    weights = logs.transpose(1, 2, 0, 3).reshape(n_in * in_bins, n_out * out_bins)
+    some = np.s_[:, :_FOLLOWED]
+    one, two = _one_hot(given[some], in_bins), _one_hot(found[some], out_bins)
+    return np.asarray(((weights.T.astype(np.float32) @ one) * two).sum(axis=0), np.float64)
+
+
+def sensitivities(setup: Setup, key: int, count: int, runner: Runner) -> dict[int, Pairwise]:
+    """Sweep one neuron at a time, everything else held.
+
+    Nothing is random then but where the grids begin.
+    """
+    in_bins = setup.bins[0]
+    each = min(max(count * _SWEPT // setup.n_in, _LEAST_SWEPT), count)
+    points = max(1, each // (_GRIDS * in_bins)) * in_bins
+    units = [SweepUnit(setup, key, a, _GRIDS, points) for a in range(setup.n_in)]
+    done = runner.map(sweep_unit, units, "sensitivity")
+    results = {}
+    for lag in setup.lags:
+        tables = np.stack([tables[lag] for tables in done])  # (inputs, grids, outputs, ., .)
+        whole = _informations(np.ascontiguousarray(tables.sum(axis=1)))[0].T
+        alone = _informations(tables)[0].transpose(1, 2, 0)  # of each grid
+        errors = alone.std(axis=0, ddof=1) / math.sqrt(_GRIDS)
+        total = alone.sum(axis=(1, 2)).std(ddof=1) / math.sqrt(_GRIDS)
+        results[lag] = Pairwise(
+            np.ascontiguousarray(whole),
+            "sample",
+            samples=_GRIDS * points,
+            stderr=float(total),
+            edges_stderr=errors,
+            edges_plugin=np.ascontiguousarray(whole),
+        )
+    return results
+
+
+def cell_entropies(setup: Setup, key: int, count: int, runner: Runner) -> dict[int, CellEntropy]:
+    """Measure the entropy of the outputs within cells of the perturbed neurons."""
+    plan = design(count, setup.bins[0], setup.n_in)
+    units = []
+    for level, group in enumerate(plan.groups):
+        each = max(1, _UNIT // group.draws)
+        units += [
+            CellsUnit(setup, key, group, level, first, min(each, group.cells - first))
+            for first in range(0, group.cells, each)
+        ]
+    done = runner.map(cells_unit, units, "cells")
+    return {
+        lag: combine_cells(
+            [
+                [d[lag] for u, d in zip(units, done, strict=True) if u.level == level]
+                for level in range(len(plan.groups))
+            ],
+            plan,
+            setup.bins[0],
+            None,
+            False,
+        )
+        for lag in setup.lags
+    }
+
+
+def matrices(setup: Setup, key: int, count: int, runner: Runner) -> dict[int, Array]:
+    """Return the transition matrices of the binned state; empty where it is too large."""
+    states = setup.bins[0] ** setup.places if setup.places <= 12 else _STATES + 1
+    if setup.perturb != "state" or setup.bins[0] != setup.bins[1] or states > _STATES:
+        return {}
+    draws = max(_DRAWS, count // states)
+    each = max(1, _UNIT // draws)
+    units = [
+        MatrixUnit(setup, key, first, min(each, states - first), draws)
+        for first in range(0, states, each)
+    ]
+    done: Sequence[dict[int, NDArray[np.int64]]] = runner.map(matrix_unit, units, "matrix")
+    return {lag: np.concatenate([d[lag] for d in done]) / draws for lag in setup.lags}

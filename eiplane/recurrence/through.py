@@ -1,0 +1,335 @@
+"""``eiplane.through_time``: from a recurrent model to its causal structure at every lag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..joint import JointOptions
+from ..joint.saturation import warn_saturated
+from ..network import real_array
+from ..results import Joint, LayerResult, Pairwise
+from ..run import (
+    Progress,
+    Purpose,
+    Runner,
+    Sampling,
+    Settings,
+    checked_range,
+    checked_threads,
+    entropy_of,
+    progress_bar,
+)
+from . import collapsed
+from .cells import Cell
+from .read import read_cell
+from .result import ThroughTime
+from .sampled import DEFAULT_SAMPLES, Samples, cell_entropies, matrices, sensitivities
+from .setup import Around, Setup
+
+__all__ = ["through_time"]
+
+Array = NDArray[np.float64]
+
+#: Steps from rest, and runs, by which the range of an unbounded state is seen.
+_SETTLE, _RUNS = 64, 512
+
+
+def through_time(
+    model: Any,
+    *,
+    lags: int | Iterable[int] = (1, 2, 4, 8),
+    perturb: str = "state",
+    inputs: Any = "noise",
+    measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
+    state: str = "hidden",
+    sizes: tuple[int, int] | None = None,
+    activation: Any = None,
+    bins: int | tuple[int, int] = 8,
+    in_range: Sequence[float] = (0.0, 1.0),
+    state_range: Any = "auto",
+    baseline: float = 0.0,
+    method: str = "auto",
+    samples: int | None = None,
+    rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    progress: bool | Progress | None = None,
+) -> ThroughTime:
+    """Measure the causal structure of a recurrent network through time, in bits.
+
+    The state ``h_t`` or the input ``x_t`` is set to maximum-entropy noise, ``do(h_t = Hmax)``, the
+    network runs on, and the information between what was set and ``h_(t + k)`` is measured as that
+    between the inputs and outputs of a layer (Mattsson, Michaud and Hoel, Entropy 22(12) 1429,
+    2020, section 2): EI, EI_parts, sensitivity, phi and what follows from them, for every lag k.
+
+    Parameters
+    ----------
+    model : torch.nn.RNN, LSTM, GRU, their cells, mapping, arrays or callable
+        Also a state dict that holds one recurrent network; weights of a plain cell as one matrix
+        ``w_h``, ``(w_x, w_h)`` or ``(w_x, w_h, bias)``, for ``h' = f(w_x x + w_h h + bias)``; a
+        function that takes x of shape (samples, inputs) and h of shape (samples, state) and
+        returns the next h; or a torch Module that does. Of several levels the state is that of all.
+    lags : int or iterable of int
+        Steps. ``h_t`` is the state after ``x_t`` was read: the state is measured from lag 1 on,
+        the input from lag 0 on, ``x_t`` to ``h_t``.
+    perturb : {"state", "input"}
+        What is set.
+    inputs : {"noise", "fixed"} or array_like of shape (sequences, steps, inputs)
+        What surrounds it. ``"noise"``: inputs uniform on their range, fresh at every step, and what
+        of the state is not set uniform on its own. ``"fixed"``: both held at the baseline. Data:
+        windows of these sequences, drawn at random, and the state that the model has there, run
+        from rest. Under sensitivity all of it is held at the baseline, inputs from data at their
+        average.
+    measures : str or iterable of str
+        As in :func:`eiplane.analyze`, without ``"bounds"``.
+    state : {"hidden", "all"}
+        Which part of an LSTM's state is set and measured: h, or h and the cells c.
+    sizes : (int, int), optional
+        How many neurons x and h have, where a function does not tell.
+    activation : str or Activation, optional
+        Of plain weights; tanh when left out.
+    bins : int or (int, int)
+        Before and after.
+    in_range : (float, float)
+        Of the inputs x.
+    state_range : "auto", (float, float) or array_like of shape (state, 2)
+        Of the state's neurons, before and after alike. ``"auto"``: that of a function with bounds
+        (-1 to 1 of a GRU or the h of an LSTM), and where there are none what is seen within 64
+        steps from rest, quantiles 0.001 and 0.999. Values outside fall in the end bins.
+    baseline : float
+        Where neurons are held.
+    method : {"auto", "exact", "sample"}
+        ``"auto"`` measures a lag that is a single layer as such, edges exactly: any lag of a linear
+        cell, the first of a plain one. Others are sampled.
+    samples : int, optional
+        Runs of the model for each of EI_parts, the vectors' entropy and that within cells; 65,536
+        when left out.
+    rng, threads, executor, progress
+        As in :func:`eiplane.analyze`. A function written by hand must be picklable for an executor
+        of other processes.
+
+    Returns
+    -------
+    ThroughTime
+        A :class:`eiplane.Decomposition`, a lag in the place of a layer: ``t.lag(4).ei``. Of a state
+        of at most 12 bits when binned also the transition matrices: ``t.tpm(lag)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, or a state that leaves the finite numbers.
+
+    Examples
+    --------
+    A state of two neurons that change places at every step:
+
+    >>> import numpy as np, eiplane
+    >>> swap = np.array([[0.0, 1], [1, 0]])
+    >>> t = eiplane.through_time(swap, activation="identity", lags=(1, 2), state_range=(0, 1))
+    >>> t.lag(1).ei, t.lag(1).ei_edges.round(3).tolist(), t.lag(2).ei_edges.round(3).tolist()
+    (6.0, [[0.0, 3.0], [3.0, 0.0]], [[3.0, 0.0], [0.0, 3.0]])
+    """
+    settings = Settings(
+        measures, bins=bins, in_range=in_range, baseline=baseline, method=method, samples=samples
+    )
+    if "bounds" in settings.measures:
+        raise ValueError("measures: 'bounds' are for layers")
+    for name, value, known in (
+        ("perturb", perturb, ("state", "input")), ("state", state, ("hidden", "all")),
+    ):  # fmt: skip
+        if value not in known:
+            raise ValueError(f"{name} is {' or '.join(map(repr, known))}, got {value!r}")
+    cell = read_cell(model, activation, sizes)
+    if perturb == "input" and cell.n_inputs == 0:
+        raise ValueError("perturb='input' needs a model with inputs")
+    chosen = _checked_lags(lags, 1 if perturb == "state" else 0)
+    workers = checked_threads(threads, executor)
+    sampling = Sampling(entropy_of(rng), samples=settings.samples)
+    with cell.ready():
+        around, source = _around(cell, inputs, settings, state_range, sampling)
+    places = cell.hidden if state == "hidden" else cell.n_state
+    setup = Setup(cell, perturb, chosen, places, settings.bins, settings.baseline, around)
+    if around.sequences is not None and around.sequences.shape[1] < setup.window:
+        raise ValueError(
+            f"sequences of {around.sequences.shape[1]} steps are too short for a lag of "
+            f"{chosen[-1]}: {setup.window} are needed"
+        )
+    with cell.ready(), progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
+        found, tiny = _measure(setup, settings, sampling, runner)
+    source = source if perturb == "state" else "given"
+    results = tuple(_result(setup, lag, found[lag], source) for lag in chosen)
+    for result in results:
+        if result.joint is not None:
+            warn_saturated(repr(result.name), result.joint)
+    kept = settings.to_dict() | {
+        "perturb": perturb, "inputs": around.kind, "state": state, "rng": str(sampling.entropy),
+    }  # fmt: skip
+    return ThroughTime(results, (), kept, chosen, perturb, tiny)
+
+
+def _checked_lags(lags: int | Iterable[int], least: int) -> tuple[int, ...]:
+    given = [lags] if isinstance(lags, (int, np.integer)) else list(lags)
+    if not given:
+        raise ValueError("lags: give at least one")
+    for lag in given:
+        if isinstance(lag, bool) or not isinstance(lag, (int, np.integer)):
+            raise TypeError(f"lags are whole numbers of steps, got {lag!r}")
+        if lag < least:
+            raise ValueError(f"lags begin at {least} here, got {lag}")
+    return tuple(sorted({int(lag) for lag in given}))
+
+
+def _around(
+    cell: Cell, inputs: Any, settings: Settings, state_range: Any, sampling: Sampling
+) -> tuple[Around, str]:
+    """Return what surrounds the experiment, and what the state's range follows from."""
+    x_span = np.tile(settings.input_range, (cell.n_inputs, 1)).astype(np.float64)
+    held_x = np.full(cell.n_inputs, settings.baseline)
+    sequences = None
+    if not isinstance(inputs, str):
+        sequences = real_array(inputs, "inputs").astype(np.float64)
+        sequences = sequences[None] if sequences.ndim == 2 else sequences
+        if sequences.ndim != 3 or sequences.shape[2] != cell.n_inputs or not sequences.size:
+            raise ValueError(
+                f"inputs must have shape (sequences, steps, {cell.n_inputs}), got {sequences.shape}"
+            )
+        held_x = sequences.mean(axis=(0, 1))
+    elif inputs not in ("noise", "fixed"):
+        raise ValueError(f"inputs is 'noise', 'fixed' or sequences, got {inputs!r}")
+    states = None if sequences is None else _run_along(cell, sequences)
+    span, source = _state_span(cell, state_range, x_span, states, sampling)
+    kind = inputs if isinstance(inputs, str) else "data"
+    held = np.full(cell.n_state, settings.baseline)
+    return Around(kind, held_x, held, x_span, span, sequences, states), source
+
+
+def _run_along(cell: Cell, sequences: Array) -> Array:
+    """Return the states before each step of sequences, and after the last, from rest."""
+    state = np.zeros((cell.n_state, len(sequences)))
+    states = [state.T]
+    for step in range(sequences.shape[1]):
+        state = cell.step(np.ascontiguousarray(sequences[:, step].T), state)
+        states.append(state.T)
+    return np.stack(states, axis=1)
+
+
+def _state_span(
+    cell: Cell, given: Any, x_span: Array, states: Array | None, sampling: Sampling
+) -> tuple[Array, str]:
+    """Return the range of every neuron of the state, and its source."""
+    if not isinstance(given, str):
+        pairs = np.asarray(real_array(given, "state_range"), np.float64)
+        if pairs.shape == (2,):
+            pairs = np.tile(pairs, (cell.n_state, 1))
+        if pairs.shape != (cell.n_state, 2):
+            raise ValueError(
+                f"state_range must be a pair, or one for each of the {cell.n_state} neurons of "
+                f"the state; got shape {pairs.shape}"
+            )
+        for i, pair in enumerate(pairs.tolist()):
+            checked_range(pair, f"state_range of neuron {i}")
+        return pairs, "given"
+    if given != "auto":
+        raise ValueError(f"state_range is 'auto', a pair or one a neuron, got {given!r}")
+    span = cell.limits.copy()
+    unknown = ~np.isfinite(span).all(axis=1)
+    if not unknown.any():
+        return span, "activation"
+    if states is None:
+        seed = np.random.SeedSequence([sampling.key(Purpose.PAIRS), 4])
+        draws = np.random.Generator(np.random.Philox(seed)).random((_RUNS, _SETTLE, len(x_span)))
+        states = _run_along(cell, x_span[:, 0] + draws * (x_span[:, 1] - x_span[:, 0]))
+    seen = states[:, 1:, unknown].reshape(-1, int(unknown.sum()))
+    if not np.isfinite(seen).all():
+        raise ValueError("the state leaves the finite numbers within 64 steps; give a state_range")
+    low, high = np.quantile(seen, [0.001, 0.999], axis=0)
+    if not (high > low).all():
+        raise ValueError("a neuron of the state does not move by itself; give a state_range")
+    span[unknown] = np.stack([low, high], axis=1)
+    return span, "data"
+
+
+_Found = tuple[Pairwise | None, Pairwise | None, Joint | None]
+
+
+def _measure(
+    setup: Setup, settings: Settings, sampling: Sampling, runner: Runner
+) -> tuple[dict[int, _Found], dict[int, Array]]:
+    """Return the measures of every lag, and transition matrices."""
+    alone = [lag for lag in setup.lags if collapsed.applies(setup, lag)]
+    if settings.method == "sample":
+        alone = []
+    rest = [lag for lag in setup.lags if lag not in alone]
+    if settings.method == "exact" and rest:
+        raise ValueError(
+            f"method='exact' is for lags that are a single layer, and lag {rest[0]} is none; use "
+            "method='auto' or 'sample'"
+        )
+    found: dict[int, _Found] = {}
+    options = JointOptions(influence=False)
+    wanted = [m in settings.measures for m in ("sensitivity", "ei_parts", "ei")]
+    for lag in alone:
+        layer = collapsed.collapse(setup, lag)
+        found[lag] = (
+            layer.sensitivity(runner) if wanted[0] else None,
+            layer.ei_parts(runner) if wanted[1] else None,
+            layer.joint(sampling.of_layer(lag), options, runner) if wanted[2] else None,
+        )
+    count = settings.samples or DEFAULT_SAMPLES
+    if rest:
+        found |= _sampled(setup, tuple(rest), wanted, count, sampling, runner)
+    tiny = matrices(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
+    return found, tiny
+
+
+def _sampled(
+    setup: Setup,
+    lags: tuple[int, ...],
+    wanted: list[bool],
+    count: int,
+    sampling: Sampling,
+    runner: Runner,
+) -> dict[int, _Found]:
+    setup = replace(setup, lags=lags)
+    swept: dict[int, Pairwise] = {}
+    if wanted[0]:
+        swept = sensitivities(setup, sampling.key(Purpose.SINGLE), count, runner)
+    if not (wanted[1] or wanted[2]):
+        return {lag: (swept.get(lag), None, None) for lag in lags}
+    stream = Samples(setup, sampling.key(Purpose.PAIRS), count, runner)
+    cells = cell_entropies(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
+    return {
+        lag: (
+            swept.get(lag),
+            stream.pairwise(lag) if wanted[1] else None,
+            stream.joint(lag, cells[lag]) if wanted[2] else None,
+        )
+        for lag in lags
+    }
+
+
+def _result(setup: Setup, lag: int, found: _Found, source: str) -> LayerResult:
+    in_range, out_range = (
+        (float(s[:, 0].min()), float(s[:, 1].max())) for s in (setup.in_span, setup.out_span)
+    )
+    return LayerResult(
+        f"lag {lag}",
+        setup.n_in,
+        setup.places,
+        setup.cell.kind,
+        setup.bins[0],
+        setup.bins[1],
+        in_range,
+        out_range,
+        "clip",
+        found[0],
+        found[1],
+        found[2],
+        source,
+    )
