@@ -201,6 +201,23 @@ class _BoundsJob(Protocol):
     @property
     def damping(self) -> float: ...
 
+def given_entropy(
+    parts: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    bins: int,
+    cuts: NDArray[np.float64],
+    kind: NDArray[np.int32],
+    kinds: int,
+    half: float,
+    points: tuple[int, int, int],
+    good: float,
+    all_cuts: NDArray[np.float64],
+    all_kind: NDArray[np.int32],
+) -> tuple[float, float, float, float]: ...
+def sums_highest(parts: NDArray[np.float64]) -> float: ...
+def sums_waves(
+    parts: NDArray[np.float64], steps: NDArray[np.float64], bins: int, step: float, count: int
+) -> NDArray[np.float64]: ...
 def bounds_forward(
     job: _BoundsJob,
     weight: NDArray[np.float64],

@@ -137,7 +137,7 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     """Count the vectors of a job's samples.
 
     The job has key, purpose, first (a multiple of 64), count, sets (of rows), pairs (of sets), a
-    list of counters of each, and whether it wants margins. Returns (margins (n_out, out_bins) or
+    list of counters of each, whether it wants margins, and by, shard and shards. Returns (margins (n_out, out_bins) or
     None, kept, outside).
     """
     cdef RowSets sets = RowSets(channel, job.sets)
@@ -165,6 +165,9 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     j.key, j.purpose, j.first, j.count = job.key, job.purpose, job.first, job.count
     j.n_sets, j.sets = n_sets, sets.sets
     j.n_pairs, j.pairs = n_pairs, &pairs_view[0, 0] if n_pairs else NULL
+    j.by, j.shard, j.shards = job.by, job.shard, job.shards
+    if j.by >= n_sets or j.shard >= j.shards or j.shards >= 1 << 31:
+        raise ValueError("there is no such shard")
     result = None
     if job.margins:
         result = np.zeros((channel.c.n_out, channel.c.out_bins), np.uint64)

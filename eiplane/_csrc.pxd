@@ -168,6 +168,7 @@ cdef extern from "joint/ei_joint.h" nogil:
         const ei_rows *sets
         size_t n_pairs
         const int32_t *pairs
+        size_t by, shard, shards
     int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
 
     int ei_joint_moments(const uint64_t *, size_t, const int32_t *, size_t, const int32_t *, size_t, int64_t *)
@@ -218,8 +219,11 @@ cdef extern from "joint/ei_given.h" nogil:
         double half
         size_t least, start, most
         double good
+        size_t n_all
+        const double *all_cuts
+        const int32_t *all_kind
     ctypedef struct ei_given_found:
-        double value, error, kept
+        double value, error, kept, normal
     int ei_given_entropy(const ei_given_row *, ei_given_found *)
     double ei_given_highest(const ei_given_sums *)
     void ei_given_of_u(const ei_given_sums *, double, size_t, double *)

@@ -141,6 +141,37 @@ def test_counts_do_not_depend_on_the_cut(threads):
         assert whole.of_pair(0).total == cut.of_pair(0).total == samples
 
 
+@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.parametrize("name", ["six", "drop", "several words"])
+def test_shards_are_a_whole(name, workers, monkeypatch):
+    """Workers that share out the vectors find what one finds, in some order; and can go on."""
+    monkeypatch.setattr("eiplane.joint.vectors._CHEAP", 1 << 20)
+    channel, samples = CASES[name], 40_000
+    inputs, outputs = rows_of(channel, None, ()), rows_of(channel, (), None)
+    job = CountJob(3, 0, 0, 0, (outputs, inputs), ((1, 0),), True, by=1)
+    one, many = Counter(channel, job, Runner(1)), Counter(channel, job, Runner(workers))
+    for size in (samples, samples + 6400):
+        one.extend(size)
+        many.extend(size)
+        whole, shards = one.result(), many.result()
+        assert (shards.kept, shards.outside) == (whole.kept, whole.outside)
+        assert shards.samples == whole.samples == size
+        np.testing.assert_array_equal(shards.margins, whole.margins)
+        told = [_told(found, channel) for found in (whole, shards)]
+        assert told[0] == told[1]
+        assert len(told[0]) > 1000
+
+
+def _told(found, channel):
+    """Every pair of vectors, by its bins, and how often it and its two vectors occurred."""
+    sizes = [channel.out_bins] * channel.n_out, [channel.in_bins] * channel.n_in
+    outs, ins = (unpack(s[:, :-1], b) for s, b in zip(found.sets, sizes, strict=True))
+    pair, number = found.pairs[0].T
+    x, y = pair >> np.uint64(32), pair & np.uint64(0xFFFFFFFF)
+    rows = np.vstack([ins[:, x], outs[:, y], number, found.sets[1][x, -1], found.sets[0][y, -1]])
+    return set(map(tuple, rows.T.tolist()))
+
+
 def test_counts_far_apart_are_kept_apart():
     """Vectors that differ in one word alone, and hashes that meet in a table of few slots."""
     budget = _core.Budget(1 << 26)
@@ -462,11 +493,16 @@ def test_everything_dropped():
     with pytest.warns(SaturationWarning):
         result = ei(channel, samples=1000)
     assert result.saturated
-    assert result.ei == 0.0
+    assert result.ei is result.ei_stderr is result.output_entropy is None
+    assert result.ei_bounds == (0.0, 3.0)  # of one output
     result = silently(ei, channel, samples=1000, estimator="plugin")
     assert result.saturated
     silent = channel_of(np.zeros((2, 2)), 8, "identity", (5.0, 6.0), True)
-    assert silently(ei, silent).saturated
+    none = silently(ei, silent)
+    assert none.saturated
+    assert none.ei is none.output_entropy is None
+    assert (none.ei_bounds, none.output_entropy_bounds) == ((0.0, 6.0), (0.0, 6.0))
+    assert none.outlier_fraction == 1.0
 
 
 def test_six_to_six():
@@ -541,18 +577,20 @@ def test_tolerance():
 
 def test_saturation_is_told():
     wide = channel_of(np.random.default_rng(3).uniform(-1, 1, (60, 80)) / 3)
-    with pytest.warns(SaturationWarning, match=r"made.*too few.*coverage.*known to lie in"):
+    with pytest.warns(SaturationWarning, match=r"made.*too few.*coverage.*known to lie between"):
         result = ei(wide)
     assert result.saturated
     assert result.coverage < 0.05
     low, high = result.ei_bounds
-    assert low <= result.ei <= high
-    assert result.ei_stderr >= 0.4 * (high - low)  # nothing is known but the bounds
-    assert result.output_entropy_stderr > 5
+    assert 0.0 < low < high
+    assert result.ei is result.ei_stderr is None  # nothing is known but the bounds
+    assert result.output_entropy is result.output_entropy_stderr is None
     assert result.samples < 100_000  # and it does not take long to see
     with pytest.warns(SaturationWarning):
         plain = ei(CASES["six"], samples=10_000, estimator="plugin")
     assert plain.saturated
+    assert plain.ei < math.log2(10_000)  # the paper's number, as it is
+    assert plain.ei_stderr > 0.1
     few = silently(ei, CASES["six"], samples=500)
     assert few.saturated
     assert not ei(CASES["six"], samples=100_000).saturated
@@ -805,6 +843,9 @@ def test_convergence():
     alone = eiplane.convergence(SIX[:2, :2], samples=[10_000], quantities=["plugin"])
     assert alone.values["plugin"][-1] == seen.values["plugin"][-1]
     assert "plugin" in str(seen)
+    both = eiplane.convergence(SIX, samples=[200, 2000], quantities=["conditional", "wide"])
+    assert list(both.values) == ["wide", "conditional"]
+    assert both.stderr["wide"][1] < both.stderr["wide"][0]
     with pytest.raises(ValueError, match="quantities"):
         eiplane.convergence(SIX, quantities=["x"])
     with pytest.raises(ValueError, match="samples"):

@@ -210,11 +210,12 @@ def test_history_draws_metrics_then_every_quantity():
 
 
 def test_phi_shows_its_bounds_and_zero():
-    assert not pictures.phi(run(layers=1), bounds=False).collections
+    (alone,) = pictures.phi(run(layers=1), bounds=False).collections
     ax = pictures.phi(run(layers=1))
-    (band,) = ax.collections
-    heights = band.get_paths()[0].vertices[:, 1]
-    np.testing.assert_allclose([heights.min(), heights.max()], [0.15, 0.45])
+    band, error = ax.collections
+    for drawn, ends in ((band, [0.15, 0.45]), (error, [0.23, 0.27]), (alone, [0.23, 0.27])):
+        heights = drawn.get_paths()[0].vertices[:, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], ends)
     assert any(list(line.get_ydata()) == [0, 0] for line in ax.lines)
 
 

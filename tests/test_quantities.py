@@ -110,11 +110,11 @@ def test_where_only_bounds_are_known_they_are_shown():
     assert unknown.phi is unknown.effectiveness is unknown.degeneracy_joint is None
     text = str(Decomposition((known, unknown))).splitlines()
     cells = [c.strip() for c in text[3].split("  ") if c.strip()]
-    assert cells[7:9] == ["[0.25, 3]", "[-0.75, 2]"]
+    assert cells[7:9] == ["between 0.25 and 3", "between -0.75 and 2"]
+    assert cells[10] == "between 0.02083 and 0.25"  # of four inputs of 3 bits, rounded outwards
     alone = Decomposition((unknown,))
-    assert "[0.25, 3]" in str(alone)
-    assert ">[0.25, 3]</td>" in alone._repr_html_()
-    assert "effectiveness" not in str(alone)
+    assert "between 0.25 and 3" in str(alone)
+    assert ">between 0.25 and 3</td>" in alone._repr_html_()
     assert unknown.to_dict()["ei_bounds"] == [0.25, 3.0]
     assert "ei" not in unknown.to_dict()
     run = History([Record.of(0, alone)])
@@ -132,12 +132,13 @@ def test_a_curve_draws_bounds_where_nothing_else_is_known():
     unknown = replace(known, joint=joint)
     records = [Record.of(i, Decomposition((x,))) for i, x in enumerate((known, unknown, unknown))]
     ax = eiplane.plot.curve(History(records), "ei")
-    (bars,) = ax.collections
+    _, bars = ax.collections
     assert [s.tolist() for s in bars.get_segments()] == [
         [[1.0, 0.25], [1.0, 3.0]],
         [[2.0, 0.25], [2.0, 3.0]],
     ]
-    assert not eiplane.plot.curve(History(records[:1]), "ei").collections
+    (error,) = eiplane.plot.curve(History(records[:1]), "ei").collections
+    assert error.get_segments()[0].tolist() == [[0.0, 1.23], [0.0, 1.27]]  # two standard errors
 
 
 ROW = """

@@ -19,6 +19,7 @@ typedef struct {
     ei_memory memory;
     uint64_t *keys;
     uint32_t *ids; /* n_sets x LOTS: positions in the sets' counters */
+    uint8_t *mine; /* LOTS: which samples are kept and of the shard */
     ej_waiting *wait;
 } counting;
 
@@ -35,6 +36,7 @@ static int counting_open(counting *w)
     int status = ej_bins_open(&w->b, w->channel, with_inputs);
     w->keys = ei_hold(&w->memory, words * LOTS, sizeof *w->keys);
     w->ids = ei_hold(&w->memory, (job->n_sets + 1) * LOTS, sizeof *w->ids);
+    w->mine = ei_hold(&w->memory, LOTS, sizeof *w->mine);
     w->wait = ei_hold_zeros(&w->memory, job->n_pairs + 1, sizeof *w->wait);
     status = ei_held(&w->memory, status);
     if (status != EI_OK || job->n_pairs > WAITING_PAIRS || job->count < LEAST_WAITING)
@@ -72,14 +74,30 @@ static uint64_t count_outside(ej_bins *b, size_t some)
     return sum;
 }
 
+/* Find out which samples of a block are of the shard. */
+static void find_mine(counting *w, size_t some)
+{
+    const ei_joint_job *job = w->job;
+    const size_t words = ej_pack(&w->b, job->sets + job->by, some, w->keys);
+    for (size_t s = 0; s < some; s++) {
+        const uint64_t high = ej_hash(w->keys + s, LOTS, words) >> 32;
+        w->mine[s] = (uint8_t)((high * job->shards >> 32) == job->shard);
+        if (w->b.drops)
+            w->mine[s] &= w->b.kept[s];
+    }
+}
+
 /* Count the sets of a block; *used: how many samples are kept. */
 static int count_sets(counting *w, size_t some, size_t *used)
 {
+    const int sharded = w->job->shards > 1;
     *used = some;
+    if (sharded)
+        find_mine(w, some);
     for (size_t i = 0; i < w->job->n_sets; i++) {
         const size_t words = ej_pack(&w->b, w->job->sets + i, some, w->keys);
-        if (w->b.drops)
-            *used = ej_compact(w->keys, words, w->b.kept, some);
+        if (sharded || w->b.drops)
+            *used = ej_compact(w->keys, words, sharded ? w->mine : w->b.kept, some);
         int status = ei_counter_add(w->sets + i, w->keys, LOTS, 1, NULL, *used, w->ids + i * LOTS);
         if (status != EI_OK)
             return status;
@@ -140,14 +158,14 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
         }
         ei_eval_draw(e, job->key, job->purpose, job->first + at, n);
         ej_bins_fill(&w.b, n);
-        if (ei_may_leave(channel))
+        if (ei_may_leave(channel) && job->shard == 0)
             *outside += count_outside(&w.b, some);
         status = count_sets(&w, some, &used);
         if (status == EI_OK)
             status = count_pairs(&w, used);
         if (status != EI_OK)
             break;
-        if (margins)
+        if (margins && job->shard == 0)
             count_margins(&w.b, some, margins);
         *kept += used;
     }

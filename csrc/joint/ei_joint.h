@@ -30,10 +30,13 @@ typedef struct {
     const ei_rows *sets;
     size_t n_pairs;
     const int32_t *pairs; /* n_pairs x 2: sets to be counted together */
+    size_t by, shard, shards; /* of several shards, one: samples that set `by` falls to; else 0, 0, 1 */
 } ei_joint_job;
 
 /* Count the vectors of every set and pair of sets. A sample of which any output is dropped is left
- * out. sets[i] has ei_rows_words words; a pair has one, position in the first counter << 32 |
+ * out, and one of another shard: equal vectors of set `by` are of one shard, by their hash. Margins and
+ * outside are then of all samples, for shard 0, else of none.
+ * by < n_sets, shard < shards < 2^31. sets[i] has ei_rows_words words; a pair has one, position in the first counter << 32 |
  * position in the second one.
  * margins: n_out x out_bins, or NULL. *kept: samples counted. *outside: samples of which any output
  * lies outside its range. All are added to. */

@@ -107,11 +107,13 @@ size_t ej_pack(const ej_bins *b, const ei_rows *rows, size_t n, uint64_t *keys)
 size_t ej_compact(uint64_t *keys, size_t words, const uint8_t *kept, size_t n)
 {
     size_t to = 0;
-    for (size_t s = 0; s < n; s++)
-        if (kept[s]) {
-            for (size_t w = 0; w < words; w++)
-                keys[w * LOTS + to] = keys[w * LOTS + s];
-            to++;
+    for (size_t w = 0; w < words; w++) {
+        uint64_t *word = keys + w * LOTS;
+        to = 0;
+        for (size_t s = 0; s < n; s++) { /* without a branch: none could be foretold */
+            word[to] = word[s];
+            to += kept[s] != 0;
         }
+    }
     return to;
 }

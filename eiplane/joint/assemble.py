@@ -20,19 +20,27 @@ Array = NDArray[np.float64]
 
 
 class _Sum:
-    """A sum of independent quantities."""
+    """A sum of independent quantities; None where any of them is not known."""
 
     def __init__(self) -> None:
-        self.value = self.low = self.high = self._variance = 0.0
+        self._value = self.low = self.high = self._variance = 0.0
+        self.known = True
 
     def add(self, part: Measured) -> None:
-        self.value += part.value
-        self._variance += part.stderr * part.stderr
+        if part.value is None or part.stderr is None:
+            self.known = False
+        else:
+            self._value += part.value
+            self._variance += part.stderr * part.stderr
         self.low, self.high = self.low + part.bounds[0], self.high + part.bounds[1]
 
     @property
-    def stderr(self) -> float:
-        return math.sqrt(self._variance)
+    def value(self) -> float | None:
+        return self._value if self.known else None
+
+    @property
+    def stderr(self) -> float | None:
+        return math.sqrt(self._variance) if self.known else None
 
 
 class _AllNodes:
@@ -98,6 +106,10 @@ def assemble(
         inside *= 1.0 - result.outside
         ins.put(task.inputs[task.given], result.influence_in)
         outs.put(task.rows, result.influence_out)
+    if plan.dead:  # there is nothing to measure: nothing is known
+        information.add(Measured(None, None, target.trivial_bounds))
+        output.add(Measured(None, None, (0.0, target.most_entropy)))
+        inside = 0.0
     saturated = plan.dead or any(r.saturated for r in found)
     influence_in, in_error = ins.result() if options.influence else (None, None)
     influence_out, out_error = outs.result() if options.influence else (None, None)
@@ -114,7 +126,7 @@ def assemble(
         saturated=saturated,
         converged=None
         if sampling.tol is None
-        else bool(information.stderr <= sampling.tol and not saturated),
+        else bool((information.stderr or 0.0) <= sampling.tol and not saturated),
         influence_in=influence_in,
         influence_out=influence_out,
         outlier_fraction=1.0 - inside,

@@ -32,8 +32,9 @@ __all__ = ["Convergence", "convergence"]
 
 Array = NDArray[np.float64]
 
-#: What can be followed, in the order in which it is drawn.
+#: What is followed where nothing is said, and what can be, in the order in which it is drawn.
 QUANTITIES = ("conditional", "plugin", "ei_parts")
+ALL = ("wide", *QUANTITIES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,10 @@ class Convergence:
     samples : ndarray of int64, shape (n,)
         Rising.
     values, stderr : mapping of str to ndarray of float64, shape (n,)
-        By quantity: ``"conditional"`` and ``"plugin"``, the two estimators of EI, and
+        By quantity: ``"wide"``, ``"conditional"`` and ``"plugin"``, the estimators of EI, and
         ``"ei_parts"`` (plug-in). A standard error counts the doubt about an estimate's bias, where
-        there is an estimate of that.
+        there is an estimate of that. NaN where so few samples tell nothing; the plug-in has a value
+        all the same.
     """
 
     name: str
@@ -67,7 +69,8 @@ class Convergence:
         return "\n".join("  ".join(line) for line in lines)
 
     def _cell(self, quantity: str, row: int) -> str:
-        return printable(f"{self.values[quantity][row]:.4f} ± {self.stderr[quantity][row]:.1g}")
+        value, error = self.values[quantity][row], self.stderr[quantity][row]
+        return "-" if np.isnan(value) else printable(f"{value:.4f} ± {error:.1g}")
 
 
 def convergence(
@@ -98,7 +101,8 @@ def convergence(
         Numbers of samples, each at least 2. The conditional estimator takes at least a few hundred
         evaluations, whatever is asked for.
     quantities : iterable of str
-        Of ``"conditional"``, ``"plugin"``, ``"ei_parts"``.
+        Of ``"wide"`` (of single layers; some thousand samples do), ``"conditional"``,
+        ``"plugin"``, ``"ei_parts"``; all but the first when left out.
     activation : str or Activation, optional
         Of a bare weight; sigmoid when left out.
     bins, in_range, out_range, outliers, memory_limit, rng, threads, executor, progress
@@ -146,15 +150,17 @@ def convergence(
                     continue
                 options = JointOptions(quantity, memory, influence=False)
                 result = measure(target, key, sized, options, runner)
-                values[quantity][i], errors[quantity][i] = result.ei, result.ei_stderr
+                known = result.ei is not None and result.ei_stderr is not None
+                values[quantity][i] = result.ei if known else np.nan
+                errors[quantity][i] = result.ei_stderr if known else np.nan
     return Convergence(channel.name, np.array(sizes, np.int64), values, errors)
 
 
 def _chosen(wanted: list[str]) -> list[str]:
-    chosen = [q for q in QUANTITIES if q in wanted]
-    unknown = [q for q in wanted if q not in QUANTITIES]
+    chosen = [q for q in ALL if q in wanted]
+    unknown = [q for q in wanted if q not in ALL]
     if unknown or not chosen:
-        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+        raise ValueError(f"quantities are {', '.join(ALL)}, got {unknown or 'none'}")
     return chosen
 
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from .cells import CellEntropy
 from .estimates import Estimate, controlled_entropy, estimate_entropy
-from .estimator import Estimator, Nodes, PieceResult, Standing
+from .estimator import Estimator, Measured, Nodes, PieceResult, Standing
 from .nodes import SingleOutputs, input_influence
 from .saturation import is_saturated
 from .settle import settled_information, settled_output, whole_bounds
@@ -99,12 +99,17 @@ class Counting(Estimator):
         singles = SingleOutputs(task, self.stream.counted, self.cells)
         # Where counting will do the closed forms are enough.
         bounds = whole_bounds(task, singles, None if self.saturated else 0)
+        published = task.options.published and not self.stream.dropped
+        information = settled_information(
+            self.information, bounds.information, self.saturated, published
+        )
+        output = settled_output(self.output, bounds, published)
+        if self.stream.dropped:
+            output = Measured(None, None, bounds.entropy)
         return PieceResult(
             self.name,
-            settled_information(
-                self.information, bounds.information, self.saturated, task.options.published
-            ),
-            settled_output(self.output, bounds),
+            information,
+            output,
             self.samples,
             self.deciding.coverage,
             self.saturated,

@@ -42,11 +42,14 @@ class Standing:
     hopeless : bool
         Whether no number of samples that is allowed would do. The piece then goes to the next
         estimator in the table that applies; with none left, this one's word stands.
+    doubt : float
+        What of ``stderr`` no number of samples takes away.
     """
 
     stderr: float
     saturated: bool = False
     hopeless: bool = False
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Measured:
 
     Parameters
     ----------
-    value : float
-    stderr : float
-        Holds the sampling error and the doubt.
+    value : float or None
+        None where nothing but the bounds is known.
+    stderr : float or None
+        Holds the sampling error and the doubt. None with the value.
     bounds : tuple of float
         Proved, but for sampling errors of four standard errors in what they rest on. The value may
         lie outside where an estimator is to be reported as it is.
@@ -65,8 +69,8 @@ class Measured:
         The doubt by itself: what may be wrong besides the sampling, of either sign.
     """
 
-    value: float
-    stderr: float
+    value: float | None
+    stderr: float | None
     bounds: tuple[float, float]
     bias: float = 0.0
 
@@ -107,7 +111,7 @@ class PieceResult:
         Estimated share of the distributions that the samples have seen; None where nothing was
         counted.
     saturated : bool
-        Whether the estimate says little.
+        Whether the estimate says little: the value is None then, but for the published estimator's.
     outside : float
         Share of the samples with any output outside the output range.
     influence_in : Nodes or None

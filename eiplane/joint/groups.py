@@ -23,13 +23,14 @@ from ..run import (
     entropy_of,
     progress_bar,
 )
-from .bounds import trivial_bounds
+from .bounds import WholeBounds, trivial_bounds
 from .budget import DEFAULT_SAMPLES
 from .engine import measure
 from .estimates import counted_information
 from .layers import channel_of
 from .options import JointOptions, checked_memory
 from .saturation import is_saturated, warn_saturated
+from .settle import settled_information, settled_output
 from .task import Target
 from .vectors import Counted, Counter, CountJob
 
@@ -89,7 +90,8 @@ def ei_between(
     -------
     Joint or list of Joint
         One for every pair of groups: ``ei``, ``ei_stderr``, ``ei_bounds``, ``output_entropy`` (of
-        the group), ... A list if either argument was a list of groups.
+        the group), ... ``ei`` is None where ``saturated``. A list if either argument was a list of
+        groups.
 
     Raises
     ------
@@ -255,10 +257,12 @@ def _from_one_stream(
     results = {}
     for i, (pair, (one, two)) in enumerate(zip(pairs, both, strict=True)):
         bounds = trivial_bounds(len(pair[0]), len(pair[1]), channel.in_bins, channel.out_bins)
-        results[pair] = _joint(counted, (one, two, i), channel, len(pair[0]), bounds, plugin)
+        results[pair] = _joint(counted, (one, two, i), channel, pair, bounds, plugin)
     if sampling.tol is not None:
         results = {
-            pair: replace(r, converged=bool(r.ei_stderr <= sampling.tol and not r.saturated))
+            pair: replace(
+                r, converged=bool((r.ei_stderr or 0.0) <= sampling.tol and not r.saturated)
+            )
             for pair, r in results.items()
         }
     return results
@@ -268,7 +272,7 @@ def _joint(
     counted: Counted,
     places: tuple[int, int, int],
     channel: Channel,
-    n_given: int,
+    groups: tuple[Group, Group],
     bounds: tuple[float, float],
     plugin: bool,
 ) -> Joint:
@@ -277,19 +281,25 @@ def _joint(
     outside = counted.outside / max(counted.samples, 1)
     name = "plugin" if plugin else "conditional"
     if counted.kept == 0:
-        return Joint(0.0, 0.0, bounds, 0.0, 0.0, name, counted.samples, 0.0, True,
+        return Joint(None, None, bounds, None, None, name, counted.samples, 0.0, True,
                      outlier_fraction=outside)  # fmt: skip
-    known = None if channel.drops else n_given * math.log2(channel.in_bins)
+    inputs, outputs = groups
+    known = None if channel.drops else len(inputs) * math.log2(channel.in_bins)
     information, output = counted_information(counted, one, two, pair, known, plugin)
+    saturated = is_saturated(information.coverage, information.bias)
+    most = len(outputs) * math.log2(channel.out_bins)
+    found = settled_information(information, bounds, saturated, plugin)
+    entropy = settled_output(output, WholeBounds(bounds, (0.0, most), (0.0, most)), plugin)
     return Joint(
-        max(information.value, 0.0),
-        information.stderr,
+        found.value,
+        found.stderr,
         bounds,
-        output.value,
-        output.stderr,
+        entropy.value,
+        entropy.stderr,
         name,
         counted.samples,
         information.coverage,
-        is_saturated(information.coverage, information.bias),
+        saturated,
         outlier_fraction=outside,
+        output_entropy_bounds=entropy.bounds,
     )

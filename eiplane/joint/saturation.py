@@ -12,7 +12,7 @@ from ..results import Joint
 __all__ = ["LEAST_COVERAGE", "SaturationWarning", "is_saturated", "once_a_layer", "warn_saturated"]
 
 #: Below this coverage, or with more bits of bias than this, an estimate counts as saturated.
-LEAST_COVERAGE, MOST_BIAS = 0.8, 0.1
+LEAST_COVERAGE, MOST_BIAS = 0.8, 0.15
 
 
 #: The layers of which a run has told already; None outside a run.
@@ -38,7 +38,7 @@ def warn_saturated(name: str, result: Joint) -> None:
         seen = "" if result.coverage is None else f" (coverage {result.coverage:.2g})"
         warn_user(
             f"layer {name}: {result.samples} samples are too few for the entropy of its outputs"
-            f"{seen}; ei is known to lie in [{low:.4g}, {high:.4g}] and little more",
+            f"{seen}; ei is known to lie between {low:.4g} and {high:.4g}, and no more",
             SaturationWarning,
         )
 

@@ -71,20 +71,23 @@ def settled_information(
     estimate : Estimate
     bounds : tuple of float
     saturated : bool
-        Then the error is at least half the way between the bounds.
+        Then there is nothing to report but the bounds.
     published : bool
-        Whether the value is to stay what the estimator says, whatever the bounds say.
+        Whether the value is to stay what the estimator says, whatever the bounds say and however
+        little it is worth: its error is then as great as the bounds allow.
 
     Returns
     -------
     Measured
     """
     low, high = bounds
+    if saturated and not published:
+        return Measured(None, None, bounds)
     value, error = estimate.value, estimate.stderr
     if not published:
         value = min(max(value, low), high)
     # An error that rests on a bias estimated from next to nothing is none.
-    if saturated and (not published or estimate.coverage < 0.5):
+    if saturated and estimate.coverage < 0.5:
         error = max(error, 0.5 * (high - low))
     # Whatever was estimated, the truth is within the bounds: no error is longer than the way to the
     # farther one, nor shorter than that to the nearer one from outside.
@@ -92,13 +95,15 @@ def settled_information(
     return Measured(value, error, bounds, estimate.bias)
 
 
-def settled_output(estimate: Estimate, bounds: WholeBounds) -> Measured:
+def settled_output(estimate: Estimate, bounds: WholeBounds, published: bool) -> Measured:
     """Return an estimate of ``H(Y)`` as it is reported.
 
     Parameters
     ----------
     estimate : Estimate
     bounds : WholeBounds
+    published : bool
+        As of :func:`settled_information`.
 
     Returns
     -------
@@ -107,7 +112,8 @@ def settled_output(estimate: Estimate, bounds: WholeBounds) -> Measured:
     value, error = estimate.value, estimate.stderr
     low, high = bounds.entropy
     if estimate.coverage < LEAST_COVERAGE:
+        if not published:
+            return Measured(None, None, bounds.entropy)
         # All that is certain is that it lies between the bounds.
-        value = min(max(value, low), high)
         error = max(error, high - value, value - low)
     return Measured(value, error, bounds.entropy, estimate.bias)

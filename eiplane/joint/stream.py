@@ -28,7 +28,11 @@ class Stream:
     def __init__(self, task: Task, paired: bool) -> None:
         self.task = task
         sets = (task.vector, task.given_places) if paired else (task.vector,)
-        job = CountJob(task.key, 0, 0, 0, sets, ((1, 0),) if paired else (), task.marginals is None)
+        job = CountJob(
+            task.key, 0, 0, 0, sets, ((1, 0),) if paired else (), task.marginals is None,
+            # Nothing that the published estimator computes depends on the vectors' order.
+            by=1 if paired and task.options.published else None,
+        )  # fmt: skip
         self._counter = Counter(task.channel, job, task.runner, task.options.memory)
         self.counted = self._counter.result()
 

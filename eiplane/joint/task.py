@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,17 @@ class Target:
             channel, np.ones(channel.n_in * channel.groups, bool), np.ones(channel.n_out, bool)
         )
 
+    @property
+    def most_entropy(self) -> float:
+        """The greatest entropy that the outputs may have, in bits."""
+        return float(self.wanted.sum()) * math.log2(self.channel.out_bins)
+
+    @property
+    def trivial_bounds(self) -> tuple[float, float]:
+        """The information is at least 0, and at most either side's greatest entropy."""
+        most = float(self.given.sum()) * math.log2(self.channel.in_bins)
+        return 0.0, min(most, self.most_entropy)
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -72,6 +84,8 @@ class Task:
         tractable; where it is, the marginals are known as well.
     rest_error : float
         Greatest error of ``rest``, in bits.
+    normal : ndarray of float64, shape (channel.n_out,), or None
+        With ``rest``: :attr:`.given.GivenEntropies.normal`.
     """
 
     channel: Channel
@@ -86,6 +100,7 @@ class Task:
     marginals: Array | None = None
     rest: Array | None = None
     rest_error: float = 0.0
+    normal: Array | None = None
 
     @property
     def n_given(self) -> int:

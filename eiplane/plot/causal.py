@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..training import History, as_history
 from .labels import Label, place
-from .planes import Path, Plane, densified, draw_path, frame, paths
+from .planes import Path, Plane, draw_path, frame, paths, styled
 from .style import INK, Look, looks, make_axes
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def causal_plane(
     Returns
     -------
     Axes
+        Bars are two standard errors to either side. A layer of whose EI only the bounds are known
+        is a broad line, on which it lies, without a mark.
 
     Raises
     ------
@@ -100,11 +102,11 @@ def _draw(
     ax = make_axes(ax)
     for path in drawn:
         draw_path(ax, path)
-    frame(ax, plane, np.vstack([p.points for p in drawn]), contours)
-    way = np.vstack([densified(p.points) for p in drawn])
+    frame(ax, plane, np.vstack([p.everything for p in drawn]), contours)
+    way = np.vstack([p.covered for p in drawn])
     legend = _marks(ax, run, way) if key and len(run) > 1 else None
     if labels and len(drawn) <= 12:
-        names = [Label(p.name, p.points[-1, 0], p.points[-1, 1], p.look.color) for p in drawn]
+        names = [Label(p.name, *p.place, p.look.color) for p in drawn]
         place(ax, names, way, around=[legend] if legend else [])
     elif labels:
         if legend:
@@ -166,8 +168,8 @@ def compare(
     for style, drawn in zip(styles, ways.values(), strict=True):
         for path in drawn:
             look = Look(colour[path.name], style.marker, style.line)
-            draw_path(ax, Path(path.name, path.points, path.steps, look), dashed=True)
-    frame(ax, plane, np.vstack([p.points for drawn in ways.values() for p in drawn]), contours)
+            draw_path(ax, styled(path, look), dashed=True)
+    frame(ax, plane, np.vstack([p.everything for drawn in ways.values() for p in drawn]), contours)
     handles = [ax.plot([], [], color=c, lw=3)[0] for c in colour.values()]
     key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
                     bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,

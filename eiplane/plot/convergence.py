@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..joint import Convergence
-from .style import QUIET, looks, make_axes, tidy
+from .style import ERRORS, QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ __all__ = ["convergence"]
 
 #: How each quantity is drawn and called.
 _LINES = {
+    "wide": ("-.", "EI, wide"),
     "conditional": ("-", "EI, conditional"),
     "plugin": ("--", "EI, plug-in"),
     "ei_parts": (":", r"$EI_\mathrm{parts}$"),
@@ -27,7 +28,7 @@ def convergence(
     source: Convergence | Sequence[Convergence],
     ax: Axes | None = None,
     *,
-    band: float = 2.0,
+    band: float = ERRORS,
     legend: bool = True,
 ) -> Axes:
     """Draw estimates against the number of samples.
@@ -77,5 +78,5 @@ def convergence(
 
 def _top(layers: Sequence[Convergence]) -> float:
     """Return the greatest value: bands may be far wider."""
-    values: list[Any] = [v.max() for layer in layers for v in layer.values.values()]
-    return max([float(v) for v in values] + [1e-3])
+    values: list[Any] = [v for layer in layers for v in layer.values.values()]
+    return max([float(v[np.isfinite(v)].max(initial=1e-3)) for v in values])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import row_of
 from ..training import History, as_history
-from .style import INK, QUIET, looks, make_axes, tidy
+from .style import ERRORS, INK, QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,8 @@ def curve(
     Returns
     -------
     Axes
+        Two standard errors to either side are shaded. Where a number is only known to lie between
+        bounds no line is drawn, but a bar from one to the other.
 
     Raises
     ------
@@ -64,7 +66,10 @@ def curve(
         _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
         known = run.bounds(name, quantity)
         if bounds:
-            _band(ax, run.steps, known, look.color)
+            _band(ax, run.steps, known, look.color, 0.12)
+        half = ERRORS * run.errors(name, quantity)
+        half[half == 0.0] = np.nan  # exact
+        _band(ax, run.steps, np.stack([values - half, values + half], axis=1), look.color, 0.25)
         _bars(ax, run.steps[np.isnan(values)], known[np.isnan(values)], look.color)
     if quantity == "phi":
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
@@ -200,9 +205,18 @@ def _line(
             mec="white", mew=0.6, **style)  # fmt: skip
 
 
-def _band(ax: Axes, steps: NDArray[np.int64], bounds: Array, color: str) -> None:
-    if np.isfinite(bounds).any():
-        ax.fill_between(steps, bounds[:, 0], bounds[:, 1], color=color, alpha=0.12, lw=0)
+def _band(ax: Axes, steps: NDArray[np.int64], ends: Array, color: str, alpha: float) -> None:
+    """Shade between two ends, upright lines for steps that stand alone."""
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(ends).all(axis=1))
+    beside = np.zeros_like(known)
+    beside[1:] |= known[:-1]
+    beside[:-1] |= known[1:]
+    if (known & beside).any():
+        ax.fill_between(steps, ends[:, 0], ends[:, 1], where=known.tolist(), color=color,
+                        alpha=alpha, lw=0)  # fmt: skip
+    alone = known & ~beside
+    if alone.any():
+        ax.vlines(steps[alone], *ends[alone].T, color=color, lw=3.0, alpha=alpha)
 
 
 def _bars(ax: Axes, steps: NDArray[np.int64], bounds: Array, color: str) -> None:

@@ -15,7 +15,7 @@ from ..files import require, write_whole
 from ..training import History, as_history
 from .labels import Label, place
 from .planes import Path as Way
-from .planes import Plane, densified, frame, paths
+from .planes import Plane, frame, paths
 from .style import INK, QUIET, new_figure, shades, tidy
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def animate(
     Returns
     -------
     pathlib.Path
-        The file.
+        The file. While only the bounds of a layer's EI are known a broad line stands for it.
 
     Raises
     ------
@@ -113,18 +113,15 @@ class _Film:
             self._strip(below, self.metric)
         if title:
             self.figure.suptitle(title, fontsize=11)
-        everything = np.vstack([way.points for way in self.ways])
+        everything = np.vstack([way.everything for way in self.ways])
         frame(self.ax, plane, everything)
         self.clock = self.ax.text(
             0.99, 0.02, "", transform=self.ax.transAxes, ha="right", fontsize=10, color=INK,
             family="monospace", zorder=7, bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )  # fmt: skip
         # Names go along with their marks, on the side that is free in the end: none jumps.
-        ends = [
-            Label(way.name, way.points[-1, 0], way.points[-1, 1], way.look.color)
-            for way in self.ways
-        ]
-        self.names = place(self.ax, ends, np.vstack([densified(w.points) for w in self.ways]))
+        ends = [Label(way.name, *way.place, way.look.color) for way in self.ways]
+        self.names = place(self.ax, ends, np.vstack([way.covered for way in self.ways]))
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         self.trails = [self._trail(way) for way in self.ways]
@@ -139,31 +136,37 @@ class _Film:
         tidy(ax)
         self.now = ax.axvline(self.run.steps[0], color=CURSOR, lw=1.5)
 
-    def _trail(self, way: Way) -> tuple[Any, Any]:
-        lines = require("matplotlib.collections", "plot").LineCollection(
-            [], linewidths=2.0, zorder=3, capstyle="round"
-        )
+    def _trail(self, way: Way) -> tuple[Any, Any, Any]:
+        collection = require("matplotlib.collections", "plot").LineCollection
+        lines = collection([], linewidths=2.0, zorder=3, capstyle="round")
         self.ax.add_collection(lines, autolim=False)
         look = way.look
-        self.ax.plot(*way.points[0], look.marker, ms=6, mfc="white", mec=look.color, mew=1.3,
-                     zorder=4)  # fmt: skip
+        span = collection([], linewidths=5.0, colors=look.color, alpha=0.5, zorder=3)
+        self.ax.add_collection(span, autolim=False)
+        if len(way.points):
+            self.ax.plot(*way.points[0], look.marker, ms=6, mfc="white", mec=look.color, mew=1.3,
+                         zorder=4)  # fmt: skip
         head = self.ax.plot([], [], look.marker, ms=9.5, mfc=look.color, mec="white", mew=1.0,
                             zorder=5)[0]  # fmt: skip
-        return lines, head
+        return lines, head, span
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures as RGB arrays."""
         for i, step in enumerate(self.run.steps):
-            for way, name, (lines, head) in zip(self.ways, self.names, self.trails, strict=True):
-                seen = way.points[way.steps <= step]
-                if len(seen) == 0:
+            for way, name, (lines, head, span) in zip(
+                self.ways, self.names, self.trails, strict=True
+            ):
+                seen = way.until(step)
+                span.set_segments(seen.spans[-1:] if seen.ends_open else [])
+                if len(seen.points) + len(seen.spans) == 0:
                     continue
-                head.set_data(seen[-1:, 0], seen[-1:, 1])
-                name.xy = tuple(seen[-1])
-                if len(seen) > 1:
-                    lines.set_segments(np.stack([seen[:-1], seen[1:]], axis=1))
+                head.set_data(*([[], []] if seen.ends_open else seen.points[-1:].T))
+                name.xy = tuple(seen.end)
+                pieces = seen.pieces
+                if len(pieces):
+                    lines.set_segments(pieces)
                     # The tail fades, but what is long past stays visible.
-                    lines.set_color(shades(way.look.color, np.linspace(0.05, 1.0, len(seen) - 1)))
+                    lines.set_color(shades(way.look.color, np.linspace(0.05, 1.0, len(pieces))))
             self.clock.set_text(f"step {step:>6,}")
             if self.metric is not None:
                 self.now.set_xdata([self.run.steps[i]] * 2)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "ERRORS",
     "INK",
     "QUIET",
     "Look",
@@ -34,6 +35,9 @@ _LINES: tuple[Any, ...] = (
     "-", (0, (6, 1.6)), (0, (1.6, 1.2)), (0, (6, 1.6, 1.6, 1.6)), (0, (9, 2.2)),
     (0, (3, 1.2, 1, 1.2, 1, 1.2)),
 )  # fmt: skip
+
+#: Standard errors to either side that bands and bars show.
+ERRORS = 2.0
 
 #: Text and marks of second rank, and lines of the third.
 INK, QUIET = "#555555", "#C9C9C9"

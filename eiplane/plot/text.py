@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..training import as_history
-from .planes import Plane
+from .planes import Plane, densified, ways
 
 __all__ = ["text_plane"]
 
@@ -32,7 +32,8 @@ def text_plane(source: Any, *, width: int = 72, height: int = 20, ei: str = "par
     -------
     str
         Lines; across is how sensitive against how degenerate a layer is, up both together, and the
-        line of ``:`` is where EI is 0.
+        line of ``:`` is where EI is 0. A layer of whose EI only the bounds are known lies on a line
+        of ``~``.
 
     Raises
     ------
@@ -41,21 +42,14 @@ def text_plane(source: Any, *, width: int = 72, height: int = 20, ei: str = "par
     """
     if width < 20 or height < 5:
         raise ValueError(f"a plane of {width} x {height} characters is too small")
-    run, plane = as_history(source), Plane(True, ei)
-    across, up = plane.needed
-    ways = {
-        name: plane.points(run.values(name, across), run.values(name, up)) for name in run.layers
-    }
-    ways = {name: points[np.isfinite(points).all(axis=1)] for name, points in ways.items()}
-    ways = {name: points for name, points in ways.items() if len(points)}
-    if not ways:
-        raise ValueError(f"no layer has {across} and {up}")
-    everything = np.vstack([*ways.values(), [[0.0, 0.0]]])
+    plane = Plane(True, ei)
+    drawn = ways(as_history(source), plane)
+    everything = np.vstack([*(way.everything for way in drawn), [[0.0, 0.0]]])
     low, high = everything.min(axis=0), everything.max(axis=0)
-    span = np.where(high > low, high - low, 1.0)
+    extent = np.where(high > low, high - low, 1.0)
 
     def place(points: NDArray[np.float64]) -> list[tuple[int, int]]:
-        shares = (points - low) / span
+        shares = (points - low) / extent
         columns = np.rint(shares[:, 0] * (width - 1)).astype(int)
         rows = np.rint((1.0 - shares[:, 1]) * (height - 1)).astype(int)
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
@@ -64,13 +58,20 @@ def text_plane(source: Any, *, width: int = 72, height: int = 20, ei: str = "par
     zero = place(np.zeros((1, 2)))[0][1]
     for line in lines:
         line[zero] = ":"
-    for points in ways.values():
-        for row, column in place(points)[:-1]:
+    for way in drawn:
+        for span in way.spans:
+            for row, column in place(densified(span, width)):
+                lines[row][column] = "~"
+    for way in drawn:
+        for row, column in place(way.points[: None if way.ends_open else -1]):
             lines[row][column] = "."
-    for i, points in enumerate(ways.values()):
-        row, column = place(points[-1:])[0]
+    for i, way in enumerate(drawn):
+        row, column = place(way.end[None])[0]
         lines[row][column] = "*" if lines[row][column] in _MARKS else _MARKS[i % len(_MARKS)]
-    return "\n".join(_framed(lines, low, high, plane.ei, list(ways)))
+    text = _framed(lines, low, high, plane.ei, [way.name for way in drawn])
+    if any(len(way.spans) for way in drawn):
+        text.append("~  somewhere on this line: only bounds of EI are known")
+    return "\n".join(text)
 
 
 def _framed(

@@ -15,8 +15,8 @@ import numpy as np
 
 from .._version import __version__
 from ..files import require, write_whole
-from ..plot.style import looks
-from ..results import ASSUMED, TOLD, range_text, row_of
+from ..plot.style import ERRORS, looks
+from ..results import ASSUMED, TOLD, between, range_text, row_of, with_error
 from ..training import History, Record, as_history
 
 __all__ = ["write_report"]
@@ -87,6 +87,9 @@ def _data(run: History) -> dict[str, Any]:
                 "dash": _DASHES[i % len(_DASHES)],
                 "inputs": [_inputs(e) for e in entries],
                 "values": {q: _plain(run.values(name, q)) for q in shown},
+                "errors": {q: _plain(run.errors(name, q)) for q in shown},
+                "bounds": {q: [_plain(b) for b in run.bounds(name, q).T] for q in shown},
+                "texts": {q: _texts(run, name, q) for q in shown},
             }
         )
     sources = {e.get("range_source") for record in run for e in record.layers}
@@ -98,6 +101,7 @@ def _data(run: History) -> dict[str, Any]:
         "tells_inputs": not TOLD.isdisjoint(sources),
         "legend": ASSUMED if "assumed" in sources else "",
         "labels": {q: row_of(q).words for q in shown},
+        "errors": ERRORS,
         "layers": layers,
         "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
     }
@@ -109,6 +113,23 @@ def _entry(record: Record, name: str) -> Mapping[str, Any]:
 
 def _inputs(entry: Mapping[str, Any]) -> str:
     return range_text(entry["in_range"], entry.get("range_source")) if "in_range" in entry else ""
+
+
+def _texts(run: History, name: str, quantity: str) -> list[str]:
+    """Return what the page says of a quantity at every step; empty where nothing is known."""
+    return [
+        with_error(value, None if math.isnan(error) else error)
+        if math.isfinite(value)
+        else between(low, high)
+        if math.isfinite(low + high)
+        else ""
+        for value, error, (low, high) in zip(
+            run.values(name, quantity).tolist(),
+            run.errors(name, quantity).tolist(),
+            run.bounds(name, quantity).tolist(),
+            strict=True,
+        )
+    ]
 
 
 def _plain(values: np.ndarray[Any, Any]) -> list[float | None]:

@@ -45,14 +45,16 @@ def run_convergence(folder: Path, quick: bool, data: Path | None, tell: Progress
             if key not in known:
                 known[key] = {"key": list(key), "bits": _measured(scale, width, estimate, count)}
                 file.append(known[key])
-            found[key] = known[key]["bits"]
+            bits = known[key]["bits"]
+            found[key] = np.nan if bits is None else bits
             if tell is not None:
                 tell(i + 1, len(keys), "convergence")
     keep_figure(_draw(found, widths, samples), folder, "convergence")
     return write_summary(folder, _summary(found, widths, samples))
 
 
-def _measured(scale: int, width: int, estimate: str, samples: int) -> float:
+def _measured(scale: int, width: int, estimate: str, samples: int) -> float | None:
+    """Return an estimate in bits; None where so few samples tell nothing."""
     bound = scale / np.sqrt(width)
     weight = np.random.default_rng([width, 2020]).uniform(-bound, bound, (width, width))
     options = dict(_ESTIMATES[estimate][1])
@@ -62,9 +64,7 @@ def _measured(scale: int, width: int, estimate: str, samples: int) -> float:
         warnings.simplefilter("ignore", SaturationWarning)
         found = analyze(weight, "sigmoid", bins=8, samples=samples or None, rng=samples, **options)
     result = found[0]
-    value = result.ei_parts if estimate == "ei_parts" else result.ei
-    assert value is not None
-    return value
+    return result.ei_parts if estimate == "ei_parts" else result.ei
 
 
 def _draw(

@@ -15,7 +15,7 @@ from .data import Task, digits, iris, mnist
 from .measuring import differentiation, follow
 from .pictures import means, runs_side_by_side
 from .training import Protocol, Snapshots, trained
-from .writing import keep_figure, markdown_table, write_summary
+from .writing import decimals, keep_figure, markdown_table, write_summary
 
 __all__ = ["IRIS", "Run", "digits_protocols", "learn", "mnist_protocols", "run_digits", "run_iris",
            "run_mnist"]  # fmt: skip
@@ -147,7 +147,7 @@ def _found(run: Run) -> str:
     for layer in run.histories[0].layers:
         start = [np.mean([h.values(layer, q)[0] for h in run.histories]) for q in known]
         end = [np.mean([h.values(layer, q)[-1] for h in run.histories]) for q in known]
-        cells = [f"{a:.2f} → {b:.2f}" for a, b in zip(start, end, strict=True)]
+        cells = [f"{decimals(a, 2)} → {decimals(b, 2)}" for a, b in zip(start, end, strict=True)]
         rows.append([layer, *cells])
     lines = [
         f"{len(run.histories)} runs of {run.protocol.epochs:,} epochs; test accuracy {accuracy}. "
@@ -183,7 +183,8 @@ def _found(run: Run) -> str:
         if any(flags):
             lines.append(
                 f"{layer}: {sum(flags)} of {len(flags)} estimates of EI are flagged as saturated "
-                "(too few samples for the entropy of the outputs): there EI and phi say little."
+                "(too few samples for the entropy of the outputs): there EI and phi are not known, "
+                "nor are means over such runs."
             )
     return "\n\n".join(lines)
 
@@ -192,6 +193,9 @@ def _phi(run: Run) -> str:
     words = []
     for layer in run.histories[0].layers:
         values = np.mean([h.values(layer, "phi") for h in run.histories], axis=0)
+        if np.isnan(values).all():
+            words.append(f"{layer} not known")
+            continue
         top, low = int(np.nanargmax(values)), int(np.nanargmin(values))
         words.append(
             f"{layer} greatest at epoch {run.snapshots.epochs[top]:,} ({values[top]:.2f}) and "

@@ -87,6 +87,8 @@ def _summary(task: Task, protocol: Protocol, runs: Mapping[str, Sequence[History
 
 
 def _range(values: Sequence[float]) -> str:
+    if np.isnan(values).any():
+        return "not known"
     return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
@@ -96,6 +98,8 @@ def _apart(runs: Mapping[str, Sequence[History]], quantities: Sequence[str]) -> 
     for layer in runs["true"][0].layers:
         for quantity in quantities:
             a, b = ([h.values(layer, quantity)[-1] for h in runs[n]] for n in ("true", "shuffled"))
+            if np.isnan([*a, *b]).any():
+                continue
             if max(a) < min(b):
                 found.append(f"{quantity} of {layer} (greater with shuffled labels)")
             elif max(b) < min(a):

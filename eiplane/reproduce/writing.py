@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..files import write_whole
 from ..plot import save_figure
 
-__all__ = ["claim", "keep_figure", "markdown_table", "write_summary"]
+__all__ = ["claim", "decimals", "keep_figure", "markdown_table", "write_summary"]
 
 
 def claim(folder: Path, name: str, quick: bool) -> None:
@@ -49,9 +50,14 @@ def keep_figure(drawn: Any, folder: Path, name: str) -> None:
     save_figure(drawn, folder / f"{name}.png", dpi=130)
 
 
+def decimals(value: float, digits: int) -> str:
+    """Return a number with so many decimals; - for NaN, what is not known."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table in Markdown; numbers with three decimals."""
-    cells = [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    """Return a table in Markdown; numbers with three decimals, - for what is not known."""
+    cells = [[decimals(c, 3) if isinstance(c, float) else str(c) for c in row] for row in rows]
     lines = [list(headings), ["---"] * len(headings), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -8,7 +8,7 @@ from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped, VectorBounds
 from .printed import ASCII_ERRORS, printable
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
-from .table import ASSUMED, TOLD, range_text
+from .table import ASSUMED, TOLD, between, range_text, with_error
 
 __all__ = [
     "ASCII_ERRORS",
@@ -23,10 +23,12 @@ __all__ = [
     "Quantity",
     "Skipped",
     "VectorBounds",
+    "between",
     "bounds_of",
     "error_of",
     "load",
     "printable",
     "range_text",
     "row_of",
+    "with_error",
 ]

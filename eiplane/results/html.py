@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from .measures import Skipped
-from .quantities import Quantities
+from .quantities import Quantities, Quantity, bounds_of
 from .table import cells, columns_of, legend_of
 
 __all__ = ["html_edges", "html_page", "html_skipped", "html_table"]
@@ -37,44 +37,57 @@ _SHADES = 16
 
 
 def html_table(layers: Sequence[Quantities]) -> str:
-    """Return the table of a decomposition; each number has a bar, to compare it down its column."""
+    """Return the table of a decomposition; each number has a bar, to compare it down its column.
+
+    Where the bounds alone are known the bar, a faint one, goes from one to the other.
+    """
     headings, rows = cells(layers)
     columns = columns_of(layers)
     words = len(headings) - len(columns)
-    bars = [_bars([getattr(layer, q.name) for layer in layers]) for q in columns]
+    bars = [_bars([_extent(layer, q) for layer in layers]) for q in columns]
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
     body = []
     for i, row in enumerate(rows):
         first = f'<th scope="row" style="text-align:left">{escape(row[0])}</th>'
         texts = "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in row[1:words])
         numbers = "".join(
-            f'<td style="text-align:right;{bar[i]}">{escape(text)}</td>'
+            f'<td style="text-align:right;white-space:nowrap;{bar[i]}">{escape(text)}</td>'
             for text, bar in zip(row[words:], bars, strict=True)
         )
         body.append(f"<tr>{first}{texts}{numbers}</tr>")
     legend = "".join(f"<p>{escape(line)}</p>" for line in legend_of(layers))
     return (
-        f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table>{legend}"
+        '<div style="overflow-x:auto"><table><caption>Causal decomposition, bits</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{legend}"
     )
 
 
-def _bars(values: Sequence[Any]) -> list[str]:
-    """Return the background of each cell of a column: a bar from where zero is."""
-    known = [v for v in values if isinstance(v, float) and math.isfinite(v)]
-    low, high = min([0.0, *known]), max([0.0, *known])
+def _extent(layer: Quantities, shown: Quantity[Any]) -> tuple[float, float, float] | None:
+    """Return from where to where a cell's bar goes, and how strong it is; None for none."""
+    value, of = getattr(layer, shown.name), bounds_of(shown.name)
+    if isinstance(value, float) and math.isfinite(value):
+        return 0.0, value, 0.3
+    bounds = None if of is None or value is not None else getattr(layer, of.name)
+    return None if bounds is None else (*bounds, 0.15)
+
+
+def _bars(extents: Sequence[tuple[float, float, float] | None]) -> list[str]:
+    """Return the background of each cell of a column: a bar from zero, or between bounds."""
+    ends = [end for extent in extents if extent is not None for end in extent[:2]]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
     if high == low:
-        return [""] * len(values)
-    zero = abs(low) / (high - low)
+        return [""] * len(extents)
     return [
-        _bar(zero, (v - low) / (high - low)) if isinstance(v, float) and math.isfinite(v) else ""
-        for v in values
+        ""
+        if extent is None
+        else _bar((extent[0] - low) / (high - low), (extent[1] - low) / (high - low), extent[2])
+        for extent in extents
     ]
 
 
-def _bar(zero: float, end: float) -> str:
-    first, last = sorted((zero, end))
-    colour = f"rgba({_ABOVE if end >= zero else _BELOW},.3)"
+def _bar(start: float, end: float, strength: float) -> str:
+    first, last = sorted((start, end))
+    colour = f"rgba({_ABOVE if end >= start else _BELOW},{strength:.2g})"
     return (
         f"background:linear-gradient(90deg,transparent {first:.1%},{colour} {first:.1%},"
         f"{colour} {last:.1%},transparent {last:.1%})"

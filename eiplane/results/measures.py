@@ -73,16 +73,17 @@ class Joint:
 
     Parameters
     ----------
-    ei : float
-        ``I(L1; L2)`` under ``do(L1 = Hmax)``.
-    ei_stderr : float
-        Its standard error.
+    ei : float or None
+        ``I(L1; L2)`` under ``do(L1 = Hmax)``. None where ``saturated``: it is known to lie between
+        its bounds, and no more. (The plug-in estimator's value is given all the same.)
+    ei_stderr : float or None
+        Its standard error; None with it.
     ei_bounds : tuple of float
         Rigorous lower and upper bound.
-    output_entropy : float
-        ``H(Y)`` of the binned output vector.
-    output_entropy_stderr : float
-        Its standard error.
+    output_entropy : float or None
+        ``H(Y)`` of the binned output vector; None where it is not known.
+    output_entropy_stderr : float or None
+        Its standard error; None with it.
     output_entropy_bounds : tuple of float or None
         Rigorous lower and upper bound of ``output_entropy``.
     estimator : str
@@ -90,12 +91,14 @@ class Joint:
         the probabilities of samples were computed instead (of any piece of the layer),
         ``"plugin"`` for the paper's.
     samples : int
-        Number of evaluations of the layer; of the wide estimator, of samples filtered.
+        Number of evaluations of the layer; of the wide estimator, of samples whose
+        probabilities were computed, by either of its ways.
     coverage : float or None
         ``1 - f1 / N``: the estimated share of the output distribution that the sample has seen.
         None where nothing was counted.
     saturated : bool
-        Whether the estimate says little: too few samples to count, and no other way.
+        Whether neither way works: too few samples to count, and no single affine layer whose
+        probabilities could be computed (a span, average pooling, almost everything dropped).
     converged : bool or None
         Whether ``tol`` was reached; None where none was asked for.
     influence_in : ndarray of float64, shape (n_in,), or None
@@ -108,11 +111,11 @@ class Joint:
         Standard errors of the influences.
     """
 
-    ei: float
-    ei_stderr: float
+    ei: float | None
+    ei_stderr: float | None
     ei_bounds: tuple[float, float]
-    output_entropy: float
-    output_entropy_stderr: float
+    output_entropy: float | None
+    output_entropy_stderr: float | None
     estimator: str
     samples: int
     coverage: float | None

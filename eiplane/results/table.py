@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .printed import printable
 from .quantities import TABLE, Quantities, Quantity, bounds_of, error_of
 
-__all__ = ["ASSUMED", "TOLD", "cells", "columns_of", "legend_of", "range_text", "text_table"]
+__all__ = [
+    "ASSUMED",
+    "TOLD",
+    "between",
+    "cells",
+    "columns_of",
+    "legend_of",
+    "range_text",
+    "text_table",
+    "with_error",
+]
 
 #: What a cell says where nothing is known.
 NOTHING = "-"
@@ -95,8 +105,42 @@ def _cell(layer: Quantities, shown: Quantity[Any]) -> str:
         for q in (shown, error_of(shown.name), bounds_of(shown.name))
     )
     if value is None:
-        return NOTHING if bounds is None else f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"
-    if error:  # to the error's first digit
-        decimals = max(0, -math.floor(math.log10(error)))
-        return f"{value:.{decimals}f} ± {error:.{decimals}f}"
-    return value if isinstance(value, str) else f"{value:.4g}"
+        return NOTHING if bounds is None else between(*bounds)
+    return value if isinstance(value, str) else with_error(value, error)
+
+
+def between(low: float, high: float) -> str:
+    """Return what is said of a number of which the bounds alone are known.
+
+    Parameters
+    ----------
+    low, high : float
+        Rounded away from each other: what is written holds as well.
+    """
+    return f"between {_rounded(low, math.floor)} and {_rounded(high, math.ceil)}"
+
+
+def _rounded(value: float, way: Callable[[float], int]) -> str:
+    """Return a number to four digits, rounded up or down."""
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value + 0.0:.4g}"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
+    # What rounding has done to a number that has no more digits moves it by none.
+    near = round(value / step)
+    steps = near if math.isclose(near, value / step, rel_tol=1e-9) else way(value / step)
+    return f"{steps * step:.4g}"
+
+
+def with_error(value: float, error: float | None) -> str:
+    """Return a number with its standard error, to the error's first digit.
+
+    Parameters
+    ----------
+    value : float
+    error : float or None
+        0 or None where there is none.
+    """
+    if not error:
+        return f"{value:.4g}"
+    decimals = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"

@@ -251,9 +251,7 @@ class History(Sequence[Record]):
 
     def _has(self, quantity: str) -> bool:
         return any(
-            entry.get(quantity) is not None
-            for column in self._columns.values()
-            for entry in column
+            entry.get(quantity) is not None for column in self._columns.values() for entry in column
         )
 
     @functools.cached_property
@@ -307,6 +305,22 @@ class History(Sequence[Record]):
         found = np.empty(0) if bounds is None else self.values(layer, bounds.name)
         return found if found.ndim == 2 else np.full((len(self), 2), np.nan)
 
+    def errors(self, layer: str, quantity: str) -> Array:
+        """Return the standard error of a quantity of a layer over the steps.
+
+        Parameters
+        ----------
+        layer : str
+        quantity : str
+
+        Returns
+        -------
+        ndarray of float64, shape (steps,)
+            0 where it is exact, NaN where it is not known.
+        """
+        error = error_of(quantity)
+        return np.full(len(self), np.nan) if error is None else self.values(layer, error.name)
+
     def metric(self, name: str) -> Array:
         """Return a metric over the steps, NaN where it was not given.
 
@@ -342,7 +356,8 @@ class History(Sequence[Record]):
     def to_xarray(self) -> xarray.DataArray:
         """Return the quantities as an array of dimensions step, layer and quantity.
 
-        The metrics are coordinates along the steps.
+        Beside each quantity stand its standard error (``ei_stderr``) and its bounds (``ei_low`` and
+        ``ei_high``), where any are known. The metrics are coordinates along the steps.
 
         Raises
         ------
@@ -350,12 +365,18 @@ class History(Sequence[Record]):
             If xarray is missing (``pip install "eiplane[xarray]"``).
         """
         xr = require("xarray", "xarray")
-        quantities, layers = self.quantities, self.layers
-        data = np.full((len(self), len(layers), len(quantities)), np.nan)
-        for i, layer in enumerate(layers):
-            for j, quantity in enumerate(quantities):
-                data[:, i, j] = self.values(layer, quantity)
-        coordinates: dict[str, Any] = {"step": self.steps, "layer": layers, "quantity": quantities}
+        layers, columns = self.layers, {}
+        for quantity in self.quantities:
+            columns[quantity] = [self.values(layer, quantity) for layer in layers]
+            columns[f"{quantity}_stderr"] = [self.errors(layer, quantity) for layer in layers]
+            bounds = [self.bounds(layer, quantity) for layer in layers]
+            columns[f"{quantity}_low"] = [b[:, 0] for b in bounds]
+            columns[f"{quantity}_high"] = [b[:, 1] for b in bounds]
+        known = {k: np.array(v) for k, v in columns.items()}
+        known = {k: v for k, v in known.items() if k in self.quantities or np.isfinite(v).any()}
+        data = np.array(list(known.values())).reshape(len(known), len(layers), len(self))
+        data = data.transpose(2, 1, 0)
+        coordinates: dict[str, Any] = {"step": self.steps, "layer": layers, "quantity": list(known)}
         for name in self.metrics:
             if name not in coordinates:
                 coordinates[name] = ("step", self.metric(name))
