@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 KEPT, TABLE = HERE / "architectures.json", HERE / "architectures.md"
 
 #: Layers of each family that are held against the network, features of each, points of a sweep.
-LAYERS, FEATURES, SWEEP = 5, 2, 96
+LAYERS, FEATURES, SWEEP = 4, 1, 96
 
 #: What single precision may do to a function, against its size; and to a count, in bits.
 CLOSE, COUNTED = 1e-3, 0.02

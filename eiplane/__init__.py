@@ -10,7 +10,7 @@ from ._version import __version__
 from .analyze import analyze
 from .emergence import MacroUnits, Transitions, macro_units, tpm
 from .information import entropy, mutual_information
-from .joint import Convergence, SaturationWarning, convergence, ei_between
+from .joint import Convergence, SaturationWarning, convergence, ei_between, gaussian_ei
 from .network import Activation, Layer, Network, Pool, get_activation, per_row
 from .recurrence import ThroughTime, through_time
 from .results import Decomposition, Joint, LayerResult, load
@@ -37,6 +37,7 @@ __all__ = [
     "convergence",
     "ei_between",
     "entropy",
+    "gaussian_ei",
     "get_activation",
     "load",
     "macro_units",

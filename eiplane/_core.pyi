@@ -44,6 +44,8 @@ class Edges:
     excess: NDArray[np.float64]
     variance: NDArray[np.float64]
     second: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     spread: NDArray[np.int64]
     variances: NDArray[np.float64]
     dropped: NDArray[np.uint64]
@@ -68,6 +70,9 @@ def pairs_run(channel: CoreChannel, job: _Job, cancel: NDArray[np.int32]) -> Edg
 def pairs_table(
     channel: CoreChannel, job: _Job, counts: NDArray[np.uint64], output: int, input: int
 ) -> NDArray[np.uint64]: ...
+def corrected(
+    table: NDArray[np.uint64], sharing: int = 1
+) -> tuple[tuple[float, float, float, float, float, float], NDArray[np.float64]]: ...
 def single_run(channel: CoreChannel, job: _Job, cancel: NDArray[np.int32]) -> Edges: ...
 def single_table(channel: CoreChannel, job: _Job) -> NDArray[np.uint64]: ...
 def evaluate(channel: CoreChannel, key: int, first: int, count: int) -> NDArray[np.float64]: ...
@@ -196,6 +201,23 @@ class _BoundsJob(Protocol):
     @property
     def damping(self) -> float: ...
 
+def given_entropy(
+    parts: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    bins: int,
+    cuts: NDArray[np.float64],
+    kind: NDArray[np.int32],
+    kinds: int,
+    half: float,
+    points: tuple[int, int, int],
+    good: float,
+    all_cuts: NDArray[np.float64],
+    all_kind: NDArray[np.int32],
+) -> tuple[float, float, float, float]: ...
+def sums_highest(parts: NDArray[np.float64]) -> float: ...
+def sums_waves(
+    parts: NDArray[np.float64], steps: NDArray[np.float64], bins: int, step: float, count: int
+) -> NDArray[np.float64]: ...
 def bounds_forward(
     job: _BoundsJob,
     weight: NDArray[np.float64],

@@ -14,21 +14,24 @@ cdef ei_job job_of(object job) except *:
 cdef class Edges:
     """Numbers of every edge of a job, and of their sum."""
 
-    cdef readonly object information, excess, variance, second, spread, variances, dropped
+    cdef readonly object information, excess, variance, second, noise, doubt
+    cdef readonly object spread, variances, dropped
     cdef ei_pairs_out out
 
     def __init__(self, job):
         shape = (job.out_stop - job.out_start, job.in_stop - job.in_start)
         self.information, self.excess = np.empty(shape), np.empty(shape)
         self.variance, self.second = np.empty(shape), np.empty(shape)
+        self.noise, self.doubt = np.empty(shape), np.empty(shape)
         self.spread, self.variances = np.empty(EI_FOLLOWED, np.int64), np.empty(shape[1])
         self.dropped = np.empty(shape[0], np.uint64)
         cdef double[:, ::1] a = self.information, b = self.excess, c = self.variance
-        cdef double[:, ::1] d = self.second
+        cdef double[:, ::1] d = self.second, g = self.noise, h = self.doubt
         cdef int64_t[::1] e = self.spread
         cdef uint64_t[::1] f = self.dropped
         self.out.information, self.out.excess, self.out.variance = &a[0, 0], &b[0, 0], &c[0, 0]
-        self.out.second, self.out.spread, self.out.dropped = &d[0, 0], &e[0], &f[0]
+        self.out.second, self.out.noise, self.out.doubt = &d[0, 0], &g[0, 0], &h[0, 0]
+        self.out.spread, self.out.dropped = &e[0], &f[0]
 
 
 def pairs_masked(CoreChannel channel):
@@ -92,6 +95,31 @@ def pairs_table(CoreChannel channel, job, const uint64_t[::1] counts, size_t out
     cdef uint64_t[:, ::1] view = table
     check(ei_pairs_table(&channel.c, &j, &counts[0], output, input, &view[0, 0]))
     return table
+
+
+def corrected(const uint64_t[:, ::1] table, size_t sharing=1):
+    """Return (information, excess, variance, second, noise, doubt) of one table, and the influences."""
+    cdef size_t rows = <size_t>table.shape[0], columns = <size_t>table.shape[1]
+    scratch, influence = np.empty(ei_measure_scratch(rows, columns)), np.empty((rows, columns))
+    cdef double[::1] view = scratch
+    cdef double[:, ::1] pointwise = influence
+    cdef ei_memory memory
+    cdef ep_occupancy occupancy
+    cdef ep_columns *sums
+    cdef ep_corrected found
+    cdef ei_information i
+    memset(&memory, 0, sizeof(ei_memory))
+    ep_occupancy_open(&occupancy, rows, sharing, &memory)
+    sums = ep_columns_open(1, columns, &memory)
+    try:
+        check(ei_held(&memory, EI_OK))
+        i = ei_measure(ei_active(), &table[0, 0], rows, columns, columns, &view[0], &pointwise[0, 0])
+        ep_columns_fill(sums, &occupancy, &table[0, 0], columns, columns)
+        found = ep_correct(&occupancy, sums, &i, columns, columns, &view[0], &pointwise[0, 0])
+    finally:
+        ei_release(&memory)
+    numbers = (i.information, found.excess, found.variance, found.second, found.noise, found.doubt)
+    return numbers, influence - found.mean
 
 
 def single_run(CoreChannel channel, job, int32_t[::1] cancel):

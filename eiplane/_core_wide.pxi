@@ -97,8 +97,9 @@ cdef ei_given_sums given_sums(const double[::1] parts, const double[::1] steps, 
 
 
 def given_entropy(const double[::1] parts, const double[::1] steps, bins, const double[::1] cuts,
-                  const int32_t[::1] kind, kinds, double half, points, double good):
-    """Return (value, error, kept) of one output; see csrc/joint/ei_given.h.
+                  const int32_t[::1] kind, kinds, double half, points, double good,
+                  const double[::1] all_cuts, const int32_t[::1] all_kind):
+    """Return (value, error, kept, normal) of one output; see csrc/joint/ei_given.h.
 
     points: the fewest, those to start with, the most.
     """
@@ -110,10 +111,13 @@ def given_entropy(const double[::1] parts, const double[::1] steps, bins, const 
     row.kind, row.n_kinds = &kind[0], kinds
     row.half, row.good = half, good
     row.least, row.start, row.most = points
+    row.n_all = <size_t>all_cuts.shape[0]
+    row.all_cuts = &all_cuts[0] if row.n_all else NULL
+    row.all_kind = &all_kind[0] if row.n_all else NULL
     with nogil:
         status = ei_given_entropy(&row, &found)
     check(status)
-    return found.value, found.error, found.kept
+    return found.value, found.error, found.kept, found.normal
 
 
 def sums_highest(const double[::1] parts):

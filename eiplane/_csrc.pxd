@@ -6,6 +6,11 @@ cdef extern from "common/ei_common.h" nogil:
     enum: EI_OK, EI_ENOMEM, EI_ECANCELLED, EI_EOVERFLOW, EI_ELIMIT
     ctypedef const volatile int32_t *ei_cancel
 
+    ctypedef struct ei_memory:
+        int n, failed
+    int ei_held(const ei_memory *, int)
+    void ei_release(ei_memory *)
+
 
 cdef extern from "common/ei_channel.h" nogil:
     enum: EI_TABLE, EI_POLYNOMIAL
@@ -92,6 +97,8 @@ cdef extern from "pairs/ei_pairs.h" nogil:
         double *excess
         double *variance
         double *second
+        double *noise
+        double *doubt
         int64_t *spread
         uint64_t *dropped
 
@@ -109,6 +116,19 @@ cdef extern from "pairs/ei_pairs.h" nogil:
     int ei_pairs_table(const ei_channel *, const ei_job *, const uint64_t *, size_t, size_t, uint64_t *)
     int ei_single_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *, double *)
     int ei_single_table(const ei_channel *, const ei_job *, uint64_t *)
+
+
+cdef extern from "pairs/ei_occupancy.h" nogil:
+    ctypedef struct ep_occupancy:
+        size_t in_bins
+    ctypedef struct ep_columns:
+        int filled
+    ctypedef struct ep_corrected:
+        double excess, variance, second, noise, doubt, mean
+    void ep_occupancy_open(ep_occupancy *, size_t, size_t, ei_memory *)
+    ep_columns *ep_columns_open(size_t, size_t, ei_memory *)
+    void ep_columns_fill(ep_columns *, ep_occupancy *, const uint64_t *, size_t, size_t)
+    ep_corrected ep_correct(const ep_occupancy *, const ep_columns *, const ei_information *, size_t, size_t, double *, double *)
 
 
 cdef extern from "exact/ei_exact.h" nogil:
@@ -199,8 +219,11 @@ cdef extern from "joint/ei_given.h" nogil:
         double half
         size_t least, start, most
         double good
+        size_t n_all
+        const double *all_cuts
+        const int32_t *all_kind
     ctypedef struct ei_given_found:
-        double value, error, kept
+        double value, error, kept, normal
     int ei_given_entropy(const ei_given_row *, ei_given_found *)
     double ei_given_highest(const ei_given_sums *)
     void ei_given_of_u(const ei_given_sums *, double, size_t, double *)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .extract import ExtractOptions, to_network
-from .joint import JointOptions, checked_memory, closed_bounds, joint
+from .joint import JointOptions, checked_memory, closed_bounds, joint, noisy_bounds
 from .network import (
     FAR,
     Channel,
@@ -25,7 +25,7 @@ from .network import (
     input_rule,
     spans_of,
 )
-from .pairwise import Measure, check_method, measure
+from .pairwise import Measure, NoisyLayer, Surroundings, check_method, measure
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -59,6 +59,7 @@ def analyze(
     estimator: str = "auto",
     ranges: str = "auto",
     quantiles: Sequence[float] = (0.001, 0.999),
+    noise: Any = None,
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
@@ -126,6 +127,12 @@ def analyze(
         alike: each within 1/64 of its distance from 0 or 1. ``(0, 1)`` is exactly the least and the
         greatest. Where both are the same number the least and the greatest are taken, and a range
         of width 1 about what never changes.
+    noise : float, ("gaussian", std), ("uniform", width) or "dither", optional
+        Noise added to every output, by its standard deviation or its full width; then outputs are
+        not binned, and what is measured is the continuous information, which does not depend on
+        output bins. ``"dither"`` keeps them but averages over where they begin; that is uniform
+        noise as wide as a bin. Edges are exact. Of whole vectors only bounds are known. For single
+        layers without pooling.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
@@ -176,7 +183,7 @@ def analyze(
     settings = Settings(
         measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
         baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
-        ranges=ranges, quantiles=quantiles,
+        ranges=ranges, quantiles=quantiles, noise=noise,
     )  # fmt: skip
     workers = checked_threads(threads, executor)
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
@@ -215,6 +222,8 @@ class Target:
         Of ``in_range``.
     edge_shape : tuple of int
         Of the per-edge arrays.
+    layer : Layer
+        The last one.
     """
 
     channel: Channel
@@ -223,6 +232,7 @@ class Target:
     out_range: Range
     range_source: str
     edge_shape: tuple[int, ...]
+    layer: Layer
 
 
 class Plan:
@@ -352,7 +362,7 @@ class Plan:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
         return Target(
-            replace(channel, name=name), layer.function, in_range, out_range, source, shape
+            replace(channel, name=name), layer.function, in_range, out_range, source, shape, layer
         )
 
 
@@ -370,13 +380,21 @@ def _measure(
     channel = target.channel
     parts: dict[str, Pairwise] = {}
     check_method(channel, settings.method)
+    noisy = _noisy(target, settings)
     wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
     for which in wanted:
-        if which in settings.measures:
+        if which in settings.measures and noisy is not None:
+            parts[which] = _shaped(noisy.measure(which, runner), target.edge_shape)
+        elif which in settings.measures:
             part = measure(which, channel, settings.method, sampling, runner)
             parts[which] = _shaped(part, target.edge_shape)
     whole = bounds = None
-    if "ei" in settings.measures:
+    if noisy is not None:
+        if settings.measures & {"ei", "bounds"}:
+            known = parts.get("ei_parts")
+            edges = None if known is None else known.edges.reshape(channel.n_out, -1)
+            bounds = noisy_bounds(noisy, edges, runner)
+    elif "ei" in settings.measures:
         whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
     elif "bounds" in settings.measures:
         bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
@@ -396,6 +414,18 @@ def _measure(
         target.range_source,
         bounds,
     )
+
+
+def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
+    """Return the layer with its noise; None if there is none."""
+    if settings.noise is None:
+        return None
+    if target.channel.stages:
+        raise ValueError(
+            f"layer {target.channel.name!r}: noise is for single layers without pooling"
+        )
+    around = Surroundings(target.in_range, settings.bins[0], settings.baseline)
+    return NoisyLayer(target.layer, settings.noise, around, target.out_range, settings.bins[1])
 
 
 def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:

@@ -164,13 +164,13 @@ def _map(rng, n_in, n_out):
 
 
 class Convolution(nn.Module):
-    """A convolution, as a module or a function."""
+    """A convolution, as a module or a function, of images of a size at least."""
 
-    def __init__(self, rng, n_in, n_out):
+    def __init__(self, rng, n_in, n_out, size):
         super().__init__()
-        self.kernel = int(rng.integers(1, 4))
+        self.kernel = int(rng.integers(1, 1 + min(3, size)))
         self.padding = int(rng.integers(0, 2)) if self.kernel > 1 else 0
-        self.dilation = 2 if self.kernel == 2 and rng.integers(2) else 1
+        self.dilation = 2 if self.kernel == 2 and size > 2 and rng.integers(2) else 1
         groups = [g for g in (1, 2, n_in) if n_in % g == 0 and n_out % g == 0]
         groups = [g for g in groups if n_in // g * self.kernel > 1]  # rows are told by direction
         self.groups = int(rng.choice(groups))
@@ -199,6 +199,9 @@ class Block:
     steps: list = field(default_factory=list)  # of (name, seed)
     join: str = "none"
     shape: str = "rows"
+    others: tuple = ()  # more maps that the join needs
+    pool: str = ""  # after that many steps: ("max" or "mean"), on images
+    pooled_after: int = 0
 
 
 class Stop(Exception):  # noqa: N818 - it is no error
@@ -221,10 +224,11 @@ class RandomModule(nn.Module):
     def clear(self):
         """Forget what was recorded."""
         self.at = self.given = self.taken = None
-        self.uses, self.inputs = {}, {}
+        self.sizes, self.bare, self.through = getattr(self, "sizes", {}), False, True
+        self.uses = {}
 
     def _blocks(self):
-        rng, width, blocks = self.rng, self.width, []
+        rng, width, blocks, size = self.rng, self.width, [], 7
         for k in range(int(rng.integers(1, 4))):
             image = self.shape == "image"
             reused = k > 0 and not image and blocks[-1].join != "flat" and rng.random() < 0.15
@@ -234,23 +238,56 @@ class RandomModule(nn.Module):
                 n_out = width
             else:
                 n_out = width if rng.random() < 0.6 else int(rng.integers(2, 6))
-                made = Convolution(rng, width, n_out) if image else _map(rng, width, n_out)
+                made = Convolution(rng, width, n_out, size) if image else _map(rng, width, n_out)
                 made.n_in, made.n_out = width, n_out
                 self.maps.append(made)
                 index = len(self.maps) - 1
             names = sorted(STEPS)
             steps = [(str(rng.choice(names)), int(rng.integers(10)))
                      for _ in range(int(rng.integers(0, 5)))]  # fmt: skip
-            joins = ["none", "none", "gate", "cat"]
-            joins += ["residual", "residual"] if n_out == width else []
-            joins = ["none"] if image else joins
-            join = str(rng.choice(joins))
-            blocks.append(Block(index, steps, join, self.shape))
-            width = n_out + width if join == "cat" else n_out
+            block = Block(index, steps, shape=self.shape)
+            self._join(block, width, n_out)
+            if image:
+                conv = self.maps[index]
+                size += 2 * conv.padding - (conv.kernel - 1) * conv.dilation
+                size = size // 2 if block.pool and size > 1 else size
+            blocks.append(block)
+            width = n_out + width if block.join == "cat" else n_out
         last = Parameter(width, 3, WAYS["linear"])
         last.n_in, last.n_out = width, 3
         self.maps.append(last)
         return blocks
+
+    def _join(self, block, width, n_out):
+        """Choose what joins a block with the rest, and the maps that this needs."""
+        rng = self.rng
+        if getattr(self.maps[block.map], "how", None) is WAYS["row by row"]:
+            # Then each row is a use of its own, with its own constant.
+            block.steps = [s for s in block.steps if "position" not in s[0]]
+        if self.shape == "image":
+            conv = self.maps[block.map]
+            plain = conv.padding == 0 and conv.dilation == 1
+            if plain and rng.random() < 0.35:
+                block.pool = str(rng.choice(["max", "mean"]))
+                block.pooled_after = int(rng.integers(0, len(block.steps) + 1))
+            return
+        joins = ["none", "none", "gate", "cat", "sum", "glu", "tied", "experts"]
+        joins += ["residual", "residual"] if n_out == width else []
+        joins += ["loop", "loop"] if self.shape == "tokens" else []
+        block.join = str(rng.choice(joins))
+        sizes = {"sum": [(width, n_out)], "glu": [(width, n_out)], "experts": [(width, n_out)] * 2,
+                 "loop": [(n_out, n_out)]}.get(block.join, [])  # fmt: skip
+        made = [_map(rng, *size) for size in sizes]
+        weight = getattr(self.maps[block.map], "weight", None)
+        if block.join == "tied" and isinstance(weight, nn.Parameter) and weight.ndim == 2:
+            made = [Parameter(n_out, width, lambda x, w, b: F.linear(x, w.t()))]
+            made[0].weight, sizes = weight, [(n_out, width)]
+        for m, size in zip(made, sizes, strict=True):
+            m.n_in, m.n_out = size
+            self.maps.append(m)
+        if made:  # a feature that is a constant makes another function of what is added to it
+            block.steps = [s for s in block.steps if s[0] != "one zeroed"]
+        block.others = tuple(range(len(self.maps) - len(made), len(self.maps)))
 
     def example(self, n, generator=None):
         """Return an input of n rows."""
@@ -275,7 +312,8 @@ class RandomModule(nn.Module):
         """Apply a map; return its output and whether the pass is to be stopped behind it."""
         use = self.uses.get(k, 0)
         self.uses[k] = use + 1
-        self.inputs[k, use] = x
+        if self.at is None:
+            self.sizes[k] = tuple(x.shape)
         hit = self.at == (k, use)
         return self.maps[k](self.given if hit else x), hit
 
@@ -289,7 +327,17 @@ class RandomModule(nn.Module):
         image = block.shape == "image"
         order = np.arange(y.shape[1] if image else y.shape[-1])
         y = y.permute(0, 2, 3, 1) if image else y
-        for name, seed in block.steps:
+        if hit and self.bare:
+            self._take(y, order)
+        for number, (name, seed) in enumerate([*block.steps, ("end", 0)]):
+            if block.pool and number == block.pooled_after:
+                if hit and not self.through:
+                    self._take(y, order)
+                y = _pooled(y, block.pool)
+                if hit and self.through == "pool":
+                    self._take(y, order)
+            if name == "end":
+                break
             step = STEPS[name]
             if step.kind == "mix" and hit:
                 self._take(y, order)
@@ -299,18 +347,61 @@ class RandomModule(nn.Module):
         if hit:
             self._take(y, order)
         y = y.permute(0, 3, 1, 2) if image else y
-        if block.join == "residual":
-            return x + y
-        if block.join == "gate":
-            return y * torch.sigmoid(x.mean(-1, keepdim=True))
-        return torch.cat([y, x], -1) if block.join == "cat" else y
+        return getattr(self, f"_{block.join}")(block, x, y)
+
+    def _none(self, block, x, y):
+        return y
+
+    def _residual(self, block, x, y):
+        return x + y
+
+    def _gate(self, block, x, y):
+        return y * torch.sigmoid(x.mean(-1, keepdim=True))
+
+    def _cat(self, block, x, y):
+        return torch.cat([y, x], -1)
+
+    def _other(self, k, x, function=None):
+        """Return another map's output, a function of it perhaps, stopping where it is asked to."""
+        y, hit = self._use(k, x)
+        y = y if function is None or self.bare else function(y)
+        if hit:
+            self._take(y, np.arange(y.shape[-1]))
+        return y
+
+    def _sum(self, block, x, y):
+        return torch.relu(y + self._other(block.others[0], x))
+
+    def _glu(self, block, x, y):
+        return y * self._other(block.others[0], x, F.silu)
+
+    def _tied(self, block, x, y):
+        return y + 0.1 * self._other(block.others[0], y).mean(-1, True) if block.others else y
+
+    def _experts(self, block, x, y):
+        flat, out = x.reshape(-1, x.shape[-1]), torch.zeros_like(y).reshape(-1, y.shape[-1])
+        chosen = (y.reshape(len(out), -1) @ vector(y, 3)) > vector(y, 4).sum() / 2
+        for k, mask in zip(block.others, (chosen, ~chosen), strict=True):
+            if not mask.any() and (self.at is None or self.at[0] != k):
+                continue
+            out[mask] = self._other(k, flat[mask], torch.relu)
+        return out.view(y.shape)
+
+    def _loop(self, block, x, y):
+        h, states = torch.zeros_like(y[:, 0]), []
+        for t in range(y.shape[1]):
+            h = torch.tanh(y[:, t] + self._other(block.others[0], h))
+            states.append(h)
+        return torch.stack(states, 1)
 
     def forward(self, x):
         self.uses = {}
         for block in self.blocks:
-            if self.at is not None and self.at != (block.map, self.uses.get(block.map, 0)):
-                self.uses[block.map] = self.uses.get(block.map, 0) + 1
-                continue  # what comes before the use that is stopped at does not matter
+            if self.at is not None and not self.inner(self.at[0]):
+                # What comes before the use that is stopped at does not matter.
+                if self.at != (block.map, self.uses.get(block.map, 0)):
+                    self.uses[block.map] = self.uses.get(block.map, 0) + 1
+                    continue
             x = self._block(block, x)
         if self.shape == "image" and self.at is None:
             x = x.flatten(2)
@@ -322,11 +413,28 @@ class RandomModule(nn.Module):
 
     # -- what its layers do
 
+    def inner(self, k):
+        """Return whether a map stands beside a block's first one."""
+        return any(k in block.others for block in self.blocks)
+
+    def alias(self, k):
+        """Return the map by whose weight's name a map's layers go."""
+        mine = getattr(self.maps[k], "weight", None)
+        return next(j for j, m in enumerate(self.maps)
+                    if j == k or (mine is not None and getattr(m, "weight", None) is mine))  # fmt: skip
+
     def sites(self):
         """Return each use of each map: (map, use)."""
         with torch.no_grad():
             self(self.example(3).to(self.maps[-1].weight.dtype))
         return [(k, u) for k, n in self.uses.items() for u in range(n)]
+
+
+def _pooled(y, kind):
+    y = y.permute(0, 3, 1, 2)
+    if min(y.shape[2:]) < 2:
+        return y.permute(0, 2, 3, 1)
+    return (F.max_pool2d if kind == "max" else F.avg_pool2d)(y, 2).permute(0, 2, 3, 1)
 
 
 class Site:
@@ -337,26 +445,40 @@ class Site:
     module : RandomModule
     at : tuple of int
         Map and use.
+    through : bool or str
+        Whether it goes through a pooling that no mixing step comes before; ``"pool"`` up to that.
     """
 
-    def __init__(self, module, at):
+    def __init__(self, module, at, through=True):
         self.module, self.at = copy.deepcopy(module).double().eval(), at
         made = module.maps[at[0]]
         self.conv = made if isinstance(made, Convolution) else None
+        self.bare = False
         self.groups = 1 if self.conv is None else self.conv.groups
-        self.n_in = made.n_in if self.conv is None else self.conv.kernel**2 * (
-            made.n_in // self.conv.groups)  # fmt: skip
+        self.pool, self.through, self.n_in = False, through, made.n_in
+        if self.conv is not None:
+            self.pool = bool(through) and self._pool()
+            self.field = self.conv.kernel + int(self.pool)
+            self.n_in = self.field**2 * (made.n_in // self.conv.groups)
         self.n_out = made.n_out
+
+    def _pool(self):
+        """Return 1 if a pooling of two by two belongs to the layer: no step before it mixes."""
+        block = next(b for b in self.module.blocks if b.map == self.at[0])
+        before = [STEPS[name].kind for name, _ in block.steps[: block.pooled_after]]
+        wide = self.module.sizes[self.at[0]][-1] > self.conv.kernel
+        return bool(block.pool) and "mix" not in before and wide
 
     def outputs(self, x, group=0):
         """Return what the features become, shape (n, n_out); x has shape (n, n_in)."""
         module = self.module
         module.clear()
+        module.bare, module.through = self.bare, self.pool and self.through
         x = torch.as_tensor(np.asarray(x))
         n = len(x)
         module.at = self.at
         if self.conv is not None:
-            k, d, p = self.conv.kernel, self.conv.dilation, self.conv.padding
+            k, d, p = self.field, self.conv.dilation, self.conv.padding
             channels = module.maps[self.at[0]].n_in // self.conv.groups
             size = (k - 1) * d + 1 + 2 * p
             image = torch.zeros(n, channels * self.conv.groups, size, size).double()
@@ -365,13 +487,13 @@ class Site:
             field_ = image[:, place]
             field_[:, :, rows[:, None], rows[None, :]] = x.view(n, channels, k, k)
             module.given, where = image, (slice(None), 2 * p, 2 * p)
-        elif module.shape == "tokens":
+        elif len(module.sizes[self.at[0]]) == 3:
             module.given, where = x[:, None].expand(-1, 2, -1), (slice(None), 1)
         else:
             module.given, where = x, (slice(None),)
         with torch.no_grad():
             try:
-                module(module.example(1).double())
+                module(module.example(n if module.inner(self.at[0]) else 1).double())
             except Stop:
                 return module.taken[where].numpy()
             finally:
@@ -380,13 +502,8 @@ class Site:
 
     def directions(self):
         """Return the rows of the map itself, shape (n_out, n_in), by unit vectors."""
-        made = copy.copy(self.module)
-        del made
-        blocks = self.module.blocks
-        kept = [b.steps for b in blocks]
+        self.bare = True
         try:
-            for b in blocks:
-                b.steps = []
             per_group = self.n_out // self.groups
             found = np.empty((self.n_out, self.n_in))
             for g in range(self.groups):
@@ -396,8 +513,7 @@ class Site:
                 found[mine] = (y[:-1] - y[-1]).T[mine]
             return found
         finally:
-            for b, steps in zip(blocks, kept, strict=True):
-                b.steps = steps
+            self.bare = False
 
 
 def counted(site, rows, in_range, out_range, bins, cells=256, halvings=20):

@@ -52,12 +52,28 @@ def rows_of(layer, site, values=None):
     """Return a layer's weights, or something of each; of a grouped one that is none, widened."""
     values = layer.weight if values is None else values
     rows = np.asarray(values, dtype=float).reshape(len(values), -1)
+    if site.pool and layer.n_in == site.n_in * layer.groups:
+        return np.resize(rows, (len(rows), site.n_in))
     if layer.groups == 1 or site.conv is not None:
         return rows
     per_group = len(rows) // layer.groups
     wide = np.zeros((len(rows), layer.groups, rows.shape[1]))
     wide[np.arange(len(rows)), np.arange(len(rows)) // per_group] = rows
     return wide.reshape(len(rows), -1)
+
+
+def is_of(name, base):
+    """Return whether a layer's name is that of a map, or of a part of it."""
+    return name == base or name.startswith(tuple(f"{base}{c}" for c in ".[# "))
+
+
+def sensitivity(layer, in_range, out_range, bins):
+    """Return eiplane's answer, and its own error: it samples what is pooled."""
+    samples = None if layer.pool is None else 20_000
+    made = eiplane.analyze([layer], measures="sensitivity", in_range=in_range, samples=samples,
+                           out_range=out_range, bins=bins)[0].pairwise_sensitivity  # fmt: skip
+    error = 0.0 if made.method == "exact" else 6 * float(made.edges_stderr.max()) + 3e-3
+    return made.edges.reshape(layer.n_out, -1), error
 
 
 def settings_of(rng, site):
@@ -75,57 +91,58 @@ def settings_of(rng, site):
 def differences(module, x, rng):
     """Return the number of layers, of rows that are listed, and what differs."""
     layers, listed = extracted(module, x)
-    wrong = []
+    wrong, notes = [], []
     uses = module.sites()
     rounded = any(name in ("half", "bfloat") for b in module.blocks for name, _ in b.steps)
-    tolerance = 0.05 if rounded else TOLERANCE  # numbers of few digits are taken as exact
-    for k in sorted({k for k, _ in uses}):
-        mine = [
-            layer for layer in layers
-            if layer.name.startswith((f"maps.{k}.", f"maps.{k}[")) or layer.name == f"maps.{k}"
-            or layer.name.startswith((f"maps.{k}#", "randommodule.constant"))
-        ]  # fmt: skip
-        sites = [Site(module, at) for at in uses if at[0] == k]
-        rows = [rows_of(layer, sites[0]) for layer in mine]
-        mine = [m for m, r in zip(mine, rows, strict=True) if r.shape[1] == sites[0].n_in]
-        directions = sites[0].directions()
-        match = [alike(directions, r) for r in rows if r.shape[1] == sites[0].n_in]
-        pairs = [(m, a) for m, a in zip(mine, match, strict=True)
-                 if a.any() or "constant" not in m.name]  # fmt: skip
-        in_range, out_range, bins = settings_of(rng, sites[0])
-        inputs = rng.uniform(*in_range, size=(40, sites[0].n_in))
-        met = np.zeros((len(sites), sites[0].n_out), bool)
-        real = [counted(s, range(s.n_out), in_range, out_range, bins) for s in sites]
-        for layer, match in pairs:
-            found = eiplane.analyze([layer], measures="sensitivity", in_range=in_range,
-                                    out_range=out_range, bins=bins)[0].sensitivity_edges  # fmt: skip
-            found = rows_of(layer, sites[0], found)
-            fits = np.zeros((len(found), *met.shape), bool)
-            for u, site in enumerate(sites):
-                near = np.abs(found[:, None] - real[u][None]).max(2) <= tolerance
-                fits[:, u] = match & near & same_values(layer, site, inputs)
-            if not fits.any((1, 2)).all():
-                at = np.flatnonzero(~fits.any((1, 2)))
-                gaps = [[float(np.abs(found[i] - r[j]).max()) for r in real
-                         for j in np.flatnonzero(match[i])] for i in at]  # fmt: skip
-                wrong.append((layer.name, layer.activation.name, at.tolist(), gaps))
-            met |= fits.any(0)
-        gone = listed is None or any(
-            name == f"maps.{k}" or name.startswith((f"maps.{k}.", f"maps.{k}[", f"maps.{k}#"))
-            or "constant" in name for name in listed
-        )  # fmt: skip
-        if not met.all() and not gone:
-            wrong.append((f"maps.{k}", "neither found nor listed", np.argwhere(~met).tolist()))
+    # Numbers of few digits are taken as exact.
+    tolerance, accuracy = (0.05, 0.02) if rounded else (TOLERANCE, 1e-4)
+    names = {k: f"maps.{module.alias(k)}" for k, _ in uses}
+    for name in dict.fromkeys(names.values()):
+        sites = [Site(module, at) for at in uses if names[at[0]] == name]
+        # A pooling of features that differ belongs to no layer, nor does a scale behind one.
+        sites += [Site(module, s.at, t) for s in sites if s.pool for t in (False, "pool")]
+        mine = [n for n in layers if is_of(n.name, name) or "constant" in n.name]
+        fits = [np.zeros((n.n_out, len(sites), max(s.n_out for s in sites)), bool) for n in mine]
+        near = [False] * len(mine)
+        for u, site in enumerate(sites):
+            in_range, out_range, bins = settings_of(rng, site)
+            inputs = rng.uniform(*in_range, size=(40, site.n_in))
+            real = counted(site, range(site.n_out), in_range, out_range, bins)
+            directions = site.directions()
+            for i, layer in enumerate(mine):
+                rows = rows_of(layer, site)
+                if layer.n_in != site.n_in * (layer.groups if site.conv else 1):
+                    continue
+                # The weight of a mean of places is another.
+                match = np.ones((len(rows), site.n_out), bool)
+                match = match if site.pool else alike(directions, rows)
+                near[i] |= match.any()
+                found, error = sensitivity(layer, in_range, out_range, bins)
+                gap = np.abs(rows_of(layer, site, found)[:, None] - real[None]).max(2)
+                fits[i][:, u, : site.n_out] = (
+                    match & (gap <= tolerance + error) & same_values(layer, site, inputs, accuracy)
+                )
+                if not fits[i][:, u].any():
+                    notes.append((layer.name, u, np.where(match, gap, np.nan).round(6).tolist()))
+        for i, layer in enumerate(mine):
+            if not fits[i].any((1, 2)).all() and (near[i] or "constant" not in layer.name):
+                wrong.append((layer.name, layer.activation.name, notes))
+        met = np.any([f.any(0) for f in fits], axis=0) if fits else np.zeros((len(sites), 99), bool)
+        for u, site in enumerate(sites):
+            gone = listed is None or any(is_of(n, name) or "constant" in n for n in listed)
+            rows = np.any([met[v] for v, s in enumerate(sites) if s.at == site.at], axis=0)
+            if not gone and not rows[: site.n_out].all():
+                wrong.append((name, u, "neither found nor listed", met[u].tolist()))
     return len(layers), 0 if listed is None else len(listed), wrong
 
 
-def same_values(layer, site, inputs):
+def same_values(layer, site, inputs, accuracy):
     """Return which rows of a layer compute what which rows of the real map do."""
     found = layer(np.tile(inputs, (1, layer.groups if site.conv is not None else 1)))
     groups = [site.outputs(inputs, g) for g in range(site.groups)]
     per_group = site.n_out // site.groups
     real = np.stack([groups[r // per_group][:, r] for r in range(site.n_out)], 1)
-    gap = np.abs(found[:, :, None] - real[:, None]) > 1e-4 * (1 + np.abs(real[:, None]))
+    gap = np.abs(found[:, :, None] - real[:, None]) > accuracy * (1 + np.abs(real[:, None]))
     return gap.mean(0) < 0.06
 
 

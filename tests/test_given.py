@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import special
 
 import eiplane
 from eiplane import _core, reference
@@ -205,7 +206,7 @@ def test_characteristic_functions(n, bins, instructions):
 def series(parts, steps, bins, cuts, kind, half, n):
     """The core's entropy on just so many points."""
     return _core.given_entropy(
-        parts, steps, bins, cuts, kind, int(kind.max()) + 1, half, (n, n, n), 0.0
+        parts, steps, bins, cuts, kind, int(kind.max()) + 1, half, (n, n, n), 0.0, cuts, kind
     )
 
 
@@ -236,6 +237,28 @@ def test_the_core_is_its_twin(n, kinds):
     assert seen[0][2] == pytest.approx(kept if kinds == "drops" else 1.0, abs=1e-13)
     if n > 3:
         assert seen[0][1] < 1e-9
+
+
+@pytest.mark.parametrize("options", [{}, GELU, {"activation": "silu", "out_range": (-0.2, 2)}])
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_surprise_as_if_normal(n, options):
+    """The average of -log2 of the bin's normal probability in its cell, by many samples."""
+    rng = np.random.default_rng(n)
+    channel = channel_of(rng.uniform(-3, 3, (3, n)) / np.sqrt(n), **options)
+    given = np.arange(n) % 3 < 2
+    x = rng.random((60_000, n))
+    centre = np.where(given, (np.floor(8 * x) + 0.5) / 8, 0.5) @ channel.weight.T
+    labels = channel.bins_of(np.ascontiguousarray((x @ channel.weight.T).T)).T
+    found = given_entropies(channel, given).normal
+    for o in range(3):
+        widths = channel.weight[o] * np.where(given, 1 / 8, 1.0)
+        deviation = math.sqrt((widths**2).sum() / 12)
+        ends = np.concatenate([[-np.inf], channel.rules[0].thresholds, [np.inf]])
+        below = special.ndtr((ends - centre[:, o, None]) / deviation)
+        mine = channel.rules[0].labels == labels[:, o, None]
+        surprise = -np.log2(np.maximum((np.diff(below, axis=1) * mine).sum(axis=1), 1e-9))
+        error = surprise.std() / math.sqrt(len(x))
+        assert abs(surprise.mean() - found[o]) < 4.5 * error + 1e-4
 
 
 def test_what_it_speaks_of():

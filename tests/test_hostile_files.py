@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
+import eiplane
 from eiplane.extract import ExtractOptions, to_network
 
 rng = np.random.default_rng(0)
@@ -228,3 +229,51 @@ def test_mutated_files_are_refused_by_name(saved, tmp_path):
                     assert np.isfinite(layer.load().matrix()).all()
             except ValueError as error:
                 assert str(path) in str(error)
+
+
+def repacked(data, change=None, method=zipfile.ZIP_DEFLATED):
+    """Return an archive with its members packed, those that `change` names as it says."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as old, zipfile.ZipFile(out, "w", method) as new:
+        for member in old.infolist():
+            content = old.read(member)
+            for end, other in (change or {}).items():
+                content = other if member.filename.endswith(end) else content
+            new.writestr(member.filename, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["m.npz", "m.pt"])
+def test_packed_members_are_unpacked(saved, tmp_path, kind):
+    """torch would show a map of the packed bytes as if they were the numbers."""
+    (tmp_path / kind).write_bytes(repacked(saved[kind]))
+    (layer,) = to_network(tmp_path / kind, ExtractOptions("relu")).network
+    np.testing.assert_array_equal(layer.load().matrix(), W)
+
+
+@pytest.mark.parametrize("member", ["data.pkl", "version", "byteorder", "serialization_id"])
+def test_names_that_unpack_to_very_much_are_not_unpacked(saved, tmp_path, member, monkeypatch):
+    (tmp_path / "m.pt").write_bytes(repacked(saved["m.pt"], {member: bytes(20 << 20)}))
+    read = zipfile.ZipFile.read
+
+    def counted(self, name, *rest):
+        assert self.getinfo(getattr(name, "filename", name)).file_size < 1 << 20
+        return read(self, name, *rest)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", counted)
+    refused(tmp_path / "m.pt", "unpacks from")
+
+
+@pytest.mark.parametrize("member", ["header.npy", "edges.npy"])
+def test_a_result_that_unpacks_to_very_much(tmp_path, member):
+    path = tmp_path / "d.npz"
+    eiplane.analyze([W], "relu", measures="sensitivity", progress=False).save(path)
+    whole = path.read_bytes()
+    kinds = [bytes(20 << 20)]
+    if member == "header.npy":  # an array, of one empty text of five million characters
+        kinds.append(npy(np.array("x" * (5 << 20))).replace(b"x", b"\0"))
+    for content in kinds:
+        path.write_bytes(repacked(whole, {member: content}))
+        with pytest.raises(ValueError, match="no array of real numbers|unpacks to more") as caught:
+            eiplane.load(path)
+        assert str(path) in str(caught.value)

@@ -100,3 +100,26 @@ def test_inputs_are_left_alone(generator):
 def test_bad_input(x, y, options, error, message):
     with pytest.raises(error, match=message):
         eiplane.mutual_information(x, y, **options)
+
+
+@pytest.mark.parametrize("offset", [1, 4])
+def test_arrays_off_their_boundary(offset, generator):
+    """As a file that is mapped at an odd offset has them; undefined where C reads it."""
+    from eiplane.network import Layer
+
+    def moved(array):
+        held = bytearray(array.nbytes + 8)
+        out = np.frombuffer(held, array.dtype, array.size, offset).reshape(array.shape)
+        out[:] = array
+        assert not out.flags.aligned
+        return out
+
+    w, b = generator.normal(size=(3, 4)), generator.normal(size=3)
+    layer = Layer(moved(w), moved(b))
+    for found, wanted in ((layer.matrix(), w), (layer.offsets(), b)):
+        assert found.flags.aligned
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, wanted)
+    x, y = generator.random(50), generator.random(50)
+    found = eiplane.mutual_information(moved(x), moved(y))
+    assert found == eiplane.mutual_information(x, y)

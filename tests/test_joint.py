@@ -843,6 +843,9 @@ def test_convergence():
     alone = eiplane.convergence(SIX[:2, :2], samples=[10_000], quantities=["plugin"])
     assert alone.values["plugin"][-1] == seen.values["plugin"][-1]
     assert "plugin" in str(seen)
+    both = eiplane.convergence(SIX, samples=[200, 2000], quantities=["conditional", "wide"])
+    assert list(both.values) == ["wide", "conditional"]
+    assert both.stderr["wide"][1] < both.stderr["wide"][0]
     with pytest.raises(ValueError, match="quantities"):
         eiplane.convergence(SIX, quantities=["x"])
     with pytest.raises(ValueError, match="samples"):

@@ -182,6 +182,37 @@ def test_what_is_inside_other_graphs_is_refused_by_name(tmp_path):
     assert "Scan" in reasons["w"] and "Scan" in reasons["u"]
 
 
+def looped(count, inside=()):
+    """A loop that doubles what it has, so many times."""
+    kinds = (("i", INT64, ()), ("go", TensorProto.BOOL, ()), ("h", FLOAT, (1, 4)))
+    body = helper.make_graph(
+        [*inside, node("Add", "h h", "twice"), node("Identity", "go", "on")], "body",
+        [helper.make_tensor_value_info(*k) for k in kinds],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, ()),
+         helper.make_tensor_value_info("twice", FLOAT, (1, 4))],
+    )  # fmt: skip
+    return [node("MatMul", "x w", "z"), helper.make_node("Loop", [count, "yes", "z"], ["h1"],
+                                                         body=body),
+            node("MatMul", "h1 v", "y")]  # fmt: skip
+
+
+def test_loops_are_refused_and_never_run_for_ever(tmp_path):
+    weights = {"w": W, "v": V, "n": np.array(3), "huge": np.array(1 << 40)}
+    path = with_tensors(saved(tmp_path / "m.onnx", looped("n"), weights), yes=np.array(True))
+    found = extracted(path)
+    assert list(layers(found)) == ["v"] and ranges(found)["v"][2] == "assumed"
+    assert [(s.name, "Loop" in s.reason) for s in found.skipped] == [("w", True)]
+    for count in ("huge", ""):
+        path = with_tensors(saved(path, looped(count), weights), yes=np.array(True))
+        with pytest.raises(ValueError, match=r"Loop is no operator .* ends soon"):
+            extracted(path)
+    inner = looped("n")[1]
+    inner.input[2], inner.output[0] = "h", "h2"
+    path = with_tensors(saved(path, looped("n", [inner]), weights), yes=np.array(True))
+    with pytest.raises(ValueError, match=r"Loop is no operator .* ends soon"):
+        extracted(path)
+
+
 # -- inputs
 
 
@@ -313,6 +344,21 @@ def test_fused_operators_mean_what_they_stand_for(tmp_path):
     assert source == "norm" and (low, high) == pytest.approx((-2 * 3**0.5, 2 * 3**0.5))
 
 
+def test_a_fused_node_that_is_not_read_has_the_shape_that_the_graph_declares(tmp_path):
+    nodes = [node("MatMul", "x w", "z"),
+             node("Attention", "z qkv bias", "a", domain="com.microsoft", num_heads=2),
+             node("MatMul", "a v", "y")]  # fmt: skip
+    weights = {"w": W, "qkv": rng.normal(size=(4, 12)), "bias": np.zeros(12), "v": V}
+    path = saved(tmp_path / "m.onnx", nodes, weights, [("x", FLOAT, ("batch", "length", 3))])
+    made = onnx.load(path)
+    made.graph.value_info.append(helper.make_tensor_value_info("a", FLOAT, ("batch", "length", 4)))
+    onnx.save(made, path)
+    found = extracted(path)
+    reasons = {s.name: s.reason for s in found.skipped}
+    assert list(layers(found)) == ["v"] and ranges(found)["v"][2] == "assumed"
+    assert set(reasons) == {"w", "qkv"} and all("Attention" in r for r in reasons.values())
+
+
 # -- hostile
 
 
@@ -357,6 +403,48 @@ def test_graphs_that_make_no_sense(tmp_path):
         with pytest.raises(ValueError, match=r"m\.onnx") as caught:
             extracted(path)
         assert "\n" not in str(caught.value)
+
+
+def test_graphs_changed_at_random(tmp_path):
+    """Whatever is changed in a file, it is read or refused by name, soon."""
+    nodes = [node("Conv", "x k", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"),
+             node("MaxPool", "r", "p", kernel_shape=[2, 2], strides=[2, 2]),
+             node("Reshape", "p s", "f"), node("Gemm", "f w b", "g", transB=1),
+             node("LayerNormalization", "g one zero", "n"), node("MatMul", "n v", "y")]  # fmt: skip
+    weights = {"k": rng.normal(size=(2, 1, 3, 3)), "s": np.array([1, 8]), "v": V,
+               "w": rng.normal(size=(4, 8)), "b": B, "one": np.ones(4),
+               "zero": np.zeros(4)}  # fmt: skip
+    path = saved(tmp_path / "m.onnx", nodes, weights, [("x", FLOAT, (1, 1, 4, 4))])
+    whole = path.read_bytes()
+    assert list(layers(extracted(path))) == ["k", "w", "v"]
+    read = 0
+    for k in range(150):
+        made = bytearray(whole)
+        if k % 2:
+            for _ in range(int(rng.integers(1, 4))):
+                made[int(rng.integers(len(made)))] = int(rng.integers(256))
+        else:
+            changed = onnx.load_model_from_string(whole)
+            part = changed.graph.node[int(rng.integers(len(nodes)))]
+            choice = int(rng.integers(4))
+            if choice == 0:
+                part.op_type = str(rng.choice([*FUNCTIONS, "Split", "LSTM", "Einsum", "Concat"]))
+            elif choice == 1 and part.attribute:
+                part.attribute[0].ints[:] = [int(n) for n in rng.integers(-3, 9, 4)]
+            elif choice == 2:
+                part.input[int(rng.integers(len(part.input)))] = str(rng.choice([*weights, ""]))
+            else:
+                tensor = changed.graph.initializer[int(rng.integers(len(weights)))]
+                tensor.dims[:] = [int(n) for n in rng.integers(-1, 9, 2)]
+            made = changed.SerializeToString()
+        path.write_bytes(bytes(made))
+        try:
+            extracted(path)
+            read += 1
+        except ValueError as error:
+            assert "m.onnx" in str(error)
+            assert "\n" not in str(error)
+    assert 0 < read < 150
 
 
 # -- what is computed here, against the reference implementation

@@ -496,3 +496,42 @@ def test_embeddings_are_listed_and_bound_what_follows(tmp_path):
     low, high, source = ranges(found)["w"]
     assert (low, high) == pytest.approx((2 * table.min(), 2 * table.max()), rel=1e-6)
     assert source == "interval"
+
+
+def test_halves_that_meet_are_layers_of_their_own(tmp_path):
+    """A gated unit: one half times the other's sigmoid."""
+    nodes = [GEMM, node("Split", "z", "a b0", axis=1, num_outputs=2), node("Sigmoid", "b0", "s"),
+             node("Mul", "a s", "h"), node("MatMul", "h v", "y")]  # fmt: skip
+    path = saved(tmp_path / "m.onnx", nodes, WB | {"v": V[:2]})
+    found = extracted(path, strict=True)
+    assert {n: x.activation.name for n, x in layers(found).items()} == {
+        "w[0:2]": "identity", "w[2:4]": "sigmoid", "v": "identity",
+    }  # fmt: skip
+    check(path, "w[2:4]", after="s")
+    check(path, "w[0:2]", after="a")
+
+
+def test_attention_s_joint_matrix_has_its_sections(tmp_path):
+    joint = rng.normal(size=(3, 9))
+    nodes = [node("MatMul", "x attn.in_proj_weight", "z"),
+             node("Split", "z", "q k v0", axis=2, num_outputs=3),
+             node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
+             node("Softmax", "s", "p"), node("MatMul", "p v0", "y")]  # fmt: skip
+    path = saved(
+        tmp_path / "m.onnx", nodes, {"attn.in_proj_weight": joint}, [("x", FLOAT, (1, 2, 3))]
+    )
+    got = layers(extracted(path, strict=True))
+    assert list(got) == ["attn.in_proj.q", "attn.in_proj.k", "attn.in_proj.v"]
+    np.testing.assert_allclose(got["attn.in_proj.k"].weight, joint[:, 3:6].T, rtol=1e-6)
+
+
+def test_parallel_maps_are_summed(tmp_path):
+    """A low-rank adapter beside its base: all three are linear maps that a sum takes."""
+    nodes = [node("MatMul", "x w", "z"), node("MatMul", "x down", "d"),
+             node("MatMul", "d up", "u"), node("Add", "z u", "s"), node("Relu", "s", "r"),
+             node("MatMul", "r v", "y")]  # fmt: skip
+    weights = {"w": W, "down": rng.normal(size=(3, 2)), "up": rng.normal(size=(2, 4)), "v": V}
+    found = extracted(saved(tmp_path / "m.onnx", nodes, weights), strict=True)
+    assert {x.activation.name for x in found.network} == {"identity"}
+    assert ranges(found)["v"][0] == 0.0 and ranges(found)["v"][2] == "interval"
+    assert found.network.sources["up"] == ("down",)

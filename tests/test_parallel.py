@@ -147,7 +147,7 @@ def test_units_carry_no_more_than_they_need(cut_fine, method, measure):
     assert units >= 2 * 3
     own = 3_000 + 8 * shape[0]  # names, thresholds, biases
     assert sum(pool.sent) <= 8 * edges + units * own
-    arrays = {"exact": 8, "sample": 24 if measure == "ei_parts" else 32}[method]
+    arrays = {"exact": 8, "sample": 36}[method]
     assert sum(pool.returned) <= arrays * edges + units * (8_000 + 8 * shape[0])
 
 

@@ -29,7 +29,7 @@ def test_plain_values_are_those_that_are_kept_with_results():
         "measures": ["ei", "sensitivity"], "bins": [8, 8], "in_range": [0.0, 1.0],
         "out_range": [(0.0, 1.0), "auto"], "outliers": "clip", "baseline": 0.0, "method": "auto",
         "samples": None, "tol": None, "estimator": "auto", "ranges": "auto",
-        "quantiles": [0.001, 0.999],
+        "quantiles": [0.001, 0.999], "noise": None,
     }  # fmt: skip
 
 

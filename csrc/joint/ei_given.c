@@ -20,7 +20,8 @@ typedef struct {
     double *sine, *cosine; /* of the cuts, `waves` each */
     double *turn_s, *turn_c; /* of the transform, n / 2 each */
     double *re, *im;       /* n x LANES */
-    double *h, *all;       /* n each */
+    double *h, *all, *cross; /* n each */
+    double *below;         /* of a normal z below each of all cuts, from -infinity on */
     uint32_t *place;       /* of a wave in the transform: its bits in reverse */
     ei_memory memory;
 } look;
@@ -42,6 +43,8 @@ static int open_look(look *l, const ei_given_row *row, size_t n)
     l->im = ei_hold(&l->memory, n * LANES, sizeof(double));
     l->h = ei_hold_zeros(&l->memory, n, sizeof(double));
     l->all = ei_hold_zeros(&l->memory, n, sizeof(double));
+    l->cross = ei_hold_zeros(&l->memory, n, sizeof(double));
+    l->below = ei_hold_zeros(&l->memory, row->n_all + 2, sizeof(double));
     l->place = ei_hold(&l->memory, n, sizeof *l->place);
     if (l->memory.failed)
         return EI_ENOMEM;
@@ -78,6 +81,34 @@ static void add_below(look *l, double cut, size_t lane, double sign)
     }
 }
 
+/* Surprise at eight kinds, were z normal about the centre, weighed by their probabilities. */
+static void normal_surprise(look *l, size_t first)
+{
+    const ei_given_row *row = l->row;
+    double variance = 0.0;
+    for (size_t k = 0; k < row->sums.n_parts; k++)
+        variance += row->sums.parts[k] * row->sums.parts[k] / 12.0;
+    const double scale = 1.0 / sqrt(2.0 * variance);
+    for (size_t j = 0; j < l->n; j++) {
+        const double turn = (double)j / (double)l->n;
+        const double x = 2.0 * row->half * (2 * j > l->n ? turn - 1.0 : turn);
+        double mass[LANES] = {0};
+        for (size_t i = 0; i < row->n_all; i++) {
+            const double t = (row->all_cuts[i] - x) * scale;
+            l->below[i + 1] = t < -6.4 ? 0.0 : t > 6.4 ? 1.0 : 0.5 * ei_erfc(-t);
+        }
+        l->below[row->n_all + 1] = 1.0;
+        for (size_t i = 0; i <= row->n_all; i++) {
+            const int32_t kind = row->all_kind[i];
+            if (kind >= (int32_t)first && kind < (int32_t)(first + LANES))
+                mass[kind - (int32_t)first] += l->below[i + 1] - l->below[i];
+        }
+        for (size_t c = 0; c < LANES; c++)
+            if (l->re[j * LANES + c] > 0.0)
+                l->cross[j] -= l->re[j * LANES + c] * ei_log2(fmax(mass[c], EI_GIVEN_LEAST));
+    }
+}
+
 /* Probabilities of eight kinds of intervals, where the centre is at any point of the grid. */
 static void kinds_from(look *l, size_t first)
 {
@@ -98,10 +129,13 @@ static void kinds_from(look *l, size_t first)
     }
     l->kernels->transform(l->re, l->im, l->n, l->turn_s, l->turn_c);
     l->kernels->surprise(l->re, l->n, l->h, l->all);
+    if (row->n_all > 0)
+        normal_surprise(l, first);
 }
 
-/* Averages over s of h, of h on every second point, and of the share that is kept. */
-static void average(look *l, double *fine, double *coarse, double *kept)
+/* Averages over s: of h, of the share that is kept, of the normal surprise; and of h on every second
+ * point. */
+static double average(look *l, ei_given_found *found)
 {
     const size_t n = l->n;
     memset(l->re, 0, n * LANES * sizeof(double));
@@ -109,21 +143,23 @@ static void average(look *l, double *fine, double *coarse, double *kept)
     for (size_t j = 0; j < n; j++) {
         l->re[l->place[j] * LANES] = l->h[j];
         l->re[l->place[j] * LANES + 1] = l->all[j];
+        l->re[l->place[j] * LANES + 2] = l->cross[j];
     }
     l->kernels->transform(l->re, l->im, n, l->turn_s, l->turn_c);
-    double sums[3] = {0};
+    double sums[3] = {0}, coarse = 0.0;
     for (size_t q = 0; q <= n / 2; q++) {
         const double by = (q == 0 || 2 * q == n ? 1.0 : 2.0) * l->centres[q] / (double)n;
-        sums[0] += by * l->re[q * LANES];
-        sums[2] += by * l->re[q * LANES + 1];
+        for (size_t c = 0; c < 3; c++)
+            sums[c] += by * l->re[q * LANES + c];
     }
     for (size_t q = 0; q <= n / 4; q++) { /* the spectrum of every second point */
         const double by = (q == 0 || 4 * q == n ? 1.0 : 2.0) * l->centres[q] / (double)n;
-        sums[1] += by * (l->re[q * LANES] + l->re[(q + n / 2) * LANES]);
+        coarse += by * (l->re[q * LANES] + l->re[(q + n / 2) * LANES]);
     }
-    *fine = sums[0];
-    *coarse = sums[1];
-    *kept = sums[2];
+    found->value = sums[0];
+    found->kept = sums[1];
+    found->normal = sums[2];
+    return coarse;
 }
 
 /* -x log2 x of a small number. */
@@ -141,8 +177,7 @@ static int on_circle(const ei_given_row *row, size_t n, ei_given_found *found)
             drops |= row->kind[i] < 0;
         for (size_t j = 0; j < n && drops; j++)
             l.h[j] += l.all[j] > 0.0 ? l.all[j] * ei_log2(fmax(l.all[j], 1e-300)) : 0.0;
-        double coarse;
-        average(&l, &found->value, &coarse, &found->kept);
+        const double coarse = average(&l, found);
         found->kept = drops ? found->kept : 1.0;
         found->error = fabs(found->value - coarse);
         if (l.top == n / 2 + 1) { /* waves were left out */

@@ -28,12 +28,21 @@ typedef struct {
     double half; /* beyond it neither z nor what is known of it has any probability to speak of */
     size_t least, start, most; /* points on the circle, powers of two of at least 16 */
     double good; /* bits: an error with which to stop */
+    /* All intervals of z, in reach or not, and the kind of each, for a normal z about s; 0 cuts where
+     * that is not wanted. */
+    size_t n_all;
+    const double *all_cuts;
+    const int32_t *all_kind;
 } ei_given_row;
+
+/* Least probability that counts for a normal z. */
+#define EI_GIVEN_LEAST 1e-9
 
 typedef struct {
     double value; /* E [sum over kinds eta(p) - eta(p of all that is kept)], bits */
     double error; /* from half the points, and what was cut off */
     double kept;  /* E of the probability of all that is kept; 1 where nothing is dropped */
+    double normal; /* E -log2 of the kind's probability, were z normal about s, of u's variance */
 } ei_given_found;
 
 int ei_given_entropy(const ei_given_row *row, ei_given_found *found);

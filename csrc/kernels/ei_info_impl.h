@@ -9,17 +9,19 @@ EI_FN void log2_of(const double *x, size_t n, double *out)
 }
 
 EI_FN uint64_t convert(const uint64_t *counts, size_t n, double *out, double *column,
-                       uint64_t *occupied)
+                       uint64_t occupied[2])
 {
-    uint64_t sum = 0, some = 0;
+    uint64_t sum = 0, some = 0, once = 0;
     for (size_t i = 0; i < n; i++) {
         double v = ei_from_bits(0x4330000000000000ull | counts[i]) - 4503599627370496.0;
         out[i] = v;
         column[i] += v;
         sum += counts[i];
         some += counts[i] != 0;
+        once += counts[i] == 1;
     }
-    *occupied += some;
+    occupied[0] += some;
+    occupied[1] += once;
     return sum;
 }
 

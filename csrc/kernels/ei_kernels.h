@@ -77,9 +77,9 @@ typedef struct {
     void (*offsets)(const uint32_t *draws, size_t n, uint32_t bins, uint32_t row, uint32_t *out);
 
     /* Counts (below 2^52) of n cells as doubles, added to the columns' sums too; returns the row's
-     * sum, and adds the number of cells that are not 0 to *occupied. */
+     * sum, and adds the numbers of cells that are not 0, and that are 1, to occupied. */
     uint64_t (*convert)(const uint64_t *counts, size_t n, double *out, double *column,
-                        uint64_t *occupied);
+                        uint64_t occupied[2]);
 
     /* Pointwise information of n cells of a row, ((log - log_row) - log_column) + log_total, 0 where
      * the count is 0, to `pointwise`; count times it, and times its square, are added to the eight

@@ -272,6 +272,38 @@ EI_FN double wd_pairs(ei_wide_pairs *w)
            ((total[1] + total[5]) + (total[3] + total[7]));
 }
 
+/* Rows i to i + n (a constant when inlined), from column k0 on. */
+EI_FORCE void wd_adjust_rows(double *rows, size_t stride, size_t i, const int n, size_t k0,
+                             const double *along, const double *by)
+{
+    double part[4][WL];
+    for (int r = 0; r < n; r++)
+        for (int t = 0; t < WL; t++)
+            part[r][t] = along[(size_t)t * stride + i + (size_t)r] * by[t];
+    for (size_t k = k0; k < stride; k += VD) {
+        vd s[4];
+        for (int r = 0; r < n; r++)
+            s[r] = *(const vd *)(rows + (i + (size_t)r) * stride + k);
+        for (int t = 0; t < WL; t++) {
+            const vd a = *(const vd *)(along + (size_t)t * stride + k);
+            for (int r = 0; r < n; r++)
+                s[r] += part[r][t] * a;
+        }
+        for (int r = 0; r < n; r++)
+            *(vd *)(rows + (i + (size_t)r) * stride + k) = s[r];
+    }
+}
+
+EI_FN void wd_adjust(double *rows, size_t stride, size_t first, size_t last, const double *along,
+                     const double *by)
+{
+    size_t i = first;
+    for (; i + 4 <= last; i += 4)
+        wd_adjust_rows(rows, stride, i, 4, i / WL * WL, along, by);
+    for (; i < last; i++)
+        wd_adjust_rows(rows, stride, i, 1, i / WL * WL, along, by);
+}
+
 static const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
     .tilt = wd_tilt,
     .gram = wd_gram,
@@ -279,4 +311,5 @@ static const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
     .solve = wd_solve,
     .project = wd_project,
     .pairs = wd_pairs,
+    .adjust = wd_adjust,
 };

@@ -66,6 +66,12 @@ typedef struct ei_wide_kernels {
                     double *along);
 
     double (*pairs)(ei_wide_pairs *pairs);
+
+    /* Of a matrix in rows of `stride` (a multiple of 8), rows first to last (first a multiple of 8): to
+     * every entry (i, k), k >= i, one after the other along_t(i) by_t along_t(k) for eight t, along_t at
+     * along + t stride. Entries left of that may change. */
+    void (*adjust)(double *rows, size_t stride, size_t first, size_t last, const double *along,
+                   const double *by);
 } ei_wide_kernels;
 
 #endif

@@ -23,6 +23,8 @@ int ep_follow_open(ep_followed *f, const ei_channel *c, const ei_job *job, int e
     f->pointwise = ei_hold(memory, cells, sizeof *f->pointwise);
     f->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *f->scratch);
     f->map = ei_hold(memory, ei_map_size(c), sizeof *f->map);
+    f->columns = ep_columns_open(ep_outputs(job), c->out_bins, memory);
+    ep_occupancy_open(&f->occupancy, c->in_bins, c->n_in, memory);
     ei_eval e = {0};
     int status = ei_held(memory, ei_eval_open(&e, c, job->out_start, job->out_stop));
     if (status == EI_OK)
@@ -50,29 +52,40 @@ void ep_follow_input(ep_followed *f, const ei_channel *c, const ei_job *job, siz
     kernels->offsets(draws, f->n, c->in_bins, (uint32_t)ei_row_length(c), f->offset);
 }
 
+ep_influence ep_measure(ep_occupancy *o, ep_columns *columns, const ei_channel *c,
+                        const uint64_t *table, double *scratch, double *pointwise, uint64_t samples,
+                        size_t at, const ei_pairs_out *out)
+{
+    const size_t row = ei_row_length(c);
+    const ei_information i =
+        ei_measure(ei_active(), table, c->in_bins, row, c->out_bins, scratch, pointwise);
+    ep_influence influence = {pointwise, 0.0, 0.0, c->out_bins};
+    ep_corrected corrected = {0};
+    if (i.kept > 0) {
+        if (!columns->filled)
+            ep_columns_fill(columns, o, table, row, c->out_bins);
+        corrected = ep_correct(o, columns, &i, row, c->out_bins, scratch, pointwise);
+        influence.mean = corrected.mean;
+        influence.weight = (double)samples / (double)i.kept;
+    }
+    out->information[at] = i.information;
+    out->excess[at] = corrected.excess;
+    out->variance[at] = corrected.variance;
+    out->second[at] = corrected.second;
+    out->noise[at] = corrected.noise;
+    out->doubt[at] = corrected.doubt;
+    return influence;
+}
+
 void ep_note(const ei_channel *c, const ei_job *job, ep_followed *f, size_t b, size_t a,
              const uint32_t *offset, const uint64_t *table, const ei_pairs_out *out)
 {
-    const size_t row = ei_row_length(c), at = b * ep_inputs(job) + a;
-    ei_information i =
-        ei_measure(ei_active(), table, c->in_bins, row, c->out_bins, f->scratch, f->pointwise);
-    out->information[at] = i.information;
-    out->excess[at] = i.excess;
-    out->variance[at] = i.variance;
-    out->second[at] = i.second;
-    if (i.kept == 0)
-        return;
-    /* Influence function of the plug-in estimate: of a kept sample (samples / kept) (pointwise - I),
-     * of a dropped one 0. */
-    const double weight = (double)job->count / (double)i.kept / EI_UNIT;
-    for (size_t x = 0; x < c->in_bins; x++)
-        for (size_t y = 0; y < row; y++) {
-            double *p = f->pointwise + x * row + y;
-            *p = y < c->out_bins ? weight * (*p - i.information) : 0.0;
-        }
+    ep_influence e = ep_measure(&f->occupancy, f->columns + b, c, table, f->scratch, f->pointwise,
+                                job->count, b * ep_inputs(job) + a, out);
     const uint16_t *label = f->y + b * EI_FOLLOWED;
+    e.weight /= EI_UNIT;
     for (size_t s = 0; s < f->n; s++)
-        out->spread[s] += (int64_t)f->pointwise[offset[s] + label[s]];
+        out->spread[s] += (int64_t)ep_influence_of(&e, offset[s], label[s]);
 }
 
 void ep_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64_t *outliers)

@@ -106,8 +106,10 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
 size_t ei_pairs_held(const ei_channel *c, const ei_job *job)
 {
     const size_t cells = ep_table_cells(c), pairs = (c->in_bins - 1) * c->n_thresholds;
+    const size_t column = sizeof(ep_columns) + 8 * c->out_bins * (EI_CELLS + 1);
     if (!by_masks(c, job))
-        return job->count > STORED ? 8 * cells * ep_inputs(job) : 2 * (size_t)job->count + 8 * cells;
+        return column + (job->count > STORED ? 8 * cells * ep_inputs(job)
+                                             : 2 * (size_t)job->count + 8 * cells);
     const size_t chunks = (size_t)((job->count + CHUNK - 1) / CHUNK);
     const size_t kept = chunks * c->n_thresholds * WORDS * 8 + SLICE * pairs * 8;
     return ei_least(kept, 8 * pairs * ep_inputs(job));

@@ -22,7 +22,8 @@ typedef struct {
 
 /* Where results go; arrays of (out_stop - out_start) x (in_stop - in_start), row by row. */
 typedef struct {
-    double *information, *excess, *variance, *second; /* as in ei_information */
+    double *information;                                /* the plug-in one */
+    double *excess, *variance, *second, *noise, *doubt; /* as in ep_corrected */
     /* EI_FOLLOWED: influence of single samples on the sum of all edges, in units of EI_UNIT bits:
      * integers, so that the sum over blocks does not depend on how the work was cut. */
     int64_t *spread;

@@ -3,6 +3,7 @@
 #define EI_PAIRS_INTERNAL_H
 
 #include "kernels/ei_eval.h"
+#include "pairs/ei_occupancy.h"
 #include "pairs/ei_pairs.h"
 
 enum {
@@ -22,6 +23,25 @@ typedef struct {
     uint64_t *pairs, *outliers, *x_margin, *y_margin, *total;
 } ep_parts;
 
+/* What one sample does to the information of an edge: weight (pointwise - mean) of its cell, and nothing
+ * if it is dropped. */
+typedef struct {
+    const double *pointwise;
+    double weight, mean;
+    size_t out_bins;
+} ep_influence;
+
+static inline double ep_influence_of(const ep_influence *e, size_t row_at, size_t y)
+{
+    return y < e->out_bins ? e->weight * (e->pointwise[row_at + y] - e->mean) : 0.0;
+}
+
+/* Measure edge `at` of the results from its table, whose columns these are: filled here when they are
+ * not. */
+ep_influence ep_measure(ep_occupancy *o, ep_columns *columns, const ei_channel *c, const uint64_t *table,
+                double *scratch, double *pointwise, uint64_t samples, size_t at,
+                const ei_pairs_out *out);
+
 /* ---- ei_follow.c: from counts to information ---------------------------------------------------- */
 
 /* The first samples of the job, whose influence on the sum of all edges is followed. */
@@ -33,6 +53,8 @@ typedef struct {
     uint64_t *table;  /* one table */
     double *pointwise, *scratch;
     uint16_t *map;
+    ep_occupancy occupancy;
+    ep_columns *columns; /* of each output */
 } ep_followed;
 
 /* Nothing followed yet, nothing dropped. */

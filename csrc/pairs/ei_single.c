@@ -1,7 +1,6 @@
 /* The sampled sensitivity: one input perturbed at a time. See ei_pairs.h. */
-#include "kernels/ei_eval.h"
 #include "kernels/ei_info.h"
-#include "pairs/ei_pairs.h"
+#include "pairs/ei_pairs_internal.h"
 #include "pairs/ei_ranks.h"
 
 #include <string.h>
@@ -80,6 +79,8 @@ typedef struct {
     uint16_t *map;
     uint64_t *table;   /* of one output, or of all where there are stages */
     double *scratch, *pointwise;
+    ep_occupancy occupancy;
+    ep_columns *columns;
     double *step;      /* of the influence on the sum, from one rank to the next */
     piece *pieces;
     ei_eval eval;      /* with stages */
@@ -124,6 +125,8 @@ static int work_open(work *w, const ei_channel *c, const ei_job *job, size_t tab
     w->table = ei_hold(memory, size, sizeof *w->table);
     w->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
     w->pointwise = ei_hold(memory, cells, sizeof *w->pointwise);
+    w->columns = ep_columns_open(1, c->out_bins, memory);
+    ep_occupancy_open(&w->occupancy, c->in_bins, 1, memory);
     w->step = ei_hold(memory, (size_t)job->count + 1, sizeof *w->step);
     w->pieces = ei_hold(memory, c->in_bins + m + 2, sizeof *w->pieces);
     w->labels = ei_hold(memory, (c->n_stages ? job->out_stop - job->out_start : 1) * LABELS,
@@ -322,30 +325,18 @@ int ei_single_run(const ei_channel *c, const ei_job *job, ei_cancel cancel, cons
                 if (ei_may_leave(c))
                     out->dropped[b] += outliers(&w, c, &l, output);
             }
-            ei_information i = ei_measure(kernels, table, c->in_bins, row, c->out_bins, w.scratch,
-                                          w.pointwise);
-            const size_t edge = b * n_in + a;
-            out->information[edge] = i.information;
-            out->excess[edge] = i.excess;
-            out->variance[edge] = i.variance;
-            out->second[edge] = i.second;
-            if (i.kept == 0)
-                continue;
-            /* Influence of a sample, as in ei_pairs.c. */
-            const double weight = (double)job->count / (double)i.kept;
+            w.columns->filled = 0; /* every edge has its own */
+            const ep_influence e = ep_measure(&w.occupancy, w.columns, c, table, w.scratch,
+                                              w.pointwise, job->count, b * n_in + a, out);
             for (size_t q = 0; q < pieces; q++) {
                 const piece p = w.pieces[q];
-                size_t y = map[p.interval];
-                double v = weight * (w.pointwise[p.bin * row + y] - i.information);
-                v = y < c->out_bins ? v : 0.0;
+                const double v = ep_influence_of(&e, p.bin * row, map[p.interval]);
                 w.step[p.from] += v;
                 w.step[p.to] -= v;
             }
             for (size_t s = 0; c->n_stages && s < followed; s++) {
-                size_t x = ei_bin_of(c->in_bins, w.ranks.draws[s]);
-                size_t y = w.labels[b * LABELS + s];
-                double v = weight * (w.pointwise[x * row + y] - i.information);
-                v = y < c->out_bins ? v : 0.0;
+                const size_t x = ei_bin_of(c->in_bins, w.ranks.draws[s]);
+                const double v = ep_influence_of(&e, x * row, w.labels[b * LABELS + s]);
                 w.step[s] += v;
                 w.step[s + 1] -= v;
             }

@@ -25,6 +25,7 @@ from .values import (
     read_bytes,
     read_count,
     read_names,
+    read_noise,
     read_out_range,
     read_pair,
     read_seed,
@@ -131,6 +132,9 @@ def _add_bins(parser: argparse.ArgumentParser) -> None:
     add("--quantiles", type=read_pair, metavar="LO,HI",
         help="of the data, where ranges begin and end; 0,1 for least and greatest "
         "(default: 0.001,0.999)")  # fmt: skip
+    add("--noise", type=read_noise, metavar="STD|uniform,WIDTH|dither",
+        help="on the outputs, which are then not binned; dither: bins averaged over where they "
+        "begin")  # fmt: skip
     add("--baseline", type=float, metavar="X",
         help="where other inputs are held while one is perturbed"
         + _default("baseline"))  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = [
     "read_bytes",
     "read_count",
     "read_names",
+    "read_noise",
     "read_out_range",
     "read_pair",
     "read_seed",
@@ -61,6 +62,17 @@ def read_pair(text: str) -> tuple[float, float]:
 def read_out_range(text: str) -> Any:
     """Read ``auto`` or ``-1,1``."""
     return "auto" if text == "auto" else read_pair(text)
+
+
+@_called("noise")
+def read_noise(text: str) -> Any:
+    """Read ``0.1``, ``gaussian,0.1``, ``uniform,0.1`` or ``dither``."""
+    if text == "dither":
+        return text
+    kind, comma, scale = text.partition(",")
+    if comma and kind not in ("gaussian", "uniform"):
+        raise ValueError
+    return (kind, float(scale)) if comma else float(text)
 
 
 @_called("number")

@@ -62,7 +62,7 @@ def from_module(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch), recurrent_by_name(torch):
+    with _untouched(module, torch), recurrent_by_name(torch, module):
         data: Iterator[Inputs] | None = None
         if options.input_data is not None:
             at_once = None if example is None else example.at_once
@@ -80,15 +80,15 @@ def from_module(
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
-        other = _again(torch, module, used) if run.numbers_left else None
-        same = frozenset() if other is None else alike(run.returned, other.returned)
+        others = _again(torch, module, used) if run.numbers_left else []
+        same = alike([run.returned, *(other.returned for other in others)])
         if same:
-            run, other = Run(torch, module, same=same), Run(torch, module, same=same)
+            run = Run(torch, module, same=same)
             run.follow(module, *used)
-            other.follow(module, *varied(used, torch))
+            others = _again(torch, module, used, same)
         network, skipped = run.finish()
-        if network is not None and other is not None:
-            refused = unsteady(network, other.finish()[0])
+        if network is not None and others:
+            refused = unsteady(network, [other.finish()[0] for other in others])
             if refused:
                 network, skipped = run.finish(refused)
         if network is None:
@@ -126,19 +126,20 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs) -> Run | None:
-    """Return the run of a module on another input, or None if it does not take it."""
-    args, kwargs = varied(used, torch)
-    run = Run(torch, module)
-    try:
-        run.follow(module, args, kwargs)
-    except MemoryError:
-        raise
-    except Exception:
-        if run.failure is not None:
+def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
+    """Return the runs of a module on other inputs, of those that it takes."""
+    runs = []
+    for args, kwargs in varied(used, torch):
+        run = Run(torch, module, same=same)
+        try:
+            run.follow(module, args, kwargs)
+            runs.append(run)
+        except MemoryError:
             raise
-        return None
-    return run
+        except Exception:
+            if run.failure is not None:
+                raise
+    return runs
 
 
 def _observe(

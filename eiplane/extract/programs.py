@@ -87,24 +87,29 @@ def module_of(program: Any) -> tuple[Any, Example | None]:
     for node in program.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and node.name in given and getattr(value, "ndim", 0):
-            sizes.add(value.shape[0])
-    size = sizes.pop() if len(sizes) == 1 else None
-    bound = size if isinstance(size, int) else None
+            # A size that is left open is an object of its own kind.
+            sizes.add(value.shape[0] if isinstance(value.shape[0], int) else None)
+    bound = sizes.pop() if len(sizes) == 1 else None
     return program.module(), Example(tuple(args), dict(kwargs), bound)
 
 
 @contextlib.contextmanager
-def recurrent_by_name(torch: Any) -> Iterator[None]:
+def recurrent_by_name(torch: Any, module: Any) -> Iterator[None]:
     """Let graphs call recurrent layers by the functions that modules call.
 
-    A graph calls ``torch.ops.aten.lstm.input``, which no mode sees before it is taken apart.
+    A graph calls ``torch.ops.aten.lstm.input``, which no mode sees before it is taken apart. Other
+    modules are left alone: parts of torch that they import look the operators up.
 
     Parameters
     ----------
     torch : module
+    module : torch.nn.Module
     """
     changed = []
-    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+    graphs = "torch.fx" in sys.modules and any(
+        isinstance(part, sys.modules["torch.fx"].GraphModule) for part in module.modules()
+    )
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") if graphs else ():
         packet = getattr(torch.ops.aten, name)
         for overload in ("input", "data"):
             changed.append((packet, overload, getattr(packet, overload)))

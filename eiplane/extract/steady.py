@@ -18,8 +18,8 @@ __all__ = ["alike", "unsteady", "varied"]
 _REASON = "a number that Python takes from the data goes into it, so it is another on every input"
 
 
-def varied(value: Any, torch: Any) -> Any:
-    """Return an example input of the same shapes with other numbers in it.
+def varied(value: Any, torch: Any) -> tuple[Any, ...]:
+    """Return example inputs of the same shapes with other numbers in them.
 
     Parameters
     ----------
@@ -29,58 +29,66 @@ def varied(value: Any, torch: Any) -> Any:
 
     Returns
     -------
-    object
-        Floating-point numbers are mirrored at 1/2, so that those between 0 and 1 stay there; whole
-        ones, which may be indices, stand in another order.
+    tuple of object
+        Floating-point numbers are mirrored at 1/2, so that those between 0 and 1 stay there, and
+        in the other they are mirrored and stretched, since small changes may not show behind a
+        step; whole numbers, which may be indices, stand in another order.
     """
+    return _changed(value, torch, -1.0, 1.0), _changed(value, torch, -5.0, 2.0)
+
+
+def _changed(value: Any, torch: Any, scale: float, shift: float) -> Any:
     if isinstance(value, torch.Tensor):
         if value.is_floating_point() or value.is_complex():
-            return 1.0 - value
-        return value.flip(-1) if value.ndim else value
+            return scale * value + shift
+        if not value.ndim:
+            return value
+        return value.flip(-1) if scale == -1.0 else value.roll(1, -1)
     if isinstance(value, Mapping):
-        return {key: varied(part, torch) for key, part in value.items()}
+        return {key: _changed(part, torch, scale, shift) for key, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(varied(part, torch) for part in value)
+        return type(value)(_changed(part, torch, scale, shift) for part in value)
     return value
 
 
-def alike(one: Sequence[bytes], two: Sequence[bytes]) -> frozenset[int]:
-    """Return which tensors that came from Python are the same on two inputs: constants.
+def alike(runs: Sequence[Sequence[bytes]]) -> frozenset[int]:
+    """Return which tensors that came from Python are the same on all inputs: constants.
 
     Parameters
     ----------
-    one, two : sequence of bytes
-        Digests of the tensors, in order of appearance.
+    runs : sequence of sequence of bytes
+        Digests of the tensors of each run, in order of appearance.
 
     Returns
     -------
     frozenset of int
-        Empty where the two runs did not take as many.
+        Empty where there is one run alone, or where they did not take as many.
     """
-    if len(one) != len(two):
+    if len(runs) < 2 or len({len(found) for found in runs}) > 1:
         return frozenset()
-    return frozenset(k for k, (a, b) in enumerate(zip(one, two, strict=True)) if a == b)
+    return frozenset(k for k, each in enumerate(zip(*runs, strict=True)) if len(set(each)) == 1)
 
 
-def unsteady(first: Network, second: Network | None) -> dict[str, str]:
+def unsteady(first: Network, others: Sequence[Network | None]) -> dict[str, str]:
     """Return the layers of a run that are others on another input, and what to say of them.
 
     Parameters
     ----------
     first : Network
-    second : Network or None
-        Of the other input. What ran on the first one alone is not judged.
+    others : sequence of Network or None
+        Of the other inputs. What ran on the first one alone is not judged.
 
     Returns
     -------
     dict of str to str
     """
-    others = {str(layer.name): layer.load() for layer in second or ()}
     found = {}
-    for layer in first:
-        name = str(layer.name)
-        if name in others and not _same(layer.load(), others[name]):
-            found[name] = _REASON
+    for second in others:
+        known = {str(layer.name): layer.load() for layer in second or ()}
+        for layer in first:
+            name = str(layer.name)
+            if name in known and not _same(layer.load(), known[name]):
+                found[name] = _REASON
     return found
 
 

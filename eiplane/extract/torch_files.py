@@ -18,8 +18,9 @@ from .zips import checked_members, opened
 
 __all__ = ["read_torch"]
 
-#: Members that are read whole at once: pickled names, versions. Tensors have files of their own.
-_NO_STORAGE = 1 << 30
+#: What members without tensors, names and versions, may unpack to: so many times what they take, and
+#: so much. A few hundred bytes of zeros would keep every reader busy for seconds.
+_NAMES_RATIO, _NAMES = 100, 1 << 20
 
 #: Of a number, by its code; one, where it is not said.
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "C64": 8}
@@ -101,9 +102,17 @@ def _load(torch: Any, path: Path) -> Any:
         if any(m.filename.endswith("/constants.pkl") for m in members):
             raise ValueError("TorchScript")
         for member in members:
+            if "/data/" in member.filename:
+                continue
+            if member.file_size > _NAMES_RATIO * member.compress_size + _NAMES:
+                raise ValueError(
+                    f"{path}: member {member.filename!r} unpacks from {member.compress_size} bytes "
+                    f"to {member.file_size}; no file of torch weights does"
+                )
             # Read through Python's own reader first: it checks names, sizes and checksums.
-            if "/data/" not in member.filename and member.file_size < _NO_STORAGE:
-                archive.read(member)
+            archive.read(member)
+        # A map of a packed tensor would show its packed bytes.
+        mapped = all(m.compress_type == zipfile.ZIP_STORED for m in members)
     if "mmap" in inspect.signature(torch.load).parameters:  # since torch 2.1
-        options["mmap"] = True
+        options["mmap"] = mapped
     return torch.load(str(path), **options)

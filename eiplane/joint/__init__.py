@@ -9,6 +9,7 @@ from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import between, ei_between
 from .layers import channel_of
+from .noisy import gaussian_ei, noisy_bounds
 from .options import JointOptions, checked_memory
 from .saturation import SaturationWarning, once_a_layer
 
@@ -22,6 +23,8 @@ __all__ = [
     "closed_bounds",
     "convergence",
     "ei_between",
+    "gaussian_ei",
     "joint",
+    "noisy_bounds",
     "once_a_layer",
 ]

@@ -32,8 +32,9 @@ __all__ = ["Convergence", "convergence"]
 
 Array = NDArray[np.float64]
 
-#: What can be followed, in the order in which it is drawn.
+#: What is followed where nothing is said, and what can be, in the order in which it is drawn.
 QUANTITIES = ("conditional", "plugin", "ei_parts")
+ALL = ("wide", *QUANTITIES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Convergence:
     samples : ndarray of int64, shape (n,)
         Rising.
     values, stderr : mapping of str to ndarray of float64, shape (n,)
-        By quantity: ``"conditional"`` and ``"plugin"``, the two estimators of EI, and
+        By quantity: ``"wide"``, ``"conditional"`` and ``"plugin"``, the estimators of EI, and
         ``"ei_parts"`` (plug-in). A standard error counts the doubt about an estimate's bias, where
         there is an estimate of that. NaN where so few samples tell nothing; the plug-in has a value
         all the same.
@@ -100,7 +101,8 @@ def convergence(
         Numbers of samples, each at least 2. The conditional estimator takes at least a few hundred
         evaluations, whatever is asked for.
     quantities : iterable of str
-        Of ``"conditional"``, ``"plugin"``, ``"ei_parts"``.
+        Of ``"wide"`` (of single layers; some thousand samples do), ``"conditional"``,
+        ``"plugin"``, ``"ei_parts"``; all but the first when left out.
     activation : str or Activation, optional
         Of a bare weight; sigmoid when left out.
     bins, in_range, out_range, outliers, memory_limit, rng, threads, executor, progress
@@ -155,10 +157,10 @@ def convergence(
 
 
 def _chosen(wanted: list[str]) -> list[str]:
-    chosen = [q for q in QUANTITIES if q in wanted]
-    unknown = [q for q in wanted if q not in QUANTITIES]
+    chosen = [q for q in ALL if q in wanted]
+    unknown = [q for q in wanted if q not in ALL]
     if unknown or not chosen:
-        raise ValueError(f"quantities are {', '.join(QUANTITIES)}, got {unknown or 'none'}")
+        raise ValueError(f"quantities are {', '.join(ALL)}, got {unknown or 'none'}")
     return chosen
 
 

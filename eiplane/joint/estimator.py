@@ -42,11 +42,14 @@ class Standing:
     hopeless : bool
         Whether no number of samples that is allowed would do. The piece then goes to the next
         estimator in the table that applies; with none left, this one's word stands.
+    doubt : float
+        What of ``stderr`` no number of samples takes away.
     """
 
     stderr: float
     saturated: bool = False
     hopeless: bool = False
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ one that is free. The entropy of the output's bin is then a function ``h`` of th
 what is wanted is ``E h(s)``, s a sum of independent variables that are uniform on a few equidistant
 places.
 
-*Many inputs.* On a circle that holds all of z that matters (in C, csrc/joint/ei_given.h), the
-probability of an output bin as a function of s is the bin's indicator function convolved with u: its Fourier coefficients are those
-of the bin times the characteristic function of u, a product of sincs. h follows on a grid, and the
-average over s multiplies h's coefficients by the characteristic function of s, a product of
-Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like Gaussians, so some thousand points
-serve. Tails: u and s are strictly sub-Gaussian (uniforms: Arbel, Marchal and Nguyen 2020; the
-discrete ones by the same argument, ``log(sinh(x) / x)`` being concave in ``x**2``), so what lies
-beyond a few standard deviations is left out and counted as error.
+*Many inputs.* (In C, csrc/joint/ei_given.h.) On a circle that holds all of z that matters, the
+probability of an output bin as a function of s is the bin's indicator function convolved with u:
+its Fourier coefficients are those of the bin times the characteristic function of u, a product of
+sincs. h follows on a grid, and the average over s multiplies h's coefficients by the characteristic
+function of s, a product of Dirichlet kernels ``sin(bins x) / (bins sin x)``. Both decay like
+Gaussians, so some thousand points serve. Tails: u and s are strictly sub-Gaussian (uniforms: Arbel,
+Marchal and Nguyen 2020; the discrete ones by the same argument, ``log(sinh(x) / x)`` being concave
+in ``x**2``), so what lies beyond a few standard deviations is left out and counted as error.
 
 *Few inputs.* Every centre is gone through, with the distribution function of u in closed form.
 
@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel, Rule
 from ..run import Runner
-from .sums import reach, uniform_distribution
+from .sums import normal_distribution, reach, uniform_distribution
 
 __all__ = [
+    "LEAST",
     "GivenEntropies",
     "conditional_entropies",
     "given_entropies",
@@ -48,6 +49,8 @@ Array = NDArray[np.float64]
 
 #: Points on the circle: the fewest, the most to start with, the most; bits of error that will do.
 _LEAST, _START, _MOST, _GOOD = 256, 1 << 12, 1 << 18, 1e-9
+#: Least probability of a bin, as if z were normal; as in csrc/joint/ei_given.h.
+LEAST = 1e-9
 #: Inputs whose combinations of bins are gone through, and how many those may be.
 _FEW, _COMBINATIONS = 4, 1 << 18
 #: Numbers of a table that are held at once, and of inputs and cells that make a unit of work.
@@ -75,10 +78,14 @@ class GivenEntropies:
     values, errors : ndarray of float64, shape (n_out,)
         In bits. The errors are estimates, from the same sum over half the points, and what was cut
         off.
+    normal : ndarray of float64, shape (n_out,)
+        The average of ``-log2`` of the bin's probability (:data:`LEAST` at least) as it would be if
+        z were normal within each cell. Only where nothing is dropped.
     """
 
     values: Array
     errors: Array
+    normal: Array
 
 
 def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:
@@ -112,7 +119,7 @@ def given_entropies(
     runner = runner or Runner(threads=1)
     found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", len(units) == 1)
     return GivenEntropies(
-        np.concatenate([f.values for f in found]), np.concatenate([f.errors for f in found])
+        *(np.concatenate([getattr(f, k) for f in found]) for k in ("values", "errors", "normal"))
     )
 
 
@@ -132,14 +139,13 @@ def _rows(rows: _Rows) -> GivenEntropies:
         _row(channel.rule_of(b), m, np.abs(channel.weight[b]) * span, rows.given, channel.in_bins)
         for b, m in enumerate(middle)
     ]
-    values, errors = np.array(found).T
-    return GivenEntropies(np.ascontiguousarray(values), np.ascontiguousarray(errors))
+    return GivenEntropies(*np.ascontiguousarray(np.array(found).T))
 
 
 def _row(
     rule: Rule, middle: float, widths: Array, given: NDArray[np.bool_], bins: int
-) -> tuple[float, float]:
-    """Return the entropy of one output, and its error."""
+) -> tuple[float, float, float]:
+    """Return the entropy of one output, its error, and the surprise if z were normal."""
     thresholds = rule.thresholds - middle
     widths, known = widths[widths > 0.0], given[widths > 0.0]
     if widths.max(initial=1.0) < _TINY:  # in other units, so that no square vanishes
@@ -158,12 +164,13 @@ def _row(
     cuts = thresholds[inside]
     change = np.flatnonzero(labels[1:] != labels[:-1])
     cells = _Cells(cuts[change], labels[np.concatenate([[0], change + 1]).astype(np.intp)])
+    normal = _Normal.of(thresholds, rule.labels, cells, parts)
     if not len(cells.cuts):
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0 if normal is None else float(normal.surprise(np.zeros(1))[0, 0])
     few = len(parts) <= _FEW and float(bins) ** len(steps) <= _COMBINATIONS
     if few or not len(parts):
-        return _by_centres(cells, parts, steps, bins)
-    return _by_series(cells, parts, steps, bins, spread + around)
+        return _by_centres(cells, parts, steps, bins, normal)
+    return _by_series(cells, parts, steps, bins, spread + around, normal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +195,39 @@ class _Cells:
         return 1e-15 * 55.0 * (len(self.labels) + 2)
 
 
+@dataclass(frozen=True, eq=False)
+class _Normal:
+    """All intervals of a row, in reach or not: cuts, and each one's kind, -1 where out of reach."""
+
+    cuts: Array
+    kind: NDArray[np.int32]
+    kinds: int
+    deviation: float
+
+    @classmethod
+    def of(
+        cls, cuts: Array, labels: NDArray[np.int32], cells: _Cells, parts: Array
+    ) -> _Normal | None:
+        """Return them, or None where z may be dropped or does not vary."""
+        if cells.drops or (labels < 0).any() or not len(parts) or not len(cuts):
+            return None
+        known = np.unique(cells.labels)
+        place = np.minimum(np.searchsorted(known, labels), len(known) - 1)
+        kind = np.where(known[place] == labels, place, -1).astype(np.int32)
+        deviation = math.sqrt(float(parts @ parts) / 12.0)
+        return cls(np.ascontiguousarray(cuts), kind, len(known), deviation)
+
+    def surprise(self, centres: Array) -> Array:
+        """Return ``-log2`` of the kinds' probabilities, z normal: shape (kinds, centres)."""
+        t = (self.cuts[:, None] - centres) / self.deviation
+        below = np.concatenate([0.0 * t[:1], normal_distribution(t), 0.0 * t[:1] + 1.0])
+        mass = np.zeros((self.kinds, len(centres)))
+        for k, share in zip(self.kind, np.diff(below, axis=0), strict=True):
+            if k >= 0:
+                mass[k] += share
+        return np.asarray(-np.log2(np.maximum(mass, LEAST)))
+
+
 def _eta(p: Array) -> Array:
     return np.asarray(-p * np.log2(np.where(p > 0.0, p, 1.0)))
 
@@ -197,50 +237,58 @@ def row_entropies(p: Array) -> Array:
     return np.asarray(-(p * np.log2(np.where(p > 0.0, p, 1.0))).sum(axis=1))
 
 
-def _mean(total: float, kept: float, drops: bool, error: float) -> tuple[float, float]:
+def _mean(
+    total: float, kept: float, drops: bool, error: float, normal: float
+) -> tuple[float, float, float]:
     if not drops:
-        return max(total, 0.0), error
+        return max(total, 0.0), error, normal
     if not kept > 1e-12:
-        return 0.0, 0.0
-    return max(total / kept, 0.0), error / kept
+        return 0.0, 0.0, 0.0
+    return max(total / kept, 0.0), error / kept, 0.0
 
 
 # ---- every centre -------------------------------------------------------------------------------
 
 
-def _by_centres(cells: _Cells, parts: Array, steps: Array, bins: int) -> tuple[float, float]:
+def _by_centres(
+    cells: _Cells, parts: Array, steps: Array, bins: int, normal: _Normal | None
+) -> tuple[float, float, float]:
     offset = np.arange(bins) - 0.5 * (bins - 1)
     centres = np.zeros(1)
     for step in steps:
         centres = (centres[:, None] + step * offset).ravel()
     widths = np.sort(parts)
-    total = kept = 0.0
+    total = kept = cross = 0.0
     for block in np.array_split(centres, 1 + len(centres) * len(cells.labels) // _TABLE):
         below = [np.zeros(len(block))]
         below += [uniform_distribution(widths, cut - block) for cut in cells.cuts]
         below.append(np.ones(len(block)))
         share = np.maximum(np.diff(np.stack(below), axis=0), 0.0)
         part = np.zeros(len(block))
-        for kind in cells.kinds:
+        surprise = None if normal is None else normal.surprise(block)
+        for i, kind in enumerate(cells.kinds):
             p = share[kind].sum(axis=0)
             part += p
+            if surprise is not None:
+                cross += float(p @ surprise[i])
             total += float(_eta(p).sum())
         if cells.drops:
             total -= float(_eta(part).sum())
         kept += float(part.sum())
     n = len(centres)
-    return _mean(total / n, kept / n, cells.drops, cells.accuracy)
+    return _mean(total / n, kept / n, cells.drops, cells.accuracy, cross / n)
 
 
 # ---- series -------------------------------------------------------------------------------------
 
 
 def _by_series(
-    cells: _Cells, parts: Array, steps: Array, bins: int, half: float
-) -> tuple[float, float]:
+    cells: _Cells, parts: Array, steps: Array, bins: int, half: float, normal: _Normal | None
+) -> tuple[float, float, float]:
     known, kind = np.unique(cells.labels, return_inverse=True)
     kind = kind.ravel() - int(known[0] < 0)
-    value, error, kept = _core.given_entropy(
+    nothing = np.empty(0), np.empty(0, np.int32)
+    value, error, kept, cross = _core.given_entropy(
         np.sort(parts)[::-1].copy(),
         np.sort(steps)[::-1].copy(),
         bins,
@@ -250,7 +298,8 @@ def _by_series(
         half,
         (_LEAST, _START, _MOST),
         _GOOD - cells.accuracy,
+        *(nothing if normal is None else (normal.cuts, normal.kind)),
     )
     # What lies beyond the tails: in all, 1e-15 of the probability.
     tails = 1e-15 * math.log2(len(cells.labels) + 1)
-    return _mean(value, kept, cells.drops, error + cells.accuracy + tails)
+    return _mean(value, kept, cells.drops, error + cells.accuracy + tails, cross)

@@ -116,7 +116,9 @@ def _planned(task: Task) -> PlannedPiece:
         return PlannedPiece(replace(task, marginals=marginals), None)
     rest = given_entropies(channel, task.given, task.runner)
     error = float(rest.errors.max())
-    known = replace(task, marginals=marginals, rest=rest.values, rest_error=error)
+    known = replace(
+        task, marginals=marginals, rest=rest.values, rest_error=error, normal=rest.normal
+    )
     return PlannedPiece(known, None)
 
 

@@ -45,7 +45,10 @@ class Rounds:
         error = standing.stderr
         if error <= self.tol and not standing.saturated:
             return None
-        wanted = samples * (error / self.tol) ** 2 * 1.2
+        left = self.tol**2 - standing.doubt**2
+        if left <= 0.0:
+            return None  # more samples would not do
+        wanted = samples * (error**2 - standing.doubt**2) / left * 1.2
         return min(self.most, max(2 * samples, whole_groups(int(min(wanted, 16.0 * samples)))))
 
 

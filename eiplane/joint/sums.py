@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["reach", "uniform_distribution"]
+__all__ = ["normal_distribution", "reach", "uniform_distribution"]
 
 Array = NDArray[np.float64]
 
@@ -22,6 +23,18 @@ def reach(widths: Array, ratio: float) -> float:
     """
     half = 0.5 * float(widths.sum())
     return min(half, _TAIL * math.sqrt(ratio * float(widths @ widths) / 12.0))
+
+
+def normal_distribution(t: Array) -> Array:
+    """Return the standard normal's distribution function, right to 1e-6."""
+    places, values = _normal()
+    return np.asarray(np.interp(t, places, values))
+
+
+@lru_cache(maxsize=1)
+def _normal() -> tuple[Array, Array]:
+    places = np.linspace(-9.0, 9.0, 4097)
+    return places, np.array([0.5 * math.erfc(-t / math.sqrt(2.0)) for t in places])
 
 
 def uniform_distribution(widths: Array, t: Array) -> Array:

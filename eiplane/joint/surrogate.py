@@ -8,9 +8,7 @@ many samples, and that of what it misses over few (:mod:`.levels`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,9 @@ from numpy.typing import NDArray
 from .. import _core
 from .densities import log_factored
 from .filtering import FILTERED, FilterUnit, Problem, Samples, draw_samples
+from .given import LEAST
 from .polytopes import Constraints, constraints
+from .sums import normal_distribution
 
 __all__ = ["Controls", "Surrogates", "control_unit", "surrogate_unit"]
 
@@ -26,9 +26,6 @@ Array = NDArray[np.float64]
 
 #: Purpose of the random numbers of the controls' means.
 _CONTROLS = 13
-
-#: Least probability of a bin in a control variate.
-_LEAST = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +111,7 @@ def _controls(p: Problem, samples: Samples, count: int) -> Controls:
     scaled = np.ascontiguousarray(p.channel.weight * span)
     shift = _core.affine(scaled, p.known.centre, samples.cell)
     if p.marginals is not None:
-        logs = -np.log2(np.maximum(p.marginals, _LEAST))
+        logs = -np.log2(np.maximum(p.marginals, LEAST))
         outer = np.take_along_axis(logs, samples.labels, axis=1)[p.wanted].sum(axis=0)
     else:
         still = np.broadcast_to(p.known.centre[:, None], shift.shape)
@@ -123,16 +120,8 @@ def _controls(p: Problem, samples: Samples, count: int) -> Controls:
     return Controls(outer, within, count, samples.outside)
 
 
-@lru_cache(maxsize=1)
-def _normal() -> tuple[Array, Array]:
-    """Return the standard normal's distribution function at places."""
-    places = np.linspace(-9.0, 9.0, 4097)
-    return places, np.array([0.5 * math.erfc(-t / math.sqrt(2.0)) for t in places])
-
-
 def _normal_surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width: Array) -> Array:
     """Return ``-sum_B log2 P(label_B)``, z_B normal about a centre (n_out, kept)."""
-    places, values = _normal()
     span = p.channel.in_hi - p.channel.in_lo
     inside = p.channel.weight * (span * width)
     deviation = np.sqrt((inside * inside).sum(axis=1) / 12.0)
@@ -140,6 +129,6 @@ def _normal_surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width:
     for b in np.flatnonzero(p.wanted & (deviation > 0.0)):
         u = p.unions[p.rule[b]]
         lo, hi = ((u_[labels[b]] - centre[b][:, None]) / deviation[b] for u_ in (u.lo, u.hi))
-        mass = np.maximum(np.interp(hi, places, values) - np.interp(lo, places, values), 0.0)
-        total -= np.log2(np.maximum(mass.sum(axis=1), _LEAST))
+        mass = np.maximum(normal_distribution(hi) - normal_distribution(lo), 0.0)
+        total -= np.log2(np.maximum(mass.sum(axis=1), LEAST))
     return total

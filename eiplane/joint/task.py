@@ -84,6 +84,8 @@ class Task:
         tractable; where it is, the marginals are known as well.
     rest_error : float
         Greatest error of ``rest``, in bits.
+    normal : ndarray of float64, shape (channel.n_out,), or None
+        With ``rest``: :attr:`.given.GivenEntropies.normal`.
     """
 
     channel: Channel
@@ -98,6 +100,7 @@ class Task:
     marginals: Array | None = None
     rest: Array | None = None
     rest_error: float = 0.0
+    normal: Array | None = None
 
     @property
     def n_given(self) -> int:

@@ -9,9 +9,9 @@ is, as the information content of such vectors concentrates (Fradelizi, Madiman 
 *Noise.* Both terms use the same samples. Most of what one sample differs from another by shows in a
 surrogate that costs little (:mod:`.surrogate`), so few samples are filtered and many more are not
 (:mod:`.levels`). ``-sum_B log2 p_B(y_B)`` and ``-sum_B log2 p_B(y_B | cell)`` are control variates:
-their means come from the outputs' exact distributions, or from yet more samples. After a first few
-samples their deviations decide how many of each kind there are: as many as it takes for a share of
-EI, and of phi where the sum over edges is known, within what is spent at the most.
+their means are known exactly (:mod:`.given`), or, with drops, come from yet more samples. After a
+first few samples their deviations decide how many of each kind there are: as many as it takes for a
+share of EI, and of phi where the sum over edges is known, within what is spent at the most.
 
 *Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most
 of it is taken, and part of it is doubt. Both, from small layers of known truth: see ``SHARE``.
@@ -32,6 +32,7 @@ from ..network import Channel
 from .estimates import Estimate
 from .estimator import Estimator, Nodes, PieceResult, Standing
 from .filtering import Filtered, FilterUnit, filter_unit, problem
+from .given import LEAST
 from .levels import Controlled, Deviations, Mean, controlled_mean, share_out, two_levels
 from .nodes import SingleOutputs
 from .settle import settled_information, settled_output, whole_bounds
@@ -52,7 +53,7 @@ _USUAL, _POWER, _FEWEST, _MOST = 240, 0.3, 48, 1024
 
 #: Filtered samples of the first look: a share of those, the fewest, the most; how many more have
 #: their surrogate; the most of those in all.
-_LOOK, _LOOK_FEWEST, _LOOK_MOST, _LOOK_MORE, _MOST_SURROGATES = 4, 24, 64, 4, 1 << 14
+_LOOK, _LOOK_FEWEST, _LOOK_MOST, _LOOK_MORE, _MOST_SURROGATES = 4, 32, 64, 4, 1 << 14
 
 #: The most, where it is the influence of inputs alone that is wanted.
 _LOOK_ALONE = 256
@@ -90,7 +91,7 @@ def work(channel: Channel) -> float:
 def surrogate_work(channel: Channel) -> float:
     """Return what a surrogate takes, in the same units."""
     n, m = float(channel.n_in), float(channel.n_out)
-    return min(m**3, 12.0 * n * n * m) + 4.0 * n * m + 1000.0 * m
+    return 2.0 * min(m**3, 12.0 * n * n * m) + 4.0 * n * m + 500.0 * m
 
 
 def default_filtered(channel: Channel) -> int:
@@ -123,12 +124,15 @@ def _look(usual: int) -> int:
 
 @dataclass(frozen=True)
 class _Means:
-    """Means of the control variates, their variances over samples, and what else was seen."""
+    """Means of the control variates, their variances over samples, and what else was seen.
+
+    ``outside`` is None where no samples were taken for this.
+    """
 
     values: Array
     variances: Array
     kept: float
-    outside: float
+    outside: float | None
 
 
 class Wide(Estimator):
@@ -192,7 +196,7 @@ class Wide(Estimator):
                 few, many = min(math.ceil(asked * few / max(many, 1)), asked), asked
             self._take(few, min(many, math.ceil(_MOST_SURROGATES * times)))
             self._combine()
-        return Standing(self.information.stderr, self.saturated)
+        return Standing(self.information.stderr, self.saturated, doubt=self.information.bias)
 
     def look(self) -> None:
         """Filter samples for the influence of inputs alone."""
@@ -214,6 +218,11 @@ class Wide(Estimator):
 
     def _measure_controls(self, count: int) -> _Means:
         task, channel = self.task, self.task.channel
+        if task.marginals is not None and task.normal is not None:
+            p = task.marginals[task.outs]
+            surprise = float(-(p * np.log2(np.maximum(p, LEAST))).sum())
+            means = np.array([surprise, task.normal[task.outs].sum()])
+            return _Means(means, np.zeros(2), 1.0, None)
         count = min(max(count, _CONTROLS[0]), _CONTROLS[1])
         units = [
             FilterUnit(self.problem, a, min(_CONTROL_UNIT, count - a))
@@ -227,10 +236,6 @@ class Wide(Estimator):
         if not values.shape[1]:
             return _Means(np.zeros(2), np.zeros(2), 0.0, outside)
         means, variances = values.mean(axis=1), values.var(axis=1) / values.shape[1]
-        if task.marginals is not None:
-            p = task.marginals[task.outs]
-            means[0] = float(-(p * np.log2(np.maximum(p, 1e-9))).sum())
-            variances[0] = 0.0
         return _Means(means, variances, values.shape[1] / count, outside)
 
     def _take(self, filtered: int, surrogates: int) -> None:
@@ -323,7 +328,10 @@ class Wide(Estimator):
         singles = SingleOutputs(task)
         bounds = whole_bounds(task, singles, None)
         influence = self.input_influence() if task.options.influence else None
-        outside = 0.0 if self._means is None else self._means.outside
+        outside = None if self._means is None else self._means.outside
+        if outside is None:
+            controls = [s.controls for s in self._surrogates]
+            outside = sum(c.outside for c in controls) / max(sum(c.count for c in controls), 1)
         return PieceResult(
             self.name,
             settled_information(self.information, bounds.information, self.saturated, False),

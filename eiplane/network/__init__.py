@@ -13,6 +13,7 @@ from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
 from .limits import FAR, LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
+from .noise import Noise, checked_noise
 from .pool import Pool
 from .ranges import (
     Context,
@@ -53,6 +54,7 @@ __all__ = [
     "Mapped",
     "Network",
     "NetworkInput",
+    "Noise",
     "Norm",
     "Pairwise",
     "Pool",
@@ -64,6 +66,7 @@ __all__ = [
     "Stage",
     "Unknown",
     "automatic_range",
+    "checked_noise",
     "discretize",
     "evaluate",
     "get_activation",

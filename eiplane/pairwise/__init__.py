@@ -7,5 +7,16 @@ from . import exact, sampled
 from .choice import check_method, measure
 from .exact import output_marginals
 from .measures import Measure
+from .noisy import NoisyLayer
+from .surroundings import Surroundings
 
-__all__ = ["Measure", "check_method", "exact", "measure", "output_marginals", "sampled"]
+__all__ = [
+    "Measure",
+    "NoisyLayer",
+    "Surroundings",
+    "check_method",
+    "exact",
+    "measure",
+    "output_marginals",
+    "sampled",
+]

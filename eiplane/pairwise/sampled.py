@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,16 @@ _UNIT_EDGES = 1 << 20  # edges of a unit that is sent away: 8 MiB there, 24 MiB 
 # without, an evaluation of one edge, a draw put in its place in sorted order, a measured edge.
 _MASKED, _SCATTERED, _EVALUATED = 0.2e-9, 1.2e-9, 0.15e-9
 _SORTED, _MEASURED = 3e-9, 2e-6
+
+
+#: What the core finds of every edge, in bits, and in what it travels: errors of errors in half the
+#: bytes. See ep_corrected in csrc/pairs/ei_occupancy.h.
+_EDGES = {
+    "information": np.float64, "excess": np.float64, "variance": np.float64,
+    "second": np.float32, "noise": np.float32, "doubt": np.float32,
+}  # fmt: skip
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -102,19 +113,15 @@ class Block:
     """The numbers of a block of edges, as they travel: ``job`` in the layer's own numbering."""
 
     job: Job
-    information: NDArray[np.float64]
-    excess: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    edges: Mapping[str, NDArray[np.floating]]  # see _EDGES
     dropped: NDArray[np.uint64]
     spread: NDArray[np.int64] | None = None
-    second: NDArray[np.float64] | None = None
     variances: NDArray[np.float64] | None = None
 
 
 def _block(unit: Unit, edges: _core.Edges) -> Block:
-    return Block(
-        unit.whole, edges.information, edges.excess, edges.variance, edges.dropped, edges.spread
-    )
+    found = {name: getattr(edges, name).astype(kind, copy=False) for name, kind in _EDGES.items()}
+    return Block(unit.whole, found, edges.dropped, edges.spread)
 
 
 def count_unit(unit: Unit) -> NDArray[np.uint64]:
@@ -139,7 +146,7 @@ def run_unit(unit: Unit) -> Block:
 def single_unit(unit: Unit) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
     edges = _core.single_run(_core.CoreChannel(unit.channel), unit.job, cancel_flag())
-    return replace(_block(unit, edges), spread=None, second=edges.second, variances=edges.variances)
+    return replace(_block(unit, edges), spread=None, variances=edges.variances)
 
 
 def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
@@ -291,7 +298,7 @@ def _evaluation(channel: Channel) -> float:
 
 def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
     shape = (channel.n_out, channel.n_in)
-    edges, excess, variance, second = (np.empty(shape) for _ in range(4))
+    found: dict[str, NDArray[Any]] = {n: np.empty(shape, kind) for n, kind in _EDGES.items()}
     spread = np.zeros(_core.FOLLOWED, np.int64)
     variances = np.zeros(channel.n_in)
     dropped = np.zeros(channel.n_out, np.uint64)
@@ -299,11 +306,10 @@ def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
     for block in blocks:
         at = block.job
         where = np.s_[at.out_start : at.out_stop, at.in_start : at.in_stop]
-        edges[where], excess[where] = block.information, block.excess
-        variance[where] = block.variance
-        if block.variances is not None and block.second is not None:
+        for name in _EDGES:
+            found[name][where] = block.edges[name]
+        if block.variances is not None:
             variances[at.in_start : at.in_stop] = block.variances
-            second[where] = block.second
         elif block.spread is not None:
             spread += block.spread
         if single or at.in_start == 0:
@@ -315,17 +321,34 @@ def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:
         influence = spread[: min(job.count, _core.FOLLOWED)] * _core.UNIT
         first_order = float(influence.var(ddof=1)) / job.count if len(influence) > 1 else 0.0
         values = job.count * channel.n_out
-        kept = job.count - (dropped if channel.drops else np.zeros_like(dropped)).astype(np.float64)
-        second = excess / (np.maximum(kept, 1.0) * math.log(2.0))[:, None]
-    # See ei_measure in csrc/kernels/ei_info.c: what noise adds to the spread, and what weak
-    # edges vary.
-    noise = 2.0 * float(np.maximum(second, 0.0).sum())
+    edges = found["information"] - found["excess"]
     return Pairwise(
-        edges - excess,
+        edges,
         "sample",
         samples=job.count,
-        stderr=math.sqrt(max(first_order - noise, 0.0) + float(np.abs(second).sum())),
-        edges_stderr=np.sqrt(variance),
-        edges_plugin=edges,
+        stderr=_error_of_sum(channel, edges, found, first_order, single=single),
+        edges_stderr=np.sqrt(found["variance"]),
+        edges_plugin=found["information"],
         outlier_fraction=int(dropped.sum()) / values,
     )
+
+
+def _error_of_sum(
+    channel: Channel,
+    edges: Array,
+    found: Mapping[str, NDArray[Any]],
+    first_order: float,
+    *,
+    single: bool,
+) -> float:
+    """Return the standard error of the sum of all edges.
+
+    Noise of different edges is independent; the doubt about their bias is not: it has a sign, and
+    adds up.
+    """
+    noise, second, doubt = (float(found[n].sum(dtype=float)) for n in ("noise", "second", "doubt"))
+    error = math.hypot(math.sqrt(max(first_order - noise, 0.0) + second), doubt)
+    # Inputs share what an output's bins can tell; perturbed one at a time, each has it all.
+    each = math.log2(min(channel.in_bins, channel.out_bins)) * channel.n_in
+    most = each if single else min(each, math.log2(channel.out_bins))
+    return max(error, float(edges.sum()) - most * channel.n_out)

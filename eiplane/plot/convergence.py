@@ -17,6 +17,7 @@ __all__ = ["convergence"]
 
 #: How each quantity is drawn and called.
 _LINES = {
+    "wide": ("-.", "EI, wide"),
     "conditional": ("-", "EI, conditional"),
     "plugin": ("--", "EI, plug-in"),
     "ei_parts": (":", r"$EI_\mathrm{parts}$"),

@@ -11,6 +11,7 @@ from .exact import exact_information, exact_single_table, exact_table, uniform_s
 from .forward import Polytopes, log_forward
 from .generator import draws, philox
 from .given import dirichlet_product, given_entropy, sinc_product
+from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
 from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
@@ -18,6 +19,7 @@ from .vectors import count_vectors, joint_bins
 __all__ = [
     "Polytopes",
     "cell_octaves",
+    "corrected",
     "count_vectors",
     "dirichlet_product",
     "draws",
@@ -33,6 +35,7 @@ __all__ = [
     "log_backward",
     "log_forward",
     "mixed",
+    "moments",
     "mutual_information",
     "octave_values",
     "output_bins",

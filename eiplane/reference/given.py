@@ -49,7 +49,7 @@ def given_entropy(
     n : int
         Points on it.
     """
-    w = np.arange(n // 2 + 1) * (np.pi / half)
+    w = np.arange(n // 2 + 1, dtype=np.float64) * (np.pi / half)
     own, centres = sinc_product(parts, w), dirichlet_product(steps, bins, w)
     ends = np.concatenate([[-half], cuts, [half]])
     share = np.zeros((int(kind.max()) + 1, n))

@@ -74,7 +74,7 @@ def read_archive(path: str | Path) -> Contents:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(str(arrays["header"]))
+            header = json.loads(str(_array(arrays, "header")))
             if header["format"] > FORMAT:
                 raise ValueError(f"it has format {header['format']}, newer than this version's")
             layers = tuple(_unpack(LayerResult, x, arrays) for x in header["layers"])
@@ -84,6 +84,17 @@ def read_archive(path: str | Path) -> Contents:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged archive
             raise
         raise ValueError(f"{path} is not a decomposition that eiplane saved: {error}") from error
+
+
+def _array(arrays: Any, name: str) -> Any:
+    """Return an array; a member that is none, or unpacks to far too much text, is not read."""
+    member = arrays.zip.getinfo(f"{name}.npy")
+    with arrays.zip.open(member) as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(f"{name} is no array of real numbers")
+    if name == "header" and member.file_size > 200 * member.compress_size + (1 << 20):
+        raise ValueError("its header unpacks to more than one that was saved does")
+    return arrays[name]
 
 
 def _pack(value: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
     out: dict[str, Any] = {}
     for key, item in packed.items():
         if isinstance(item, dict) and set(item) == {"array"}:
-            item = arrays[item["array"]]
+            item = _array(arrays, item["array"])
             if not isinstance(item, np.ndarray) or item.dtype.kind not in "fiub":
                 raise ValueError(f"{key} is no array of real numbers")
         elif key in PARTS and item is not None:

@@ -51,14 +51,14 @@ def html_table(layers: Sequence[Quantities]) -> str:
         first = f'<th scope="row" style="text-align:left">{escape(row[0])}</th>'
         texts = "".join(f'<td style="text-align:left">{escape(text)}</td>' for text in row[1:words])
         numbers = "".join(
-            f'<td style="text-align:right;{bar[i]}">{escape(text)}</td>'
+            f'<td style="text-align:right;white-space:nowrap;{bar[i]}">{escape(text)}</td>'
             for text, bar in zip(row[words:], bars, strict=True)
         )
         body.append(f"<tr>{first}{texts}{numbers}</tr>")
     legend = "".join(f"<p>{escape(line)}</p>" for line in legend_of(layers))
     return (
-        f"<table><caption>Causal decomposition, bits</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table>{legend}"
+        '<div style="overflow-x:auto"><table><caption>Causal decomposition, bits</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>{legend}"
     )
 
 

@@ -19,20 +19,21 @@ class Pairwise:
     Parameters
     ----------
     edges : ndarray of float64, the shape of the weight
-        The mutual information of every edge. Where it was sampled, the estimate is corrected for
-        its bias as Miller and Madow have it (*Note on the bias of information estimates*, 1955):
-        the plug-in value less ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of
-        occupied cells. A few per cent of the bias can stay where some output bin is seen a few
-        times only. An edge without information is then 0 on average, so it may come
-        out a little below.
+        The mutual information of every edge. Where it was sampled, the plug-in estimate is
+        corrected for its bias: the number of occupied cells says in how many bins the input may lie
+        given the output, and so how much of the table was never seen. With many samples that is
+        Miller and Madow's correction (*Note on the bias of information estimates*, 1955),
+        ``(K_xy - K_x - K_y + 1) / (2 samples ln 2)``, K being the numbers of occupied cells. An
+        edge without information is then 0 on average, so it may come out a little below.
     method : str
         ``"exact"`` or ``"sample"``.
     samples : int or None
         The number of samples; None where exact.
     stderr : float or None
-        Standard error of the sum, covariances between edges included; None where exact.
+        Standard error of the sum, covariances between edges included, and what is not known of
+        the bias; None where exact.
     edges_stderr : ndarray or None
-        Standard error of every edge; None where exact.
+        Standard error of every edge, with the same doubt; None where exact.
     edges_plugin : ndarray or None
         The uncorrected estimates, those of the paper; None where exact.
     error_bound : float or None
@@ -90,7 +91,8 @@ class Joint:
         the probabilities of samples were computed instead (of any piece of the layer),
         ``"plugin"`` for the paper's.
     samples : int
-        Number of evaluations of the layer; of the wide estimator, of samples filtered.
+        Number of evaluations of the layer; of the wide estimator, of samples whose
+        probabilities were computed, by either of its ways.
     coverage : float or None
         ``1 - f1 / N``: the estimated share of the output distribution that the sample has seen.
         None where nothing was counted.

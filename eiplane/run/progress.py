@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -68,12 +69,14 @@ class _Shown(ABC):
         self.stage = ""
         self._started = time.monotonic()
         self._what: str | None = None
+        self._lock = threading.Lock()  # threads of an executor tell it too
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if time.monotonic() - self._started >= _PATIENCE:
-            text = f"{self.stage} {what}".strip()
-            self.show(done, total, text, text != self._what)
-            self._what = text
+            with self._lock:
+                text = f"{self.stage} {what}".strip()
+                self.show(done, total, text, text != self._what)
+                self._what = text
 
     @abstractmethod
     def show(self, done: int, total: int, what: str, new: bool) -> None:

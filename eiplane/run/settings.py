@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _core
-from ..network import LEAST, MAX_BINS, MOST, Binning, resolved
+from ..network import LEAST, MAX_BINS, MOST, Binning, Noise, checked_noise, resolved
 from ..results import MEASURES
 from .ranges import by_name, check_names
 
@@ -69,6 +69,8 @@ class Settings:
         ``"auto"`` or ``"data"``.
     quantiles : tuple of float
         Of the data, where a range begins and ends.
+    noise : Noise or None
+        Given as :func:`.checked_noise` takes it.
     in_ranges, out_ranges : dict of str to range
         Those that were given by layers' names or globs.
 
@@ -91,6 +93,7 @@ class Settings:
     estimator: str
     ranges: str
     quantiles: tuple[float, float]
+    noise: Noise | None
     in_ranges: Mapping[str, Range]
     out_ranges: Mapping[str, Literal["auto"] | Range]
 
@@ -109,6 +112,7 @@ class Settings:
         estimator: str = "auto",
         ranges: str = "auto",
         quantiles: Sequence[float] = (0.001, 0.999),
+        noise: Any = None,
         in_ranges: Mapping[str, Any] | None = None,
         out_ranges: Mapping[str, Any] | None = None,
     ) -> None:
@@ -128,10 +132,13 @@ class Settings:
             "tol": checked_tol(tol),
             "ranges": _choice("ranges", ranges),
             "quantiles": _checked_quantiles(quantiles),
+            "noise": checked_noise(noise),
             "in_ranges": in_ranges,
             "out_ranges": out_ranges,
         }
         _check_resolved(checked)
+        if checked["noise"] is not None and (outliers == "drop" or method == "sample"):
+            raise ValueError("noise goes with outliers='clip' and method='auto' or 'exact'")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -178,6 +185,7 @@ class Settings:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["measures"] = sorted(self.measures)
         values["in_range"] = self.input_range
+        values["noise"] = None if self.noise is None else self.noise.plain()
         for what in ("in_range", "out_range"):
             named = values.pop(f"{what}s")
             if named:  # the network's own, or that of all others, under an empty name

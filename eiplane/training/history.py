@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -115,13 +117,29 @@ def _check_layer(layer: Any) -> None:
     """Raise ValueError if a layer of a record is not as it was written."""
     if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
         raise ValueError("a layer has no name")
-    for name, value in layer.items():
-        if type(value) is float or name not in _WIDTHS:
+    numbers, more = _layout(tuple(layer))
+    if set(map(type, numbers(layer))) == {float}:  # as nearly always
+        names = more
+    else:
+        names = tuple(n for n in layer if n in _WIDTHS)
+    for name in names:
+        value = layer[name]
+        if type(value) is float:
             continue
         width = _WIDTHS[name]
         parts = [value] if width == 1 else value
         if not isinstance(parts, list) or len(parts) != width or not all(map(_is_number, parts)):
             raise ValueError(f"{name} of layer {layer['name']!r} is no number: {value!r}")
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(names: tuple[str, ...]) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]:
+    """Return what takes a layer's single numbers, and which of its names have more than one."""
+    single = [n for n in names if _WIDTHS.get(n) == 1]
+    more = tuple(n for n in names if _WIDTHS.get(n, 1) > 1)
+    if len(single) > 1:
+        return operator.itemgetter(*single), more
+    return lambda layer: tuple(layer[n] for n in single), more
 
 
 def _is_number(value: Any) -> bool:
@@ -201,10 +219,7 @@ class History(Sequence[Record]):
     @property
     def layers(self) -> list[str]:
         """Names of the layers, in the order of their first appearance."""
-        names: dict[str, None] = {}
-        for record in self.records:
-            names.update((layer["name"], None) for layer in record.layers)
-        return list(names)
+        return list(self._columns)
 
     @property
     def metrics(self) -> list[str]:
@@ -235,7 +250,23 @@ class History(Sequence[Record]):
         return bounds is not None and self._has(bounds.name)
 
     def _has(self, quantity: str) -> bool:
-        return any(layer.get(quantity) is not None for r in self.records for layer in r.layers)
+        return any(
+            entry.get(quantity) is not None for column in self._columns.values() for entry in column
+        )
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Entries of every layer, one a record; an empty one where it has none."""
+        columns: dict[str, list[Mapping[str, Any]]] = {}
+        none: dict[str, Any] = {}
+        for i, record in enumerate(self.records):
+            for entry in record.layers:
+                column = columns.get(entry["name"])
+                if column is None:
+                    column = columns[entry["name"]] = [none] * len(self.records)
+                if not column[i]:
+                    column[i] = entry
+        return columns
 
     def values(self, layer: str, quantity: str) -> Array:
         """Return a quantity of a layer over the steps.
@@ -250,10 +281,9 @@ class History(Sequence[Record]):
         ndarray of float64, shape (steps,) or (steps, 2)
             NaN where it was not measured; two columns for bounds.
         """
-        found = []
-        for record in self.records:
-            matching = (entry for entry in record.layers if entry["name"] == layer)
-            found.append(next(matching, {}).get(quantity))
+        found = [entry.get(quantity) for entry in self._columns.get(layer, [{}] * len(self))]
+        if set(map(type, found)) == {float}:
+            return np.array(found, dtype=np.float64)
         width = max((len(v) for v in found if isinstance(v, Sequence)), default=0)
         missing = [np.nan] * width if width else np.nan
         return np.array([missing if v is None else v for v in found], dtype=np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import threading
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -136,6 +137,8 @@ class Tracker(Closing):
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
+        # One step is measured at a time, and one kept: what comes from the background meanwhile too.
+        self._recording, self._keeping = threading.RLock(), threading.RLock()
         if self.path is not None and self._active:
             self._open(self.path, resume)
 
@@ -216,6 +219,10 @@ class Tracker(Closing):
             :func:`eiplane.analyze` raises.
         """
         step = _whole(step)
+        with self._recording:
+            return self._record(step, metrics)
+
+    def _record(self, step: int, metrics: Mapping[str, Any]) -> Record | None:
         if not self.due(step):
             return None
         if step in self._records or step in self._pending:
@@ -256,6 +263,11 @@ class Tracker(Closing):
 
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
         record = Record.of(step, decomposition, metrics)
+        with self._keeping:
+            self._add(record, decomposition)
+        return record
+
+    def _add(self, record: Record, decomposition: Decomposition) -> None:
         if self._resumed is not None and (changed := self._resumed.difference(record)):
             raise ValueError(
                 f"{self.path} is the run of another architecture: {changed}; give another path, or "
@@ -263,13 +275,12 @@ class Tracker(Closing):
             )
         self._resumed = None
         if self._keep_edges:  # before the line: a record has its matrices
-            self._matrices.keep(step, decomposition)
-        self._records[step] = record
+            self._matrices.keep(record.step, decomposition)
+        self._records[record.step] = record
         if self._file is not None:
             self._unwritten.append(record)
             self._write(self._file)
         log_scalars(self.loggers, record)
-        return record
 
     def _write(self, file: Appender) -> None:
         """Write the records that are not in the file yet; a full disk ends no training."""
@@ -332,13 +343,14 @@ class Tracker(Closing):
         Exception
             What went wrong in the background.
         """
-        self._active = False
-        try:
-            if self._background is not None:
-                self._background.close()
-        finally:
-            self._background = None
-            self._close_file()
+        with self._recording:
+            self._active = False
+            try:
+                if self._background is not None:
+                    self._background.close()
+            finally:
+                self._background = None
+                self._close_file()
 
     def _close_file(self) -> None:
         if self._file is None:

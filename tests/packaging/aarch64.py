@@ -17,7 +17,9 @@ import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TESTS = ("test_core.py", "test_pairwise.py", "test_activation.py")
+TESTS = ("test_core.py", "test_pairwise.py", "test_portable.py")
+#: Start Python again, which the emulator does not do for them.
+ELSEWHERE = "bounded_memory or numpy_finds"
 NEEDED = ("numpy", "rich", "pytest", "hypothesis", "mpmath")
 
 
@@ -82,10 +84,8 @@ def main() -> None:
     if set(there.splitlines()) != set(here.splitlines()):
         raise SystemExit("known answers differ between this machine and aarch64")
     print(f"{len(set(there.splitlines()))} known answers are the same bits on aarch64")
-    subprocess.run(
-        [str(c) for c in (*emulated, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)],
-        env=env, cwd=HERE.parent, check=True,
-    )  # fmt: skip
+    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"not ({ELSEWHERE})", *TESTS)
+    subprocess.run([*map(str, (*emulated, *tests))], env=env, cwd=HERE.parent, check=True)
 
 
 if __name__ == "__main__":

@@ -27,19 +27,20 @@ static void *work(void *argument)
 {
     piece *p = argument;
     const size_t rows = p->stop - p->start, edges = rows * N_IN;
-    double *more = calloc(4 * edges + rows * (BINS + 2), sizeof *more);
+    double *more = calloc(6 * edges + rows * (BINS + 2), sizeof *more);
     uint64_t *dropped = calloc(rows, sizeof *dropped);
     int64_t *spread = calloc(EI_FOLLOWED, sizeof *spread);
     if (!more || !dropped || !spread)
         abort();
-    double *marginal = more + 4 * edges, *bound = marginal + rows * BINS, *out = bound + rows;
+    double *marginal = more + 6 * edges, *bound = marginal + rows * BINS, *out = bound + rows;
     const ei_exact_out exact = {p->exact, marginal, bound, out};
     p->status = ei_exact_parts(&channel, p->start, p->stop, &never, &exact);
     const ei_exact_out alone = {p->alone, marginal, bound, out};
     p->status |= ei_exact_sensitivity(&channel, p->start, p->stop, &never, &alone);
     const ei_job job = {.key = 7, .out_start = p->start, .out_stop = p->stop, .in_stop = N_IN,
                         .count = SAMPLES, .masks = -1};
-    const ei_pairs_out pairs = {p->sampled, more, more + edges, more + 2 * edges, spread, dropped};
+    const ei_pairs_out pairs = {p->sampled,       more,   more + edges, more + 2 * edges, more + 3 * edges,
+                                more + 4 * edges, spread, dropped};
     p->status |= ei_pairs_run(&channel, &job, &never, &pairs);
     free(spread);
     free(dropped);

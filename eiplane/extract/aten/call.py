@@ -85,18 +85,30 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class AtenOperator:
-    """An elementwise operator of torch, applied to arrays."""
+    """An elementwise operator of torch, applied to arrays.
+
+    Parameters
+    ----------
+    name : str
+    args, kwargs
+        Slots where arrays go.
+    kinds : str
+        For each array ``b`` where the operator takes truth values, ``i`` where whole numbers.
+    """
 
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    kinds: str = ""
 
     def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the operator's result."""
         import torch
 
         # Not all operators broadcast by themselves.
-        tensors = [torch.from_numpy(_wide(a)) for a in np.broadcast_arrays(*arrays)]
+        wide = np.broadcast_arrays(*arrays)
+        kinds = self.kinds or "f" * len(wide)
+        tensors = [torch.from_numpy(_wide(a, k)) for a, k in zip(wide, kinds, strict=True)]
 
         def filled(value: Any) -> Any:
             if isinstance(value, Slot):
@@ -113,10 +125,11 @@ class AtenOperator:
         return result
 
 
-def _wide(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that torch takes, floats as float64."""
-    kind = np.float64 if array.dtype.kind == "f" else array.dtype
-    return np.array(array, dtype=kind)
+def _wide(array: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return an array that torch takes, floats as float64 unless something else is meant."""
+    if array.dtype.kind != "f":
+        return np.array(array)
+    return np.array(array, dtype={"b": np.bool_, "i": np.int64}.get(kind, np.float64))
 
 
 Result = Codes | None | Sequence[Codes | None]

@@ -64,7 +64,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if key != "dtype" or call.name != "_to_copy":
             kwargs.pop(key, None)
     name = call.name
-    operator: Any = AtenOperator(name, args, kwargs)
+    operator: Any = AtenOperator(name, args, kwargs, "".join(map(_kind, arrays)))
     operands = [call.operand(t) for t in arrays]
     if name == "where" and len(arrays) == 3:
         moved = chosen(run.flow, operands, call.shape)
@@ -82,6 +82,12 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
         **known,
     )
+
+
+def _kind(tensor: Any) -> str:
+    if tensor.is_floating_point() or tensor.is_complex():
+        return "f"
+    return "b" if "bool" in str(tensor.dtype) else "i"
 
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Pool, get_activation
-from .recognise import Function, describe, same
+from .recognise import Function, constant, describe, same
 from .signals import Map, Origin, Pooling, Use, common
 
 __all__ = ["Outcome", "mark_live", "outcomes", "same_outcome"]
@@ -156,7 +156,9 @@ def _with_pool(origin: Origin, rows: Rows, section: str, uses: list[Use]) -> lis
     pools = {id(_poolable(use)): _poolable(use) for use in uses}
     pool = next(iter(pools.values())) if len(pools) == 1 else None
     if pool is None or pool.pooling is None:
-        return [_plain(rows, section, uses)]
+        still = np.all([constant(v, rows) for v in {use.value for use in uses}], axis=0)
+        parts = [rows[~still], rows[still]] if still.any() and not still.all() else [rows]
+        return [_plain(part, section, uses) for part in parts]
     too_wide = _too_wide(origin, pool.pooling)
     if too_wide:
         outcome = _plain(rows, section, uses)

@@ -14,7 +14,7 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "chain", "describe", "recognise", "same"]
+__all__ = ["PROBE", "Function", "chain", "constant", "describe", "recognise", "same"]
 
 Array = NDArray[np.float64]
 
@@ -159,6 +159,24 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     except (TypeError, ValueError) as error:
         return Function(value, scale, shift, None, f"its output goes through {made.name}: {error}")
     return Function(value, scale, shift, own)
+
+
+def constant(value: Value, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which rows of a value are constants where others may not be.
+
+    Parameters
+    ----------
+    value : Value
+    rows : ndarray of int
+
+    Returns
+    -------
+    ndarray of bool, shape (rows,)
+    """
+    if value.origin.value is None or not value.by_row:
+        return np.zeros(len(rows), dtype=bool)
+    values = _on_probes(value, value.origin.value, rows)
+    return np.broadcast_to((values == values[:, :1]).all(axis=1), len(rows))
 
 
 def same(a: Value, b: Value, rows: NDArray[np.intp]) -> bool:

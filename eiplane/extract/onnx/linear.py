@@ -91,7 +91,8 @@ def _contracted(
         suffix = f"[{place[k]}]" if len(matrices) > 1 else ""
         # The letters of the weight: used in another orientation it is another layer.
         key = (*names, tuple(matrix.shape), how.weight.index(inputs[0]), suffix)
-        layer = Map(run.name(call, weight) + suffix, key, matrix, bias[1], still=run.still)
+        layer = Map(run.name(call, weight) + suffix, key, matrix, bias[1],
+                    sections=_sections(weight, matrix.shape), still=run.still)  # fmt: skip
         part = Operand(codes[k], lambda k=k: numbers[k], x.precision)  # type: ignore[misc]
         layer.straight = run.flow.signals.straight(part.codes, -1)
         keep_rows(layer, numbers[k], out[k], precision_of(call.out.dtype))
@@ -101,6 +102,15 @@ def _contracted(
     letters = stack + places + outputs
     whole = np.stack(made).reshape([sizes[c] for c in letters])
     return np.ascontiguousarray(whole.transpose([letters.index(c) for c in how.out]))
+
+
+def _sections(weight: Tensor, shape: tuple[int, ...]) -> list[tuple[str, slice]]:
+    """Return the blocks of a matrix that torch's attention names as one."""
+    (name, *more) = weight.names or ("",)
+    n_out, n_in = shape
+    if more or name.rpartition(".")[2] != "in_proj_weight" or n_out != 3 * n_in:
+        return []
+    return [(s, slice(k * n_in, (k + 1) * n_in)) for k, s in enumerate("qkv")]
 
 
 def _distinct(matrices: Array) -> list[int]:

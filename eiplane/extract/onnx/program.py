@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ Array = NDArray[Any]
 
 #: Numbers in one array beyond which a few bytes of a graph ask for more than anyone means.
 _MOST = 1 << 31
+
+#: Turns of a loop, at most.
+_MOST_TURNS = 1 << 12
 
 
 class CannotRunError(Exception):
@@ -77,12 +80,30 @@ class Program:
         """Return a node's attributes."""
         return {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
 
-    def declared(self, name: str) -> tuple[tuple[int, ...], Any] | None:
-        """Return the shape and the type that the graph declares for a value, if it does."""
+    def sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
+        """Return the numbers that the named sizes of the graph's inputs have."""
+        found: dict[str, int] = {}
+        for entry in self.inputs:
+            dims = entry.type.tensor_type.shape.dim
+            for dim, n in zip(dims, inputs[entry.name].shape, strict=False):
+                if dim.dim_param:
+                    found[dim.dim_param] = int(n)
+        return found
+
+    def declared(self, name: str, sizes: Mapping[str, int]) -> tuple[tuple[int, ...], Any] | None:
+        """Return the shape and the type that the graph declares for a value, if it does.
+
+        Parameters
+        ----------
+        name : str
+        sizes : mapping of str to int
+            What its named sizes are.
+        """
         kind = self._declared.get(name)
         if kind is None or not kind.HasField("shape"):
             return None
-        dims = [d.dim_value if d.HasField("dim_value") else 0 for d in kind.shape.dim]
+        dims = [d.dim_value if d.HasField("dim_value") else sizes.get(d.dim_param, 0)
+                for d in kind.shape.dim]  # fmt: skip
         if any(d < 1 for d in dims):
             return None
         return tuple(dims), self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
@@ -112,6 +133,8 @@ class Program:
         CannotRunError
             If nothing here computes such a node.
         """
+        if node.op_type == "Loop" and not _ends(node, values[0]):
+            raise CannotRunError("nothing says that it ends soon")
         if self._asked(node, values) > _MOST:
             raise ValueError(f"it makes {self._asked(node, values)} numbers")
         with np.errstate(all="ignore"):
@@ -205,6 +228,19 @@ class Program:
                 return int(self.onnx.TensorProto.FLOAT)
             value = value[0]
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(value.dtype))
+
+
+def _ends(node: Any, count: Array | None) -> bool:
+    """Return whether a loop is sure to end: so many times at most, and none inside it."""
+    if count is None or count.size != 1 or not 0 <= int(count.reshape(-1)[0]) <= _MOST_TURNS:
+        return False
+    graphs = list(inner_graphs(node))
+    while graphs:
+        for inner in graphs.pop().node:
+            if inner.op_type in ("Loop", "Scan"):
+                return False
+            graphs += inner_graphs(inner)
+    return True
 
 
 def _rms_norm(options: dict[str, Any], x: Array, scale: Array, *rest: Any) -> Array:

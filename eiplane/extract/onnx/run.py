@@ -52,6 +52,7 @@ class Run:
         self._unnamed = 0
         self._used: dict[str, set[str]] = {}
         self._weights: dict[str, Tensor] = {}
+        self._sizes: dict[str, int] = {}
         self._rng = np.random.default_rng(0)
 
     # -- running
@@ -69,6 +70,7 @@ class Run:
             rule = NetworkInput if is_float(value.dtype) else Unknown
             scope[name] = Tensor(value, self.flow.begin("input", value.shape, rule))
         self._weights.update(self.program.initializers)
+        self._sizes = self.program.sizes(inputs)
         self._nodes(graph.node, scope, self._last_uses(graph))
         for entry in graph.output:
             tensor = scope.get(entry.name)
@@ -194,7 +196,7 @@ class Run:
         """Return numbers of the declared shapes where nothing computes a node."""
         made: list[Any] = []
         for name in call.node.output:
-            found = self.program.declared(name) if name else None
+            found = self.program.declared(name, self._sizes) if name else None
             if name and found is None:
                 raise ValueError(
                     f"{call.node.domain or 'ai.onnx'}.{call.kind} is no operator that eiplane can "

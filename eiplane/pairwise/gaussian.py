@@ -1,0 +1,384 @@
+r"""Edges of a layer whose outputs have Gaussian noise: ``y = f(W x + b) + e``, exactly.
+
+With ``g`` the density of the noise, that of an output t given a bin of input A is the average of
+``G_t(z) = g(t - f(z))`` over the other inputs and the bin. G is as smooth as f is, however wide or
+narrow the inputs are. So expand it, not the law of z, in a Fourier series on a period that covers
+the reach of z and fades out beside it: the average multiplies coefficient q by the characteristic
+function of the inputs, a product of ``sinc``\ s. One input is left out by prefix and suffix
+products. Coefficients are integrals over panels between the kinks of f; where f is the identity the
+noise is one more factor. With one input alone the average over a bin is such an integral itself;
+with two or three and a kink in f the integral is over the law of z, in closed form. Over t the
+densities are as smooth as the noise, and the trapezoidal rule converges faster than any power.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import Activation
+from .surroundings import Surroundings
+
+__all__ = ["GaussianRow", "gaussian_row"]
+
+Array = NDArray[np.float64]
+
+#: Points of t in a standard deviation, deviations beyond the range of f, nodes of a panel.
+_FINE, _BEYOND, _NODES = 12.0, 9.0, 16
+#: Standard deviations beyond which z is not: exp(-8.8**2 / 2) is 2e-17.
+_REACH = 8.8
+#: What the fade beside the reach is cut off at: erfc(5.6) is 2e-15.
+_FADE = 5.6
+#: Waves that are tried, and what is left of the last to be enough.
+_WAVES, _ENOUGH = (256, 1024), 1e-13
+#: Inputs up to which the law of z is taken in closed form where f has kinks.
+_FEW = 3
+#: Largest table of t and z, and densities held at once.
+_MOST, _BLOCK = 1 << 27, 1 << 21
+#: Waves where f is the identity.
+_LINEAR = 8192
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+@lru_cache(maxsize=4)
+def _legendre(count: int) -> tuple[Array, Array]:
+    points, weights = np.polynomial.legendre.leggauss(count)
+    return points, weights
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianRow:
+    """What one output has, in bits.
+
+    Parameters
+    ----------
+    information : ndarray of float64, shape (n_in,)
+    marginal : float
+        ``h(Y_B + e) - h(e)``: what all inputs tell of this output when they are not binned; 0 under
+        sensitivity.
+    bound : float
+        How far the coarser of two grids of t is off, at most: the finer one is off by less.
+    """
+
+    information: Array
+    marginal: float
+    bound: float
+
+
+def gaussian_row(
+    around: Surroundings, f: Activation, std: float, weight: Array, bias: float, which: str
+) -> GaussianRow:
+    """Return one output of a layer.
+
+    Parameters
+    ----------
+    around : Surroundings
+    f : Activation
+    std : float
+    weight : ndarray of float64, shape (n_in,)
+    bias : float
+    which : {"ei_parts", "sensitivity"}
+
+    Returns
+    -------
+    GaussianRow
+
+    Raises
+    ------
+    ValueError
+        If the noise is so little that this takes too much.
+    """
+    row = _Row(around, f, std, weight, bias)
+    return row.parts() if which == "ei_parts" else row.sensitivity()
+
+
+class _Row:
+    """One output."""
+
+    def __init__(
+        self, around: Surroundings, f: Activation, std: float, weight: Array, bias: float
+    ) -> None:
+        self.f, self.std, self.bins = f, std, around.in_bins
+        (self.low, self.high), self.baseline = around.in_range, around.baseline
+        self.weight, self.bias = weight, bias
+        self.widths = np.abs(weight) * (self.high - self.low)
+
+    def parts(self) -> GaussianRow:
+        """Return the information of every input with all perturbed."""
+        information = np.zeros(len(self.weight))
+        some = np.flatnonzero(self.widths > 0)
+        if not len(some):
+            return GaussianRow(information, 0.0, 0.0)
+        widths = self.widths[some]
+        centre = self.bias + 0.5 * (self.low + self.high) * float(self.weight.sum())
+        reach = min(0.5 * float(widths.sum()), _REACH * math.sqrt(float((widths**2).sum()) / 12.0))
+        t, step = self._grid(centre - reach, centre + reach)
+        if len(some) == 1:
+            given = self._alone(t, centre, widths[:1])
+            found, bound, marginal = _informations(given, step)
+            information[some] = found
+            return GaussianRow(information, marginal - self._own_entropy(), bound)
+        if len(some) <= _FEW and len(self._kinks(centre - reach, centre + reach)):
+            given = np.concatenate([self._direct(t, centre, widths, i) for i in range(len(some))])
+            information[some], bound, marginal = _informations(given, step)
+            return GaussianRow(information, marginal - self._own_entropy(), bound)
+        series = self._series(t, centre, reach, widths)
+        mean = np.maximum(series.density(series.all_factors, np.zeros(1))[:, 0], 0.0)
+        centres = (np.arange(self.bins) + 0.5) / self.bins - 0.5
+        bound = marginal = 0.0
+        each = max(1, _BLOCK // (len(t) * self.bins))
+        for first in range(0, len(some), each):
+            block = range(first, min(first + each, len(some)))
+            given = np.stack([
+                series.density(series.without(i, widths[i] / self.bins), widths[i] * centres)
+                for i in block
+            ])  # fmt: skip
+            found, off, marginal = _informations(np.maximum(given, 0.0), step, mean)
+            information[some[first : first + len(block)]] = found
+            bound = max(bound, off)
+        return GaussianRow(information, marginal - self._own_entropy(), bound)
+
+    def sensitivity(self) -> GaussianRow:
+        """Return the information of every input with the others held at the baseline."""
+        information, bound = np.zeros(len(self.weight)), 0.0
+        total = self.bias + self.baseline * float(self.weight.sum())
+        middle = 0.5 * (self.low + self.high)
+        for i in np.flatnonzero(self.widths > 0):
+            centre = total + float(self.weight[i]) * (middle - self.baseline)
+            half = 0.5 * float(self.widths[i])
+            t, step = self._grid(centre - half, centre + half)
+            given = self._alone(t, centre, self.widths[i : i + 1])
+            found, off, _ = _informations(given, step)
+            information[i] = found[0]
+            bound = max(bound, off)
+        return GaussianRow(information, 0.0, bound)
+
+    def _own_entropy(self) -> float:
+        return 0.5 * math.log2(2.0 * math.pi * math.e * self.std**2)
+
+    def _grid(self, low: float, high: float) -> tuple[Array, float]:
+        """Return places of t, evenly spaced, around what f reaches."""
+        least, greatest = self.f.image(low, high)
+        step = self.std / _FINE
+        count = math.ceil((greatest - least) / step + 2.0 * _BEYOND * _FINE) + 1
+        if count > 1 << 17:
+            raise ValueError(
+                f"Gaussian noise of {self.std:g} is too little for outputs from {least:.4g} to "
+                f"{greatest:.4g}; take more, or noise='dither'"
+            )
+        return np.asarray(least - _BEYOND * self.std + step * np.arange(count)), step
+
+    def _kinks(self, low: float, high: float) -> Array:
+        """Return where pieces of f meet."""
+        starts = [piece.start for piece in self.f.pieces_on(low, high)]
+        return np.array([s for s in starts if low < s < high])
+
+    def _scale(self, low: float, high: float) -> float:
+        """Return how far z moves while f moves by one deviation, at least."""
+        z = np.linspace(low, high, 2049)
+        steepest = float(np.abs(np.diff(self.f(z))).max()) / (z[1] - z[0])
+        return self.std / steepest if steepest > 0 else high - low
+
+    def _noise(self, t: Array, z: Array) -> Array:
+        """Return the density of the noise at ``t - f(z)``; shape (t, z)."""
+        u = (t[:, None] - self.f(z)) / self.std
+        return np.asarray(np.exp(-0.5 * u * u) / (self.std * math.sqrt(2.0 * math.pi)))
+
+    def _alone(self, t: Array, centre: float, widths: Array) -> Array:
+        """Return densities given each bin of a single input; shape (1, t, bins)."""
+        width = float(widths[0])
+        edges = centre + width * (np.arange(self.bins + 1) / self.bins - 0.5)
+        longest = 1.5 * self._scale(float(edges[0]), float(edges[-1]))
+        z, weights = _panels(edges, self._kinks(float(edges[0]), float(edges[-1])), longest)
+        at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
+        density = np.zeros((1, len(t), self.bins))
+        starts = np.searchsorted(at, np.arange(self.bins))
+        for some in _chunks(len(t), len(z)):
+            mass = self._noise(t[some], z) * (weights * (self.bins / width))
+            density[0, some] = np.add.reduceat(mass, starts, axis=1)
+        return density
+
+    def _direct(self, t: Array, centre: float, widths: Array, i: int) -> Array:
+        """Return densities given each bin of one of two or three inputs; shape (1, t, bins)."""
+        law = np.sort(np.append(np.delete(widths, i), widths[i] / self.bins))
+        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=len(law))))
+        density = np.zeros((1, len(t), self.bins))
+        for k in range(self.bins):
+            at = centre + float(widths[i]) * ((k + 0.5) / self.bins - 0.5)
+            ends = at + signs @ law
+            low, high = float(ends.min()), float(ends.max())
+            longest = 1.5 * self._scale(low, high)
+            z, weights = _panels(ends, self._kinks(low, high), longest)
+            mass = weights * _density(z - at, law)
+            for some in _chunks(len(t), len(z)):
+                density[0, some, k] = self._noise(t[some], z) @ mass
+        return density
+
+    def _series(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
+        if self.f.name == "identity":
+            return self._convolved(t, centre, reach, widths)
+        if self.f.interval is not None:
+            raise ValueError("Gaussian noise needs a function that is defined everywhere")
+        fade = max(reach, 4.0 * self._scale(centre - reach, centre + reach))
+        period = 2.0 * (reach + fade)
+        ends = np.array([centre - reach - fade, centre + reach + fade])
+        scale = self._scale(float(ends[0]), float(ends[1]))
+        for waves in _WAVES:
+            series = _Series(2.0 * math.pi / period, waves, widths)
+            there = np.flatnonzero(np.abs(series.greatest(self.bins)) > 1e-17)
+            series.cut(int(there[-1]) + 1)
+            most = float(series.frequency[-1]) + 1.0 / scale
+            longest = min(1.5 * scale, 8.0 / most, fade / 4.0)
+            z, weights = _panels(ends, self._kinks(*map(float, ends)), longest)
+            if len(t) * len(z) > _MOST:
+                break
+            far = (np.abs(z - centre) - reach) / fade
+            weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
+            phase = np.outer(z - centre, series.frequency)
+            real, imaginary = weights[:, None] * np.cos(phase), weights[:, None] * np.sin(phase)
+            series.real, series.imaginary = np.empty((2, len(t), phase.shape[1]))
+            for some in _chunks(len(t), len(z)):
+                noise = self._noise(t[some], z)
+                series.real[some], series.imaginary[some] = noise @ real, noise @ imaginary
+            size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
+            left = size * np.abs(series.greatest(self.bins))
+            done = len(left) <= waves or left[-waves // 8 :].max() < _ENOUGH * left.max()
+            if done:
+                return series.cut(int(np.flatnonzero(left >= 0.01 * _ENOUGH * left.max())[-1]) + 1)
+        raise ValueError(
+            f"Gaussian noise of {self.std:g} is too little for so few inputs, or so wide weights; "
+            "take more, or noise='dither'"
+        )
+
+    def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
+        """Return the series where f is the identity: noise is one more factor."""
+        period = 2.0 * (reach + _BEYOND * self.std) + float(t[-1] - t[0]) / len(t)
+        waves = min(math.ceil(period * 8.3 / (2.0 * math.pi * self.std)), _LINEAR)
+        series = _Series(2.0 * math.pi / period, waves, widths)
+        factor = np.exp(-0.5 * (self.std * series.frequency) ** 2)
+        left = factor * np.abs(series.greatest(self.bins))
+        count = int(np.flatnonzero(left > 1e-16)[-1]) + 1
+        if count > _LINEAR or count * len(t) > _MOST:
+            raise ValueError(f"Gaussian noise of {self.std:g} is too little; take noise='dither'")
+        series.cut(count)
+        phase = np.outer(t - centre, series.frequency)
+        series.real = np.cos(phase) * (factor[:count] / period)
+        series.imaginary = np.sin(phase) * (factor[:count] / period)
+        return series
+
+
+class _Series:
+    """Fourier coefficients of the noise about f, and the factors of the inputs.
+
+    A density is ``sum over q of factor_q (real_q cos(w_q d) + imaginary_q sin(w_q d))``, d how far
+    the centre is moved, each wave but the first counted twice.
+    """
+
+    def __init__(self, step: float, waves: int, widths: Array) -> None:
+        frequency: Array = step * np.arange(waves + 1.0)
+        self.frequency, self.widths = frequency, widths
+        self.real: Array = np.empty((0, 0))
+        self.imaginary: Array = np.empty((0, 0))
+        factors = np.sinc(np.outer(widths, frequency) / (2.0 * math.pi))
+        ones = np.ones((1, len(frequency)))
+        self._before = np.cumprod(np.concatenate([ones, factors]), axis=0)
+        self._after = np.cumprod(np.concatenate([ones, factors[::-1]]), axis=0)[::-1]
+
+    @property
+    def all_factors(self) -> Array:
+        """The characteristic function of all inputs."""
+        return np.asarray(self._before[-1])
+
+    def without(self, i: int, width: float) -> Array:
+        """Return it with one input's width another."""
+        own = np.sinc(self.frequency * width / (2.0 * math.pi))
+        return np.asarray(self._before[i] * self._after[i + 1] * own)
+
+    def greatest(self, bins: int) -> Array:
+        """Return a bound of every factor that is used: the widest input confined to a bin."""
+        found = np.abs(self.all_factors)
+        for i in np.argsort(self.widths)[-8:]:
+            found = np.maximum(found, np.abs(self.without(int(i), self.widths[i] / bins)))
+        return found
+
+    def cut(self, waves: int) -> _Series:
+        """Return the same with fewer waves."""
+        self.frequency = self.frequency[:waves]
+        self._before, self._after = self._before[:, :waves], self._after[:, :waves]
+        if self.real.size:
+            self.real, self.imaginary = self.real[:, :waves], self.imaginary[:, :waves]
+        return self
+
+    def density(self, factors: Array, moved: Array) -> Array:
+        """Return densities at every t, the centre moved; shape (t, moved)."""
+        factors = factors * np.where(np.arange(len(factors)) > 0, 2.0, 1.0)
+        phase = np.outer(self.frequency, moved)
+        both = self.real @ (factors[:, None] * np.cos(phase))
+        return np.asarray(both + self.imaginary @ (factors[:, None] * np.sin(phase)))
+
+
+def _density(u: Array, widths: Array) -> Array:
+    """Return the density of a sum of two or three centred uniforms, widths upwards."""
+    if len(widths) == 2:
+        ramp = 0.5 * (widths[1] + widths[0]) - np.abs(u)
+        return np.asarray(np.clip(ramp / widths[0], 0.0, 1.0) / widths[1])
+    below = [_distribution(u + sign * widths[2] / 2, *widths[:2]) for sign in (1.0, -1.0)]
+    return np.asarray((below[0] - below[1]) / widths[2])
+
+
+def _distribution(u: Array, narrow: float, wide: float) -> Array:
+    """Return the distribution function of a sum of two centred uniforms."""
+    half = 0.5 * (narrow + wide)
+    beside = np.maximum(half - np.abs(u), 0.0) ** 2 / (2.0 * narrow * wide)
+    flat = 0.5 - np.abs(u) / wide
+    tail = np.where(np.abs(u) > 0.5 * (wide - narrow), beside, flat)
+    return np.where(u < 0, tail, 1.0 - tail)
+
+
+def _panels(ends: Array, kinks: Array, longest: float) -> tuple[Array, Array]:
+    """Return nodes and weights of Gauss and Legendre on panels, none across an end or a kink."""
+    cuts = np.unique(np.concatenate([ends, kinks]))
+    pieces = np.maximum(np.ceil(np.diff(cuts) / longest), 1).astype(int)
+    if int(pieces.sum()) * _NODES > 1 << 20:
+        raise ValueError("its noise is too little for so wide inputs; take noise='dither'")
+    edges = np.concatenate(
+        [np.linspace(a, b, n, endpoint=False)
+         for a, b, n in zip(cuts[:-1], cuts[1:], pieces, strict=True)] + [cuts[-1:]]
+    )  # fmt: skip
+    points, weights = _legendre(_NODES)
+    half = 0.5 * np.diff(edges)[:, None]
+    nodes = edges[:-1, None] + half * (points + 1.0)
+    return nodes.ravel(), (half * weights).ravel()
+
+
+def _chunks(rows: int, columns: int) -> list[slice]:
+    step = max(1, _BLOCK // columns)
+    return [slice(first, first + step) for first in range(0, rows, step)]
+
+
+def _entropy(density: Array, step: float, axis: int) -> tuple[Array, Array]:
+    """Return the entropy, and how far half as many points are off."""
+    terms = -density * np.log2(density, out=np.zeros_like(density), where=density > 0)
+    whole = step * terms.sum(axis=axis)
+    half = 2.0 * step * np.take(terms, np.arange(0, density.shape[axis], 2), axis).sum(axis=axis)
+    return whole, np.abs(whole - half)
+
+
+def _informations(
+    given: Array, step: float, mean: Array | None = None
+) -> tuple[Array, float, float]:
+    """Return the information of edges, its doubt, and the output's entropy.
+
+    ``given`` are densities given each bin; shape (edges, t, bins).
+    """
+    inside, off = _entropy(given, step, 1)
+    outer, outer_off = _entropy(given.mean(axis=2) if mean is None else mean[None], step, 1)
+    found = np.maximum(outer - inside.mean(axis=1), 0.0)
+    doubt = float(off.max(initial=0.0) + outer_off.max())
+    return found, doubt, float(outer[0])

@@ -1,0 +1,318 @@
+"""Noise on outputs: against quadrature of other kinds, binned values' limits and closed forms."""
+
+import itertools
+from math import e, log2, pi
+
+import numpy as np
+import pytest
+
+import eiplane
+from eiplane.cli.main import main
+
+FUNCTIONS = {
+    "identity": lambda z: z,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+}
+
+
+def nodes(cuts, count=20):
+    """Gauss and Legendre between neighbouring cuts."""
+    x, w = np.polynomial.legendre.leggauss(count)
+    cuts = np.unique(cuts)
+    half = np.diff(cuts)[:, None] / 2
+    return (cuts[:-1, None] + half * (x + 1)).ravel(), (half * w).ravel()
+
+
+def gaussian_truth(weights, bias, f, std, bins, kinks=()):
+    """Edges of a neuron of one or two inputs on (0, 1): nested quadrature of x, Simpson's of t."""
+    edges = np.linspace(0, 1, 3 * bins + 1)
+    if len(weights) == 1:
+        x, w = nodes(
+            [*edges, *((k - bias) / weights[0] for k in kinks if 0 < (k - bias) / weights[0] < 1)]
+        )
+        rows = [(x, w, bias + weights[0] * x)]
+    else:
+        rows = []
+        for one, weight in zip(*nodes([*edges, *corners(weights, bias, kinks)]), strict=True):
+            level = bias + weights[0] * one
+            inner = [(k - level) / weights[1] for k in kinks]
+            x, w = nodes([*edges, *(v for v in inner if 0 < v < 1)])
+            rows.append((np.stack([np.full_like(x, one), x]), weight * w, level + weights[1] * x))
+    xs = np.concatenate([np.atleast_2d(r[0]) for r in rows], axis=1)
+    mass, y = np.concatenate([r[1] for r in rows]), f(np.concatenate([r[2] for r in rows]))
+    t = np.arange(y.min() - 9 * std, y.max() + 9 * std, std / 14)
+    t = t[: len(t) - 1 + len(t) % 2]
+    simpson = np.where(np.arange(len(t)) % 2, 4.0, 2.0)
+    simpson[[0, -1]] = 1.0
+    simpson *= (t[1] - t[0]) / 3
+    cells = [np.minimum((x * bins).astype(int), bins - 1) for x in xs]
+    density = np.zeros((len(weights), bins, len(t)))
+    for k, at in enumerate(t):
+        g = mass * np.exp(-0.5 * ((at - y) / std) ** 2) / (std * np.sqrt(2 * pi))
+        for a, cell in enumerate(cells):
+            density[a, :, k] = np.bincount(cell, g, bins) * bins
+
+    def entropy(p):
+        return -np.sum(simpson * p * np.log2(np.maximum(p, 1e-300)), axis=-1)
+
+    return np.array([entropy(p.mean(axis=0)) - entropy(p).mean() for p in density])
+
+
+def corners(weights, bias, kinks):
+    """Where a line at which f has a kink leaves the square, along the first input."""
+    found = [(k - bias - weights[1] * v) / weights[0] for k in kinks for v in np.linspace(0, 1, 13)]
+    return [v for v in found if 0 < v < 1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("weights", [[1.7], [1.3, -0.8], [2.0, 0.05]], ids=str)
+def test_gaussian_noise_against_quadrature(name, weights):
+    kinks = [0.0] if name == "relu" else []
+    truth = gaussian_truth(weights, -0.3, FUNCTIONS[name], 0.15, 4, kinks)
+    layer = eiplane.Layer([weights], [-0.3], name)
+    found = eiplane.analyze([layer], measures="ei_parts", bins=4, noise=0.15)[0]
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-8)
+    assert found.pairwise_ei.error_bound < 1e-8
+    assert found.method == "exact"
+
+
+def test_gaussian_noise_under_sensitivity():
+    """One input alone, the other one at the baseline: a neuron of one input."""
+    for name, f in FUNCTIONS.items():
+        layer = eiplane.Layer([[1.3, -0.8]], [-0.3], name)
+        found = eiplane.analyze(
+            [layer], measures="sensitivity", bins=4, noise=("gaussian", 0.1), baseline=0.25
+        )[0]
+        kinks = [0.0] if name == "relu" else []
+        truth = [
+            gaussian_truth([w], -0.3 + 0.25 * other, f, 0.1, 4, kinks)[0]
+            for w, other in ((1.3, -0.8), (-0.8, 1.3))
+        ]
+        np.testing.assert_allclose(found.sensitivity_edges[0], truth, atol=1e-8)
+
+
+def uniform_information(laws, width):
+    """I(bin; Y + noise) where Y given each bin is uniform on an interval: trapezoids, in full."""
+
+    def at(t):  # density of the sum of two uniforms, one a bin
+        rows = []
+        for low, high in laws:
+            short, long = sorted((high - low, width))
+            ramp = (short + long) / 2 - np.abs(t - (low + high) / 2)
+            rows.append(np.clip(ramp / short, 0, 1) / long)
+        return np.array(rows)
+
+    cuts = [v + s for low, high in laws for v in (low, high) for s in (-width / 2, width / 2)]
+    # Many short panels towards every corner, where the integrand is like x log x.
+    cuts = np.unique(np.round(cuts, 14))
+    graded = [
+        a + (b - a) * s
+        for a, b in itertools.pairwise(cuts)
+        for s in np.concatenate([0.5 * 0.4 ** np.arange(30.0), 1 - 0.5 * 0.4 ** np.arange(30.0)])
+    ]
+    t, w = nodes(np.concatenate([cuts, graded]), 10)
+    p = at(t)
+
+    def entropy(q):
+        return -np.sum(w * q * np.log2(np.maximum(q, 1e-300)), axis=-1)
+
+    return entropy(p.mean(axis=0)) - entropy(p).mean()
+
+
+@pytest.mark.parametrize("width", [0.07, 0.3, 1.0])
+def test_uniform_noise_in_closed_form(width):
+    layer = eiplane.Layer([[1.3]], [-0.2], "identity")
+    laws = [(-0.2 + 1.3 * k / 5, -0.2 + 1.3 * (k + 1) / 5) for k in range(5)]
+    found = eiplane.analyze([layer], bins=5, noise=("uniform", width))[0]
+    truth = uniform_information(laws, width)
+    assert found.ei_parts == pytest.approx(truth, abs=1e-8)
+    assert found.sensitivity == pytest.approx(truth, abs=1e-8)
+
+
+def test_uniform_noise_of_two_inputs():
+    """Densities of sums of three uniforms by the distribution of two; graded panels over t."""
+    weights, width, bins = [0.9, 0.4], 0.25, 3
+
+    def two(u, a, b):  # distribution function of a sum of two centred uniforms
+        corners_ = [(a + b) / 2, (a - b) / 2, (b - a) / 2, -(a + b) / 2]
+        signs = [-1, 1, 1, -1]
+        parts = [-s * np.maximum(u + c, 0) ** 2 for s, c in zip(signs, corners_, strict=True)]
+        return sum(parts) / (2 * a * b)
+
+    truth = []
+    for a in (0, 1):
+        own, other = weights[a] / bins, weights[1 - a]
+        knots = [s @ np.array([own, other, width]) / 2 for s in
+                 np.array(list(itertools.product((-1, 1), repeat=3)))]  # fmt: skip
+        middles = [weights[a] * (k + 0.5) / bins + other / 2 for k in range(bins)]
+        cuts = np.unique(np.round([m + k for m in middles for k in knots], 13))
+        graded = [
+            lo + (hi - lo) * s
+            for lo, hi in itertools.pairwise(cuts)
+            for s in np.concatenate(
+                [0.5 * 0.4 ** np.arange(20.0), 1 - 0.5 * 0.4 ** np.arange(20.0)]
+            )
+        ]
+        t, w = nodes(np.concatenate([cuts, graded]), 8)
+        sides = [
+            [two(t - m + side, own, other) for m in middles] for side in (width / 2, -width / 2)
+        ]
+        p = np.maximum(np.subtract(*sides) / width, 0)
+        logs = np.log2(np.maximum(p, 1e-300)) - np.log2(np.maximum(p.mean(axis=0), 1e-300))
+        truth.append(float((w * p * logs).sum(axis=1).mean()))
+    layer = eiplane.Layer([weights], None, "identity")
+    found = eiplane.analyze([layer], measures="ei_parts", bins=bins, noise=("uniform", width))[0]
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-8)
+
+
+def test_dither_is_the_average_over_bins_that_begin_anywhere():
+    """Against the binned engine itself with ranges moved by hand, at many offsets."""
+    layer = eiplane.Layer([[0.5, -0.7, 0.3, 0.9]], [0.1], "sigmoid")
+    options = {"measures": "ei_parts"}
+    found = eiplane.analyze([layer], noise="dither", bins=8, **options)[0]
+    width = 1 / 8
+    binned = [
+        eiplane.analyze(
+            [layer], bins=(8, 9), out_range=(-width * u, 1 + width - width * u), **options
+        )[0].ei_edges
+        for u in (np.arange(256) + 0.3) / 256
+    ]
+    np.testing.assert_allclose(found.ei_edges, np.mean(binned, axis=0), atol=1e-7)
+    spread = np.ptp([b.sum() for b in binned])
+    assert spread > 1e-3  # one place of the bins alone is another number
+    same = eiplane.analyze([layer], noise=("uniform", width), bins=8, **options)[0]
+    np.testing.assert_allclose(found.ei_edges, same.ei_edges, atol=1e-9)
+
+
+def test_noise_does_not_depend_on_output_bins():
+    layer = eiplane.Layer([[0.5, -0.7], [1.0, 2.0]], None, "tanh")
+    for noise in (0.1, ("uniform", 0.2)):
+        few, many = (
+            eiplane.analyze([layer], bins=(6, n), noise=noise, measures="ei_parts")[0]
+            for n in (2, 100)
+        )
+        np.testing.assert_allclose(few.ei_edges, many.ei_edges, atol=1e-9)
+
+
+def test_little_noise_tends_to_fine_bins():
+    """As noise goes to 0 and bins get fine both tend to the information without either."""
+    layer = eiplane.Layer([[1.0, 0.4]], [0.0], "sigmoid")
+    fine = eiplane.analyze([layer], bins=(4, 1024), out_range=(0.5, 0.9), measures="ei_parts")
+    fine = fine[0].ei_edges
+    far = [
+        np.abs(
+            eiplane.analyze([layer], bins=4, noise=s, measures="ei_parts")[0].ei_edges - fine
+        ).max()
+        for s in (0.02, 0.01, 0.005)
+    ]
+    assert far[2] < far[1] / 2.5 < far[0] / 6.25
+    assert far[2] < 3e-2
+
+
+def test_the_maxima_of_a_weight_become_one_curve():
+    """One input through tanh: binned EI jumps about as the weight grows, dithered it does not."""
+    weights = np.linspace(1.0, 4.0, 13)
+    binned, dithered = (
+        np.array([
+            eiplane.analyze([[[w]]], activation="tanh", bins=8, in_range=(-1, 1), noise=noise,
+                            measures="ei_parts")[0].ei_parts
+            for w in weights
+        ])
+        for noise in (None, "dither")
+    )  # fmt: skip
+    assert np.abs(np.diff(dithered, 2)).max() < 0.4 * np.abs(np.diff(binned, 2)).max()
+    assert (np.diff(np.sign(np.diff(dithered))) != 0).sum() <= 1
+
+
+def test_the_gaussian_closed_form():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(3, 5))
+    std = 0.2
+    covariance = np.eye(3) + weight @ weight.T / 12 / std**2
+    assert eiplane.gaussian_ei(weight, std) == pytest.approx(
+        0.5 * np.log2(np.linalg.det(covariance)), abs=1e-12
+    )
+    assert eiplane.gaussian_ei(weight, ("gaussian", std), in_range=(-1, 1)) == pytest.approx(
+        eiplane.gaussian_ei(2 * weight, std), abs=1e-12
+    )
+    with pytest.raises(ValueError, match="is for Gaussian noise"):
+        eiplane.gaussian_ei(weight, "dither")
+
+
+def test_a_linear_layer_tends_to_the_log_determinant_within_the_gap():
+    """One output of many inputs is nearly Gaussian; of one the gap is log2(2 pi e / 12) / 2."""
+    gap = 0.5 * log2(2 * pi * e / 12)
+    for n, close in ((1, gap), (2, gap), (40, 0.001)):
+        weight = np.full((1, n), 1.0)
+        layer = eiplane.Layer(weight, None, "identity")
+        found = eiplane.analyze([layer], noise=0.01, bins=8, measures=("ei_parts", "ei"))[0]
+        closed = eiplane.gaussian_ei(weight, 0.01)
+        # What all inputs tell of the output, not binned, is between both bounds.
+        low, high = found.output_entropy_bounds
+        assert closed - close - 1e-9 <= low <= high <= closed + 1e-9
+        assert high - low < close + 1e-6
+        assert found.ei is None
+        assert found.ei_bounds[0] >= found.ei_parts - 1e-6
+    narrow = eiplane.analyze(
+        [eiplane.Layer([[1.0]], None, "identity")], noise=0.002, measures="ei"
+    )[0]
+    exact = log2(1 / 0.002) - 0.5 * log2(2 * pi * e)  # h(uniform) - h(noise), but for its ends
+    assert narrow.output_entropy_bounds[0] == pytest.approx(exact, abs=0.01)
+
+
+def test_bounds_of_a_wider_layer_hold():
+    """Two outputs that are one: twice the bound of one above, and one below."""
+    layer = eiplane.Layer([[0.6, 0.3], [0.6, 0.3]], None, "sigmoid")
+    single = eiplane.Layer([[0.6, 0.3]], None, "sigmoid")
+    both = eiplane.analyze([layer], noise=0.1, measures="ei")[0]
+    one = eiplane.analyze([single], noise=0.1, measures="ei")[0]
+    assert both.output_entropy_bounds[1] == pytest.approx(
+        2 * one.output_entropy_bounds[1], abs=1e-6
+    )
+    assert both.output_entropy_bounds[0] == pytest.approx(one.output_entropy_bounds[0], abs=1e-6)
+
+
+def test_one_answer_for_any_number_of_threads():
+    weight = np.random.default_rng(0).normal(size=(6, 30)) / 5
+    for noise in (0.1, "dither"):
+        runs = [eiplane.analyze(weight, noise=noise, threads=n) for n in (1, 3)]
+        np.testing.assert_allclose(runs[0][0].ei_edges, runs[1][0].ei_edges, rtol=0, atol=1e-13)
+
+
+def test_what_is_said_of_noise(capsys, tmp_path):
+    path = str(tmp_path / "w.npy")
+    np.save(path, np.array([[0.5, 1.0]]))
+    arguments = ["analyze", path, "--activation", "tanh", "--measures", "ei_parts", "--noise"]
+    for words, noise in (
+        ("0.25", 0.25), ("uniform,0.25", ("uniform", 0.25)), ("dither", "dither"),
+    ):  # fmt: skip
+        result = eiplane.analyze(path, activation="tanh", noise=noise, measures="ei_parts")
+        assert main([*arguments, words]) == 0
+        assert capsys.readouterr().out == f"{result}\n"
+    assert result.settings["noise"] == "dither"
+    with pytest.raises(SystemExit):
+        main([*arguments, "laplace,1"])
+
+
+@pytest.mark.parametrize(
+    ("noise", "options", "message"),
+    [
+        (0.0, {}, "above 0 and finite"),
+        (-1, {}, "above 0 and finite"),
+        (float("nan"), {}, "above 0 and finite"),
+        (True, {}, "noise is a standard deviation"),
+        ("white", {}, "noise is a standard deviation"),
+        (("laplace", 1), {}, "noise is a standard deviation"),
+        ((1, 2, 3), {}, "noise is a standard deviation"),
+        (0.1, {"outliers": "drop"}, "noise goes with outliers='clip'"),
+        (0.1, {"method": "sample"}, "noise goes with outliers='clip'"),
+        (0.1, {"spans": "all"}, "noise is for single layers"),
+        (1e-9, {}, "is too little"),
+        (("uniform", 1e-9), {}, "is too little"),
+    ],
+)
+def test_bad_noise(noise, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        eiplane.analyze([np.eye(2), np.eye(2)], noise=noise, **options)
