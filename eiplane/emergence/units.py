@@ -65,24 +65,27 @@ class MacroUnit:
     capacity: float
 
     @property
-    def ei(self) -> float:
-        """``I(X_G; Y_G)`` under ``do(L1 = Hmax)``; 0 where either is empty."""
+    def ei(self) -> float | None:
+        """``I(X_G; Y_G)`` under ``do(L1 = Hmax)``; 0 where either is empty, None if not known."""
         return 0.0 if self.joint is None else self.joint.ei
 
     @property
     def ei_stderr(self) -> float:
         """Standard error of :attr:`ei`."""
-        return 0.0 if self.joint is None else self.joint.ei_stderr
+        return 0.0 if self.joint is None else self.joint.ei_stderr or 0.0
 
     @property
-    def phi(self) -> float:
+    def phi(self) -> float | None:
         """Integrated information of the group, ``ei - ei_parts``; exactly 0 of a single edge."""
-        single = len(self.inputs) == len(self.outputs) == 1
-        return 0.0 if single else self.ei - self.ei_parts
+        if len(self.inputs) == len(self.outputs) == 1:
+            return 0.0
+        return None if self.ei is None else self.ei - self.ei_parts
 
     @property
-    def effectiveness(self) -> float:
+    def effectiveness(self) -> float | None:
         """``ei / capacity``; 0 without inputs."""
+        if self.ei is None:
+            return None
         return self.ei / self.capacity if self.capacity else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,9 +126,10 @@ class MacroUnits(Sequence[MacroUnit]):
         return iter(self.units)
 
     @property
-    def phi(self) -> float:
-        """Sum over the units: what the partition was chosen by."""
-        return sum(unit.phi for unit in self.units)
+    def phi(self) -> float | None:
+        """Sum over the units: what the partition was chosen by; None if that of one is not known."""
+        known = [unit.phi for unit in self.units if unit.phi is not None]
+        return math.fsum(known) if len(known) == len(self.units) else None
 
     @property
     def phi_stderr(self) -> float:
@@ -153,8 +157,8 @@ class MacroUnits(Sequence[MacroUnit]):
             [
                 " ".join(map(str, unit.inputs)) or "-",
                 " ".join(map(str, unit.outputs)) or "-",
-                f"{unit.ei:.4g}" + (f" ± {unit.ei_stderr:.1g}" if unit.ei_stderr else ""),
-                *(f"{v:.4g}" for v in (unit.ei_parts, unit.phi, unit.effectiveness)),
+                _text(unit.ei) + (f" ± {unit.ei_stderr:.1g}" if unit.ei_stderr else ""),
+                *map(_text, (unit.ei_parts, unit.phi, unit.effectiveness)),
             ]
             for unit in self.units
         ]
@@ -305,11 +309,16 @@ class _Book:
         return tuple(self.unit(group) for group in groups)
 
     def better(self, one: Groups, other: Groups) -> bool:
-        """Whether the other partition has more integrated information, or as much and more EI."""
+        """Whether the other partition has more integrated information, or as much and more EI.
+
+        One with a group whose EI is not known is never better.
+        """
         phi = ei = error = 0.0
         for sign, mine, theirs in ((-1.0, one, other), (1.0, other, one)):
             for group in set(mine) - set(theirs):
                 unit = self.unit(group)
+                if unit.ei is None or unit.phi is None:
+                    return False
                 phi, ei = phi + sign * unit.phi, ei + sign * unit.ei
                 error = math.hypot(error, unit.ei_stderr)
         least = _SURE * error + 1e-9
@@ -382,8 +391,14 @@ class _Book:
         """Return the sure gain of merging two groups, and the EI of the edges between them."""
         one, two, both = self.unit(a), self.unit(b), self.unit(a + b)
         error = math.hypot(both.ei_stderr, one.ei_stderr, two.ei_stderr)
-        gain = both.phi - one.phi - two.phi - _SURE * error
-        return round(gain, 6), both.ei_parts - one.ei_parts - two.ei_parts
+        gain = -math.inf
+        if both.phi is not None and one.phi is not None and two.phi is not None:
+            gain = round(both.phi - one.phi - two.phi - _SURE * error, 6)
+        return gain, both.ei_parts - one.ei_parts - two.ei_parts
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _inverse_root(sums: Array) -> Array:
