@@ -230,3 +230,29 @@ def test_ranges_of_a_sum_from_data():
         y = torch.relu(module.a(x) + module.b(x))
     assert d["a+b"].in_range == pytest.approx((float(x.min()), float(x.max())), rel=1e-6)
     assert d["a+b"].out_range == pytest.approx((float(y.min()), float(y.max())), abs=1e-5)
+
+
+def test_a_sum_in_an_onnx_graph(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    helper, rng = onnx.helper, np.random.default_rng(0)
+    shapes = {"A": (6, 5), "B": (6, 2), "C": (2, 5), "o": (5, 2)}
+    w = {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()}
+    nodes = [
+        helper.make_node("MatMul", ["x", "A"], ["a"]),
+        helper.make_node("MatMul", ["x", "B"], ["b"]),
+        helper.make_node("MatMul", ["b", "C"], ["c"]),
+        helper.make_node("Add", ["a", "c"], ["s"]),
+        helper.make_node("Relu", ["s"], ["t"]),
+        helper.make_node("MatMul", ["t", "o"], ["y"]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", kind, [3, 6])],
+        [helper.make_tensor_value_info("y", kind, [3, 2])],
+        [onnx.numpy_helper.from_array(v, k) for k, v in w.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    found = to_network(tmp_path / "m.onnx", ExtractOptions(strict=True))
+    merged = {x.name: x for x in found.network}["A+C"]
+    x = rng.normal(size=(9, 6))
+    np.testing.assert_allclose(merged(x), np.maximum(x @ (w["A"] + w["B"] @ w["C"]), 0), atol=2e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from .signals import Map
 
 __all__ = ["keep_fields", "keep_phases", "keep_rows"]
+
+#: Phases of a transposed convolution that are looked at, at most.
+_MOST_PHASES = 16
 
 
 def keep_rows(made: Map, x: NDArray[Any], out: NDArray[Any], precision: float) -> None:
@@ -93,7 +97,11 @@ def keep_phases(
     reach = [(k - 1) * d // s for k, d, s in zip(kernel, made.conv.dilation, stride, strict=True)]
     phases = math.prod(stride)
     patches, seen = [], []
-    for where in ([n // 2 for n in sizes], [n - 1 for n in sizes], [0 for _ in sizes]):
+    middle = [max(0, n // 2 - s + 1) for n, s in zip(sizes, stride, strict=True)]
+    steps = itertools.islice(itertools.product(*map(range, stride)), _MOST_PHASES)
+    near = [[min(m + k, n - 1) for m, k, n in zip(middle, step, sizes, strict=True)]
+            for step in steps]  # fmt: skip
+    for where in (*near, [n - 1 for n in sizes], [0 for _ in sizes]):
         patch: NDArray[Any] = x[0]
         phase = 0
         for axis, (o, p, s, r) in enumerate(zip(where, padding, stride, reach, strict=True)):
