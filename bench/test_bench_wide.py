@@ -13,7 +13,9 @@ from blocks import shuffled
 import eiplane
 from eiplane.joint import JointOptions
 from eiplane.joint.filtering import FilterUnit, filter_unit, problem
+from eiplane.joint.given import given_entropies
 from eiplane.joint.plan import make_plan
+from eiplane.joint.surrogate import surrogate_unit
 from eiplane.joint.task import Target
 from eiplane.joint.wide import Wide
 from eiplane.network import Binning, Layer, discretize
@@ -48,6 +50,25 @@ def test_filtering(benchmark, instruction_set, shape):
     assert found.unsettled == 0
     assert (found.output[:, 0] > found.within[:, 0]).all()
     report(benchmark, shape, instruction_set, count)
+
+
+@pytest.mark.benchmark(group="ei of wide layers, a surrogate")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_surrogates(benchmark, instruction_set, shape):
+    channel = channel_of(*shape)
+    known = problem(channel, np.ones(shape[0], bool), np.ones(shape[1], bool), 1)
+    found = benchmark.pedantic(surrogate_unit, (FilterUnit(known, 0, 64, 0),), rounds=3)
+    assert (found.output > found.within).mean() > 0.95
+    report(benchmark, shape, instruction_set, 64)
+
+
+@pytest.mark.benchmark(group="entropies of outputs given the inputs' cells, an output")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_given(benchmark, instruction_set, shape):
+    channel = channel_of(*shape)
+    found = benchmark.pedantic(given_entropies, (channel, np.ones(shape[0], bool)), rounds=3)
+    assert (found.errors < 1e-8).all()
+    report(benchmark, shape, instruction_set, shape[1])
 
 
 @pytest.mark.benchmark(group="ei of wide layers, default samples, two threads")

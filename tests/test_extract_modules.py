@@ -128,7 +128,7 @@ class Function(nn.Module):
         (F.tanhshrink, "tanhshrink"),
         (lambda z: z * torch.tanh(z), "tanh, mul"),
         (lambda z: torch.sigmoid(z) * z.relu(), "relu, sigmoid, mul"),
-        (lambda z: z.clamp(min=-1), "clamp"),
+        (lambda z: z.clamp(min=-1), "clamp(-1)"),
         (
             lambda z: F.prelu(z, torch.tensor([0.1, 0.2, 0.3, 0.4])),
             "leaky_relu(0.1), ..., leaky_relu(0.4) by row",

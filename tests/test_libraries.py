@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import eiplane
+from eiplane.analyze import Plan
 from eiplane.extract import ExtractOptions, to_network
+from eiplane.run import Settings
 
 rng = np.random.default_rng(0)
 
@@ -147,6 +149,10 @@ def test_layers_that_are_functions(keras):
         k.Activation("swish"),
         k.Activation(lambda z: z * z),
         k.Activation(keras.ops.sin),
+        k.ReLU(threshold=0.5),
+        k.ReLU(max_value=2.5, negative_slope=0.1, threshold=0.2),
+        k.Activation(lambda z: z * z * z),
+        k.Activation(lambda z: keras.activations.hard_shrink(z, 0.1)),
     ]
     x = rng.normal(size=(5, 4)).astype(np.float32)
     for function in functions:
@@ -155,8 +161,6 @@ def test_layers_that_are_functions(keras):
         np.testing.assert_allclose(layer(x), model.predict(x, verbose=0), atol=1e-5)
     for function in (
         k.PReLU(),
-        k.ReLU(threshold=0.5),
-        k.Activation(lambda z: z * z * z),
         k.Lambda(lambda z: z - keras.ops.mean(z)),
     ):
         model = keras.Sequential(
@@ -201,11 +205,15 @@ def test_a_functional_graph(keras):
     e = k.Dense(2, name="e")(k.Concatenate()([a, d]))
     own = k.Dense(3, name="own")(e)
     model = shaken(keras.Model(x, [e, keras.ops.sinh(own)]))
-    with pytest.warns(UserWarning, match="input ranges of 1 layers are not known.*: d;"):
-        to_network(model)
     found = extracted(model)
     acts = {layer.name: layer.activation.name for layer in found.network}
-    assert acts == {"a": "relu", "b": "relu", "c": "identity", "d": "tanh", "e": "identity"}
+    assert acts == {
+        "a": "relu",
+        "b": "relu",
+        "c": "identity",
+        "d": "tanh",
+        "e": "identity",
+    }
     assert [s.name for s in found.skipped] == ["own"]
     assert found.network.sources["c"] == ("b",)
     assert found.network.sources["e"] == ("a", "d")
@@ -280,3 +288,75 @@ def test_neither_library_is_imported_for_arrays():
         "assert not {'keras', 'sklearn', 'torch', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- ranges of a Keras model -------------------------------------------------------------------
+
+
+def input_ranges(model, in_range=(0.0, 1.0)):
+    found = extracted(model)
+    plan = Plan(found.network, Settings("ei", in_range=in_range))
+    return {n: (*plan.in_range(i), plan.range_source(i)) for i, n in enumerate(found.network.names)}
+
+
+def followed(keras, between, shape=(4,), first=None):
+    """The range of what a last layer takes, with something between it and a first one."""
+    k = keras.layers
+    x = keras.Input(shape)
+    h = k.Dense(6, "tanh", name="first")(x) if first is None else first(x)
+    model = shaken(keras.Model(x, k.Dense(2, name="last")(between(h))))
+    return model, input_ranges(model)["last"]
+
+
+def test_ranges_follow_what_lies_between(keras):
+    k = keras.layers
+    norm = k.LayerNormalization()
+    _, (low, high, source) = followed(keras, norm)
+    gamma, beta = (keras.ops.convert_to_numpy(v).astype(float) for v in (norm.gamma, norm.beta))
+    reach = 5**0.5 * np.abs(gamma)
+    assert (low, high, source) == (
+        pytest.approx((beta - reach).min()), pytest.approx((beta + reach).max()), "norm"
+    )  # fmt: skip
+    batch = k.BatchNormalization()
+    _, (low, high, source) = followed(keras, batch)
+    at = np.stack([np.full(6, -1.0), np.full(6, 1.0)])
+    ends = keras.ops.convert_to_numpy(batch(at.astype("float32"), training=False))
+    assert (low, high, source) == (
+        pytest.approx(ends.min(), abs=1e-6), pytest.approx(ends.max(), abs=1e-6), "interval"
+    )  # fmt: skip
+    assert followed(keras, lambda h: k.Add()([h, h, k.Rescaling(3.0, 0.5)(h)]))[1][:2] == (
+        pytest.approx(-4.5), pytest.approx(5.5)
+    )  # fmt: skip
+    joined = followed(keras, lambda h: k.Concatenate()([h, k.Activation("sigmoid")(h)]))[1]
+    assert joined[:2] == (-1.0, 1.0)
+    relu = followed(keras, lambda h: k.ReLU()(k.Subtract()([h, k.Rescaling(0.5)(h)])))[1]
+    assert relu == (pytest.approx(0.0), pytest.approx(1.5), "interval")
+    assert followed(keras, k.Softmax())[1] == (0.0, 1.0, "interval")
+    assert followed(keras, k.Rescaling(2.0, -1.0), first=lambda x: x)[1] == (-1.0, 1.0, "interval")
+    table = k.Embedding(9, 4)
+    low, high, _ = followed(keras, k.GlobalMaxPooling1D(), (5,), table)[1]
+    w = keras.ops.convert_to_numpy(table.embeddings)
+    assert (low, high) == (pytest.approx(w.min()), pytest.approx(w.max()))
+
+
+def test_ranges_that_are_not_known_are_said(keras):
+    k = keras.layers
+    shared = k.Dense(6, "tanh")
+    for between in (
+        lambda h: shared(shared(h)),
+        lambda h: keras.ops.cumsum(h, axis=1),
+        lambda h: keras.ops.sin(h) * 3 + 1,
+        k.PReLU(),
+    ):
+        _, found = followed(keras, between)
+        assert found == (0.0, 1.0, "assumed")
+    relu = k.SimpleRNN(3, activation="relu", name="rnn")
+    model, found = followed(keras, lambda h: h, (5, 4), relu)
+    assert found[2] == "assumed"
+    assert input_ranges(model)["rnn/recurrent_kernel"][2] == "assumed"
+    model, found = followed(keras, lambda h: h, (5, 4), k.LSTM(3, name="rnn"))
+    assert found == (-1.0, 1.0, "activation")
+    assert input_ranges(model)["rnn/recurrent_kernel.o"] == (-1.0, 1.0, "activation")
+    with pytest.warns(eiplane.AssumedRangeWarning, match="of 1 layer is"):
+        model, _ = followed(keras, lambda h: keras.ops.cumsum(h, axis=1))
+        eiplane.analyze(model, measures="sensitivity", samples=100, method="sample")

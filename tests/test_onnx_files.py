@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -406,7 +407,11 @@ def test_graphs_that_make_no_sense(tmp_path):
 
 
 def test_graphs_changed_at_random(tmp_path):
-    """Whatever is changed in a file, it is read or refused by name, soon."""
+    """Whatever is changed in a file, it is read or refused by name, soon.
+
+    ``EIPLANE_RANDOM_GRAPHS=5000`` changes as many.
+    """
+    rng, tries = np.random.default_rng(7), int(os.environ.get("EIPLANE_RANDOM_GRAPHS", "100"))
     nodes = [node("Conv", "x k", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"),
              node("MaxPool", "r", "p", kernel_shape=[2, 2], strides=[2, 2]),
              node("Reshape", "p s", "f"), node("Gemm", "f w b", "g", transB=1),
@@ -418,7 +423,7 @@ def test_graphs_changed_at_random(tmp_path):
     whole = path.read_bytes()
     assert list(layers(extracted(path))) == ["k", "w", "v"]
     read = 0
-    for k in range(150):
+    for k in range(tries):
         made = bytearray(whole)
         if k % 2:
             for _ in range(int(rng.integers(1, 4))):
@@ -444,7 +449,7 @@ def test_graphs_changed_at_random(tmp_path):
         except ValueError as error:
             assert "m.onnx" in str(error)
             assert "\n" not in str(error)
-    assert 0 < read < 150
+    assert 0 < read < tries
 
 
 # -- what is computed here, against the reference implementation
@@ -542,3 +547,26 @@ def test_types_besides_single_precision(tmp_path):
         (layer,) = extracted(path, strict=True).network
         assert layer.activation.name == "relu"
         np.testing.assert_array_equal(layer.weight, W.astype(dtype).T)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_weights_that_are_taken_out_of_the_description(beside, tmp_path):
+    """Large ones: the layers have their numbers, whichever file those lie in."""
+    first, second = rng.normal(size=(300, 200)), rng.normal(size=(200, 100))
+    nodes = [node("MatMul", "x w", "z"), node("Relu", "z", "r"), node("MatMul", "r v", "y")]
+    path = saved(tmp_path / "m.onnx", nodes, {"w": first, "v": second}, [("x", FLOAT, (None, 300))])
+    if beside:
+        onnx.save(onnx.load(path), path, save_as_external_data=True, location="m.data")
+    found = extracted(path, strict=True)
+    np.testing.assert_array_equal(layers(found)["w"].weight, first.astype(np.float32).T)
+    np.testing.assert_array_equal(layers(found)["v"].weight, second.astype(np.float32).T)
+    if beside:
+        made = onnx.load(path, load_external_data=False)
+        for tensor in made.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = "../m.data"
+        (tmp_path / "inner").mkdir()
+        (tmp_path / "inner" / "m.onnx").write_bytes(made.SerializeToString())
+        with pytest.raises(ValueError, match=r"m\.onnx"):
+            extracted(tmp_path / "inner" / "m.onnx")

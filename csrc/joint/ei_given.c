@@ -104,7 +104,7 @@ static void normal_surprise(look *l, size_t first)
                 mass[kind - (int32_t)first] += l->below[i + 1] - l->below[i];
         }
         for (size_t c = 0; c < LANES; c++)
-            if (l->re[j * LANES + c] > 0.0)
+            if (l->re[j * LANES + c] > 1e-14) /* the rest is rounding */
                 l->cross[j] -= l->re[j * LANES + c] * ei_log2(fmax(mass[c], EI_GIVEN_LEAST));
     }
 }

@@ -7,17 +7,26 @@ what a layer's function is named is checked by evaluating it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import warn_user
-from ..network import Layer, Network, get_activation, known_activations
+from ..network import (
+    Activation,
+    Known,
+    Layer,
+    LayerOutput,
+    Network,
+    RangeRule,
+    Unknown,
+)
 from ..results import Skipped
 from .entries import Entry
+from .keras_functions import as_numpy, function_of
+from .keras_ranges import PASS, POOL, TensorRules
 from .orientation import kernel_part
 from .recurrent import Part, gates_of
 from .tables import words
@@ -27,18 +36,6 @@ __all__ = ["from_keras", "is_keras"]
 Array = NDArray[Any]
 
 _INPUT = words("InputLayer")
-#: Numbers pass unchanged, or only to another place.
-_PASS = words(
-    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout AlphaDropout"
-    " GaussianNoise ActivityRegularization Identity Flatten Reshape Permute RepeatVector Cropping1D"
-    " Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D"
-)
-#: The range stays, the numbers do not.
-_POOL = words(
-    "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D"
-    " GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D"
-    " GlobalAveragePooling2D GlobalAveragePooling3D"
-)
 #: What takes a layer's output as it is: that output is a linear layer's.
 _END = words(
     "Add Subtract Multiply Average Maximum Minimum Dot Softmax LogSoftmax LayerNormalization"
@@ -50,13 +47,6 @@ _DENSE = words("Dense EinsumDense")
 _CONV = words("Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D")
 _RNN = words("LSTM GRU SimpleRNN")
 _ELEMENTWISE = words("Activation ReLU LeakyReLU ELU")
-
-_NAMES = {
-    "linear": "identity", "relu6": "hardtanh(0, 6)", "leaky_relu": "leaky_relu(0.2)",
-    "hard_sigmoid": "hardsigmoid", "hard_silu": "hardswish", "hard_tanh": "hardtanh",
-    "softmax": "identity", "log_softmax": "identity",
-}  # fmt: skip
-_PROBES = np.concatenate([np.linspace(-9.0, 11.0, 201), np.linspace(-1.0, 1.0, 37) / 3.0])
 
 
 def is_keras(weights: Any) -> bool:
@@ -97,12 +87,7 @@ def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
     if not made.layers:
         listed = "; ".join(f"{s.name}: {s.reason}" for s in made.skipped[:8])
         raise ValueError(f"the Keras model {model.name!r} has no layer of weights ({listed})")
-    if made.assumed:
-        warn_user(
-            f"the input ranges of {len(made.assumed)} layers are not known, and taken to be "
-            f"in_range: {', '.join(made.assumed[:8])}; in_range= takes a mapping of names to ranges"
-        )
-    network = Network(made.layers, True, made.sources, made.in_ranges, made.straight)
+    network = Network(made.layers, True, made.sources, straight=made.straight, inputs=made.inputs)
     return network, tuple(made.skipped)
 
 
@@ -131,6 +116,7 @@ class _Graph:
         if self.is_hidden:
             return
         self.results = {self._resolve(id(t)) for t in model.outputs}
+        self.entries = frozenset(self._resolve(id(t)) for t in model.inputs)
         resolved = [
             replace(
                 n,
@@ -220,10 +206,12 @@ class _Layers:
             for name in graph.shared
         ]
         self.sources: dict[str, tuple[str, ...]] = {}
-        self.in_ranges: dict[str, tuple[float, float]] = {}
+        self.inputs: dict[str, RangeRule] = {}
         self.straight: list[str] = []
-        self.assumed: list[str] = []  # what feeds them has a range that is not known
         self._of_tensor: dict[int, str] = {}  # the layer whose values a tensor holds
+        self._rules = TensorRules(
+            graph.maker, graph.entries, lambda v: as_numpy(keras, v), self._elementwise
+        )
 
     def collect(self) -> None:
         """Find them all, in the order of the graph."""
@@ -253,7 +241,7 @@ class _Layers:
         weight, bias = part.weight(), None if part.bias is None else part.bias()
         (tensor,) = node.outputs
         name = getattr(node.op.activation, "__name__", "")
-        found = self._function(node.op.activation, name)
+        found = function_of(self._keras, node.op.activation, name)
         if found == "identity" and name not in ("softmax", "log_softmax"):
             found, tensor, weight, bias = self._behind(tensor, weight, bias)
         if found is None:
@@ -263,10 +251,16 @@ class _Layers:
         made = Layer(weight, bias, found, node.name, part.groups)
         self._add(made, node)
         self._of_tensor[tensor] = node.name
+        (own,) = node.outputs
+        rule: RangeRule = LayerOutput(node.name, operands=(self.inputs[node.name],))
+        self._rules.found(tensor, rule)
+        if name in ("softmax", "log_softmax"):  # of the layer, not of what follows it
+            del self._of_tensor[tensor]
+            self._rules.found(own, Known(0.0, 1.0) if name == "softmax" else Unknown())
 
     def _part(self, node: _Node) -> Part | str:
         op = node.op
-        kernel = _numpy(self._keras, op.kernel)
+        kernel = as_numpy(self._keras, op.kernel)
         if node.kind == "EinsumDense" and kernel.ndim != 2:
             return f"an EinsumDense of equation {op.equation!r}, whose heads are kept apart"
         groups = getattr(op, "groups", 1) if not node.kind.startswith("Depthwise") else 1
@@ -279,7 +273,7 @@ class _Layers:
         if isinstance(part, str):
             return part
         bias = getattr(op, "bias", None)
-        offset = None if bias is None else _numpy(self._keras, bias)
+        offset = None if bias is None else as_numpy(self._keras, bias)
         return replace(
             part,
             bias=None if offset is None else lambda: offset.reshape(-1),
@@ -292,12 +286,14 @@ class _Layers:
         if cell.bias is not None:
             arrays["bias"] = cell.bias
         entries = {
-            f"{node.name}/{k}": _entry(f"{node.name}/{k}", _numpy(self._keras, v))
+            f"{node.name}/{k}": _entry(f"{node.name}/{k}", as_numpy(self._keras, v))
             for k, v in arrays.items()
         }
-        new = self._function(cell.activation, getattr(cell.activation, "__name__", ""))
+        new = function_of(self._keras, cell.activation, getattr(cell.activation, "__name__", ""))
         gate_of = getattr(cell, "recurrent_activation", None)
-        gate = self._function(gate_of, getattr(gate_of, "__name__", "")) if gate_of else new
+        gate = (
+            function_of(self._keras, gate_of, getattr(gate_of, "__name__", "")) if gate_of else new
+        )
         if new is None or gate is None:
             self.skipped.append(Skipped(node.name, "a gate's function is not known"))
             return
@@ -307,16 +303,17 @@ class _Layers:
                 bias = None if part.bias is None else part.bias()
                 made = Layer(part.weight(), bias, act, part.name)
                 self._add(made, node, last == "recurrent_kernel")
-                if last == "recurrent_kernel" and new == "tanh":
-                    self.in_ranges[part.name] = (-1.0, 1.0)
 
     def _add(self, made: Layer, node: _Node, inner: bool = False) -> None:
         name = str(made.name)
         self.layers.append(made)
         origin = () if inner else self._origin(node.inputs[0])
         self.sources[name] = origin or ()
-        if origin is None:
-            self.assumed.append(name)
+        self.inputs[name] = (
+            self._rules.state(node)
+            if inner
+            else self._rules.padded(node, self._rules.rule(node.inputs[0]))
+        )
         direct = self._of_tensor.get(node.inputs[0])
         if node.kind == "Dense" and direct is not None:
             self.straight.append(name)
@@ -325,12 +322,12 @@ class _Layers:
 
     def _behind(
         self, tensor: int, weight: Array, bias: Array | None
-    ) -> tuple[str | None, int, Array, Array | None]:
+    ) -> tuple[str | Activation | None, int, Array, Array | None]:
         """Return the function of a linear layer's output, where it is then, and the folded map."""
         at = tensor
         while True:
             takers = self._graph.takers.get(at, [])
-            if len(takers) == 1 and takers[0].kind in _PASS:
+            if len(takers) == 1 and takers[0].kind in PASS:
                 (at,) = takers[0].outputs
                 continue
             if len(takers) == 1 and takers[0].kind == "BatchNormalization":
@@ -343,7 +340,7 @@ class _Layers:
             break
         if not takers and at not in self._graph.results:
             return None, tensor, weight, bias
-        if all(t.kind in _END | _DENSE | _CONV | _POOL or self._is_norm(t) for t in takers):
+        if all(t.kind in _END | _DENSE | _CONV | POOL or self._is_norm(t) for t in takers):
             return "identity", tensor, weight, bias
         if len(takers) == 1 and len(takers[0].inputs) == 1 and at not in self._graph.results:
             found = self._elementwise(takers[0])
@@ -352,53 +349,24 @@ class _Layers:
 
     def _fold(self, node: _Node, weight: Array, bias: Array | None) -> tuple[Array, Array] | None:
         op = node.op
-        mean, variance = (_numpy(self._keras, v) for v in (op.moving_mean, op.moving_variance))
+        mean, variance = (as_numpy(self._keras, v) for v in (op.moving_mean, op.moving_variance))
         if mean.shape != weight.shape[:1]:
             return None
         scale = 1.0 / np.sqrt(variance.astype(np.float64) + op.epsilon)
         if op.gamma is not None:
-            scale = scale * _numpy(self._keras, op.gamma)
+            scale = scale * as_numpy(self._keras, op.gamma)
         shift = (0.0 if bias is None else bias) - mean.astype(np.float64)
-        offset = shift * scale + (0.0 if op.beta is None else _numpy(self._keras, op.beta))
+        offset = shift * scale + (0.0 if op.beta is None else as_numpy(self._keras, op.beta))
         return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), offset
 
-    def _elementwise(self, node: _Node) -> str | None:
+    def _elementwise(self, node: _Node) -> str | Activation | None:
         if getattr(node.op, "weights", None):
             return None
         if node.kind == "Activation":
-            return self._function(node.op.activation, getattr(node.op.activation, "__name__", ""))
-        return self._function(node.op, node.kind.lower())
-
-    def _function(self, function: Any, name: str) -> str | None:
-        """Return the name of an elementwise function, proved by evaluating it."""
-        if name in ("softmax", "log_softmax"):
-            return "identity"
-        try:
-            values, some = (
-                _numpy(self._keras, function(self._keras.ops.convert_to_tensor(x)))[0]
-                for x in (_PROBES[None].astype(np.float32), _PROBES[None, 7::-2].astype(np.float32))
+            return function_of(
+                self._keras, node.op.activation, getattr(node.op.activation, "__name__", "")
             )
-            if not np.array_equal(values[7::-2], some):
-                return None  # it depends on an entry's place, or on the others
-        except Exception:  # whatever a user's own function raises
-            return None
-        for candidate in self._candidates(function, name):
-            expected = get_activation(candidate)(_PROBES)
-            if np.allclose(values, expected, rtol=1e-5, atol=2e-6):
-                return candidate
-        return None
-
-    def _candidates(self, function: Any, name: str) -> Iterator[str]:
-        yield _NAMES.get(name, "identity")
-        for attribute, kind in (("negative_slope", "leaky_relu"), ("alpha", "elu")):
-            value = getattr(function, attribute, None)
-            if isinstance(value, int | float | np.number | np.ndarray) and np.size(value) == 1:
-                yield f"{kind}({float(value)})"
-        most = getattr(function, "max_value", None)
-        if isinstance(most, int | float):
-            yield f"hardtanh(0, {float(most)})"
-        yield from known_activations()
-        yield from ("leaky_relu(0.2)", "hardtanh(0, 6)")
+        return function_of(self._keras, node.op, node.kind.lower())
 
     def _origin(self, tensor: int) -> tuple[str, ...] | None:
         """Return the layers whose values a tensor holds; none for the input, None if unknown."""
@@ -407,17 +375,13 @@ class _Layers:
         node = self._graph.maker.get(tensor)
         if node is None or node.kind in _INPUT:
             return ()
-        if node.kind in _PASS | _POOL:
+        if node.kind in PASS | POOL:
             return self._origin(node.inputs[0])
         if node.kind == "Concatenate":
             parts = [self._origin(i) for i in node.inputs]
             if all(parts):
                 return tuple(dict.fromkeys(name for part in parts for name in part or ()))
         return None
-
-
-def _numpy(keras: Any, variable: Any) -> Array:
-    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def _entry(name: str, array: Array) -> Entry:

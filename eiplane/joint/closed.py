@@ -28,7 +28,7 @@ def closed_bounds(channel: Channel, runner: Runner, parts: Pairwise | None = Non
     -------
     VectorBounds
     """
-    plan = make_plan(Target.whole(channel), 0, JointOptions(), runner, parts)
+    plan = make_plan(Target.whole(channel), 0, JointOptions(), runner, parts, sampled=False)
     low = high = entropy_low = entropy_high = 0.0
     for piece in plan.pieces:
         if piece.exact is not None:

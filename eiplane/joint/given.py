@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..network import Channel, Rule
+from ..network import Channel
 from ..run import Runner
 from .sums import normal_distribution, reach, uniform_distribution
 
@@ -94,7 +94,10 @@ def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:
 
 
 def given_entropies(
-    channel: Channel, given: NDArray[np.bool_], runner: Runner | None = None
+    channel: Channel,
+    given: NDArray[np.bool_],
+    runner: Runner | None = None,
+    normal: bool = False,
 ) -> GivenEntropies:
     """Return ``H(Y_B | bins of some inputs)`` of every output B.
 
@@ -107,6 +110,8 @@ def given_entropies(
         Which inputs' bins are given; the others are perturbed over their whole range.
     runner : Runner, optional
         By default everything runs right here.
+    normal : bool
+        Whether :attr:`GivenEntropies.normal` is wanted; it is 0 otherwise.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def given_entropies(
         others together by more than three powers of ten.
     """
     step = max(1, _UNIT // (channel.n_in + 16 * channel.out_bins))
-    units = [_Rows(channel.rows(a, a + step), given) for a in range(0, channel.n_out, step)]
+    units = [_Rows(channel.rows(a, a + step), given, normal) for a in range(0, channel.n_out, step)]
     runner = runner or Runner(threads=1)
     found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", len(units) == 1)
     return GivenEntropies(
@@ -129,6 +134,7 @@ class _Rows:
 
     channel: Channel
     given: NDArray[np.bool_]
+    normal: bool
 
 
 def _rows(rows: _Rows) -> GivenEntropies:
@@ -136,18 +142,18 @@ def _rows(rows: _Rows) -> GivenEntropies:
     span = channel.in_hi - channel.in_lo
     middle = channel.bias + channel.weight.sum(axis=1) * 0.5 * (channel.in_lo + channel.in_hi)
     found = [
-        _row(channel.rule_of(b), m, np.abs(channel.weight[b]) * span, rows.given, channel.in_bins)
-        for b, m in enumerate(middle)
+        _row(channel, b, m, np.abs(channel.weight[b]) * span, rows) for b, m in enumerate(middle)
     ]
     return GivenEntropies(*np.ascontiguousarray(np.array(found).T))
 
 
 def _row(
-    rule: Rule, middle: float, widths: Array, given: NDArray[np.bool_], bins: int
+    channel: Channel, b: int, middle: float, widths: Array, rows: _Rows
 ) -> tuple[float, float, float]:
     """Return the entropy of one output, its error, and the surprise if z were normal."""
+    rule, bins = channel.rule_of(b), channel.in_bins
     thresholds = rule.thresholds - middle
-    widths, known = widths[widths > 0.0], given[widths > 0.0]
+    widths, known = widths[widths > 0.0], rows.given[widths > 0.0]
     if widths.max(initial=1.0) < _TINY:  # in other units, so that no square vanishes
         exponent = int(np.frexp(widths.max())[1])
         with np.errstate(over="ignore"):  # what is far away becomes no nearer
@@ -164,7 +170,7 @@ def _row(
     cuts = thresholds[inside]
     change = np.flatnonzero(labels[1:] != labels[:-1])
     cells = _Cells(cuts[change], labels[np.concatenate([[0], change + 1]).astype(np.intp)])
-    normal = _Normal.of(thresholds, rule.labels, cells, parts)
+    normal = _Normal.of(thresholds, rule.labels, cells, parts) if rows.normal else None
     if not len(cells.cuts):
         return 0.0, 0.0, 0.0 if normal is None else float(normal.surprise(np.zeros(1))[0, 0])
     few = len(parts) <= _FEW and float(bins) ** len(steps) <= _COMBINATIONS

@@ -59,7 +59,12 @@ class Plan:
 
 
 def make_plan(
-    target: Target, key: int, options: JointOptions, runner: Runner, parts: Pairwise | None
+    target: Target,
+    key: int,
+    options: JointOptions,
+    runner: Runner,
+    parts: Pairwise | None,
+    sampled: bool = True,
 ) -> Plan:
     """Take a target apart.
 
@@ -72,6 +77,8 @@ def make_plan(
     runner : Runner
     parts : Pairwise or None
         Of every edge of the channel.
+    sampled : bool
+        Whether anything is going to be sampled.
 
     Returns
     -------
@@ -85,7 +92,8 @@ def make_plan(
     for i, piece in enumerate(groups):
         if target.wanted[piece.rows].any() and not dead:
             task = _task(target, piece, _derive(key, i), options, runner)
-            pieces.append(_planned(replace(task, edges=_edges_of(piece, task.rows, parts))))
+            task = replace(task, edges=_edges_of(piece, task.rows, parts))
+            pieces.append(_planned(task, sampled))
     return Plan(pieces, dead)
 
 
@@ -105,7 +113,7 @@ def _task(target: Target, piece: Piece, key: int, options: JointOptions, runner:
     return Task(channel, given, outs, piece.inputs, rows, key, options, runner)
 
 
-def _planned(task: Task) -> PlannedPiece:
+def _planned(task: Task, sampled: bool) -> PlannedPiece:
     """Find out what is known of a piece without sampling."""
     exact = Exact.of(task)
     channel = task.channel
@@ -114,10 +122,14 @@ def _planned(task: Task) -> PlannedPiece:
     marginals = output_marginals(channel, task.runner)
     if not tractable(channel):
         return PlannedPiece(replace(task, marginals=marginals), None)
-    rest = given_entropies(channel, task.given, task.runner)
+    rest = given_entropies(channel, task.given, task.runner, normal=sampled)
     error = float(rest.errors.max())
     known = replace(
-        task, marginals=marginals, rest=rest.values, rest_error=error, normal=rest.normal
+        task,
+        marginals=marginals,
+        rest=rest.values,
+        rest_error=error,
+        normal=rest.normal if sampled else None,
     )
     return PlannedPiece(known, None)
 

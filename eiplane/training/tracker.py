@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import threading
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,7 @@ class Tracker(Closing):
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
-        # One step is measured at a time, and one kept: what comes from the background meanwhile too.
+        # One step is measured at a time, and one kept: what comes from the background too.
         self._recording, self._keeping = threading.RLock(), threading.RLock()
         if self.path is not None and self._active:
             self._open(self.path, resume)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from ...network import RangeRule, Unknown
-from ..flow import Codes, Step
+from ..flow import Codes, Operand, Step
 from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
 from ..tables import words
-from .call import AtenOperator, Call, Slot
+from .call import AtenOperator, Call, Slot, numbers
 
 if TYPE_CHECKING:
     from .run import Run
@@ -80,6 +82,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),
         lambda rules: replace(norm, operands=tuple(rules)) if norm else rule(rules),
+        Operand(None, lambda: numbers(call.out)),
         **known,
     )
 
@@ -95,7 +98,35 @@ def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
     monotone = not several and (
         name in _MONOTONE or name == "mul" or (name == "div" and bool(first))
     )
-    return lambda constants: Step(name.strip("_"), operator, constants, monotone)
+
+    def made(constants: tuple[NDArray[Any] | None, ...]) -> Step:
+        return Step(name.strip("_"), operator, constants, monotone, _numbers(operator, constants))
+
+    return made
+
+
+def _numbers(operator: Any, constants: tuple[NDArray[Any] | None, ...]) -> str:
+    """Return the numbers that an operator takes beside signals, as they are written."""
+    if not isinstance(operator, AtenOperator) or operator.name == "_to_copy":
+        return ""
+    found: list[str] = []
+    for value in (*operator.args, *operator.kwargs.values()):
+        if isinstance(value, Slot):
+            constant = constants[value.index]
+            value = None if constant is None or constant.ndim else constant.item()
+            if value is None:
+                continue
+        if value is None:
+            found.append("none")
+        elif isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            # 0.3 that went through single precision is 0.3 again.
+            short = f"{value:.7g}"
+            found.append(short if abs(float(short) - value) <= 6e-8 * abs(value) else repr(value))
+    while found and found[-1] == "none":
+        found.pop()
+    return ", ".join(found)
 
 
 def converted(run: Run, call: Call, source: Any) -> Codes | None:

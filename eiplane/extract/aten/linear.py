@@ -12,7 +12,7 @@ import numpy as np
 from ...network import Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
 from ..flow.combined import product
-from ..flow.patches import keep_fields, keep_rows
+from ..flow.patches import keep_fields, keep_phases, keep_rows
 from ..flow.pointwise import pointwise
 from ..flow.signals import Map
 from .call import AtenOperator, Call, Slot, numbers
@@ -158,7 +158,8 @@ def _added(run: Run, call: Call, base: Any, beta: Any, alpha: Any, product: Any)
         return Pairwise("add", operands=(rules[0], Scaled(float(beta), operands=(rules[1],))))
 
     return pointwise(run.flow, "add", [terms[0], rest], call.shape,
-                     step_maker("add", operator, several, True), rule)  # fmt: skip
+                     step_maker("add", operator, several, True), rule,
+                     Operand(None, lambda: numbers(call.out)))  # fmt: skip
 
 
 def _bmm(run: Run, call: Call) -> Any:
@@ -306,9 +307,8 @@ def _convolution(run: Run, call: Call) -> Any:
     made = Map(run.constants.name(named), key, weight.detach(),
                None if bias is None else bias.detach(), conv)  # fmt: skip
     operand = call.operand(x)
-    if not transposed:
-        keep_fields(made, np.asarray(operand.read()), numbers(call.out), sizes[1],
-                    _precision(run, call.out))  # fmt: skip
+    keep = keep_phases if transposed else keep_fields
+    keep(made, np.asarray(operand.read()), numbers(call.out), sizes[1], _precision(run, call.out))
     edges = transposed or any(sizes[1])
     out = Operand(None, lambda: numbers(call.out))
     return run.flow.map(made, operand, out, call.shape, len(call.shape) - axes - 1, edges)

@@ -25,7 +25,7 @@ NOTES = {
     "embedding": "an embedding: rows are looked up, nothing is multiplied",
     "embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
     "_embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
-    "attention": "a learnt query, key or value of an attention: what it meets is no weight",
+    "scaled_dot_product_attention": "a learnt query, key or value of an attention",
     "_trilinear": "a bilinear map: its output is a product of two inputs",
     "native_layer_norm": "norm",
     "native_group_norm": "norm",

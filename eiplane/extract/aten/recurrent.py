@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ...network import Known, RangeRule, Unknown
 from ..flow import Codes
 from ..flow.gates import gate
+from ..flow.signals import Map
 from .call import Call, tensors_in
+from .recurrence import Cell, reproduces, reproduces_layer, reproduces_step
 
 if TYPE_CHECKING:
     from .run import Run
@@ -40,20 +42,36 @@ def gates(run: Run, name: str, args: Any, kwargs: Any, out: Any) -> None:
                 named[next(iter(names))] = weight
         if any("weight_hr" in n for n in named):
             hidden = None
-        _layer(run, name, named, given[0], hidden)
+        cells = _layer(run, name, named, given[0], hidden)
+        right = bool(cells) and reproduces(cells, given, out, _precision(run, given[0]))
+        _judge(list(cells.values()), right)
     else:
         hidden = None if name.startswith("rnn_relu") else (-1.0, 1.0)
         places = ["input", "hx", "w_ih", "w_hh", "b_ih", "b_hh"]
         x, _, w_ih, w_hh, b_ih, b_hh = (
             args[k] if k < len(args) else kwargs.get(n) for k, n in enumerate(places)
         )
+        cell = Cell()
         for side, weight in (("ih", w_ih), ("hh", w_hh)):
             found = run.constants.names(weight)
             run.covered |= found
             full = run.constants.name(found) if len(found) != 1 else next(iter(found))
-            _blocks(run, name, full, weight, [b_ih, b_hh], side,
-                    x if side == "ih" else None, hidden)  # fmt: skip
+            made = _blocks(run, name, full, weight, [b_ih, b_hh], side,
+                           x if side == "ih" else None, hidden)  # fmt: skip
+            setattr(cell, side, made)
+        states = args[1] if len(args) > 1 else kwargs["hx"]
+        _judge([cell], reproduces_step(cell, x, states, out, _precision(run, x)))
     _outputs(run, name, given, out, hidden)
+
+
+def _precision(run: Run, x: Any) -> float:
+    return float(run.torch.finfo(x.dtype).eps)
+
+
+def _judge(cells: list[Cell], right: bool) -> None:
+    """Note that gates do not give what was computed."""
+    for made in () if right else (made for cell in cells for made in cell.maps):
+        made.unproved = "its gates do not reproduce what the recurrent layer computed in the run"
 
 
 def _outputs(run: Run, name: str, given: list[Any], out: Any, hidden: Any) -> None:
@@ -74,22 +92,29 @@ def _outputs(run: Run, name: str, given: list[Any], out: Any, hidden: Any) -> No
         )  # fmt: skip
 
 
-def _layer(run: Run, name: str, named: dict[str, Any], x: Any, hidden: Any) -> None:
+def _layer(
+    run: Run, name: str, named: dict[str, Any], x: Any, hidden: Any
+) -> dict[tuple[int, int], Cell]:
+    cells: dict[tuple[int, int], Cell] = {}
     for full, weight in named.items():
         head, _, last = full.rpartition(".")
         match = re.fullmatch(r"weight_(ih|hh|hr)_(l(\d+)(?:_reverse)?)", last)
         if match is None:
             continue
         run.covered.add(full)
+        cell = cells.setdefault((int(match[3]), int("reverse" in match[2])), Cell())
         prefix = f"{head}." if head else ""
         if match[1] == "hr":
             # It takes o * tanh(c), which never leaves (-1, 1).
-            _gate(run, full, weight.detach(), None, "identity", None, (-1.0, 1.0))
+            made = _gate(run, full, weight.detach(), None, "identity", None, (-1.0, 1.0))
+            cell.hr = made
             continue
         biases = [named.get(f"{prefix}bias_{side}_{match[2]}") for side in ("ih", "hh")]
         first = match[1] == "ih" and match[3] == "0"
         bounds = None if first else hidden
-        _blocks(run, name, full, weight, biases, match[1], x if first else None, bounds)
+        blocks = _blocks(run, name, full, weight, biases, match[1], x if first else None, bounds)
+        setattr(cell, match[1], blocks)
+    return cells
 
 
 def _blocks(
@@ -101,7 +126,7 @@ def _blocks(
     side: str,
     x: Any,
     bounds: tuple[float, float] | None,
-) -> None:
+) -> list[Map]:
     """Report the blocks of a recurrent weight matrix, a layer for each gate.
 
     A gate adds up what comes from the input and what comes from the hidden state; each of the
@@ -115,6 +140,7 @@ def _blocks(
     parts: list[list[Any]] = [
         [None] * len(blocks) if b is None else list(b.detach().chunk(len(blocks))) for b in biases
     ]
+    made = []
     for k, block in enumerate(blocks):
         letter = letters[k] if letters else ""
         ih, hh = parts[0][k], parts[1][k]
@@ -125,14 +151,13 @@ def _blocks(
         else:
             bias = ih if hh is None else (hh if ih is None else ih + hh)
         name = f"{full}.{letter}" if letter else full
-        _gate(run, name, block, bias, activation, x, bounds)
+        made.append(_gate(run, name, block, bias, activation, x, bounds))
+    return made
 
 
-def _gate(
-    run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any
-) -> None:
+def _gate(run: Run, name: str, weight: Any, bias: Any, activation: str, x: Any, bounds: Any) -> Map:
     operand = run.operand(x) if x is not None and run.dynamic(x) else None
-    gate(run.flow, name, weight, bias, activation, operand, bounds)
+    return gate(run.flow, name, weight, bias, activation, operand, bounds)
 
 
 #: What torch's fused layer calls an LSTM.
@@ -149,7 +174,9 @@ def _fused_layer(run: Run, call: Call) -> Any:
             named[next(iter(names))] = weight
     if int(call.args[9]) != _LSTM or not any("weight_" in n for n in named):
         return NotImplemented
-    _layer(run, "lstm", named, x, (-1.0, 1.0))
+    cells = list(_layer(run, "lstm", named, x, (-1.0, 1.0)).values())
+    right = len(cells) == 1 and reproduces_layer(cells[0], call.args, call.out, _precision(run, x))
+    _judge(cells, right)
     operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
     made: list[Codes | None] = []
     for k, tensor in enumerate(call.outs):

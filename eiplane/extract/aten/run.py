@@ -16,10 +16,11 @@ from .call import Call, numbers, tensors_in
 from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
-from .handlers import HANDLERS, NOTES, added_by
+from .handlers import HANDLERS
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
 from .tensors import as_tensors, refuse_layouts, shares, written_by
+from .uses import Uses
 
 __all__ = ["Run"]
 
@@ -33,9 +34,6 @@ _SEEN = 64
 
 #: Functions that are followed as a whole, not by the operators that they are made of.
 _WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
-
-#: Parameters that only these use are positions or scales, not matrices.
-_HARMLESS = frozenset(["norm", "move", "elementwise"])
 
 
 class Run:
@@ -58,9 +56,9 @@ class Run:
         self.flow = Flow() if flow is None else flow
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
-        self.covered: set[str] = set()
         self._shadows = Shadows(torch)
-        self._used: dict[str, set[str]] = {}
+        self._uses = Uses(torch, self.constants)
+        self.covered = self._uses.covered
         self.still = False  # a map of a constant is followed
         self._left: list[Operand] = []
         self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
@@ -135,9 +133,7 @@ class Run:
         tensors = tensors_in(self.torch, (args, kwargs))
         operands = {id(t): self.operand(t) for t in tensors}
         parts = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))
-        mixed = {id(t) for t in parts[:3]}
-        self._mark([t for t in tensors if id(t) in mixed], operands, "attention")
-        self._mark([t for t in tensors if id(t) not in mixed], operands, "elementwise")  # the mask
+        self._uses.mark(tensors, operands, "scaled_dot_product_attention", args, kwargs)
         self._made([out])
         if any(operand.codes is not None for operand in operands.values()):
             name = "scaled_dot_product_attention"
@@ -317,8 +313,7 @@ class Run:
         if (moved or not writes) and all(shares(t, tensors) for t in results):
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
-        use = "elementwise" if pointwise else name
-        self._mark(tensors, operands, use, added_by(name, args, kwargs))
+        self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -372,14 +367,7 @@ class Run:
         """Note what a constant was computed of."""
         fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
-        if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "convolution"):
-            for tensor in tensors:
-                if tensor.ndim >= 2:
-                    for n in self.constants.names(tensor):
-                        self._used.setdefault(n, set()).add("constant")
-        elif name == "embedding":
-            for n in self.constants.names(tensors[0]):
-                self._used.setdefault(n, set()).add(NOTES[name])
+        self._uses.constant(name, tensors)
 
     def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
         tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
@@ -399,17 +387,6 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def _mark(
-        self, tensors: list[Any], operands: dict[int, Operand], name: str, adds: Any = None
-    ) -> None:
-        """Note what uses the parameters among some tensors."""
-        added = {id(t) for t in tensors_in(self.torch, adds)}
-        for tensor in tensors:
-            if operands[id(tensor)].codes is None and self._has_storage(tensor):
-                for n in self.constants.names(tensor):
-                    use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
-                    self._used.setdefault(n, set()).add(use)
-
     # -- what comes of it
 
     def note(self, names: frozenset[str], reason: str) -> None:
@@ -422,22 +399,8 @@ class Run:
         self, refused: Mapping[str, str] | None = None
     ) -> tuple[Network | None, tuple[Skipped, ...]]:
         """Return the layers, and the weights that made none; some may be refused by name."""
-        for name, value in self.constants.weights:
-            if name in self.covered:
-                continue
-            used = self._used.get(name)
-            if used is None:
-                reason = "no use of it was seen in the forward pass"
-            elif used <= _HARMLESS:
-                continue  # a position or a scale: no map from inputs to outputs
-            elif any(" " in u for u in used):
-                reason = next(u for u in sorted(used) if " " in u)
-            elif used <= _HARMLESS | {"constant"}:
-                reason = "its input does not depend on the network's input"
-            else:
-                strange = sorted(used - _HARMLESS - {"constant"})[0]
-                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
-            self.flow.noted.setdefault(self.constants.title(name), reason)
+        for title, reason in self._uses.left():
+            self.flow.noted.setdefault(title, reason)
         return finished(self.flow, refused)
 
 

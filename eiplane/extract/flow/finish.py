@@ -27,6 +27,7 @@ from .outcome import Outcome, mark_live, outcomes, same_outcome
 from .proof import objection
 from .recognise import chain, same
 from .signals import Map, Origin, Value
+from .sums import is_term, settle
 from .weights import layer_of, rows_text
 
 __all__ = ["finished"]
@@ -130,6 +131,10 @@ class _Finish:
     # -- maps
 
     def _map(self, origin: Origin, made: Map) -> None:
+        if made.build is not None and (not origin.live or is_term(origin)):
+            self._event(origin)  # what counts are its parts, or the sum that it is a part of
+            return
+        settle(made)
         feed = self._fed(made)
         if made.still and made.key not in self._moving:
             found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
@@ -216,6 +221,8 @@ class _Finish:
                     )
                 elif outcome.first is not None:
                     anchors.append(_Anchor(outcome.rows, outcome.first.value, rule))
+        if origin.recipe is not None and sum(len(a.rows) for a in anchors) < origin.rows:
+            self._event(origin)  # the range of a sum is known without its layer
 
     def _fed(self, made: Map) -> RangeRule:
         """Return the rule of what a map takes."""

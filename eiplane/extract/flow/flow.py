@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
+from .combinations import combinations
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
+from .steps import Step
+from .sums import known_input, summed
 
 __all__ = ["Flow"]
 
@@ -20,9 +23,6 @@ Ruler = Callable[[Value], RangeRule]
 #: Numbers that are kept of an array for the proof, at most (but some of each row), and that a use
 #: looks at.
 _KEPT, _OF_ROW, _LOOKED = 1 << 14, 8, 256
-
-#: Rows of a combined signal, at most; beyond that it has one range for all.
-_ROWS = 1 << 16
 
 
 class Flow:
@@ -103,14 +103,19 @@ class Flow:
         rows = int(shape[axis])
         value = self.signals.begin(rows, made.name, map=made)
         origin = value.origin
+        origin.traits["inner"] = math.prod(shape[axis + 1 :])
         self.maps.append(origin)
         if x is not None:
             made.feed, made.constants = self.use(x, origin)
+            known_input(self.signals, made, x.codes, axis, len(shape))
         if padded:
             low, high = made.constants or (0.0, 0.0)
             made.constants = min(low, 0.0), max(high, 0.0)
         self.keep(origin, out)
         return self.signals.fresh(value, shape, axis)
+
+    def merged(self, made: Map, row: NDArray[np.int64], out: Operand) -> None:
+        """Hear of a sum of linear maps that is one; nothing is left to do."""
 
     def keep(self, origin: Origin, out: Operand) -> None:
         """Keep the numbers of an origin's array for the proof, or some of them."""
@@ -179,6 +184,8 @@ class Flow:
         operands: Sequence[Operand],
         shape: Sequence[int],
         rule: Callable[[list[RangeRule]], RangeRule],
+        step: Step | None = None,
+        out: Operand | None = None,
         **known: Any,
     ) -> Codes:
         """Report an elementwise operator of several signals, or of one and changing constants.
@@ -191,6 +198,10 @@ class Flow:
         shape : sequence of int
         rule : callable
             Makes the rule of the result from those of all operands.
+        step : Step, optional
+            The operator, which may add up linear maps.
+        out : Operand, optional
+            The result, without codes.
 
         Returns
         -------
@@ -199,10 +210,21 @@ class Flow:
         shape = tuple(shape)
         wide = [None if x.codes is None else np.broadcast_to(x.codes, shape) for x in operands]
         numbers = [c >> SHIFT for c in wide if c is not None]
-        row, pairs = _combinations(numbers, self.signals)
+        row, pairs = combinations(numbers, self.signals)
         rows = 1 if row is None else len(pairs[0])
-        value = self.signals.begin(rows, what, **known)
+        found = None
+        if step is not None and out is not None and row is not None:
+            codes_of = [c for c in wide if c is not None]
+            found = summed(self.signals, step, codes_of, pairs, row, out.read())
+        made = None if found is None else found[0]
+        value = self.signals.begin(rows, what if made is None else made.name, map=made, **known)
         origin, parts, signals = value.origin, [], iter(pairs)
+        if found is not None and made is not None and row is not None and out is not None:
+            if found[1] is not None:
+                origin.traits["inner"] = found[1]
+            self.maps.append(origin)
+            self.keep(origin, out)
+            self.merged(made, row, out)
         for x, codes in zip(operands, wide, strict=True):
             if codes is None:
                 parts.append(_constant(x, row, rows, shape))
@@ -295,18 +317,19 @@ class Flow:
         if every == 1 and codes.size <= _LOOKED:
             return np.arange(codes.size)
         if every == 1:
-            return self._rng.integers(0, codes.size, _LOOKED)
+            drawn: NDArray[np.intp] = self._rng.integers(0, codes.size, _LOOKED)
+            return drawn
         if codes.size > 4 * every * _LOOKED:
-            places = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
-            taken = codes.reshape(-1)[places] if codes.flags.c_contiguous else (
-                codes[np.unravel_index(places, codes.shape)])  # fmt: skip
-            places = places[(taken & ENTRY) % every == 0]
-            if len(places) >= _LOOKED // 4:
-                return places[:_LOOKED]
-        places = np.flatnonzero((codes & ENTRY) % every == 0)
-        if len(places) > _LOOKED:
-            places = places[self._rng.integers(0, len(places), _LOOKED)]
-        return places
+            some: NDArray[np.intp] = self._rng.integers(0, codes.size, 2 * every * _LOOKED)
+            taken = codes[np.unravel_index(some, codes.shape)]
+            some = np.asarray(some[(taken & ENTRY) % every == 0])
+            if len(some) >= _LOOKED // 4:
+                return some[:_LOOKED]
+        places: NDArray[np.intp] = np.flatnonzero((codes & ENTRY) % every == 0)
+        if len(places) <= _LOOKED:
+            return places
+        chosen: NDArray[np.intp] = places[self._rng.integers(0, len(places), _LOOKED)]
+        return chosen
 
     def marks(self, codes: Codes, whole: bool = True) -> int:
         """Return a bit for each origin in an array, and (as a whole) for what those are made of."""
@@ -353,7 +376,9 @@ def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
     """Return which of a value's rows an array of its entries holds."""
     rows = np.zeros(value.rows, dtype=bool)
     least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
-    lines = [(*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)]
+    lines: list[Any] = [
+        (*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)
+    ]
     for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
         rows[(codes[part] >> SHIFT) - value.base] = True
         if rows[least : most + 1].all():
@@ -397,39 +422,3 @@ def _by_row(numbers: Array, row: NDArray[np.int64], rows: int) -> tuple[Array, A
     np.maximum.at(high, row.reshape(-1), numbers.reshape(-1))
     empty = low > high
     return np.where(empty, 0.0, low), np.where(empty, 0.0, high)
-
-
-def _combinations(
-    numbers: list[NDArray[np.int64]], signals: Signals
-) -> tuple[NDArray[np.int64] | None, list[NDArray[np.int64]]]:
-    """Return each entry's combination of signals, and each combination's numbers.
-
-    None, for the first, if there are too many of them.
-    """
-    if numbers[0].size == 0:
-        return None, []
-    ends = [(int(n.min()), int(n.max())) for n in numbers]
-    lead = next((k for k, (low, high) in enumerate(ends) if low != high), 0)
-    first, (least, most) = numbers[lead], ends[lead]
-    if least >= 0:
-        value = signals.of(least)
-        span, spans = np.arange(least, most + 1), []
-        for n, (low, high) in zip(numbers, ends, strict=True):
-            gap = int(n.flat[0] - first.flat[0])
-            if low == high:
-                spans.append(np.full(len(span), low))
-            elif bool((n - first == gap).all()):
-                spans.append(span + gap)
-        if most < value.base + value.rows and len(spans) == len(numbers):
-            return first - least, spans
-    row, keys = np.zeros(numbers[0].shape, np.int64), np.zeros(1, np.int64)
-    parts: list[NDArray[np.int64]] = []
-    for n in numbers:
-        each, place = np.unique(n, return_inverse=True)
-        row = row * len(each) + place.reshape(n.shape)
-        keys, row = np.unique(row, return_inverse=True)
-        row = row.reshape(n.shape)
-        if len(keys) > _ROWS:
-            return None, []
-        parts = [p[keys // len(each)] for p in parts] + [each[keys % len(each)]]
-    return row, parts

@@ -21,7 +21,7 @@ def gate(
     activation: str | Activation,
     x: Operand | None,
     bounds: tuple[float, float] | None,
-) -> None:
+) -> Map:
     """Report a block of a recurrent layer's weights.
 
     Parameters
@@ -35,6 +35,11 @@ def gate(
         What it takes, if that is the layer's input.
     bounds : tuple of float or None
         Where what it takes lies, if that is known.
+
+    Returns
+    -------
+    Map
+        To note in what does not give what was computed in the run.
     """
     made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
     value = flow.signals.begin(int(weight.shape[0]), name, map=made)
@@ -45,3 +50,4 @@ def gate(
     elif bounds is None:
         made.constants = (-np.inf, np.inf)
     value.origin.always = True
+    return made

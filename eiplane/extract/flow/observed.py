@@ -49,6 +49,8 @@ class Observer:
             # A constant without a name is made anew in each run, and not to be told from others.
             if not isinstance(made.key[-1], int):
                 self._of.setdefault(made.key, []).append(title)
+            if made.lead is not None:
+                self._of.setdefault(made.lead.key, [])  # it takes what the sum takes
         self.batch = 0
 
     def next_run(self) -> Flow:
@@ -60,9 +62,10 @@ class Observer:
         """Return the layers' ranges so far."""
         found = {}
         for title, (made, _) in self._layers.items():
-            inputs = self._inputs.get(made.key)
+            key = made.key if made.lead is None else made.lead.key
+            inputs = self._inputs.get(key)
             span = None if inputs is None else inputs.range
-            if span is not None and made.key in self._padded:
+            if span is not None and key in self._padded:
                 span = min(span[0], 0.0), max(span[1], 0.0)
             found[title] = Seen(span, self._outputs[title].range)
         return found
@@ -77,7 +80,8 @@ class Observer:
             self._padded.add(made.key)
         if made.key not in self._inputs:
             self._inputs[made.key] = Extent(self._quantiles)
-        self._add(self._inputs[made.key], numbers, self._of[made.key][0], "inputs")
+        title = next(iter(self._of[made.key]), made.name)
+        self._add(self._inputs[made.key], numbers, title, "inputs")
 
     def gives(self, made: Map, numbers: NDArray[Any], axis: int, pooled: bool) -> None:
         """Note the numbers that a map, or a pooling of its outputs, gives."""
@@ -124,6 +128,13 @@ class _Observed(Flow):
         self._axes[made] = axis
         self._observer.gives(made, out.read(), axis, pooled=False)
         return super().map(made, x, out, shape, axis, padded)
+
+    def merged(self, made: Map, row: NDArray[np.int64], out: Operand) -> None:
+        each = np.bincount(row.reshape(-1))
+        if bool((each == each[0]).all()):
+            order = np.argsort(row, axis=None, kind="stable")
+            numbers = np.asarray(out.read()).reshape(-1)[order]
+            self._observer.gives(made, numbers.reshape(len(each), -1), 0, pooled=False)
 
     def use(self, x: Operand, by: Origin | None, unknown: str = "") -> Any:
         if by is not None and by.map is not None and by.map.fixed is not None:

@@ -27,6 +27,7 @@ def pointwise(
     shape: Sequence[int],
     make: MakeStep,
     rule: MakeRule,
+    out: Operand | None = None,
     **known: Any,
 ) -> Codes | None:
     """Report an elementwise operator.
@@ -44,6 +45,8 @@ def pointwise(
         each row).
     rule : callable
         Makes the rule of the result where it joins several signals.
+    out : Operand, optional
+        The result, without codes: a sum of linear maps may be one itself.
 
     Returns
     -------
@@ -62,8 +65,20 @@ def pointwise(
         found = _function(flow, operands, wide, values, shape, make)
         if found is not None:
             return found
-        return flow.combine(name, operands, shape, rule, **known)
-    return _mixed(flow, name, operands, wide, shape, make, rule, known)
+        step = None if out is None else _joining(operands, make)
+        return flow.combine(name, operands, shape, rule, step, out, **known)
+    return _mixed(flow, name, operands, wide, shape, make, rule, out, known)
+
+
+def _joining(operands: Sequence[Operand], make: MakeStep) -> Step | None:
+    """Return the operator of several signals, if all that is constant in it are single numbers."""
+    constants: list[NDArray[Any] | None] = []
+    for x in operands:
+        numbers = None if x.codes is not None else np.asarray(x.read())
+        if numbers is not None and numbers.size != 1:
+            return None
+        constants.append(None if numbers is None else numbers.reshape(()))
+    return make(tuple(constants)) if constants.count(None) > 1 else None
 
 
 def scaled(
@@ -166,6 +181,7 @@ def _mixed(
     shape: tuple[int, ...],
     make: MakeStep,
     rule: MakeRule,
+    out: Operand | None,
     known: dict[str, Any],
 ) -> Codes:
     """Take arrays that hold several values, or constants too, apart."""
@@ -186,7 +202,8 @@ def _mixed(
             parts.append(Operand(mine, _picked(x, where, shape), x.precision))
         if all(p.codes is None for p in parts):
             continue
-        made = pointwise(flow, name, parts, (int(where.sum()),), make, rule, **known)
+        mine = None if out is None else Operand(None, _picked(out, where, shape), out.precision)
+        made = pointwise(flow, name, parts, (int(where.sum()),), make, rule, mine, **known)
         assert made is not None
         result[where] = made
     return result

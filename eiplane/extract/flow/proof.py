@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from ...network import Activation, Layer, per_row
 from .outcome import Outcome
 from .recognise import Function, chain
 from .signals import Map, Origin, Use
+from .weights import layer_of
 
 __all__ = ["objection"]
 
@@ -41,7 +43,7 @@ def objection(origin: Origin, outcome: Outcome, layer: Layer) -> str:
     made, first = origin.map, outcome.first
     assert made is not None and first is not None
     if made.fixed is not None:
-        return ""
+        return made.unproved
     if not _is_map(made, outcome, layer):
         return "its weights do not reproduce what it computed in the run"
     if origin.numbers is None:
@@ -66,13 +68,18 @@ def objection(origin: Origin, outcome: Outcome, layer: Layer) -> str:
 def _is_map(made: Map, outcome: Outcome, layer: Layer) -> bool:
     """Hold the layer's weights against the outputs that were seen."""
     patches, seen, first = made.patches, made.seen, outcome.first
-    if patches is None or seen is None or first is None or layer.pool is not None:
+    if patches is None or seen is None or first is None:
         return True
-    if outcome.pool is not None or (made.conv is not None and made.conv.transposed):
-        return True
+    if outcome.pool is not None:
+        # Its parts by themselves: what a pooling does is the operator's own word.
+        layer = layer_of(made, replace(outcome, pool=None, after=None), str(layer.name))
+    rows, scales, shifts = outcome.rows, first.scale, first.shift
+    if made.conv is not None and made.conv.transposed:
+        phases = math.prod(made.conv.stride)  # an output is several, by its place
+        rows = (rows[:, None] * phases + np.arange(phases)).reshape(-1)
+        scales, shifts = np.repeat(scales, phases), np.repeat(shifts, phases)
     place = np.full(len(seen[0]), -1)
-    place[outcome.rows] = np.arange(len(outcome.rows))
-    rows = outcome.rows
+    place[rows] = np.arange(len(rows))
     if len(rows) > 64:
         rows = rows[np.linspace(0, len(rows) - 1, 64).astype(np.intp)]
     at = place[rows]
@@ -82,16 +89,15 @@ def _is_map(made: Map, outcome: Outcome, layer: Layer) -> bool:
     width = weight.shape[1]
     precision = float(made.seen_precision)
     for patch, out in zip(patches, seen, strict=True):
-        if not (np.isfinite(patch).all() and np.isfinite(out).all()):
+        if not np.isfinite(patch).all():
             continue  # says nothing
         inputs = patch.reshape(-1, width)[rows // per_group] if layer.groups > 1 else patch[None]
         found = (weight * inputs).sum(axis=1) + bias
-        wanted = first.scale[at] * out[rows] + first.shift[at]
+        wanted = scales[at] * out[rows] + shifts[at]
         size = (np.abs(weight) * np.abs(inputs)).sum(axis=1) + np.abs(bias)
-        error = (
-            _ROUNDINGS * precision * (size + np.abs(wanted) + np.abs(first.scale[at] * out[rows]))
-        )
-        if bool((np.abs(found - wanted) > error + 1e-300).any()):
+        error = _ROUNDINGS * precision * (size + np.abs(wanted) + np.abs(scales[at] * out[rows]))
+        wrong = np.abs(found - wanted) > error + 1e-300  # never where nothing was seen
+        if bool((wrong & np.isfinite(wanted)).any()):
             return False
     return True
 

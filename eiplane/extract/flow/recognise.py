@@ -14,7 +14,7 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "chain", "constant", "describe", "recognise", "same"]
+__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "recognise", "same"]
 
 Array = NDArray[np.float64]
 
@@ -122,15 +122,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     -------
     Function
     """
-    path = _path(value)
-    scale, shift = np.ones(len(rows)), np.zeros(len(rows))
-    folds = [(scale, shift)]
-    for k in range(1, len(path)):
-        line = _affine(_on_probes(path[k], path[k - 1], rows))
-        if line is None:
-            break
-        scale, shift = line[0] * scale, line[0] * shift + line[1]
-        folds.append((scale, shift))
+    path, folds = _path(value), _folds(value, rows)
+    scale, shift = folds[-1]
     if len(folds) == len(path):
         return Function(value, scale, shift, get_activation("identity"))
     base, found = path[len(folds) - 1], None
@@ -142,7 +135,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
         return Function(value, scale, shift, None, reason)
     for k in range(len(folds) - 1, -1, -1):
         # Such as 1 / (1 + exp(-z)): what looks like a scale may be a part of the function.
-        again = recognise(_on_probes(value, path[k], rows), len(rows))
+        said = path[k + 1].step if k + 2 == len(path) else None
+        again = recognise(_on_probes(value, path[k], rows), len(rows), said.label if said else "")
         named = again is not None and again[0].kind in known_activations()
         if again is not None and (found is None or named):
             found = (*again, *folds[k])
@@ -177,6 +171,26 @@ def constant(value: Value, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         return np.zeros(len(rows), dtype=bool)
     values = _on_probes(value, value.origin.value, rows)
     return np.broadcast_to((values == values[:, :1]).all(axis=1), len(rows))
+
+
+def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:
+    """Return scale and shift of each value on the way, as far as those are affine functions."""
+    path = _path(value)
+    scale, shift = np.ones(len(rows)), np.zeros(len(rows))
+    folds = [(scale, shift)]
+    for k in range(1, len(path)):
+        line = _affine(_on_probes(path[k], path[k - 1], rows))
+        if line is None:
+            break
+        scale, shift = line[0] * scale, line[0] * shift + line[1]
+        folds.append((scale, shift))
+    return folds
+
+
+def affine(value: Value, rows: NDArray[np.intp]) -> tuple[Array, Array] | None:
+    """Return scale and shift of each row if a value is an affine function of its origin."""
+    folds = _folds(value, rows)
+    return folds[-1] if len(folds) == value.level + 1 else None
 
 
 def same(a: Value, b: Value, rows: NDArray[np.intp]) -> bool:
@@ -214,13 +228,15 @@ def _affine(values: Array) -> tuple[Array, Array] | None:
     return (c, d) if bool(near.all()) else None
 
 
-def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | None:
+def recognise(values: Array, rows: int, label: str = "") -> tuple[Activation, Array | float] | None:
     """Return the activation that has these values at the probes, and a factor of its argument.
 
     Parameters
     ----------
     values : ndarray, shape (rows or 1, probes)
     rows : int
+    label : str
+        What the one operator that made them is called.
 
     Returns
     -------
@@ -232,13 +248,13 @@ def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | No
     if len(values) > 1 and _close(values, np.broadcast_to(values[:1], values.shape)):
         values = values[:1]
     if len(values) == 1:
-        return _one(values[0])
+        return _one(values[0], label)
     kinds: dict[bytes, tuple[Activation, float] | None] = {}
     found = []
     for row in values:
         key = row.tobytes()
         if key not in kinds:
-            kinds[key] = _one(row)
+            kinds[key] = _one(row, label)
         if kinds[key] is None:
             return None
         found.append(kinds[key])
@@ -249,9 +265,9 @@ def recognise(values: Array, rows: int) -> tuple[Activation, Array | float] | No
     return per_row(activations), factors
 
 
-def _one(values: Array) -> tuple[Activation, float] | None:
+def _one(values: Array, label: str) -> tuple[Activation, float] | None:
     """Return the activation of one row, and the factor of its argument."""
-    for name in _names(values):
+    for name in [*_names(values), label]:
         try:
             known = get_activation(name)
         except ValueError:

@@ -21,6 +21,7 @@ from .steps import Step
 __all__ = [
     "ENTRY",
     "SHIFT",
+    "Before",
     "Codes",
     "Convolution",
     "Map",
@@ -68,6 +69,21 @@ class Map:
         Names of blocks of rows that mean different things.
     still : bool
         Whether its input is a constant, such as the first state of a recurrent network.
+    unproved : str
+        Why its layers do not give what was computed in the run, if that was seen elsewhere.
+    patches, seen, places : ndarray or None
+        Some of its inputs, what was computed of them, and where.
+    padding, kernel : tuple of int
+        Of a convolution.
+    width : int
+        Number of features that it takes.
+    taken : tuple or None
+        What tells its input from others.
+    before : Before or None
+        The map that its input comes from, if it does so straight.
+    build, lead, parts : callable, Map, tuple of Map
+        Of a sum of maps of one input: what makes weight and bias, one that takes that input, and
+        those that are summed.
     """
 
     name: str
@@ -84,6 +100,24 @@ class Map:
     seen: Array | None = None
     seen_precision: float = 2.0**-23
     still: bool = False
+    unproved: str = ""
+    places: NDArray[np.intp] | None = None
+    padding: tuple[int, ...] = ()
+    kernel: tuple[int, ...] = ()
+    width: int = 0
+    taken: tuple[Any, ...] | None = None
+    before: Before | None = None
+    build: Callable[[], tuple[Any, Any]] | None = None
+    lead: Map | None = None
+    parts: tuple[Map, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What the features of an input are: rows of a value, each at its place."""
+
+    value: Value
+    rows: NDArray[np.int64]
 
 
 @dataclass(eq=False)

@@ -32,14 +32,22 @@ class Step:
     constants : tuple
         For each array that the operator takes: None where it is an operand, a single number (an
         array without axes), or one number for each row, shape (rows,).
-    rising : bool
-        Whether it never falls, whatever the operand.
+    monotone : bool
+        Whether it never falls, or never rises, whatever the operand.
+    numbers : str
+        What is to be said of its parameters.
     """
 
     name: str
     operator: Operator
     constants: tuple[Array | None, ...]
     monotone: bool = False
+    numbers: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name, with the numbers that it takes."""
+        return f"{self.name}({self.numbers})" if self.numbers else self.name
 
     @property
     def by_row(self) -> bool:
@@ -51,7 +59,7 @@ class Step:
         constants = tuple(
             c if c is None or c.ndim == 0 else c[row].reshape(()) for c in self.constants
         )
-        return Step(self.name, self.operator, constants, self.monotone)
+        return Step(self.name, self.operator, constants, self.monotone, self.numbers)
 
     def __call__(self, operands: Sequence[Array], rows: Any = None) -> Array:
         """Return the operator's result.
@@ -103,8 +111,8 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """The operators' names, the first one first."""
-        return ", ".join(dict.fromkeys(step.name for step, _ in self.steps))
+        """The operators' names with their numbers, the first one first."""
+        return ", ".join(dict.fromkeys(step.label for step, _ in self.steps))
 
     @property
     def by_row(self) -> bool:

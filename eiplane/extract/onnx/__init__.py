@@ -57,14 +57,18 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     if options.activation is not None:
         raise ValueError(f"{path}: an ONNX graph brings its own activations; leave activation out")
     onnx = require("onnx", "onnx")
-    model = load(onnx, path)
+    model, weights = load(onnx, path)
     require("onnx.reference", "onnx")
     try:
-        return _network(Program(onnx, model), options)
+        return _network(Program(onnx, model, weights), options)
     except MemoryError as error:
         raise ValueError(f"{path}: its shapes take more memory than there is ({error})") from None
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (LookupError, RuntimeError, ArithmeticError, AttributeError) as error:
+        # The onnx package has its own ways to say that a graph makes no sense.
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: the graph cannot be read ({said})") from error
 
 
 def _network(program: Program, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:

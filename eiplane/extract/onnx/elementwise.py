@@ -53,7 +53,8 @@ def _reported(
 
     return pointwise(
         run.flow, function.kind, operands, call.shape,
-        lambda constants: Step(function.kind, function, constants, monotone), rule, **known,
+        lambda constants: Step(function.kind, function, constants, monotone), rule,
+        Operand(None, lambda: np.asarray(call.outs[0])), **known,
     )  # fmt: skip
 
 

@@ -1,0 +1,79 @@
+"""What uses a module's parameters, and what is said of those that made no layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..flow import Operand
+from .call import tensors_in
+from .constants import Constants
+from .handlers import NOTES, added_by
+
+__all__ = ["Uses"]
+
+#: Parameters that only these use are positions or scales, not matrices.
+_HARMLESS = frozenset(["norm", "move", "elementwise"])
+
+_PRODUCTS = frozenset(["mm", "addmm", "bmm", "baddbmm", "mv", "convolution"])
+
+
+class Uses:
+    """By what each parameter was used.
+
+    Parameters
+    ----------
+    torch : module
+    constants : Constants
+    """
+
+    def __init__(self, torch: Any, constants: Constants) -> None:
+        self._torch, self._constants = torch, constants
+        self._used: dict[str, set[str]] = {}
+        self.covered: set[str] = set()  # what layers were made of, or is listed already
+
+    def mark(
+        self, tensors: list[Any], operands: dict[int, Operand], name: str, args: Any, kwargs: Any
+    ) -> None:
+        """Note what uses the parameters among some tensors."""
+        added = {id(t) for t in tensors_in(self._torch, added_by(name, args, kwargs))}
+        for tensor in tensors:
+            if operands[id(tensor)].codes is None:
+                use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
+                self._note(tensor, use)
+
+    def constant(self, name: str, tensors: list[Any]) -> None:
+        """Note that something was computed of constants alone."""
+        if name in _PRODUCTS:
+            for tensor in tensors:
+                if tensor.ndim >= 2:
+                    self._note(tensor, "constant")
+        elif name == "embedding":
+            self._note(tensors[0], NOTES[name])
+
+    def _note(self, tensor: Any, use: str) -> None:
+        try:
+            names = self._constants.names(tensor)
+        except (NotImplementedError, RuntimeError):
+            return  # it has no storage
+        for n in names:
+            self._used.setdefault(n, set()).add(use)
+
+    def left(self) -> Iterator[tuple[str, str]]:
+        """Yield the parameters that made no layers, by title, and why."""
+        for name, value in self._constants.weights:
+            if name in self.covered:
+                continue
+            used = self._used.get(name)
+            if used is None:
+                reason = "no use of it was seen in the forward pass"
+            elif used <= _HARMLESS:
+                continue  # a position or a scale: no map from inputs to outputs
+            elif any(" " in u for u in used):
+                reason = next(u for u in sorted(used) if " " in u)
+            elif used <= _HARMLESS | {"constant"}:
+                reason = "its input does not depend on the network's input"
+            else:
+                strange = sorted(used - _HARMLESS - {"constant"})[0]
+                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
+            yield self._constants.title(name), reason

@@ -1,0 +1,231 @@
+"""Where the tensors of a model of Keras live: a rule for each operation between layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network import (
+    Activation,
+    Join,
+    Known,
+    Mapped,
+    NetworkInput,
+    Norm,
+    Pairwise,
+    RangeRule,
+    Scaled,
+    Unknown,
+    get_activation,
+)
+from .tables import words
+
+__all__ = ["PASS", "POOL", "TensorRules"]
+
+Array = NDArray[Any]
+
+#: Numbers pass unchanged, or only to another place.
+PASS = words(
+    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout AlphaDropout"
+    " GaussianNoise ActivityRegularization Identity Flatten Reshape Permute RepeatVector Cropping1D"
+    " Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D"
+)
+#: The range stays, the numbers do not.
+POOL = words(
+    "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D"
+    " GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D"
+    " GlobalAveragePooling2D GlobalAveragePooling3D"
+)
+_PADS = words("ZeroPadding1D ZeroPadding2D ZeroPadding3D")
+_PAIRS = {
+    "Add": "add", "Subtract": "sub", "Multiply": "mul", "Maximum": "maximum",
+    "Minimum": "minimum",
+}  # fmt: skip
+_SHARES = words("Softmax")
+
+
+class Node(Protocol):
+    """One operation of a graph; tensors are known by their ids."""
+
+    @property
+    def kind(self) -> str:
+        """Name of its class."""
+
+    @property
+    def op(self) -> Any:
+        """Itself."""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """What it takes."""
+
+
+class TensorRules:
+    """The rules of a model's tensors.
+
+    Parameters
+    ----------
+    makers : mapping of int to Node
+        The operation that makes each tensor.
+    entries : collection of int
+        The model's inputs.
+    read : callable
+        Returns a variable's numbers.
+    function : callable
+        Returns the activation that an elementwise operation is, or its name; None of any other.
+    """
+
+    def __init__(
+        self,
+        makers: Mapping[int, Node],
+        entries: frozenset[int],
+        read: Callable[[Any], Array],
+        function: Callable[[Any], str | Activation | None],
+    ) -> None:
+        self._makers, self._entries = makers, entries
+        self._read, self._function = read, function
+        self._known: dict[int, RangeRule] = {}
+
+    def found(self, tensor: int, rule: RangeRule) -> None:
+        """Note the rule of a tensor that a layer makes."""
+        self._known[tensor] = rule
+
+    def rule(self, tensor: int) -> RangeRule:
+        """Return the rule of a tensor; operations come in order, so what it is made of is known."""
+        todo = [tensor]
+        while todo:
+            at = todo[-1]
+            node = self._makers.get(at)
+            if at in self._known:
+                todo.pop()
+                continue
+            missing = [i for i in node.inputs if i not in self._known] if node is not None else []
+            if missing:
+                todo += missing
+                continue
+            if at in self._entries or (node is not None and node.kind == "InputLayer"):
+                self._known[at] = NetworkInput()
+            else:
+                self._known[at] = Unknown() if node is None else self._of(node)
+            todo.pop()
+        return self._known[tensor]
+
+    def _of(self, node: Node) -> RangeRule:
+        given = [self._known[i] for i in node.inputs]
+        if node.kind in PASS:
+            return given[0]
+        if node.kind in POOL:
+            return self.padded(node, given[0])
+        if node.kind in _PADS:
+            return Join(operands=(given[0], Known(0.0, 0.0, "given")))
+        if node.kind == "Concatenate":
+            return Join(operands=tuple(given))
+        if node.kind in _PAIRS and len(given) > 1:
+            return _folded(_PAIRS[node.kind], given)
+        if node.kind == "Average":
+            return Scaled(1.0 / len(given), operands=(_folded("add", given),))
+        if node.kind in _SHARES:
+            return Known(0.0, 1.0)
+        if node.kind == "Embedding":
+            table = self._read(node.op.embeddings)
+            return Known(float(table.min()), float(table.max()))
+        if node.kind in ("LSTM", "GRU", "SimpleRNN"):
+            return self.state(node)
+        if "Normalization" in node.kind:
+            return self._normed(node, given[0])
+        if node.kind == "Rescaling":
+            return Join(operands=(Scaled(_flat(node.op.scale), _flat(node.op.offset),
+                                         operands=(given[0],)),))  # fmt: skip
+        if len(given) == 1:
+            name = self._function(node)
+            if name is not None:
+                return Mapped(_Function(name), operands=(given[0],))
+        return Unknown()
+
+    @staticmethod
+    def padded(node: Node, rule: RangeRule) -> RangeRule:
+        """Return the range of what an operation takes, zeros around its input among it."""
+        if getattr(node.op, "padding", "valid") == "valid" or "Max" in node.kind:
+            return rule
+        return Join(operands=(rule, Known(0.0, 0.0, "given")))
+
+    def state(self, node: Node) -> RangeRule:
+        """Return the range of a recurrent layer's state."""
+        cell = node.op.cell
+        name = getattr(cell.activation, "__name__", "")
+        gate = getattr(getattr(cell, "recurrent_activation", None), "__name__", "sigmoid")
+        shares = gate in ("sigmoid", "hard_sigmoid")  # a state is a mixture, or a part of a tanh
+        ends = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}.get(name)
+        if node.kind == "LSTM" and name == "sigmoid":
+            ends = (0.0, 1.0)
+        return Known(*ends, "activation") if ends is not None and shares else Unknown()
+
+    # -- norms
+
+    def _normed(self, node: Node, rule: RangeRule) -> RangeRule:
+        op, shape = node.op, tuple(node.op.input.shape)
+        if node.kind == "BatchNormalization":
+            mean, variance = self._read(op.moving_mean), self._read(op.moving_variance)
+            scale = 1.0 / np.sqrt(variance.astype(np.float64) + op.epsilon)
+            scale = scale if op.gamma is None else scale * self._read(op.gamma)
+            shift = -mean * scale + (0.0 if op.beta is None else self._read(op.beta))
+            return Join(operands=(Scaled(scale, shift, operands=(rule,)),))
+        if node.kind == "Normalization":
+            spread = np.maximum(np.sqrt(np.asarray(self._read(op.variance), np.float64)), 1e-7)
+            mean = np.asarray(self._read(op.mean), dtype=np.float64)
+            if getattr(op, "invert", False):
+                return Join(operands=(Scaled(_flat(spread), _flat(mean), operands=(rule,)),))
+            scale = _flat(1.0 / spread)
+            return Join(operands=(Scaled(scale, -_flat(mean) * scale, operands=(rule,)),))
+        if node.kind == "UnitNormalization":
+            return Known(-1.0, 1.0, "norm")
+        sizes = [self._size(op, shape, node.kind), *shape]
+        size = sizes[0]
+        if size is None:
+            return Unknown()
+        gamma = getattr(op, "gamma", getattr(op, "scale", None))
+        beta = getattr(op, "beta", None)
+        scale = np.ones(1) if gamma is None or isinstance(gamma, bool) else _flat(self._read(gamma))
+        shift = np.zeros(1) if beta is None else _flat(self._read(beta))
+        centred = node.kind != "RMSNormalization"
+        return Join(operands=(Norm(size, centred, scale, shift, operands=(rule,)),))
+
+    @staticmethod
+    def _size(op: Any, shape: tuple[Any, ...], kind: str) -> int | None:
+        """Return how many entries a norm runs over; of an unknown number many."""
+        many = 1 << 30
+        axes = op.axis if isinstance(op.axis, list | tuple) else [op.axis]
+        if kind == "GroupNormalization":
+            axis = axes[0] % len(shape)
+            places = [n for k, n in enumerate(shape) if k not in (0, axis)]
+            sizes = [shape[axis] // max(1, op.groups if op.groups > 0 else shape[axis]), *places]
+        elif kind in ("LayerNormalization", "RMSNormalization"):
+            sizes = [shape[a] for a in axes]
+        else:
+            return None
+        return many if None in sizes else math.prod(sizes)
+
+
+def _flat(value: Any) -> NDArray[np.float64]:
+    return np.asarray(value, dtype=np.float64).reshape(-1)
+
+
+def _folded(kind: str, rules: list[RangeRule]) -> RangeRule:
+    found = rules[0]
+    for rule in rules[1:]:
+        found = Pairwise(kind, operands=(found, rule))
+    return found
+
+
+class _Function:
+    """An activation, or one by its name, of arrays."""
+
+    def __init__(self, activation: str | Activation) -> None:
+        self._activation = get_activation(activation)
+
+    def __call__(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._activation(z)
