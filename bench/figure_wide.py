@@ -5,6 +5,7 @@
 Square layers of shuffled 4→4 blocks, whose EI is known (blocks.py); 8 bins. Four seeds each up to
 128 wide; one thread, seconds of its own time, not of the clock. deep-ei, where it is installed,
 takes 100,000 samples. A line ends where there is no estimate any more.
+What was measured is kept beside the figure (.json) and not measured again: remove it to start anew.
 """
 
 from __future__ import annotations
