@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 KEPT, TABLE = HERE / "architectures.json", HERE / "architectures.md"
 
 #: Layers of each family that are held against the network, features of each, points of a sweep.
-LAYERS, FEATURES, SWEEP = 4, 1, 96
+LAYERS, FEATURES, SWEEP = 3, 1, 64
 
 #: What single precision may do to a function, against its size; and to a count, in bits.
 CLOSE, COUNTED = 1e-3, 0.02
@@ -166,7 +166,7 @@ def _held(module: Any, given: Any, network: Any, plan: Plan) -> dict[str, Any]:
     parameters = dict(module.named_parameters(remove_duplicate=False))
     parameters.update(module.named_buffers())
     result: dict[str, Any] = {"layers": 0, "edges": 0, "function": 0.0, "count": 0.0, "wrong": [],
-                              "goes on": []}  # fmt: skip
+                              "also": []}  # fmt: skip
     for i in rng.permutation(len(network)).tolist():
         layer = network[i].load()
         name = str(layer.name)
@@ -185,8 +185,8 @@ def _held(module: Any, given: Any, network: Any, plan: Plan) -> dict[str, Any]:
         result["edges"] += one["edges"]
         if one["function"] > CLOSE or one["count"] > COUNTED:
             result["wrong"].append(name)
-        if one["goes on"]:
-            result["goes on"].append(f"{name}: {one['goes on']}")
+        if one["also"]:
+            result["also"].append(f"{name}: {one['also']}")
         if result["layers"] >= LAYERS:
             break
     return result
@@ -207,7 +207,7 @@ def _one(
     if rows.shape[1] != raw.shape[1]:
         return None
     cosine = _unit(rows) @ _unit(raw).T
-    found: dict[str, Any] = {"function": 0.0, "count": 0.0, "edges": 0, "goes on": ""}
+    found: dict[str, Any] = {"function": 0.0, "count": 0.0, "edges": 0, "also": ""}
     for row in rng.permutation(layer.n_out)[:FEATURES].tolist():
         feature = int(np.abs(cosine[row]).argmax())
         if abs(cosine[row, feature]) < 1 - 1e-5:
@@ -227,10 +227,10 @@ def _one(
         last = curves[-1]
         if _bent(claimed(points), last.values.mean(1)):
             # By chance of these places, such as a residual that is 0 at all of them?
-            many, fewer = Watched(module, given, weight, places=40), points[::2]
+            many, fewer = Watched(module, given, weight, places=16), points[::3]
             last = many.curves(feature, fewer)[-1]
             if _bent(claimed(fewer), last.values.mean(1)):
-                found["goes on"] = last.operator
+                found["also"] = last.operator
         if layer.pool is None and gaps[best] <= CLOSE:
             unit = int(rng.integers(rows.shape[1]))
             found["count"] = max(
@@ -390,8 +390,10 @@ def main() -> int:
         problems = [*row["checked"]["wrong"], *row["unexpected"]]
         bad += bool(problems)
         print(f"{family.name}: {row['analysed']} of {row['matrices']} matrices, "
-              f"{row['checked']['layers']} layers held against it"
-              + "".join(f"\n    {p}" for p in [*problems, *row["lost"], *row["checked"]["goes on"]]))  # fmt: skip
+              f"{row['checked']['layers']} layers held against it")  # fmt: skip
+        for line in [*problems, *row["lost"], *(f"also {n}" for n in row["checked"]["also"])]:
+            print(f"    {line}")
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
     TABLE.write_text(written(kept))
     return 1 if bad else 0

@@ -201,7 +201,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("Gemma", _T, language("GemmaForCausalLM", "GemmaConfig", **_LLAMA),
            {"*.mlp.gate_proj": "gelu_tanh"}),
     Family("Gemma 2", _T, language("Gemma2ForCausalLM", "Gemma2Config", **_LLAMA),
-           {"*.mlp.gate_proj": "gelu_tanh", "lm_head": "30 tanh"}),
+           {"*.mlp.gate_proj": "gelu_tanh", "lm_head": "30 * tanh"}),
     Family("Gemma 3", _T, language("Gemma3ForCausalLM", "Gemma3TextConfig", **_LLAMA),
            {"*.mlp.gate_proj": "gelu_tanh"}),
     Family("Phi", _T, language("PhiForCausalLM", "PhiConfig", **{**_LLAMA,

@@ -161,7 +161,7 @@ class Watched:
         """Return which matrix of a stack is looked at: the first that is used."""
         if self.name.startswith(("_grouped", "grouped")):
             ends = (self.args[2] if len(self.args) > 2 else self.kwargs["offs"]).tolist()
-            return int(next(k for k, e in enumerate(ends) if e > ([0] + ends)[k]))
+            return int(next(k for k, e in enumerate(ends) if e > [0, *ends][k]))
         return 0
 
     def _at(self, place: tuple[int, ...], feature: int) -> tuple[int, ...]:

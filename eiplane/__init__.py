@@ -7,6 +7,7 @@ and Hoel, Entropy 22(12) 1429, 2020).
 
 from . import plot
 from ._version import __version__
+from .ablation import Ablation, ablate, delta_ei_parts
 from .analyze import analyze
 from .emergence import MacroUnits, Transitions, macro_units, tpm
 from .information import entropy, mutual_information
@@ -18,6 +19,7 @@ from .run import AssumedRangeWarning
 from .training import Tracker
 
 __all__ = [
+    "Ablation",
     "Activation",
     "AssumedRangeWarning",
     "Convergence",
@@ -33,8 +35,10 @@ __all__ = [
     "Tracker",
     "Transitions",
     "__version__",
+    "ablate",
     "analyze",
     "convergence",
+    "delta_ei_parts",
     "ei_between",
     "entropy",
     "gaussian_ei",

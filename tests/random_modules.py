@@ -397,11 +397,11 @@ class RandomModule(nn.Module):
     def forward(self, x):
         self.uses = {}
         for block in self.blocks:
-            if self.at is not None and not self.inner(self.at[0]):
-                # What comes before the use that is stopped at does not matter.
-                if self.at != (block.map, self.uses.get(block.map, 0)):
-                    self.uses[block.map] = self.uses.get(block.map, 0) + 1
-                    continue
+            use = self.uses.get(block.map, 0)
+            stopping = self.at is not None and not self.inner(self.at[0])
+            if stopping and self.at != (block.map, use):
+                self.uses[block.map] = use + 1
+                continue  # what comes before the use that is stopped at does not matter
             x = self._block(block, x)
         if self.shape == "image" and self.at is None:
             x = x.flatten(2)
@@ -420,8 +420,10 @@ class RandomModule(nn.Module):
     def alias(self, k):
         """Return the map by whose weight's name a map's layers go."""
         mine = getattr(self.maps[k], "weight", None)
-        return next(j for j, m in enumerate(self.maps)
-                    if j == k or (mine is not None and getattr(m, "weight", None) is mine))  # fmt: skip
+        if mine is None:
+            return k
+        weights = [getattr(m, "weight", None) for m in self.maps]
+        return next(j for j, w in enumerate(weights) if j == k or w is mine)
 
     def sites(self):
         """Return each use of each map: (map, use)."""

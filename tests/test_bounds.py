@@ -438,3 +438,26 @@ def test_same_bits_on_every_instruction_set():
         found.append((log_forward(p, 8).tobytes(), log_backward(p).tobytes()))
     _core.select(before)
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("coupling", [0.0, 1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize("error", [0.0, 5e-4])
+def test_controls_that_do_not_vary_explain_nothing(coupling, error):
+    """Every output is as good as one input: each sample is as likely as any other.
+
+    What is known of single outputs is off by as much as it is said to be.
+    """
+    n, bins = 4, 4
+    weight = np.eye(n)[np.random.default_rng(0).permutation(n)] + coupling
+    channel = channel_of(weight, bins, "identity")
+    known = known_outputs(channel, np.ones(n, bool), Runner(1))
+    known = replace(known, rest=known.rest + error, error=known.error + error)
+    found = bracket(channel, np.ones(n, bool), known, Runner(1), 1)
+    # The coupling moves a value by at most n * coupling, over an edge for that share of a cell's
+    # width; of so many bits is what that takes away.
+    share = n * coupling * bins
+    lost = n * (-share * math.log2(share) + 3.0 * share) if share else 0.0
+    low, high = found.information
+    assert 2.0 * n - lost - 4.0 * n * error - 1e-3 < low <= 2.0 * n
+    assert high >= 2.0 * n - lost
+    assert found.entropy[0] <= 2.0 * n + lost

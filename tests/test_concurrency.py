@@ -1,7 +1,8 @@
-"""Several threads at once: the same numbers, no record lost, no bar that breaks; with and without a GIL."""
+"""Several threads at once: the same numbers, no record lost; with and without a GIL."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import sysconfig
@@ -101,7 +102,7 @@ def test_a_bar_that_four_threads_tell(monkeypatch, capsys):
         at_once(lambda i: [shown(k, 50, f"work {i}") for k in range(50)], 4)
     assert len(seen) == 200
     # What is new is what differs from the one before: no other thread came between.
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         assert after[1] == (before[0] != after[0])
     assert "Traceback" not in capsys.readouterr().err
 

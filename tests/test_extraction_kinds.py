@@ -5,6 +5,7 @@ and whatever its consumers receive are recorded, one input is swept, and the out
 counted. ``seen(module, name)`` runs the real submodules; the layer has to give the same numbers.
 """
 
+import math
 import warnings
 
 import numpy as np
@@ -154,6 +155,13 @@ def slices(z):
     return h
 
 
+def by_mask_after_log(z):
+    z.mean().item()
+    h = z.clone()
+    h[h < 0] = 0.0
+    return h
+
+
 #: What follows a linear map of four outputs; None: any name.
 AFTER = {
     # operators that a function mode does not see
@@ -196,6 +204,16 @@ AFTER = {
     "softcap": (lambda z: 3.0 * torch.tanh(z / 3.0), None),
     "floor": (lambda z: torch.floor(4 * z), None),
     "scaled": (lambda z: 10 * torch.tanh(z), "10 * tanh"),
+    # a step between two constants, of the layer's own sign
+    "two constants": (lambda z: torch.where(z > 0.1, SCALE, -torch.ones(())), None),
+    "straight through, scaled": (lambda z: Straight.apply(z).relu() * (SCALE - 1), None),
+    "not": (lambda z: 1.0 - (~(z > 0.2)).float(), None),
+    # a tensor's shape is written, none of its numbers
+    "squeezed": (lambda z: z.clone().unsqueeze_(0).squeeze_(0).relu_(), "relu"),
+    "turned": (lambda z: z.clone().t_().tanh_().t_(), "tanh"),
+    # constants that come from Python after numbers of the data went there
+    "constant after a log": (lambda z: (z.mean().item(), torch.relu(z) / 0.7)[1], "relu"),
+    "written after a log": (lambda z: by_mask_after_log(z), "relu"),
     # watching
     "log": (lambda z: (z.abs().mean(), z.max().item(), z.relu())[2], "relu"),
     "print": (lambda z: (f"{z.norm():.3f}", bool((z > 9).any()), torch.tanh(z))[2], "tanh"),
@@ -585,3 +603,121 @@ def test_projections_of_an_attention_behind_a_layer_keep_their_names():
     module = nn.Sequential(nn.Linear(8, 8), nn.TransformerEncoderLayer(8, 2, 16))
     names = to_network(module, ExtractOptions()).network.names
     assert names[1:4] == tuple(f"1.self_attn.in_proj.{n}" for n in "qkv")
+
+
+@pytest.mark.parametrize("way", ["addmm", "baddbmm"])
+def test_biases_that_an_operator_adds(way):
+    w, b = nn.Parameter(torch.randn(2, 3, 4)), nn.Parameter(torch.randn(2, 4))
+
+    def forward(s, x):
+        if way == "addmm":
+            y = torch.addmm(0.5 * s.b, x, s.w[0].expand(3, 4), beta=1, alpha=2)
+        else:
+            y = torch.baddbmm(s.b[:, None], x.expand(2, -1, -1), s.w).sum(0)
+        return s.out(torch.relu(y) if way == "addmm" else y)
+
+    if way == "addmm":
+        b = nn.Parameter(torch.randn(5, 4))  # another number in each row
+    module = Net(forward, w=w, b=b, out=nn.Linear(4, 2))
+    found = extracted(module, input_size=(5, 3))
+    assert found.skipped == ()
+    made = layers(found)
+    names = {"w"} if way == "addmm" else {"w[0]", "w[1]"}
+    assert set(made) == {*names, "out"}
+    for k, name in enumerate(sorted(names)):
+        x = np.random.default_rng(k).normal(size=(6, 3))
+        # alpha scales it, or it has the bias of its own matrix
+        factor, bias = (2.0, 0.0) if way == "addmm" else (1.0, b[k].detach().double().numpy())
+        real = factor * x @ w[k].detach().double().numpy() + bias
+        np.testing.assert_allclose(made[name](x), real, atol=1e-6)
+
+
+def grouped(x, w, ends):
+    if hasattr(torch, "_grouped_mm"):
+        return torch._grouped_mm(x, w, offs=ends)
+    pytest.skip("this torch has no grouped product")
+
+
+def test_experts_in_one_grouped_product():
+    w1, w2 = nn.Parameter(torch.randn(4, 8, 8)), nn.Parameter(torch.randn(4, 8, 8))
+    ends = torch.tensor([3, 3, 7, 9], dtype=torch.int32)  # the second one gets no row
+
+    def forward(s, x):
+        return s.out(grouped(torch.tanh(grouped(x, s.w1, ends)), s.w2, ends))
+
+    module = Net(forward, w1=w1, w2=w2, out=nn.Linear(8, 2))
+    found = extracted(module, input_size=(9, 8))
+    made, left = layers(found), {s.name for s in found.skipped}
+    assert set(made) == {f"{w}[{k}]" for w in ("w1", "w2") for k in (0, 2, 3)} | {"out"}
+    assert left == {"w1[1]", "w2[1]"}
+    x = np.random.default_rng(0).normal(size=(5, 8))
+    for k in (0, 2, 3):
+        real = np.tanh(x @ w1[k].detach().double().numpy())
+        np.testing.assert_allclose(made[f"w1[{k}]"](x), real, atol=1e-6)
+
+
+def test_a_norm_that_subtracts_its_mean_twice():
+    def norm(s, z):
+        mean = z.mean(-1, keepdim=True)
+        scale = torch.rsqrt((z - mean).pow(2).mean(-1, keepdim=True) + 1e-6)
+        return s.g * ((z - mean) * scale)
+
+    module = norm_module(norm, g=nn.Parameter(torch.rand(8) + 0.5))
+    found = extracted(module, input_size=(5, 3))
+    name = next(n for n in found.network.names[::-1])
+    assert ranges(found)[name][2] == "norm"
+    with torch.no_grad():
+        reach = math.sqrt(7) * float(module.g.max())
+    assert ranges(found)[name][:2] == pytest.approx((-reach, reach), rel=1e-6)
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool1d(1), nn.AdaptiveAvgPool1d(2)])
+def test_pooling_behind_a_norm_keeps_its_range(pool):
+    module = Net(lambda s, x: s.out(s.pool(s.norm(s.fc(x)).transpose(1, 2)).flatten(1)),
+                 fc=nn.Linear(3, 8), norm=nn.LayerNorm(8), pool=pool,
+                 out=nn.LazyLinear(2))  # fmt: skip
+    module(torch.rand(2, 6, 3))
+    found = extracted(module, input_size=(2, 6, 3))
+    assert found.skipped == ()
+    low, high, source = ranges(found)["out"]
+    assert source == "norm"
+    assert (low, high) == pytest.approx((-math.sqrt(7), math.sqrt(7)))
+
+
+def test_a_computed_range_beyond_all_numbers_is_no_range():
+    module = Net(lambda s, x: s.out(torch.exp(torch.exp(9 * s.fc(x)))), fc=nn.Linear(3, 4),
+                 out=nn.Linear(4, 2))  # fmt: skip
+    found = extracted(module, input_size=(5, 3))
+    assert ranges(found, in_range=(0.0, 5.0))["out"][2] == "assumed"
+
+
+def test_rows_that_are_constants_are_listed_apart():
+    keep = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    module = Net(lambda s, x: s.out(torch.tanh(s.fc(x)) * keep), fc=nn.Linear(3, 4),
+                 out=nn.Linear(4, 2))  # fmt: skip
+    found = extracted(module, input_size=(5, 3))
+    assert [s.name for s in found.skipped] == ["fc[1:4:2]"]
+    assert layers(found)["fc[0:3:2]"].activation.name == "tanh"
+
+
+def test_numbers_from_python_that_only_a_wide_input_shows():
+    # Of inputs between 0 and 1 every sign is +1, and so is their mean.
+    def forward(s, x):
+        signs = torch.sign(s.fc(x))
+        return s.out(torch.relu(s.mid(x) - signs.mean().item()))
+
+    module = Net(forward, fc=nn.Linear(3, 4, bias=False), mid=nn.Linear(3, 4),
+                 out=nn.Linear(4, 2))  # fmt: skip
+    with torch.no_grad():
+        module.fc.weight.abs_()
+    found = extracted(module, input_size=(5, 3))
+    if "mid" in layers(found):
+        assert layers(found)["mid"].activation.name == "identity"
+    else:
+        assert "mid" in {s.name for s in found.skipped}
+
+
+def test_modules_that_import_parts_of_torch_while_they_run():
+    module = Net(lambda s, x: s.out(torch.vmap(torch.relu)(s.fc(x))), fc=nn.Linear(3, 4),
+                 out=nn.Linear(4, 2))  # fmt: skip
+    assert layers(extracted(module, input_size=(5, 3)))["fc"].activation.name == "relu"

@@ -1,4 +1,4 @@
-"""Random modules: each layer has the sensitivity of what ran, or it is listed. No silent difference.
+"""Random modules: each layer has the sensitivity of what ran, or it is listed; none differs.
 
 ``EIPLANE_RANDOM_MODULES=20000 EIPLANE_RANDOM_SEED=1 pytest tests/test_extraction_random.py`` takes
 as many modules from that seed on.

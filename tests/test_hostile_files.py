@@ -274,6 +274,6 @@ def test_a_result_that_unpacks_to_very_much(tmp_path, member):
         kinds.append(npy(np.array("x" * (5 << 20))).replace(b"x", b"\0"))
     for content in kinds:
         path.write_bytes(repacked(whole, {member: content}))
-        with pytest.raises(ValueError, match="no array of real numbers|unpacks to more") as caught:
+        with pytest.raises(ValueError, match=r"no array of real numbers|unpacks to more") as caught:
             eiplane.load(path)
         assert str(path) in str(caught.value)

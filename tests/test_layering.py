@@ -28,6 +28,7 @@ ROOMS = [
     "emergence",
     "recurrence",
     "analyze",
+    "ablation",
     "training",
     "callbacks",
     "plot",

@@ -1,12 +1,14 @@
 """Means on two levels: made-up numbers of known means, and the surrogate's own samples."""
 
 import math
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 from test_wide import channel_of, dense
 
 import eiplane
+from eiplane import _core
 from eiplane.joint.estimator import Standing
 from eiplane.joint.filtering import FilterUnit, filter_unit, problem
 from eiplane.joint.levels import Controlled, Deviations, controlled_mean, share_out, two_levels
@@ -116,3 +118,24 @@ def test_influences_of_inputs_are_no_more_than_the_whole():
     assert influence.sum() < layer.ei + error
     one = eiplane.ei_between(weight, [5], range(7), samples=1 << 20)
     assert abs(influence[5] - one.ei) < 4.0 * math.hypot(stderr[5], one.ei_stderr) + 0.02
+
+
+def test_both_levels_are_the_same_everywhere():
+    def run(**where):
+        return eiplane.analyze(dense(40, 20, 3.0), measures=("ei", "ei_parts"), **where)[0].joint
+
+    one = run(threads=1)
+    assert one.estimator == "wide"
+    before, others = _core.active(), [run(threads=3)]
+    with ProcessPoolExecutor(2) as pool:
+        others.append(run(executor=pool))
+    try:
+        for name in _core.supported():
+            _core.select(name)
+            others.append(run(threads=2))
+    finally:
+        _core.select(before)
+    for other in others:
+        assert (other.ei, other.ei_stderr, other.samples) == (one.ei, one.ei_stderr, one.samples)
+        assert other.output_entropy == one.output_entropy
+        np.testing.assert_array_equal(other.influence_in, one.influence_in)

@@ -547,3 +547,26 @@ def test_types_besides_single_precision(tmp_path):
         (layer,) = extracted(path, strict=True).network
         assert layer.activation.name == "relu"
         np.testing.assert_array_equal(layer.weight, W.astype(dtype).T)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_weights_that_are_taken_out_of_the_description(beside, tmp_path):
+    """Large ones: the layers have their numbers, whichever file those lie in."""
+    first, second = rng.normal(size=(300, 200)), rng.normal(size=(200, 100))
+    nodes = [node("MatMul", "x w", "z"), node("Relu", "z", "r"), node("MatMul", "r v", "y")]
+    path = saved(tmp_path / "m.onnx", nodes, {"w": first, "v": second}, [("x", FLOAT, (None, 300))])
+    if beside:
+        onnx.save(onnx.load(path), path, save_as_external_data=True, location="m.data")
+    found = extracted(path, strict=True)
+    np.testing.assert_array_equal(layers(found)["w"].weight, first.astype(np.float32).T)
+    np.testing.assert_array_equal(layers(found)["v"].weight, second.astype(np.float32).T)
+    if beside:
+        made = onnx.load(path, load_external_data=False)
+        for tensor in made.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = "../m.data"
+        (tmp_path / "inner").mkdir()
+        (tmp_path / "inner" / "m.onnx").write_bytes(made.SerializeToString())
+        with pytest.raises(ValueError, match=r"m\.onnx"):
+            extracted(tmp_path / "inner" / "m.onnx")

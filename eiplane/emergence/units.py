@@ -16,6 +16,7 @@ from .. import pairwise
 from ..joint import JointOptions, between, channel_of, checked_memory
 from ..network import Channel
 from ..results import Joint
+from ..results import between as between_text
 from ..run import (
     Progress,
     Runner,
@@ -65,24 +66,30 @@ class MacroUnit:
     capacity: float
 
     @property
-    def ei(self) -> float:
-        """``I(X_G; Y_G)`` under ``do(L1 = Hmax)``; 0 where either is empty."""
+    def ei(self) -> float | None:
+        """``I(X_G; Y_G)`` under ``do(L1 = Hmax)``; 0 where either is empty.
+
+        None where no more is known than the bounds, ``joint.ei_bounds``.
+        """
         return 0.0 if self.joint is None else self.joint.ei
 
     @property
-    def ei_stderr(self) -> float:
-        """Standard error of :attr:`ei`."""
+    def ei_stderr(self) -> float | None:
+        """Standard error of :attr:`ei`; None with it."""
         return 0.0 if self.joint is None else self.joint.ei_stderr
 
     @property
-    def phi(self) -> float:
+    def phi(self) -> float | None:
         """Integrated information of the group, ``ei - ei_parts``; exactly 0 of a single edge."""
-        single = len(self.inputs) == len(self.outputs) == 1
-        return 0.0 if single else self.ei - self.ei_parts
+        if len(self.inputs) == len(self.outputs) == 1:
+            return 0.0
+        return None if self.ei is None else self.ei - self.ei_parts
 
     @property
-    def effectiveness(self) -> float:
+    def effectiveness(self) -> float | None:
         """``ei / capacity``; 0 without inputs."""
+        if self.ei is None:
+            return None
         return self.ei / self.capacity if self.capacity else 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,14 +130,17 @@ class MacroUnits(Sequence[MacroUnit]):
         return iter(self.units)
 
     @property
-    def phi(self) -> float:
-        """Sum over the units: what the partition was chosen by."""
-        return sum(unit.phi for unit in self.units)
+    def phi(self) -> float | None:
+        """Sum over the units: what the partition was chosen by. None where any is not known."""
+        known = [unit.phi for unit in self.units if unit.phi is not None]
+        return sum(known) if len(known) == len(self.units) else None
 
     @property
-    def phi_stderr(self) -> float:
+    def phi_stderr(self) -> float | None:
         """Standard error of :attr:`phi`, the units taken for independent."""
-        return math.hypot(*(unit.ei_stderr for unit in self.units))
+        if self.phi is None:
+            return None
+        return math.hypot(*(unit.ei_stderr or 0.0 for unit in self.units))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
@@ -153,8 +163,11 @@ class MacroUnits(Sequence[MacroUnit]):
             [
                 " ".join(map(str, unit.inputs)) or "-",
                 " ".join(map(str, unit.outputs)) or "-",
-                f"{unit.ei:.4g}" + (f" ± {unit.ei_stderr:.1g}" if unit.ei_stderr else ""),
-                *(f"{v:.4g}" for v in (unit.ei_parts, unit.phi, unit.effectiveness)),
+                _text(unit),
+                *(
+                    "-" if v is None else f"{v:.4g}"
+                    for v in (unit.ei_parts, unit.phi, unit.effectiveness)
+                ),
             ]
             for unit in self.units
         ]
@@ -167,6 +180,13 @@ class MacroUnits(Sequence[MacroUnit]):
             for row in [head, ["-" * w for w in widths], *rows]
         ]
         return "\n".join([*body, f"{self.name}: {self.search} search"])
+
+
+def _text(unit: MacroUnit) -> str:
+    """Return what is known of the EI of a unit."""
+    if unit.ei is not None:
+        return f"{unit.ei:.4g}" + (f" ± {unit.ei_stderr:.1g}" if unit.ei_stderr else "")
+    return "-" if unit.joint is None else between_text(*unit.joint.ei_bounds)
 
 
 def macro_units(
@@ -310,8 +330,10 @@ class _Book:
         for sign, mine, theirs in ((-1.0, one, other), (1.0, other, one)):
             for group in set(mine) - set(theirs):
                 unit = self.unit(group)
+                if unit.phi is None or unit.ei is None:  # nothing is better for want of knowledge
+                    return False
                 phi, ei = phi + sign * unit.phi, ei + sign * unit.ei
-                error = math.hypot(error, unit.ei_stderr)
+                error = math.hypot(error, unit.ei_stderr or 0.0)
         least = _SURE * error + 1e-9
         return phi > least or (phi > -1e-9 and ei > least)
 
@@ -381,8 +403,10 @@ class _Book:
     def _promise(self, a: Neurons, b: Neurons) -> tuple[float, float]:
         """Return the sure gain of merging two groups, and the EI of the edges between them."""
         one, two, both = self.unit(a), self.unit(b), self.unit(a + b)
-        error = math.hypot(both.ei_stderr, one.ei_stderr, two.ei_stderr)
-        gain = both.phi - one.phi - two.phi - _SURE * error
+        error = math.hypot(*(unit.ei_stderr or 0.0 for unit in (both, one, two)))
+        gain = -math.inf
+        if both.phi is not None and one.phi is not None and two.phi is not None:
+            gain = both.phi - one.phi - two.phi - _SURE * error
         return round(gain, 6), both.ei_parts - one.ei_parts - two.ei_parts
 
 

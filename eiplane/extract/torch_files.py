@@ -18,7 +18,7 @@ from .zips import checked_members, opened
 
 __all__ = ["read_torch"]
 
-#: What members without tensors, names and versions, may unpack to: so many times what they take, and
+#: What members without tensors (names, versions) may unpack to: so many times what they take, and
 #: so much. A few hundred bytes of zeros would keep every reader busy for seconds.
 _NAMES_RATIO, _NAMES = 100, 1 << 20
 

@@ -8,7 +8,7 @@ from .closed import closed_bounds
 from .convergence import Convergence, convergence
 from .engine import joint
 from .groups import between, ei_between
-from .layers import channel_of
+from .layers import as_layer, channel_of
 from .noisy import gaussian_ei, noisy_bounds
 from .options import JointOptions, checked_memory
 from .saturation import SaturationWarning, once_a_layer
@@ -17,6 +17,7 @@ __all__ = [
     "Convergence",
     "JointOptions",
     "SaturationWarning",
+    "as_layer",
     "between",
     "channel_of",
     "checked_memory",

@@ -44,6 +44,8 @@ _FEWEST, _MOST = 32, 64
 _STACK = 1 << 21
 #: Number of the stream of random numbers.
 _PURPOSE = 48
+#: Bits that a control variate must vary by.
+_LEAST_SPREAD = 1e-6
 #: Bits that the quadrature of a thousand sites may be off by.
 _QUADRATURE = 1e-5
 
@@ -103,7 +105,8 @@ def bracket(
     controls = np.stack(
         [_excess(drawn.labels, known.marginals[rows]), drawn.surprise - known.rest[rows].sum()]
     )
-    return bounds.within(_averaged(drawn, controls))
+    errors = len(rows) * np.array([SLACK, known.error])
+    return bounds.within(_averaged(drawn, _Controls(controls, errors)))
 
 
 def _number(n_out: int, n_in: int) -> int:
@@ -225,7 +228,21 @@ def _excess(labels: NDArray[np.int32], known: Array) -> Array:
     return np.asarray(surprise[np.arange(len(known)), labels].sum(axis=1) - entropy)
 
 
-def _averaged(drawn: _Draws, controls: Array) -> WholeBounds:
+@dataclass(frozen=True, eq=False)
+class _Controls:
+    """Control variates, (controls, samples), and by how much their means may be other than 0."""
+
+    values: Array
+    errors: Array
+
+    @property
+    def useful(self) -> _Controls:
+        """Those that vary: the others would explain a rounding error by a rounding error."""
+        some = self.values.std(axis=1) > np.maximum(_LEAST_SPREAD, 100.0 * self.errors)
+        return _Controls(self.values[some], self.errors[some])
+
+
+def _averaged(drawn: _Draws, controls: _Controls) -> WholeBounds:
     def low(values: Array) -> float:
         mean, error = _mean(values, controls)
         return max(mean - error, 0.0)
@@ -241,22 +258,22 @@ def _averaged(drawn: _Draws, controls: Array) -> WholeBounds:
     )
 
 
-def _mean(values: Array, controls: Array) -> Interval:
+def _mean(values: Array, controls: _Controls) -> Interval:
     """Return a mean, less as much of the controls as goes with the values, and its error.
 
     Parameters
     ----------
     values : ndarray of float64, shape (samples,)
-    controls : ndarray of float64, shape (controls, samples)
-        Of mean 0.
+    controls : _Controls
     """
-    n = len(values)
-    centred = controls - controls.mean(axis=1, keepdims=True)
+    n, used = len(values), controls.useful
+    centred = used.values - used.values.mean(axis=1, keepdims=True)
     factors = np.linalg.lstsq(centred.T, values - values.mean(), rcond=1e-8)[0]
-    rest = values - factors @ controls
-    freedom = float(n - 1 - len(controls))
+    rest = values - factors @ used.values
+    freedom = float(n - 1 - len(used.values))
     spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / freedom / n)
     # Student's quantile for the normal's (Fisher and Cornish 1960).
     z, v = WIDEN, freedom
     quantile = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v * v)
-    return float(rest.mean()), quantile * spread + _QUADRATURE
+    known = float(np.abs(factors) @ used.errors)
+    return float(rest.mean()), quantile * spread + known + _QUADRATURE

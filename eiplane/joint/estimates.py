@@ -23,9 +23,12 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: By how much more of the doubt there is for the share that is unseen: over 37 layers (2 to 8 inputs
-#: and outputs) with 4,000 and 40,000 evaluations against plain counting (bench/calibration.py).
-UNSEEN = 3.0
+#: By how much more of the doubt there is for the share that is unseen: over 37 layers of 2 to 8
+#: outputs with 4,000 and 40,000 evaluations against plain counting (bench/calibration.py).
+_UNSEEN = 3.0
+
+#: Bits squared that a control variate must vary by.
+_LEAST_VARIANCE = 1e-12
 
 #: Steps of a bit to which the core rounds logarithms.
 _FINE = 65536.0
@@ -72,7 +75,7 @@ def estimate_entropy(
     if variance is None:
         variance = counts.mean(logs**2) - counts.mean(logs) ** 2
     # While much is unseen the bias falls more slowly than with one over the sample's size.
-    bias = halved_bias(counts) * (1.0 + UNSEEN * (1.0 - counts.coverage))
+    bias = halved_bias(counts) * (1.0 + _UNSEEN * (1.0 - counts.coverage))
     # What is quadratic in the counts' noise: all that is left where the linear part is small.
     second = 0.5 * max(float(counts.number.sum()) - 1.0, 0.0) / (counts.total * math.log(2.0)) ** 2
     return Estimate(
@@ -118,7 +121,11 @@ def controlled_entropy(counted: Counted, channel: Channel, known: Array) -> Esti
     centred = columns - averages[:, None]
     weighted = centred * weight
     square = np.einsum("ik,jk->ij", weighted, centred)
+    # What does not vary explains nothing: as it stands, rounding errors.
+    square[square.diagonal() < _LEAST_VARIANCE] = 0.0
+    square[:, square.diagonal() < _LEAST_VARIANCE] = 0.0
     product = np.einsum("ik,k->i", weighted, own - float(np.einsum("k,k", own, weight)))
+    product[square.diagonal() == 0.0] = 0.0
     factors = np.linalg.lstsq(square, product, rcond=1e-10)[0]
     rest = own - float(np.einsum("k,k", own, weight)) - np.einsum("i,ik->k", factors, centred)
     shift = float(factors @ (means - averages))

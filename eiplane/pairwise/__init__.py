@@ -8,6 +8,7 @@ from .choice import check_method, measure
 from .exact import output_marginals
 from .measures import Measure
 from .noisy import NoisyLayer
+from .removal import ei_parts_without
 from .surroundings import Surroundings
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NoisyLayer",
     "Surroundings",
     "check_method",
+    "ei_parts_without",
     "exact",
     "measure",
     "output_marginals",

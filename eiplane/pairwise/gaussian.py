@@ -180,9 +180,11 @@ class _Row:
         return np.array([s for s in starts if low < s < high])
 
     def _scale(self, low: float, high: float) -> float:
-        """Return how far z moves while f moves by one deviation, at least."""
+        """Return how far z moves while f moves by one deviation, at least, jumps left out."""
         z = np.linspace(low, high, 2049)
-        steepest = float(np.abs(np.diff(self.f(z))).max()) / (z[1] - z[0])
+        moved = np.abs(np.diff(self.f(z)))
+        moved[np.clip(np.searchsorted(z, self._kinks(low, high)) - 1, 0, 2047)] = 0.0
+        steepest = float(moved.max()) / (z[1] - z[0])
         return self.std / steepest if steepest > 0 else high - low
 
     def _noise(self, t: Array, z: Array) -> Array:
@@ -236,7 +238,7 @@ class _Row:
             most = float(series.frequency[-1]) + 1.0 / scale
             longest = min(1.5 * scale, 8.0 / most, fade / 4.0)
             z, weights = _panels(ends, self._kinks(*map(float, ends)), longest)
-            if len(t) * len(z) > _MOST:
+            if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
             far = (np.abs(z - centre) - reach) / fade
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
@@ -252,8 +254,8 @@ class _Row:
             if done:
                 return series.cut(int(np.flatnonzero(left >= 0.01 * _ENOUGH * left.max())[-1]) + 1)
         raise ValueError(
-            f"Gaussian noise of {self.std:g} is too little for so few inputs, or so wide weights; "
-            "take more, or noise='dither'"
+            f"Gaussian noise of {self.std:g} is too little for so few inputs, so wide weights or a "
+            "function that jumps; take more, or noise='dither'"
         )
 
     def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:

@@ -5,6 +5,7 @@ layer's colour, marker and line differ together, so that pictures are readable f
 and in grey.
 """
 
+from .ablation import ablation
 from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
@@ -16,6 +17,7 @@ from .text import text_plane
 from .transitions import transitions
 
 __all__ = [
+    "ablation",
     "animate",
     "causal_plane",
     "compare",

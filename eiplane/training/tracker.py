@@ -137,7 +137,7 @@ class Tracker(Closing):
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
-        # One step is measured at a time, and one kept: what comes from the background meanwhile too.
+        # One step is measured at a time, and one kept: what comes from the background too.
         self._recording, self._keeping = threading.RLock(), threading.RLock()
         if self.path is not None and self._active:
             self._open(self.path, resume)

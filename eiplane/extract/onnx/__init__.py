@@ -57,10 +57,10 @@ def from_onnx(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     if options.activation is not None:
         raise ValueError(f"{path}: an ONNX graph brings its own activations; leave activation out")
     onnx = require("onnx", "onnx")
-    model = load(onnx, path)
+    model, weights = load(onnx, path)
     require("onnx.reference", "onnx")
     try:
-        return _network(Program(onnx, model), options)
+        return _network(Program(onnx, model, weights), options)
     except MemoryError as error:
         raise ValueError(f"{path}: its shapes take more memory than there is ({error})") from None
     except ValueError as error:
