@@ -526,12 +526,17 @@ def test_attention_s_joint_matrix_has_its_sections(tmp_path):
 
 
 def test_parallel_maps_are_summed(tmp_path):
-    """A low-rank adapter beside its base: all three are linear maps that a sum takes."""
+    """A low-rank adapter beside its base: one merged layer, and all three by themselves."""
     nodes = [node("MatMul", "x w", "z"), node("MatMul", "x down", "d"),
              node("MatMul", "d up", "u"), node("Add", "z u", "s"), node("Relu", "s", "r"),
              node("MatMul", "r v", "y")]  # fmt: skip
     weights = {"w": W, "down": rng.normal(size=(3, 2)), "up": rng.normal(size=(2, 4)), "v": V}
-    found = extracted(saved(tmp_path / "m.onnx", nodes, weights), strict=True)
-    assert {x.activation.name for x in found.network} == {"identity"}
-    assert ranges(found)["v"][0] == 0.0 and ranges(found)["v"][2] == "interval"
-    assert found.network.sources["up"] == ("down",)
+    path = saved(tmp_path / "m.onnx", nodes, weights)
+    found = extracted(path, strict=True)
+    assert {n: x.activation.name for n, x in layers(found).items()} == {
+        "w": "identity", "down": "identity", "up": "identity", "w+up": "relu", "v": "identity",
+    }  # fmt: skip
+    merged = (W + weights["down"] @ weights["up"]).T
+    np.testing.assert_allclose(layers(found)["w+up"].weight, merged, atol=1e-6)
+    assert found.network.sources["v"] == ("w+up",)
+    check(path, "w+up", after="r")

@@ -43,7 +43,7 @@ def rows_without(edges: Edges) -> Array:
     weight[np.arange(len(taken)), taken] = 0.0
     many = replace(channel, weight=weight, bias=np.repeat(channel.bias, len(taken)))
     found = _core.exact_parts(_core.CoreChannel(many), 0, len(taken), cancel_flag())
-    return np.asarray(found.information, dtype=np.float64).sum(axis=1)
+    return np.asarray(found.information.sum(axis=1), dtype=np.float64)
 
 
 def ei_parts_without(channel: Channel, runner: Runner) -> Array:

@@ -74,12 +74,12 @@ def moments(c: int, m: float) -> Array:
         return np.zeros(6)
     if m <= 1.0:
         return np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    n = np.arange(c + 1)
+    n = np.arange(c + 1.0)
     ratios = (c - n[:-1]) / (n[:-1] + 1.0) / (m - 1.0)
     p = np.exp(c * math.log1p(-1.0 / m) + np.concatenate([[0.0], np.cumsum(np.log(ratios))]))
-    mean, some = c / m, (n > 0).astype(float)
+    mean, some = c / m, (n > 0).astype(np.float64)
     log = np.log2(np.maximum(n, 1))
-    length = n * log
+    length: Array = n * log
 
     def covariance(a: Array, b: Array) -> float:
         d = n - mean
@@ -116,7 +116,7 @@ class _Place:
     @property
     def variance(self) -> float:
         m, s = self.moments, self.slope
-        return max(m[_VARIANCE] - 2.0 * s * m[_COVARIANCE] + s * s * m[_SPREAD], 0.0)
+        return float(max(m[_VARIANCE] - 2.0 * s * m[_COVARIANCE] + s * s * m[_SPREAD], 0.0))
 
 
 def _place(found: Array, occupied: int) -> _Place:
