@@ -11,6 +11,7 @@ import numpy as np
 
 from ...network import Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
+from ..flow.choices import decided
 from ..flow.combined import product
 from ..flow.patches import keep_fields, keep_phases, keep_rows
 from ..flow.pointwise import pointwise
@@ -203,8 +204,6 @@ def _grouped(run: Run, call: Call) -> Any:
     plain = ends is not None and a.ndim == 2 and b.ndim == 3 and call.given(3, "bias") is None
     if not plain or call.dynamic(b) or not call.dynamic(a) or int(b.shape[0]) > _MOST:
         return NotImplemented
-    if call.dynamic(ends):  # where rows go is decided by another signal
-        run.flow.event("a choice", [call.operand(ends)], (1,), lambda _: Unknown(), always=True)
     x, named, start = call.operand(a), run.constants.names(b), 0
     assert x.codes is not None
     codes, title = np.full(call.shape, -1, dtype=np.int64), run.constants.name(named)
@@ -218,6 +217,7 @@ def _grouped(run: Run, call: Call) -> Any:
         elif all(o.map is None or o.map.name != f"{title}[{k}]" for o in run.flow.maps):
             run.flow.noted.setdefault(f"{title}[{k}]", "no row was sent to it in the forward pass")
         start = end
+    decided(run.flow, [call.operand(ends)], codes)  # where rows go, perhaps by another signal
     return codes
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Join, Known, Pairwise, RangeRule, Scaled
 from ..flow import Codes
+from ..flow.choices import decided, moved
 from ..tables import words
 from .call import Call
 from .elementwise import converted, masked
@@ -61,14 +62,12 @@ def _move(run: Run, call: Call) -> Any:
                 else torch.from_numpy(np.ascontiguousarray(codes)) + 1
             )
         else:
-            if operand.codes is not None:
-                moved = [call.operand(t) for t in call.tensors if id(t) in data]
-                run.flow.choice(operand, moved)
             values[id(tensor)] = torch.from_numpy(np.array(operand.read()))
     result = _again(run, call, values)
     several = result if isinstance(result, list | tuple) else [result]
-    moved = [r.numpy() - 1 for r in several]
-    return moved if isinstance(result, list | tuple) else moved[0]
+    deciding = [call.operand(t) for t in call.tensors if id(t) not in data]
+    there = [moved(run.flow, deciding, r.numpy() - 1) for r in several]
+    return there if isinstance(result, list | tuple) else there[0]
 
 
 def _decides(run: Run, call: Call, data: set[int]) -> bool:
@@ -187,10 +186,10 @@ def _accumulate(run: Run, call: Call) -> Codes:
         added = Join(operands=(Known(0.0, 0.0), Scaled(most * alpha, operands=(parts[1],))))
         return Pairwise("add", operands=(parts[0], added))
 
-    others = [t for t in call.tensors if t is not base and t is not source and call.dynamic(t)]
-    for tensor in others:
-        run.flow.event("a choice", [call.operand(tensor)], (1,), lambda _: Unknown(), always=True)
-    return run.flow.event("a sum", operands, call.shape, rule)
+    others = [call.operand(t) for t in call.tensors if t is not base and t is not source]
+    codes = run.flow.event("a sum", operands, call.shape, rule)
+    decided(run.flow, others, codes)
+    return codes
 
 
 MOVES: dict[str, Callable[[Run, Call], Any]] = {

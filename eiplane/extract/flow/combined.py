@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...network import Join, Known, Norm, Pairwise, RangeRule, Scaled, Unknown
+from .choices import moved
 from .flow import Flow
 from .normed import centred, normalised
 from .signals import Codes, Operand
@@ -78,10 +79,9 @@ def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Cod
         for x in choices:
             if x.codes is not None and decides & flow.marks(x.codes, False):
                 return None
-        flow.choice(condition, choices)
     where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), shape)
     taken = [np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, shape) for x in choices]
-    return np.where(where, *taken)
+    return moved(flow, [condition], np.where(where, *taken))
 
 
 def known_norm(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...network import Pool, get_activation
 from .recognise import Function, constant, describe, same
-from .signals import Map, Origin, Pooling, Use, common
+from .signals import Map, Origin, Pooling, Use, Value, common
 
 __all__ = ["Outcome", "mark_live", "outcomes", "same_outcome"]
 
@@ -75,7 +75,7 @@ def mark_live(origins: Sequence[Origin]) -> None:
     deciding = [o for o in origins if not o.live and "decides" in o.traits]
     while True:
         late = [o for o in deciding if not o.always
-                and any(origins[k].live for k in o.traits["decides"])]  # fmt: skip
+                and any(_leads(value) for value in o.traits["decides"])]  # fmt: skip
         if not late:
             return
         for origin in late:
@@ -88,6 +88,24 @@ def _mark_live(origins: Sequence[Origin]) -> None:
         for use in origin.uses:
             use.live = use.by is None or use.by.live
         origin.live = origin.always or any(use.live for use in origin.uses)
+
+
+def _leads(value: Value) -> bool:
+    """Return whether a value, or a function of it, leads to the network's result."""
+    return any(use.live and _made_of(use.value, value) for use in value.origin.uses)
+
+
+def _made_of(value: Value, part: Value) -> bool:
+    waiting, seen = [value], {id(value)}
+    while waiting:
+        one = waiting.pop()
+        if one is part:
+            return True
+        for other in one.operands:  # older values are not made of later ones
+            if other.base >= part.base and id(other) not in seen:
+                seen.add(id(other))
+                waiting.append(other)
+    return False
 
 
 def _counted(origin: Origin) -> list[Use]:

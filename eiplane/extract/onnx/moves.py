@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
-from ..flow import Codes
+from ...network import Join, Known, Pairwise, RangeRule, Scaled
+from ..flow import Codes, Operand
+from ..flow.choices import decided
+from ..flow.choices import moved as moved_by
 from ..tables import words
 from .call import Call, Tensor
 
@@ -56,8 +58,6 @@ def _move(run: Run, call: Call) -> Any:
         return run.unknown(call)
     if kind == "Unique":
         return run.unknown(call)
-    for k in others:
-        run.flow.event("a choice", [call.operand(k)], (1,), lambda _: Unknown(), always=True)
     values = [
         None if t is None else (_codes(t) if k in data else t.value)
         for k, t in enumerate(call.inputs)
@@ -67,8 +67,8 @@ def _move(run: Run, call: Call) -> Any:
             return run.unknown(call)
         filled = np.zeros((), np.int64) if call.has(2) else None
         values = [*values[:2], filled, *values[3:]]
-    moved = run.compute(call.node, values)
-    return [_back(m) for m in moved]
+    deciding = [call.operand(k) for k in others]
+    return [_back(run, m, deciding) for m in run.compute(call.node, values)]
 
 
 def _codes(tensor: Tensor) -> Any:
@@ -85,10 +85,10 @@ def _raised(value: Any, codes: Codes | None) -> Any:
     return np.ascontiguousarray(codes) + 1
 
 
-def _back(moved: Any) -> Any:
+def _back(run: Run, moved: Any, deciding: list[Operand]) -> Any:
     if isinstance(moved, list):
-        return [_back(m) for m in moved]
-    return np.asarray(moved, dtype=np.int64) - 1
+        return [_back(run, m, deciding) for m in moved]
+    return moved_by(run.flow, deciding, np.asarray(moved, dtype=np.int64) - 1)
 
 
 def _decides(run: Run, call: Call, data: tuple[int, ...], others: list[int]) -> bool:
@@ -128,9 +128,9 @@ def _added(run: Run, call: Call) -> Any:
         added = Join(operands=(Known(0.0, 0.0), Scaled(most, operands=(parts[1],))))
         return Pairwise("add", operands=(parts[0], added))
 
-    if call.dynamic(1):
-        run.flow.event("a choice", [call.operand(1)], (1,), lambda _: Unknown(), always=True)
-    return run.flow.event("a sum", [base.operand(), source.operand()], call.shape, rule)
+    codes = run.flow.event("a sum", [base.operand(), source.operand()], call.shape, rule)
+    decided(run.flow, [call.operand(1)], codes)
+    return codes
 
 
 def _ends(values: Any) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...network import Join, Known, RangeRule, Scaled, Unknown
 from ..flow import Codes
+from ..flow.choices import decided
 from ..flow.pooled import hull, over_places, pooled
 from .call import Call
 from .kernels import pads_of
@@ -69,10 +70,10 @@ def _grid_sample(run: Run, call: Call) -> Any:
     mode = call.attributes.get("mode", b"linear")
     if not call.dynamic(0):
         return run.unknown(call)
-    if call.dynamic(1):
-        run.flow.event("a choice", [call.operand(1)], (1,), lambda _: Unknown(), always=True)
-    return hull(run.flow, call.kind, call.operand(0), call.shape, zero=True,
-                unknown=mode in (b"cubic", b"bicubic"))  # fmt: skip
+    codes = hull(run.flow, call.kind, call.operand(0), call.shape, zero=True,
+                 unknown=mode in (b"cubic", b"bicubic"))  # fmt: skip
+    decided(run.flow, [call.operand(1)], codes)
+    return codes
 
 
 def _axes(call: Call) -> list[int]:
@@ -134,9 +135,9 @@ def _top(run: Run, call: Call) -> Any:
 def _unpooled(run: Run, call: Call) -> Any:
     if not call.dynamic(0):
         return run.unknown(call)
-    if call.dynamic(1):
-        run.flow.event("a choice", [call.operand(1)], (1,), lambda _: Unknown(), always=True)
-    return hull(run.flow, call.kind, call.operand(0), call.shape, zero=True)
+    codes = hull(run.flow, call.kind, call.operand(0), call.shape, zero=True)
+    decided(run.flow, [call.operand(1)], codes)
+    return codes
 
 
 POOLS: dict[str, Callable[[Run, Call], Any]] = {
