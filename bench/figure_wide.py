@@ -103,7 +103,8 @@ def draw(found, path):
         axes.set_xticks(width_ticks := [4, 16, 64, 256, 1024], [str(w) for w in width_ticks])
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5,
+                  frameon=False)  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)
 
