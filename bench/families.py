@@ -245,7 +245,7 @@ FAMILIES: tuple[Family, ...] = (
            **{**_LLAMA, "num_hidden_layers": 3}, lru_width=16, attention_window_size=8)),
     Family("Whisper", _T, _whisper, {"*.fc1": "gelu"}),
     Family("Wav2Vec2", _T, _wav2vec2, {"*.intermediate_dense": "gelu"}),
-    Family("CLIP", _T, _clip, {"*.fc1": "silu(1.702)"}),
+    Family("CLIP", _T, _clip, {"*.fc1": "quick_gelu"}),
     Family("ViT", _T, vision("ViTForImageClassification", "ViTConfig", 16, **_BERT, image_size=16,
            patch_size=4), {"*.intermediate.dense": "gelu"}),
     Family("DINOv2", _T, vision("Dinov2Model", "Dinov2Config", 16, **_BERT, image_size=16,
