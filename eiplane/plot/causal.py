@@ -130,7 +130,7 @@ def _draw(
     groups = roles([path.name for path in drawn], role, symbols())
     if many:
         drawn = _grouped(drawn, groups)
-    ax = make_axes(ax)
+    ax = make_axes(ax, (7.6, 5.0) if many and labels else (6.4, 5.0))
     for path in drawn:
         draw_path(ax, path)
     frame(ax, plane, np.vstack([p.everything for p in drawn]), contours)
@@ -246,13 +246,12 @@ def _depth_key(ax: Axes, count: int, low: float, high: float) -> None:
     """Draw which colour is which depth, beside the axes."""
     cm = require("matplotlib.cm", "plot")
     colors = require("matplotlib.colors", "plot")
-    ticker = require("matplotlib.ticker", "plot")
     figure = ax.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(
         cm.ScalarMappable(colors.Normalize(1, count), depth_map()),
         cax=ax.inset_axes((1.035, low, 0.03, high - low)),
-        ticks=ticker.MaxNLocator(5, integer=True),
+        ticks=np.unique(np.linspace(1, count, 5).round()),
     )
     bar.ax.invert_yaxis()  # read from the first layer on
     bar.outline.set_visible(False)  # type: ignore[operator]

@@ -12,7 +12,7 @@ from ..files import require
 from ..results import row_of
 from ..training import History, as_history
 from .roles import LAYERS, OTHER, Role, roles
-from .scales import check_normalize, check_scale, sizes, symlog, unit_of
+from .scales import check_normalize, check_scale, set_symlog, sizes, unit_of
 from .style import ERRORS, INK, QUIET, Look, looks, make_axes, symbols, tidy
 
 if TYPE_CHECKING:
@@ -88,22 +88,25 @@ def layers(
         named = [name for name in named if name != OTHER] + [OTHER]
     look = dict(zip(named, looks(len(named)), strict=True))
     ax = make_axes(ax, (7.2, 4.2))
-    drawn = []
+    drawn, keys = [], {}
     for quantity, line in zip(chosen, _LINES, strict=False):
         values, errors, bounds = _numbers(run, quantity, normalize)
-        drawn += [values - errors, values + errors, *bounds.T]
+        drawn += [values - errors, values + errors, *bounds[np.isnan(values)].T]
+        keys[quantity] = (line, bool(np.isfinite(values).any()))
         for name in named:
             some = np.array([part == name for part in parts])
-            own = look[name] if len(chosen) == 1 else Look(look[name].color, look[name].marker, line)
+            own = (
+                look[name] if len(chosen) == 1 else Look(look[name].color, look[name].marker, line)
+            )
             joined = name != OTHER or len(named) == 1
             _draw(ax, 1 + np.flatnonzero(some), values[some], errors[some], bounds[some],
-                  own, joined)  # fmt: skip
+                  own, joined, "-" if len(chosen) == 1 else line)  # fmt: skip
     if scale == "symlog":
-        ax.set_yscale("symlog", **symlog(np.concatenate(drawn)))
+        set_symlog(ax, np.concatenate(drawn))
     if min(np.nanmin(d) for d in drawn if np.isfinite(d).any()) < 0.0:
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
     _dress(ax, run.layers, row_of(chosen[0]).symbol if len(chosen) == 1 else "", unit)
-    _legends(ax, look, chosen)
+    _legends(ax, look, keys)
     return ax
 
 
@@ -154,6 +157,7 @@ def _draw(
     bounds: Array,
     look: Look,
     joined: bool,
+    bar: Any,
 ) -> None:
     """Draw a role: a line that stops where a number is not known, its errors, and bounds."""
     ax.plot(places, values, marker=look.marker, ls=look.line if joined else "none", lw=1.4, ms=6,
@@ -165,8 +169,11 @@ def _draw(
     between = np.isnan(values) & np.isfinite(bounds).all(axis=1)
     if between.any():
         middle, half = bounds[between].mean(axis=1), np.ptp(bounds[between], axis=1) / 2.0
-        ax.errorbar(places[between], middle, half, fmt="none", ecolor=look.color, elinewidth=3.0,
-                    capsize=4.0, alpha=0.5, zorder=2)  # fmt: skip
+        whiskers = ax.errorbar(
+            places[between], middle, half, fmt="none", ecolor=look.color, elinewidth=3.0,
+            capsize=4.0, alpha=0.5, zorder=2,
+        )  # fmt: skip
+        whiskers[2][0].set_linestyle(bar)
 
 
 def _dress(ax: Axes, names: Sequence[str], symbol: str, unit: str) -> None:
@@ -189,11 +196,10 @@ def _dress(ax: Axes, names: Sequence[str], symbol: str, unit: str) -> None:
     tidy(ax)
 
 
-def _legends(ax: Axes, look: dict[str, Look], chosen: Sequence[str]) -> None:
+def _legends(ax: Axes, look: dict[str, Look], keys: dict[str, tuple[Any, bool]]) -> None:
     """Draw what colours and marks mean, and lines where several quantities are drawn."""
-    style = {"frameon": False, "fontsize": 8.5, "title_fontsize": 8.5, "alignment": "left",
-             "handlelength": 3.2}  # fmt: skip
-    many = len(chosen) > 1
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handlelength": 3.2}
+    many = len(keys) > 1
     key = None
     if list(look) != [LAYERS]:
         handles = [
@@ -205,8 +211,10 @@ def _legends(ax: Axes, look: dict[str, Look], chosen: Sequence[str]) -> None:
     if many:
         if key is not None:
             ax.add_artist(key)
-        lines = [
-            ax.plot([], [], color=INK, ls=line, lw=1.4, label=row_of(quantity).symbol)[0]
-            for quantity, line in zip(chosen, _LINES, strict=False)
-        ]
+        lines = []
+        for quantity, (line, known) in keys.items():
+            symbol = row_of(quantity).symbol
+            how = {"lw": 1.4, "label": symbol} if known else {
+                "lw": 3.0, "alpha": 0.5, "label": f"{symbol}, bounds"}  # fmt: skip
+            lines += ax.plot([], [], color=INK, ls=line, **how)
         ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(1.01, 0.0), **style)

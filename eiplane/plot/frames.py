@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from .planes import ROOT2, Plane
-from .scales import symlog
+from .scales import levels, set_symlog
 from .style import INK, QUIET
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ def frame(ax: Axes, plane: Plane, points: Array, contours: bool = True) -> None:
         All that has to be seen.
     contours : bool
     """
-    if plane.scale == "symlog":  # one threshold: what is diagonal stays so
-        options = symlog(points)
-        ax.set_xscale("symlog", **options)
-        ax.set_yscale("symlog", **options)
+    if plane.scale == "symlog":
+        set_symlog(ax, points, "xy")
     # On a scale that is not linear room is made as it is seen.
     seen = [ax.xaxis.get_transform(), ax.yaxis.get_transform()]
     points = np.stack([seen[i].transform(points[:, i]) for i in range(2)], axis=1)
@@ -65,17 +63,8 @@ def frame(ax: Axes, plane: Plane, points: Array, contours: bool = True) -> None:
 
 def _levels(low: float, high: float) -> Array:
     ticker = require("matplotlib.ticker", "plot")
-    levels = np.asarray(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return levels[(levels >= low - 1e-12) & (levels <= high + 1e-12)]
-
-
-def _powers(low: float, high: float, least: float) -> Array:
-    """Return 0 and powers of ten, of both signs, that lie between: at most about nine."""
-    last = np.floor(np.log10(max(abs(low), abs(high), least)))
-    exponents = np.arange(last, np.log10(least) - 0.5, -1.0)
-    powers = 10.0 ** exponents[:: max(1, -(-len(exponents) // 4))]
-    levels = np.concatenate([-powers, [0.0], powers[::-1]])
-    return levels[(levels >= low) & (levels <= high)]
+    found = np.asarray(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    return found[(found >= low - 1e-12) & (found <= high + 1e-12)]
 
 
 def _line(level: float) -> dict[str, Any]:
@@ -85,11 +74,11 @@ def _line(level: float) -> dict[str, Any]:
 
 def _upright_contours(ax: Axes, name: str, unit: str) -> None:
     low, high = ax.get_xlim()
-    levels = _levels(low * ROOT2, high * ROOT2)
-    for level in levels:
+    shown = _levels(low * ROOT2, high * ROOT2)
+    for level in shown:
         ax.axvline(level / ROOT2, **_line(level))
     top = ax.secondary_xaxis("top", functions=(_to_ei, _from_ei))
-    top.set_xticks(levels)
+    top.set_xticks(shown)
     top.set_xlabel(f"{name} ({unit}): lines of equal {name}", color=INK, fontsize=9)
     top.tick_params(labelsize=8.5, colors=INK, length=0)
     top.spines["top"].set_visible(False)
@@ -108,7 +97,7 @@ def _upright_levels(ax: Axes, name: str, unit: str) -> None:
     """Draw the same where the scale is not linear, as a secondary axis would be."""
     low, high = ax.get_xlim()
     least = ax.xaxis.get_transform().linthresh  # type: ignore[attr-defined]
-    for level in _powers(low * ROOT2, high * ROOT2, least):
+    for level in levels(low * ROOT2, high * ROOT2, least):
         ax.axvline(level / ROOT2, **_line(level))
         ax.annotate(
             f"{level:g}", (level / ROOT2, 1.0), (0, 3), xycoords=ax.get_xaxis_transform(),
@@ -124,19 +113,26 @@ def _slanted_contours(ax: Axes, name: str, unit: str) -> None:
     scale = ax.xaxis.get_transform()
     curved = ax.get_xscale() == "symlog"
     if curved:
-        levels = _powers(bottom - right, top - left, scale.linthresh)  # type: ignore[attr-defined]
+        shown = levels(bottom - right, top - left, scale.linthresh)  # type: ignore[attr-defined]
+        shown = np.array(sorted(shown, key=lambda level: -abs(level) if level else -np.inf))
     else:
-        levels = _levels(bottom - right, top - left)
-    for level in levels:
+        shown = _levels(bottom - right, top - left)
+    breadth = float(np.ptp(scale.transform(np.array([left, right]))))
+    labelled: list[Array] = []
+    for level in shown:
         ends = np.array([max(left, bottom - level), min(right, top - level)])
         if ends[1] <= ends[0]:
             continue
         seen = scale.transform(ends)
-        if seen[1] - seen[0] < 0.02 * np.ptp(scale.transform(np.array([left, right]))):
+        if seen[1] - seen[0] < 0.02 * breadth:
             continue
         way = scale.inverted().transform(np.linspace(*seen, 200)) if curved else ends
         ax.plot(way, way + level, scalex=False, scaley=False, **_line(level))
         at_top = ends[1] < right
+        at = scale.transform(np.array([ends[1], ends[1] + level])) / breadth
+        if curved and any(np.abs(at - other).max() < 0.05 for other in labelled):
+            continue  # lines that end side by side: 0 and the outer ones have their numbers
+        labelled.append(at)
         ax.annotate(
             f"{level:g}", (ends[1], ends[1] + level), (0, 2) if at_top else (3, 0),
             textcoords="offset points", fontsize=8.5, color=INK, annotation_clip=False,

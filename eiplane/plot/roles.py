@@ -81,7 +81,7 @@ def _repeated(parts: Sequence[tuple[str, str]]) -> list[str]:
         places.setdefault(behind, set()).add(before)
 
     def called(pair: tuple[str, str]) -> str:
-        before, behind = pair
+        behind = pair[1]
         alike = len(places[behind]) == 1 and behind
         return behind if alike else ".".join(part for part in pair if part)
 
