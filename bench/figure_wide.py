@@ -5,10 +5,12 @@
 Square layers of shuffled 4→4 blocks, whose EI is known (blocks.py); 8 bins. Four seeds each up to
 128 wide; one thread, seconds of its own time, not of the clock. deep-ei, where it is installed,
 takes 100,000 samples. A line ends where there is no estimate any more.
+What was measured is kept beside the figure (.json) and not measured again: remove it to start anew.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import warnings
@@ -52,13 +54,17 @@ def theirs(weight):
         return None
     start = time.process_time()
     value = Peer(weight.astype(np.float32)).ei(100_000)
-    return value, float("nan"), time.process_time() - start
+    return value, None, time.process_time() - start
 
 
-def measure(widest):
-    """Return {way: [(width, error, stated, seconds)]}, errors as shares of EI."""
-    found = {way: [] for way in COLOURS}
-    for width in (w for w in WIDTHS if w <= widest):
+def measure(widest, kept):
+    """Return {way: [(width, error, stated, seconds)]}, errors as shares of EI.
+
+    What is in the file ``kept`` is not measured again.
+    """
+    found = json.loads(kept.read_text()) if kept.exists() else {way: [] for way in COLOURS}
+    done = {row[0] for row in found["wide"]}
+    for width in (w for w in WIDTHS if w <= widest and w not in done):
         weight, truth = shuffled(width)
         for way, rows in found.items():
             if way == "deep-ei":
@@ -68,12 +74,16 @@ def measure(widest):
                 runs = [ours(weight, way, seed) for seed in range(seeds)]
             if None in runs:
                 continue
-            values, stated, seconds = np.array(runs).T
+            values, stated, seconds = np.array(runs, float).T  # None: not a number
             off = np.sqrt(np.mean((values / truth - 1.0) ** 2))
-            rows.append((width, off, np.mean(stated) / truth, np.median(seconds)))
+            share = float(np.mean(stated) / truth)
+            known = share if np.isfinite(share) else None
+            rows.append((width, float(off), known, float(np.median(seconds))))
             print(f"{width:5d} {way:12s} EI {values.mean():9.2f} of {truth:9.2f}  "
-                  f"error {off:8.3%} stated {rows[-1][2]:8.3%}  {rows[-1][3]:8.2f} s",
+                  f"error {off:8.3%} stated {share:8.3%}  {rows[-1][3]:8.2f} s",
                   flush=True)  # fmt: skip
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found))
     return found
 
 
@@ -83,7 +93,7 @@ def draw(found, path):
     for way, rows in found.items():
         if not rows:
             continue
-        width, off, stated, seconds = np.array(rows).T
+        width, off, stated, seconds = np.array(rows, float).T
         left.plot(width, off, "o-", color=COLOURS[way], label=NAMES[way], markersize=4)
         if way == "wide":
             left.plot(width, stated, ":", color=COLOURS[way], label="wide, as stated")
@@ -101,4 +111,5 @@ def draw(found, path):
 if __name__ == "__main__":
     here = Path(__file__).parent
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else here / "figures" / "wide.png"
-    draw(measure(int(sys.argv[2]) if len(sys.argv) > 2 else WIDTHS[-1]), target)
+    widest = int(sys.argv[2]) if len(sys.argv) > 2 else WIDTHS[-1]
+    draw(measure(widest, target.with_suffix(".json")), target)

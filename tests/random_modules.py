@@ -518,10 +518,10 @@ class Site:
             self.bare = False
 
 
-def counted(site, rows, in_range, out_range, bins, cells=256, halvings=20):
+def counted(site, rows, in_range, out_range, bins, cells=192, divisions=7):
     """Return the sensitivity of the edges into some rows: one input swept, the others 0.
 
-    Where the output goes from one bin to another is found by halving, so that what is left of
+    Where the output goes from one bin to another is found by division, so that what is left of
     sampling is a step out and back within one cell.
 
     Parameters
@@ -568,22 +568,20 @@ def counted(site, rows, in_range, out_range, bins, cells=256, halvings=20):
         a, b, part = grid[cell], grid[cell + 1], inputs[cell]
         fa, fb = found[row, unit, cell], found[row, unit, cell + 1]
         taken = np.array([rows[i] for i in mine])
-        for _ in range(halvings):
+        for _ in range(divisions):
             if not len(a):
                 break
-            middle = (a + b) / 2
-            fm = binned(middle, unit)[np.arange(len(a)), taken[row]]
-            half = (b - a) / 2 / (hi - lo)
-            left, right = fm != fa, fm != fb
-            # A half whose ends agree is counted; one whose ends differ is halved again.
-            for agrees, bin_ in ((~left, fa), (~right, fb)):
-                where = row[agrees], unit[agrees], part[agrees], bin_[agrees]
-                np.add.at(tables, where, half[agrees])
-            a, b, fa, fb, row, unit, part = (
-                np.concatenate([x[left], y[right]])
-                for x, y in ((a, middle), (middle, b), (fa, fm), (fm, fb), (row, row),
-                             (unit, unit), (part, part))
-            )  # fmt: skip
+            # Eighths whose ends agree are counted; those whose ends differ are cut again.
+            points = a[:, None] + (b - a)[:, None] * np.arange(9) / 8
+            inner = binned(points[:, 1:-1].ravel(), np.repeat(unit, 7))
+            inner = inner[np.arange(7 * len(a)), np.repeat(taken[row], 7)].reshape(-1, 7)
+            at_points = np.concatenate([fa[:, None], inner, fb[:, None]], axis=1)
+            i, j = np.nonzero(at_points[:, :-1] == at_points[:, 1:])
+            where = row[i], unit[i], part[i], at_points[i, j]
+            np.add.at(tables, where, ((b - a) / 8 / (hi - lo))[i])
+            i, j = np.nonzero(at_points[:, :-1] != at_points[:, 1:])
+            a, b, fa, fb = points[i, j], points[i, j + 1], at_points[i, j], at_points[i, j + 1]
+            row, unit, part = row[i], unit[i], part[i]
         half = (b - a) / 2 / (hi - lo)
         for bin_ in (fa, fb):
             np.add.at(tables, (row, unit, part, bin_), half)

@@ -186,3 +186,32 @@ def test_a_block_of_a_transformer(fused):
     mlp = joined(*reached(net.down.weight, net.down.bias, -1.0, 1.0))
     residual = -2.0 + out[0] + mlp[0], 3.0 + out[1] + mlp[1]
     assert found["head"] == (*(pytest.approx(x, **NEAR) for x in residual), "interval")
+
+
+class Through(nn.Module):
+    """Two layers with something between them."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.a, self.b, self._between = nn.Linear(3, 4), nn.Linear(4, 2), between
+
+    def forward(self, x):
+        return self.b(self._between(self.a(x)))
+
+
+EDGES = torch.tensor([-0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        (lambda z: torch.bucketize(z, EDGES).float(), (0.0, 3.0)),
+        (lambda z: torch.searchsorted(EDGES, z).double().float() - 1, (-1.0, 2.0)),
+        (lambda z: z.softmax(-1) * 2 - 1, (-1.0, 1.0)),
+        (lambda z: F.normalize(z, dim=-1), (-1.0, 1.0)),
+        (lambda z: torch.tanh(z).unsqueeze(1).expand(-1, 2, -1).amax(1) / 4, (-0.25, 0.25)),
+    ],
+)
+def test_whole_numbers_and_shares_between_layers(between, expected):
+    found = ranges(Through(between), input_size=(5, 3))
+    assert found["b"][:2] == pytest.approx(expected, **NEAR)

@@ -217,6 +217,11 @@ AFTER = {
     # watching
     "log": (lambda z: (z.abs().mean(), z.max().item(), z.relu())[2], "relu"),
     "print": (lambda z: (f"{z.norm():.3f}", bool((z > 9).any()), torch.tanh(z))[2], "tanh"),
+    "quantile": (lambda z: (torch.quantile(z, 0.3), z.sigmoid())[1], "sigmoid"),
+    "sorted": (
+        lambda z: (lambda o: (o.gather(1, z.argmax(1)[:, None]), z.relu()))(z.exp().sort()[0])[1],
+        "relu",
+    ),
     "histogram": (lambda z: (torch.histc(z, 4), z.argmax(), z.sigmoid())[2], "sigmoid"),
 }
 

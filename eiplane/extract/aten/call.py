@@ -122,6 +122,10 @@ class AtenOperator:
             made = getattr(torch.ops.aten, self.name)(*map(filled, self.args), **kwargs)
         made = made[0] if isinstance(made, list | tuple) else made
         result: NDArray[Any] = made.numpy()
+        # Whole numbers know no infinity: of what is not bounded nothing comes that is known.
+        for array, kind in zip(wide, kinds, strict=True):
+            if kind == "i" and array.dtype.kind == "f" and not np.isfinite(array).all():
+                result = np.where(np.isfinite(array), result.astype(np.float64), np.nan)
         return result
 
 

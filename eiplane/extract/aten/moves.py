@@ -62,7 +62,8 @@ def _move(run: Run, call: Call) -> Any:
             )
         else:
             if operand.codes is not None:
-                run.flow.event("a choice", [operand], (1,), lambda _: Unknown(), always=True)
+                moved = [call.operand(t) for t in call.tensors if id(t) in data]
+                run.flow.choice(operand, moved)
             values[id(tensor)] = torch.from_numpy(np.array(operand.read()))
     result = _again(run, call, values)
     several = result if isinstance(result, list | tuple) else [result]

@@ -78,7 +78,7 @@ def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Cod
         for x in choices:
             if x.codes is not None and decides & flow.marks(x.codes, False):
                 return None
-        flow.event("where", [condition], (1,), lambda _: Unknown(), always=True)
+        flow.choice(condition, choices)
     where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), shape)
     taken = [np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, shape) for x in choices]
     return np.where(where, *taken)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Gather, Join, Known, RangeRule, Rows
+from ...network import Gather, Join, Known, RangeRule, Rows, Unknown
 from .combinations import combinations
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
@@ -330,6 +330,21 @@ class Flow:
             return places
         chosen: NDArray[np.intp] = places[self._rng.integers(0, len(places), _LOOKED)]
         return chosen
+
+    def choice(self, by: Operand, of: Sequence[Operand]) -> None:
+        """Report that a signal decides where the entries of others go.
+
+        Parameters
+        ----------
+        by : Operand
+        of : sequence of Operand
+        """
+        places: set[int] = set()
+        for codes in (x.codes for x in of if x.codes is not None):
+            places |= set(np.unique(self.signals.places(np.unique(codes >> SHIFT))).tolist())
+        moved = [self.signals.at(place).origin.index for place in places if place >= 0]
+        traits = {"decides": moved} if moved else {}
+        self.event("a choice", [by], (1,), lambda _: Unknown(), always=not moved, traits=traits)
 
     def marks(self, codes: Codes, whole: bool = True) -> int:
         """Return a bit for each origin in an array, and (as a whole) for what those are made of."""

@@ -67,7 +67,23 @@ class Outcome:
 
 
 def mark_live(origins: Sequence[Origin]) -> None:
-    """Mark what leads to the network's result, and the uses that do."""
+    """Mark what leads to the network's result, and the uses that do.
+
+    What decides where entries go counts if those entries do.
+    """
+    _mark_live(origins)
+    deciding = [o for o in origins if not o.live and "decides" in o.traits]
+    while True:
+        late = [o for o in deciding if not o.always
+                and any(origins[k].live for k in o.traits["decides"])]  # fmt: skip
+        if not late:
+            return
+        for origin in late:
+            origin.always = True
+        _mark_live(origins)
+
+
+def _mark_live(origins: Sequence[Origin]) -> None:
     for origin in reversed(origins):
         for use in origin.uses:
             use.live = use.by is None or use.by.live

@@ -87,14 +87,18 @@ def _is_map(made: Map, outcome: Outcome, layer: Layer) -> bool:
     bias = layer.offsets()[at]
     per_group = len(seen[0]) // layer.groups
     width = weight.shape[1]
-    precision = float(made.seen_precision)
+    precision, whole = float(made.seen_precision), np.abs(weight)
     for patch, out in zip(patches, seen, strict=True):
         if not np.isfinite(patch).all():
             continue  # says nothing
-        inputs = patch.reshape(-1, width)[rows // per_group] if layer.groups > 1 else patch[None]
-        found = (weight * inputs).sum(axis=1) + bias
+        if layer.groups > 1:
+            inputs = patch.reshape(-1, width)[rows // per_group]
+            found = (weight * inputs).sum(axis=1) + bias
+            size = (whole * np.abs(inputs)).sum(axis=1) + np.abs(bias)
+        else:
+            found = weight @ patch + bias
+            size = whole @ np.abs(patch) + np.abs(bias)
         wanted = scales[at] * out[rows] + shifts[at]
-        size = (np.abs(weight) * np.abs(inputs)).sum(axis=1) + np.abs(bias)
         error = _ROUNDINGS * precision * (size + np.abs(wanted) + np.abs(scales[at] * out[rows]))
         wrong = np.abs(found - wanted) > error + 1e-300  # never where nothing was seen
         if bool((wrong & np.isfinite(wanted)).any()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -267,6 +268,12 @@ def recognise(values: Array, rows: int, label: str = "") -> tuple[Activation, Ar
 
 def _one(values: Array, label: str) -> tuple[Activation, float] | None:
     """Return the activation of one row, and the factor of its argument."""
+    return _seen_before(values.tobytes(), label)
+
+
+@functools.lru_cache(maxsize=256)  # a network has the same one after most of its layers
+def _seen_before(numbers: bytes, label: str) -> tuple[Activation, float] | None:
+    values = np.frombuffer(numbers)
     for name in [*_names(values), label]:
         try:
             known = get_activation(name)
