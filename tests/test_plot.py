@@ -292,6 +292,19 @@ def test_layers_draws_a_line_a_role_through_its_layers():
     np.testing.assert_allclose(line.get_ydata(), [2.0, 4.0, 3.0])
 
 
+def test_legends_beside_the_axes_are_inside_the_picture():
+    long = [f"{part}.{i}.a_long_name_of_a_role_{part}" for i in range(7) for part in ("x", "y")]
+    network = Decomposition(tuple(layer(name, 1.0, 3.0) for name in long), (), {})
+    for ax in (
+        pictures.layers(network, quantities=["ei", "ei_parts"]),
+        pictures.causal_plane(network),
+        pictures.compare([Decomposition(network.layers[:2], (), {})] * 2),
+    ):
+        ax.figure.canvas.draw()
+        for legend in (c for c in ax.get_children() if type(c).__name__ == "Legend"):
+            assert legend.get_window_extent().x1 <= ax.figure.bbox.x1
+
+
 def test_layers_never_leads_through_what_is_not_known():
     network = Decomposition((layer("a", 1, 3), unknown("b"), layer("c", 1, 4)), (), {})
     ax = plt.subplots()[1]

@@ -14,7 +14,7 @@ from .frames import frame
 from .labels import Label, place
 from .planes import Path, Plane, draw_path, paths, styled
 from .roles import LAYERS, Role, roles
-from .style import INK, Look, depth_map, depths, looks, make_axes, symbols
+from .style import INK, Look, depth_map, depths, keep_legend, looks, make_axes, symbols
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +138,7 @@ def _draw(
     legend = _marks(ax, run, way) if key and len(run) > 1 else None
     if labels and many:
         if legend:
-            ax.add_artist(legend)
+            keep_legend(ax, legend)
         marks = {group: path.look.marker for group, path in zip(groups, drawn, strict=True)}
         _legend(ax, marks, [group for group in marks if group != LAYERS])
         _depth_key(ax, len(drawn), low=0.0, high=1.0 if len(marks) == 1 else 0.42)
@@ -221,7 +221,7 @@ def compare(
         key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
                         bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
                         alignment="left")  # fmt: skip
-        ax.add_artist(key)
+        keep_legend(ax, key)
     marks = [
         ax.plot([], [], color=INK, ls=s.line, marker=s.marker, lw=1.4, ms=6)[0] for s in styles
     ]
@@ -254,7 +254,7 @@ def _depth_key(ax: Axes, count: int, low: float, high: float) -> None:
         ticks=np.unique(np.linspace(1, count, 5).round()),
     )
     bar.ax.invert_yaxis()  # read from the first layer on
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=INK, length=2)
     bar.set_label("position of the layer", fontsize=8, color=INK)
 

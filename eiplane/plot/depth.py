@@ -13,7 +13,7 @@ from ..results import row_of
 from ..training import History, as_history
 from .roles import LAYERS, OTHER, Role, roles
 from .scales import check_normalize, check_scale, set_symlog, sizes, unit_of
-from .style import ERRORS, INK, QUIET, Look, looks, make_axes, symbols, tidy
+from .style import ERRORS, INK, QUIET, Look, keep_legend, looks, make_axes, symbols, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,11 +210,12 @@ def _legends(ax: Axes, look: dict[str, Look], keys: dict[str, tuple[Any, bool]])
         key = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), **style)
     if many:
         if key is not None:
-            ax.add_artist(key)
+            keep_legend(ax, key)
         lines = []
         for quantity, (line, known) in keys.items():
             symbol = row_of(quantity).symbol
-            how = {"lw": 1.4, "label": symbol} if known else {
-                "lw": 3.0, "alpha": 0.5, "label": f"{symbol}, bounds"}  # fmt: skip
+            how: dict[str, Any] = {"lw": 1.4, "label": symbol}
+            if not known:
+                how = {"lw": 3.0, "alpha": 0.5, "label": f"{symbol}, bounds"}
             lines += ax.plot([], [], color=INK, ls=line, **how)
         ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(1.01, 0.0), **style)

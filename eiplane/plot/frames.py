@@ -126,17 +126,20 @@ def _slanted_contours(ax: Axes, name: str, unit: str) -> None:
         seen = scale.transform(ends)
         if seen[1] - seen[0] < 0.02 * breadth:
             continue
-        way = scale.inverted().transform(np.linspace(*seen, 200)) if curved else ends
+        way = scale.inverted().transform(np.linspace(seen[0], seen[1], 200)) if curved else ends
         ax.plot(way, way + level, scalex=False, scaley=False, **_line(level))
-        at_top = ends[1] < right
-        at = scale.transform(np.array([ends[1], ends[1] + level])) / breadth
+        end = ends[0] if curved else ends[1]  # curved lines run together above
+        at = scale.transform(np.array([end, end + level])) / breadth
         if curved and any(np.abs(at - other).max() < 0.05 for other in labelled):
-            continue  # lines that end side by side: 0 and the outer ones have their numbers
+            continue  # side by side: 0 and the outer ones have their numbers
         labelled.append(at)
+        at_top = end < right
+        outside = (0, 2) if at_top else (3, 0)
         ax.annotate(
-            f"{level:g}", (ends[1], ends[1] + level), (0, 2) if at_top else (3, 0),
+            f"{level:g}", (end, end + level), (3, 3) if curved else outside,
             textcoords="offset points", fontsize=8.5, color=INK, annotation_clip=False,
-            ha="center" if at_top else "left", va="bottom" if at_top else "center",
+            ha="center" if at_top and not curved else "left",
+            va="bottom" if at_top else "center",
         )  # fmt: skip
     ax.set_title(f"lines of equal {name} ({unit})", fontsize=9, color=INK, pad=16)
     ax.spines["top"].set_visible(False)

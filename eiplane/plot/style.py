@@ -22,6 +22,7 @@ __all__ = [
     "Look",
     "depth_map",
     "depths",
+    "keep_legend",
     "looks",
     "make_axes",
     "new_figure",
@@ -132,6 +133,12 @@ def make_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 5.0)) -> Axes:
         return ax
     pyplot = require("matplotlib.pyplot", "plot")
     return pyplot.subplots(figsize=size, layout="constrained")[1]  # type: ignore[no-any-return]
+
+
+def keep_legend(ax: Axes, legend: Any) -> None:
+    """Keep a legend beside the next one, with room for it in the layout where it is outside."""
+    ax.add_artist(legend)
+    legend.set_clip_on(False)  # what is clipped to the axes gets no room beyond them
 
 
 def new_figure(size: tuple[float, float], dpi: float = 100.0) -> Figure:
