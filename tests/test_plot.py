@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image  # noqa: E402
 
 import eiplane.plot as pictures  # noqa: E402
 from eiplane.plot.labels import Label, place  # noqa: E402
+from eiplane.plot.roles import roles  # noqa: E402
 from eiplane.plot.style import looks  # noqa: E402
 from eiplane.results import Decomposition, LayerResult  # noqa: E402
 from eiplane.training import History, Record  # noqa: E402
@@ -95,6 +97,7 @@ def test_axes_in_axes_out_and_no_pyplot_figure():
         pictures.phi,
         lambda r, ax: pictures.compare([r, r], ax),
         lambda r, ax: pictures.curve(r, "ei", ax),
+        pictures.layers,
         lambda r, ax: pictures.edges(layer("a", 1.0, 2.0), ax),
         lambda r, ax: pictures.network(decomposition((1.0, 2.0)), ax),
     ):
@@ -159,15 +162,223 @@ def test_layers_differ_in_grey_by_mark_and_line():
     assert (np.diff(light) > 0).all()  # a deep network: from dark to light
 
 
-def test_a_deep_network_gets_a_legend():
+def ends(ax):
+    """The marks of layers where they end, without those of legends."""
+    return [x for x in ax.lines if len(x.get_xydata()) == 1 and x.get_markersize() == 9]
+
+
+def depth_keys(ax):
+    return [a for a in ax.child_axes if a.get_ylabel() == "position of the layer"]
+
+
+def test_a_deep_network_is_told_apart_by_role_and_depth():
+    names = [f"h.{i}.{part}" for i in range(8) for part in ("attn", "mlp")]
+    deep = Decomposition(
+        tuple(layer(name, 0.1 * i, 1 + 0.2 * i) for i, name in enumerate(names)), (), {}
+    )
+    ax = pictures.causal_plane(deep)
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["attn", "mlp"]
+    marks = [x.get_marker() for x in ends(ax)]
+    assert marks == marks[:2] * 8
+    assert marks[0] != marks[1]
+    assert [x.get_marker() for x in ax.get_legend().legend_handles] == marks[:2]
+    light = [float(np.dot(to_rgb(x.get_markerfacecolor()), (0.2, 0.7, 0.1))) for x in ends(ax)]
+    assert (np.diff(light) > 0).all()
+    (bar,) = depth_keys(ax)
+    np.testing.assert_allclose(sorted(bar.get_ylim()), [1, 16])
+    ax = pictures.causal_plane(deep, role=lambda name: "block " + name.split(".")[1])
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [f"block {i}" for i in range(8)]
     ax = pictures.causal_plane(decomposition(*[(0.1 * i, 1 + 0.2 * i) for i in range(30)]))
+    assert ax.get_legend() is None  # fc1 to fc30: one group
+    assert len({x.get_marker() for x in ends(ax)}) == 1
+    ax = pictures.compare([deep, deep])
+    assert len(depth_keys(ax)) == 1
+
+
+def test_few_layers_keep_a_mark_and_a_name_each():
+    ax = pictures.causal_plane(decomposition(*[(0.1 * i, 1 + 0.2 * i) for i in range(12)]))
+    assert len({x.get_marker() for x in ends(ax)}) == 12
+    assert {f"fc{i + 1}" for i in range(12)} <= set(names(ax))
+    assert ax.get_legend() is None
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_the_plane_in_bits_per_edge_and_per_output(rotated):
+    network = Decomposition((layer("a", 20.0, 60.0, (5, 4)), layer("b", 2.0, 9.0, (3, 1))), (), {})
+    for normalize, sizes in (("edges", (20, 3)), ("outputs", (5, 3))):
+        ax = pictures.causal_plane(network, normalize=normalize, rotated=rotated)
+        for (d, s), size in zip([(20.0, 60.0), (2.0, 9.0)], sizes, strict=True):
+            point = ((s - d) / np.sqrt(2), (s + d) / np.sqrt(2)) if rotated else (d, s)
+            assert has(ax, *np.divide(point, size))
+        assert f"bits per {normalize[:-1]}" in ax.get_xlabel()
+        assert f"bits per {normalize[:-1]}" in ax.get_ylabel()
+    with pytest.raises(ValueError, match="'edges' or 'outputs', not 'inputs'"):
+        pictures.causal_plane(network, normalize="inputs")
+    with pytest.raises(ValueError, match="'linear' or 'symlog'"):
+        pictures.causal_plane(network, scale="log")
+
+
+def unknown(name, shape=(5, 4)):
+    """A layer of whose EI only bounds are known, and whose EI_parts was sampled."""
+    rest = layer(name, 1.0, 3.0, shape)
+    pairs = replace(rest.pairwise_ei, method="sample", stderr=0.25, error_bound=None)
+    joint = replace(rest.joint, ei=None, ei_stderr=None, ei_bounds=(1.5, 4.5))
+    return replace(rest, pairwise_ei=pairs, joint=joint)
+
+
+def test_errors_and_bounds_are_divided_as_the_points_are():
+    network = Decomposition((unknown("a"),), (), {})
+    drawn = []
+    for normalize in (None, "edges"):
+        ax = pictures.causal_plane(network, normalize=normalize, rotated=False, contours=False)
+        drawn.append(np.array([s for c in ax.collections for s in c.get_segments()]))
+    np.testing.assert_allclose(drawn[1], drawn[0] / 20)
+    assert np.ptp(drawn[0][0][:, 0]) == pytest.approx(4 * 0.25)
+    ax = pictures.causal_plane(network, ei="joint", normalize="outputs", rotated=False)
+    spans = [s for c in ax.collections for s in c.get_segments()]
+    assert any(np.allclose(np.sort(s[:, 0]), [(3 - 4.5) / 5, (3 - 1.5) / 5]) for s in spans)
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_small_and_large_layers_share_a_symlog_plane(rotated):
+    points = [(1.0, 1.5), (-0.5, 20.0), (3000.0, 3600.0), (40.0, 30.0)]
+    ax = pictures.causal_plane(decomposition(*points), scale="symlog", rotated=rotated)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("symlog", "symlog")
+    assert ax.xaxis.get_transform().linthresh == ax.yaxis.get_transform().linthresh
+    for d, s in points:
+        assert has(ax, *(((s - d) / np.sqrt(2), (s + d) / np.sqrt(2)) if rotated else (d, s)))
+    seen = np.array([ax.transAxes.inverted().transform(ax.transData.transform(p))
+                     for p in (x.get_xydata()[0] for x in ends(ax))])  # fmt: skip
+    assert ((seen > 0) & (seen < 1)).all()
+    gaps = [np.abs(a - b).max() for a, b in itertools.combinations(seen, 2)]
+    assert min(gaps) > 0.05  # on linear axes the small ones would be one point
+    lines = [x for x in ax.lines if len(x.get_xydata()) > 1]
+    if rotated:
+        upright = {round(float(x.get_xdata()[0] * np.sqrt(2)), 6) for x in lines}
+        said = {round(float(t), 6) for t in names(ax) if not t.startswith("fc")}
+        assert said == upright
+        assert 0.0 in said
+    else:
+        for line in lines:
+            ei = line.get_ydata() - line.get_xdata()
+            np.testing.assert_allclose(ei, ei[0], atol=1e-9)
+        assert len(lines) >= 4
+
+
+def roles_drawn(ax):
+    """Lines with data, in the order of drawing."""
+    return [x for x in ax.lines if len(x.get_xdata()) and x.get_zorder() == 3]
+
+
+def test_layers_draws_a_line_a_role_through_its_layers():
+    parts = [f"h.{i}.{part}" for i in range(3) for part in ("attn.c_attn", "mlp.c_fc")]
+    made = [layer(name, 1.0, 3.0 + i) for i, name in enumerate(["wte", *parts, "head"])]
+    network = Decomposition(tuple(made), (), {})
+    ax = pictures.layers(network)
+    attn, mlp, other = roles_drawn(ax)
+    np.testing.assert_array_equal(attn.get_xdata(), [2, 4, 6])
+    np.testing.assert_array_equal(mlp.get_xdata(), [3, 5, 7])
+    np.testing.assert_array_equal(other.get_xdata(), [1, 8])
+    assert other.get_linestyle() == "None"  # these have nothing in common
+    for line in (attn, mlp, other):
+        np.testing.assert_allclose(line.get_ydata(), [made[int(x) - 1].ei_parts
+                                                      for x in line.get_xdata()])  # fmt: skip
     shown = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert len(shown) == 24
-    assert (shown[0], shown[-1]) == ("fc1", "fc30")
-    assert ax.get_legend().get_title().get_text() == "24 of 30 layers"
-    ax = pictures.causal_plane(decomposition(*[(0.1 * i, 1 + 0.2 * i) for i in range(20)]))
-    assert len(ax.get_legend().get_texts()) == 20
-    assert not ax.get_legend().get_title().get_text()
+    assert shown == ["attn.c_attn", "mlp.c_fc", "other layers"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["wte", *parts, "head"]
+    ax = pictures.layers(network, role=lambda name: name[0], quantities="sensitivity")
+    assert [len(x.get_xdata()) for x in roles_drawn(ax)] == [1, 7]
+    (line,) = roles_drawn(pictures.layers(decomposition((1.0, 3.0), (1.0, 5.0), (1.0, 4.0))))
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 4.0, 3.0])
+
+
+def test_legends_beside_the_axes_are_inside_the_picture():
+    long = [f"{part}.{i}.a_long_name_of_a_role_{part}" for i in range(7) for part in ("x", "y")]
+    network = Decomposition(tuple(layer(name, 1.0, 3.0) for name in long), (), {})
+    for ax in (
+        pictures.layers(network, quantities=["ei", "ei_parts"]),
+        pictures.causal_plane(network),
+        pictures.compare([Decomposition(network.layers[:2], (), {})] * 2),
+    ):
+        ax.figure.canvas.draw()
+        for legend in (c for c in ax.get_children() if type(c).__name__ == "Legend"):
+            assert legend.get_window_extent().x1 <= ax.figure.bbox.x1
+
+
+def test_layers_never_leads_through_what_is_not_known():
+    network = Decomposition((layer("a", 1, 3), unknown("b"), layer("c", 1, 4)), (), {})
+    ax = plt.subplots()[1]
+    assert pictures.layers(network, ax, quantities="ei") is ax
+    (line,) = roles_drawn(ax)
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    bars = {float(s[0, 0]): s[:, 1] for c in ax.collections for s in c.get_segments()}
+    assert sorted(bars) == [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(bars[2.0], [1.5, 4.5])  # the bounds
+    np.testing.assert_allclose(bars[1.0], [network[0].ei - 0.02, network[0].ei + 0.02])
+    ax = pictures.layers(network, quantities=["ei_parts", "ei"], normalize="outputs")
+    bars = [s for c in ax.collections for s in c.get_segments()]
+    assert sum(np.allclose(s[:, 1], [0.3, 0.9]) for s in bars) == 1
+    assert sum(np.allclose(s[:, 1], [(2 - 0.5) / 5, (2 + 0.5) / 5]) for s in bars) == 1
+    assert ax.get_ylabel() == "bits per output"
+    only = Decomposition((unknown("a"), unknown("b")), (), {})
+    ax = pictures.layers(only, quantities="ei", scale="symlog")
+    assert ax.get_yscale() == "symlog"
+    assert np.isnan(roles_drawn(ax)[0].get_ydata()).all()
+    low, high = ax.get_ylim()
+    assert low < 1.5 < 4.5 < high
+
+
+def test_layers_says_what_it_cannot_draw():
+    network = decomposition((1.0, 3.0))
+    for wrong, words in (
+        ({"quantities": "weights"}, "'weights' was not measured"),
+        ({"quantities": ["ei", "effectiveness"]}, "several units"),
+        ({"quantities": "effectiveness", "normalize": "edges"}, "share"),
+        ({"quantities": []}, "one to 4"),
+        ({"normalize": "inputs"}, "'edges' or 'outputs'"),
+        ({"scale": "log"}, "'linear' or 'symlog'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pictures.layers(network, **wrong)
+    bare = Decomposition((LayerResult("a", 2, 2, "relu", 8, 8, (0, 1), (0, 1)),), (), {})
+    with pytest.raises(ValueError, match="nothing was measured"):
+        pictures.layers(bare)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["0", "2", "4"], ["layers"] * 3),
+        (["features.0", "features.3", "head.1", "head.4"], ["features"] * 2 + ["head"] * 2),
+        (
+            ["conv1", "layer1.0.conv1", "layer2.0.conv1", "layer2.0.downsample.0", "fc",
+             "layer3.0.downsample.0"],
+            ["other layers", "conv1", "conv1", "downsample.0", "other layers", "downsample.0"],
+        ),
+        (
+            ["encoder.layers.0.fc", "encoder.layers.1.fc", "decoder.layers.0.fc",
+             "decoder.layers.1.fc"],
+            ["encoder.layers.fc"] * 2 + ["decoder.layers.fc"] * 2,
+        ),
+        (["/h.0/mlp/fc", "/h.1/mlp/fc", "h.0.mlp.fc..h.1.mlp.fc"],
+         ["mlp.fc", "mlp.fc", "other layers"]),
+        (["stages.0.blocks.0.mlp.0", "stages.0.blocks.1.mlp.0", "stages.1.blocks.0.mlp.0"],
+         ["mlp.0"] * 3),
+    ],
+)  # fmt: skip
+def test_roles(given, expected):
+    assert roles(given) == expected
+
+
+def test_the_rarest_roles_are_put_together():
+    given = [f"h.{i}.{part}" for part in "abcde" for i in range(2 + ord(part) % 2)]
+    found = roles(given, most=3)
+    assert len(set(found)) == 3
+    assert {f for f, name in zip(found, given, strict=True) if name[-1] in "ace"} <= {
+        "a", "c", "e", "other layers"
+    }  # fmt: skip
+    assert all(f == "other layers" for f, n in zip(found, given, strict=True) if n[-1] in "bd")
 
 
 def test_the_plane_says_which_measure_is_missing():
@@ -354,12 +565,23 @@ def test_plot_command(tmp_path, capsys):
             file.append(record.to_json())
     other = tmp_path / "other.jsonl"
     other.write_bytes(path.read_bytes())
-    for extra in ([], ["--kind", "history"], ["--kind", "phi"], ["--plain", "--ei", "joint"]):
+    for extra in (
+        [],
+        ["--kind", "history"],
+        ["--kind", "phi"],
+        ["--plain", "--ei", "joint"],
+        ["--normalize", "edges", "--scale", "symlog"],
+        ["--kind", "layers", "--quantities", "ei,phi", "--normalize", "outputs"],
+    ):
         out = tmp_path / "out.png"
         assert main(["plot", str(path), str(out), *extra]) == 0
         assert out.stat().st_size > 10_000
         out.unlink()
     assert main(["plot", str(path), str(other), str(tmp_path / "two.pdf")]) == 0
+    np.savez(tmp_path / "weights.npz", a=np.eye(3), b=np.ones((2, 3)))
+    drawn = ["--plot", str(tmp_path / "a.png"), "--plot-kind", "layers", "--scale", "symlog"]
+    assert main(["analyze", str(tmp_path / "weights.npz"), "--activation", "tanh", *drawn]) == 0
+    assert (tmp_path / "a.png").stat().st_size > 5_000
     assert main(["plot", str(path), str(other), str(tmp_path / "two.gif")]) == 1
     assert "several runs" in capsys.readouterr().err
     assert main(["plot", str(tmp_path / "none.jsonl"), str(tmp_path / "x.png")]) == 1

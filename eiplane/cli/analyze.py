@@ -16,6 +16,7 @@ from ..files import require
 from ..results import MEASURES, Decomposition
 from ..run import CHOICES
 from .batches import read_batches
+from .drawing import add_plane_options
 from .screen import print_result
 from .values import (
     Named,
@@ -162,6 +163,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="leave the edges out of json and html")  # fmt: skip
     add("--save", metavar="OUT.npz", default=None, help="keep everything; eiplane.load reads it")
     add("--plot", metavar="OUT.png", default=None, help="draw the causal plane (.png, .pdf, .svg)")
+    add("--plot-kind", choices=("plane", "layers"), default="plane",
+        help="layers: against their depth, a line a role (default: plane)")  # fmt: skip
+    add_plane_options(add)
 
 
 def _analyze(options: argparse.Namespace) -> None:
@@ -174,9 +178,11 @@ def _analyze(options: argparse.Namespace) -> None:
     if options.save:
         result.save(options.save)
     if options.plot:
-        from ..plot import save_figure
+        from ..plot import causal_plane, layers, save_figure
 
-        save_figure(result.plot(), options.plot)
+        draw: Any = layers if options.plot_kind == "layers" else causal_plane
+        drawn = draw(result, normalize=options.normalize, scale=options.scale)
+        save_figure(drawn, options.plot)
     _write(result, options)
 
 

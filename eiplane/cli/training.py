@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..plot import save_figure, text_plane, trajectory
+from .drawing import add_plane_options
 from .screen import print_result
+from .values import read_names
 
 __all__ = ["add_training_commands"]
 
@@ -68,7 +70,10 @@ def _add_plot(commands: Any) -> None:
     add = parser.add_argument
     add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
     add("out", metavar="OUT", help=".png, .pdf, .svg; of one run also .gif, .mp4")
-    add("--kind", choices=("plane", "history", "phi"), default="plane")
+    add("--kind", choices=("plane", "history", "phi", "layers"), default="plane",
+        help="layers: the last moment's, against their depth (default: plane)")  # fmt: skip
+    add("--quantities", type=read_names, metavar="NAME,...", help="of --kind history and layers")
+    add_plane_options(add)
     add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")
     add("--ei", choices=("parts", "joint"), default="parts", help="which EI splits the sensitivity")
     parser.set_defaults(handler=_plot)
@@ -82,7 +87,8 @@ def _plot(options: argparse.Namespace) -> None:
     moving = Path(options.out).suffix.lower() in (".gif", ".mp4")
     if len(runs) > 1 and (moving or options.kind != "plane"):
         raise ValueError("several runs can only be compared in one causal plane, not moving")
-    plane = {"rotated": not options.plain, "ei": options.ei}
+    sizes = {"normalize": options.normalize, "scale": options.scale}
+    plane = {"rotated": not options.plain, "ei": options.ei, **sizes}
     if moving:
         plot.animate(runs[0], options.out, **plane)
         return
@@ -90,7 +96,9 @@ def _plot(options: argparse.Namespace) -> None:
     if len(runs) > 1:
         drawn = plot.compare(runs, **plane)
     elif options.kind == "history":
-        drawn = plot.history(runs[0])
+        drawn = plot.history(runs[0], quantities=options.quantities)
+    elif options.kind == "layers":
+        drawn = plot.layers(runs[0], quantities=options.quantities, **sizes)
     elif options.kind == "phi":
         drawn = plot.phi(runs[0])
     else:

@@ -9,6 +9,7 @@ from .ablation import ablation
 from .causal import causal_plane, compare, trajectory
 from .convergence import convergence
 from .curves import curve, history, phi
+from .depth import layers
 from .graphs import edges, matrices, network
 from .lags import lags
 from .movies import animate
@@ -26,6 +27,7 @@ __all__ = [
     "edges",
     "history",
     "lags",
+    "layers",
     "matrices",
     "network",
     "phi",

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import require
 from ..training import History, as_history
+from .frames import frame
 from .labels import Label, place
-from .planes import Path, Plane, draw_path, frame, paths, styled
-from .style import INK, Look, looks, make_axes
+from .planes import Path, Plane, draw_path, paths, styled
+from .roles import LAYERS, Role, roles
+from .style import INK, Look, depth_map, depths, keep_legend, looks, make_axes, symbols
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +32,9 @@ def causal_plane(
     ei: str = "parts",
     contours: bool = True,
     labels: bool = True,
+    normalize: str | None = None,
+    scale: str = "linear",
+    role: Role | None = None,
 ) -> Axes:
     """Draw layers in the causal plane.
 
@@ -46,7 +52,16 @@ def causal_plane(
     contours : bool
         Lines of equal EI, labelled in bits.
     labels : bool
-        Names beside the layers (a legend, where they are more than 12).
+        Names beside the layers. More than 12 are told apart by group: a mark a role, explained in a
+        legend, and colour by depth.
+    normalize : {None, "edges", "outputs"}
+        Divide the bits by inputs times outputs of a layer, or by its outputs: small and large
+        layers become comparable.
+    scale : {"linear", "symlog"}
+        Of both axes: symlog is logarithmic to both sides of a linear stretch around zero.
+    role : callable, optional
+        From a layer's name to its group, where they are more than 12. If left out, the part of the
+        name that repeats over blocks.
 
     Returns
     -------
@@ -66,7 +81,8 @@ def causal_plane(
     Source: Mattsson, Michaud and Hoel, *Examining the causal structures of deep neural networks
     using information theory*, Entropy 22, 1429 (2020), section 5.
     """
-    return _draw(as_history(source), ax, Plane(rotated, ei), contours, labels, key=False)
+    plane = Plane(rotated, ei, normalize, scale)
+    return _draw(as_history(source), ax, plane, contours, labels, role, key=False)
 
 
 def trajectory(
@@ -77,6 +93,9 @@ def trajectory(
     ei: str = "parts",
     contours: bool = True,
     labels: bool = True,
+    normalize: str | None = None,
+    scale: str = "linear",
+    role: Role | None = None,
 ) -> Axes:
     """Draw how layers move through the causal plane while a network learns.
 
@@ -84,7 +103,7 @@ def trajectory(
     ----------
     source : Tracker, History, path of a tracked run, or sequence of Decomposition
     ax : Axes, optional
-    rotated, ei, contours, labels
+    rotated, ei, contours, labels, normalize, scale, role
         As of :func:`causal_plane`.
 
     Returns
@@ -92,27 +111,50 @@ def trajectory(
     Axes
         With a key of the marks: hollow where it starts, filled where it ends.
     """
-    return _draw(as_history(source), ax, Plane(rotated, ei), contours, labels, key=True)
+    plane = Plane(rotated, ei, normalize, scale)
+    return _draw(as_history(source), ax, plane, contours, labels, role, key=True)
 
 
 def _draw(
-    run: History, ax: Axes | None, plane: Plane, contours: bool, labels: bool, key: bool
+    run: History,
+    ax: Axes | None,
+    plane: Plane,
+    contours: bool,
+    labels: bool,
+    role: Role | None,
+    *,
+    key: bool,
 ) -> Axes:
     drawn = paths(run, plane)
-    ax = make_axes(ax)
+    many = len(drawn) > symbols()
+    groups = roles([path.name for path in drawn], role, symbols())
+    if many:
+        drawn = _grouped(drawn, groups)
+    ax = make_axes(ax, (7.6, 5.0) if many and labels else (6.4, 5.0))
     for path in drawn:
         draw_path(ax, path)
     frame(ax, plane, np.vstack([p.everything for p in drawn]), contours)
     way = np.vstack([p.covered for p in drawn])
     legend = _marks(ax, run, way) if key and len(run) > 1 else None
-    if labels and len(drawn) <= 12:
+    if labels and many:
+        if legend:
+            keep_legend(ax, legend)
+        marks = {group: path.look.marker for group, path in zip(groups, drawn, strict=True)}
+        _legend(ax, marks, [group for group in marks if group != LAYERS])
+        _depth_key(ax, len(drawn), low=0.0, high=1.0 if len(marks) == 1 else 0.42)
+    elif labels:
         names = [Label(p.name, *p.place, p.look.color) for p in drawn]
         place(ax, names, way, around=[legend] if legend else [])
-    elif labels:
-        if legend:
-            ax.add_artist(legend)
-        _legend(ax, drawn)
     return ax
+
+
+def _grouped(drawn: Sequence[Path], groups: Sequence[str]) -> list[Path]:
+    """Return ways with a mark a group, and coloured by depth."""
+    marks = dict(zip(dict.fromkeys(groups), looks(len(set(groups))), strict=True))
+    return [
+        styled(path, Look(colour, marks[group].marker, path.look.line))
+        for path, group, colour in zip(drawn, groups, depths(len(drawn)), strict=True)
+    ]
 
 
 def _marks(ax: Axes, run: History, way: Array) -> Any:
@@ -142,6 +184,8 @@ def compare(
     rotated: bool = True,
     ei: str = "parts",
     contours: bool = True,
+    normalize: str | None = None,
+    scale: str = "linear",
 ) -> Axes:
     """Draw several runs in one causal plane.
 
@@ -150,16 +194,16 @@ def compare(
     runs : mapping of name to run, or sequence of runs
         Each as for :func:`causal_plane`.
     ax : Axes, optional
-    rotated, ei, contours
+    rotated, ei, contours, normalize, scale
         As of :func:`causal_plane`.
 
     Returns
     -------
     Axes
-        Colour tells the layer; line and mark tell the run.
+        Colour tells the layer (its depth, of more than 12); line and mark tell the run.
     """
     named = runs if isinstance(runs, Mapping) else _named(runs)
-    plane = Plane(rotated, ei)
+    plane = Plane(rotated, ei, normalize, scale)
     ways = {name: paths(as_history(run), plane) for name, run in named.items()}
     layers = list(dict.fromkeys(p.name for drawn in ways.values() for p in drawn))
     colour = {n: look.color for n, look in zip(layers, looks(len(layers)), strict=True)}
@@ -170,11 +214,14 @@ def compare(
             look = Look(colour[path.name], style.marker, style.line)
             draw_path(ax, styled(path, look), dashed=True)
     frame(ax, plane, np.vstack([p.everything for drawn in ways.values() for p in drawn]), contours)
-    handles = [ax.plot([], [], color=c, lw=3)[0] for c in colour.values()]
-    key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
-                    bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
-                    alignment="left")  # fmt: skip
-    ax.add_artist(key)
+    if len(layers) > symbols():
+        _depth_key(ax, len(layers), low=0.4, high=1.0)
+    else:
+        handles = [ax.plot([], [], color=c, lw=3)[0] for c in colour.values()]
+        key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
+                        bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
+                        alignment="left")  # fmt: skip
+        keep_legend(ax, key)
     marks = [
         ax.plot([], [], color=INK, ls=s.line, marker=s.marker, lw=1.4, ms=6)[0] for s in styles
     ]
@@ -184,17 +231,32 @@ def compare(
     return ax
 
 
-def _legend(ax: Axes, drawn: Sequence[Path]) -> None:
-    shown, title = drawn, None
-    if len(drawn) > 24:  # evenly through the depth
-        title = f"24 of {len(drawn)} layers"
-        shown = [drawn[i] for i in np.linspace(0, len(drawn) - 1, 24).round().astype(int)]
-    handles = [
-        ax.plot([], [], p.look.marker, mfc=p.look.color, mec="white", ms=8, label=p.name)[0]
-        for p in shown
-    ]
-    ax.legend(handles=handles, frameon=False, fontsize=8, loc="center left", title=title,
-              title_fontsize=8, alignment="left", bbox_to_anchor=(1.01, 0.5))  # fmt: skip
+def _legend(ax: Axes, marks: Mapping[str, str], groups: Sequence[str]) -> None:
+    """Draw which mark is which group's."""
+    if groups:
+        handles = [
+            ax.plot([], [], marks[group], mfc=INK, mec="white", ms=8, label=group)[0]
+            for group in groups
+        ]
+        ax.legend(handles=handles, frameon=False, fontsize=8, loc="upper left",
+                  alignment="left", bbox_to_anchor=(1.01, 1.02))  # fmt: skip
+
+
+def _depth_key(ax: Axes, count: int, low: float, high: float) -> None:
+    """Draw which colour is which depth, beside the axes."""
+    cm = require("matplotlib.cm", "plot")
+    colors = require("matplotlib.colors", "plot")
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(
+        cm.ScalarMappable(colors.Normalize(1, count), depth_map()),
+        cax=ax.inset_axes((1.035, low, 0.03, high - low)),
+        ticks=np.unique(np.linspace(1, count, 5).round()),
+    )
+    bar.ax.invert_yaxis()  # read from the first layer on
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=INK, length=2)
+    bar.set_label("position of the layer", fontsize=8, color=INK)
 
 
 def _named(runs: Sequence[Any]) -> dict[str, History]:

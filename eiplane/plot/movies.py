@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..files import require, write_whole
 from ..training import History, as_history
+from .frames import frame
 from .labels import Label, place
 from .planes import Path as Way
-from .planes import Plane, frame, paths
+from .planes import Plane, paths
 from .style import INK, QUIET, new_figure, shades, tidy
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def animate(
     dpi: float = 90.0,
     rotated: bool = True,
     ei: str = "parts",
+    normalize: str | None = None,
+    scale: str = "linear",
     title: str | None = None,
 ) -> Path:
     """Write a moving picture of the layers' ways through the causal plane.
@@ -61,7 +64,7 @@ def animate(
     size : tuple of float
         Inches.
     dpi : float
-    rotated, ei
+    rotated, ei, normalize, scale
         As of :func:`causal_plane`.
     title : str, optional
 
@@ -87,7 +90,7 @@ def animate(
     if len(run) > max_frames:
         chosen = np.unique(np.linspace(0, len(run) - 1, max_frames).round().astype(int))
         run = History([run[int(i)] for i in chosen], run.name)
-    film = _Film(run, Plane(rotated, ei), size, dpi, title)
+    film = _Film(run, Plane(rotated, ei, normalize, scale), size, dpi, title)
     still = max(1, round(seconds * fps))
     if kind == ".gif":
         _write_gif(film, target, fps, still)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..files import require
 from ..training import History
-from .style import ERRORS, INK, QUIET, Look, looks, shades
+from .scales import check_normalize, check_scale, sizes, unit_of
+from .style import ERRORS, Look, looks, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Path", "Plane", "Way", "densified", "draw_path", "frame", "paths", "styled", "ways"]
+__all__ = ["Path", "Plane", "Way", "densified", "draw_path", "paths", "styled", "ways"]
 
 Array = NDArray[np.float64]
 ROOT2 = math.sqrt(2.0)
@@ -32,19 +33,32 @@ class Plane:
         The paper's axes, turned by 45 degrees, or plain degeneracy and sensitivity.
     ei : str
         ``"parts"`` or ``"joint"``: which EI the sensitivity is split by.
+    normalize : str or None
+        ``"edges"`` or ``"outputs"``: what the bits are divided by.
+    scale : str
+        ``"linear"`` or ``"symlog"``.
 
     Raises
     ------
     ValueError
-        For any other ``ei``.
+        For any other ``ei``, ``normalize`` or ``scale``.
     """
 
     rotated: bool = True
     ei: str = "parts"
+    normalize: str | None = None
+    scale: str = "linear"
 
     def __post_init__(self) -> None:
         if self.ei not in ("parts", "joint"):
             raise ValueError(f"ei must be 'parts' or 'joint', not {self.ei!r}")
+        check_normalize(self.normalize)
+        check_scale(self.scale)
+
+    @property
+    def unit(self) -> str:
+        """In what it is measured."""
+        return unit_of("bits", self.normalize)
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -52,11 +66,11 @@ class Plane:
         ei = r"$EI_\mathrm{parts}$" if self.ei == "parts" else r"$EI$"
         kind = "degeneracy" if self.ei == "parts" else "joint degeneracy"
         if not self.rotated:
-            return ei, f"{kind} (bits)", "sensitivity (bits)"
+            return ei, f"{kind} ({self.unit})", f"sensitivity ({self.unit})"
         return (
             ei,
-            rf"(sensitivity $-$ {kind}) / $\sqrt{{2}}$  (bits)",
-            rf"(sensitivity $+$ {kind}) / $\sqrt{{2}}$  (bits)",
+            rf"(sensitivity $-$ {kind}) / $\sqrt{{2}}$  ({self.unit})",
+            rf"(sensitivity $+$ {kind}) / $\sqrt{{2}}$  ({self.unit})",
         )
 
     @property
@@ -194,7 +208,9 @@ def ways(history: History, plane: Plane) -> list[Way]:
 def _way(history: History, plane: Plane, name: str) -> Way | None:
     across, up = (history.values(name, q) for q in plane.needed)
     known = np.isfinite(across) & np.isfinite(up)
-    bounds = history.bounds(name, plane.needed[0])
+    size = sizes(history, name, plane.normalize)
+    across, up = across / size, up / size
+    bounds = history.bounds(name, plane.needed[0]) / size[:, None]
     open_to = ~known & np.isfinite(bounds).all(axis=1) & np.isfinite(up)
     if not (known | open_to).any():
         return None
@@ -208,8 +224,9 @@ def _way(history: History, plane: Plane, name: str) -> Way | None:
 
 def _error_bars(history: History, plane: Plane, name: str, across: Array, up: Array) -> Array:
     """Return the ends of the bars of all points: EI moves them across, sensitivity both ways."""
-    ei = ERRORS * history.errors(name, "ei_parts" if plane.ei == "parts" else "ei")
-    both = ERRORS * history.errors(name, "sensitivity")
+    unit = ERRORS / sizes(history, name, plane.normalize)
+    ei = unit * history.errors(name, "ei_parts" if plane.ei == "parts" else "ei")
+    both = unit * history.errors(name, "sensitivity")
     bars = []
     for half, share in ((ei, 0.0), (both, 1.0)):
         some = np.isfinite(across + up) & (half > 0.0)
@@ -270,90 +287,8 @@ def draw_path(ax: Axes, path: Path, dashed: bool = False) -> None:
         ax.plot(*points[-1], look.marker, ms=9, mfc=look.color, mec="white", mew=1.0, zorder=5)
 
 
-def frame(ax: Axes, plane: Plane, points: Array, contours: bool = True) -> None:
-    """Set limits, names and the lines of equal EI.
-
-    Parameters
-    ----------
-    ax : Axes
-    plane : Plane
-    points : ndarray of float64, shape (n, 2)
-        All that has to be seen.
-    contours : bool
-    """
-    low, high = points.min(axis=0), points.max(axis=0)
-    span = np.maximum(high - low, 0.06 * np.maximum(np.abs(high), np.abs(low)) + 1e-9)
-    middle = (low + high) / 2.0
-    low, high = middle - 0.62 * span, middle + 0.62 * span
-    # Zero is worth showing where it is near, and nothing but rounding lies beyond it.
-    for i in range(2):
-        if points[:, i].min() >= 0 and low[i] < 0.12 * high[i]:
-            low[i] = -0.02 * high[i]  # room for half a mark
-    ax.set_xlim(low[0], high[0])
-    ax.set_ylim(low[1], high[1])
-    name, across, up = plane.names
-    ax.set_xlabel(across)
-    ax.set_ylabel(up)
-    ax.tick_params(labelsize=9)
-    ax.spines["right"].set_visible(False)
-    if not contours:
-        ax.spines["top"].set_visible(False)
-        return
-    if plane.rotated:
-        _upright_contours(ax, name)
-    else:
-        _slanted_contours(ax, name)
-
-
 def densified(points: Array, pieces: int = 12) -> Array:
     """Return points along the way between the points too."""
     share = np.linspace(0.0, 1.0, pieces, endpoint=False)[:, None]
     between = points[:-1, None] * (1 - share) + points[1:, None] * share
     return np.vstack([between.reshape(-1, 2), points[-1:]])
-
-
-def _levels(low: float, high: float) -> Array:
-    ticker = require("matplotlib.ticker", "plot")
-    levels = np.asarray(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-    return levels[(levels >= low - 1e-12) & (levels <= high + 1e-12)]
-
-
-def _upright_contours(ax: Axes, name: str) -> None:
-    low, high = ax.get_xlim()
-    levels = _levels(low * ROOT2, high * ROOT2)
-    for level in levels:
-        zero = abs(level) < 1e-12
-        ax.axvline(level / ROOT2, color=INK if zero else QUIET, lw=1.0 if zero else 0.8, zorder=0)
-    top = ax.secondary_xaxis("top", functions=(_to_ei, _from_ei))
-    top.set_xticks(levels)
-    top.set_xlabel(f"{name} (bits): lines of equal {name}", color=INK, fontsize=9)
-    top.tick_params(labelsize=8.5, colors=INK, length=0)
-    top.spines["top"].set_visible(False)
-    ax.spines["top"].set_visible(False)
-
-
-def _to_ei(x: Any) -> Any:
-    return np.asarray(x) * ROOT2
-
-
-def _from_ei(x: Any) -> Any:
-    return np.asarray(x) / ROOT2
-
-
-def _slanted_contours(ax: Axes, name: str) -> None:
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    for level in _levels(bottom - right, top - left):
-        ends = np.array([max(left, bottom - level), min(right, top - level)])
-        if ends[1] - ends[0] < 0.02 * (right - left):
-            continue
-        zero = abs(level) < 1e-12
-        ax.plot(ends, ends + level, color=INK if zero else QUIET, lw=1.0 if zero else 0.8,
-                zorder=0, scalex=False, scaley=False)  # fmt: skip
-        at_top = ends[1] < right
-        ax.annotate(
-            f"{level:g}", (ends[1], ends[1] + level), (0, 2) if at_top else (3, 0),
-            textcoords="offset points", fontsize=8.5, color=INK, annotation_clip=False,
-            ha="center" if at_top else "left", va="bottom" if at_top else "center",
-        )  # fmt: skip
-    ax.set_title(f"lines of equal {name} (bits)", fontsize=9, color=INK, pad=16)
-    ax.spines["top"].set_visible(False)

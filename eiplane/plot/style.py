@@ -20,11 +20,15 @@ __all__ = [
     "INK",
     "QUIET",
     "Look",
+    "depth_map",
+    "depths",
+    "keep_legend",
     "looks",
     "make_axes",
     "new_figure",
     "save_figure",
     "shades",
+    "symbols",
     "tidy",
 ]
 
@@ -35,6 +39,9 @@ _LINES: tuple[Any, ...] = (
     "-", (0, (6, 1.6)), (0, (1.6, 1.2)), (0, (6, 1.6, 1.6, 1.6)), (0, (9, 2.2)),
     (0, (3, 1.2, 1, 1.2, 1, 1.2)),
 )  # fmt: skip
+
+# Where the scale by depth ends: white would swallow the yellow beyond.
+_LIGHTEST = 0.92
 
 #: Standard errors to either side that bands and bars show.
 ERRORS = 2.0
@@ -76,13 +83,30 @@ def looks(count: int) -> list[Look]:
     if count <= len(_COLOURS):
         colours: list[str] = list(_COLOURS[:count])
     else:
-        colors = require("matplotlib.colors", "plot")
-        scale = require("matplotlib", "plot").colormaps["viridis"]
-        colours = [colors.to_hex(scale(x)) for x in np.linspace(0.0, 0.92, count)]
+        colours = depths(count)
     return [
         Look(colour, _MARKERS[i % len(_MARKERS)], _LINES[i % len(_LINES)])
         for i, colour in enumerate(colours)
     ]
+
+
+def symbols() -> int:
+    """Return how many layers can be told apart by their marks."""
+    return len(_MARKERS)
+
+
+def depths(count: int) -> list[str]:
+    """Return colours of that many layers by their depth, from dark to light."""
+    colors = require("matplotlib.colors", "plot")
+    scale = require("matplotlib", "plot").colormaps["viridis"]
+    return [colors.to_hex(scale(x)) for x in np.linspace(0.0, _LIGHTEST, count)]
+
+
+def depth_map() -> Any:
+    """Return the scale of :func:`depths`."""
+    colors = require("matplotlib.colors", "plot")
+    scale = require("matplotlib", "plot").colormaps["viridis"]
+    return colors.ListedColormap(scale(np.linspace(0.0, _LIGHTEST, 256)), name="depth")
 
 
 def shades(color: str, share: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -109,6 +133,12 @@ def make_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 5.0)) -> Axes:
         return ax
     pyplot = require("matplotlib.pyplot", "plot")
     return pyplot.subplots(figsize=size, layout="constrained")[1]  # type: ignore[no-any-return]
+
+
+def keep_legend(ax: Axes, legend: Any) -> None:
+    """Keep a legend beside the next one, with room for it in the layout where it is outside."""
+    ax.add_artist(legend)
+    legend.set_clip_on(False)  # what is clipped to the axes gets no room beyond them
 
 
 def new_figure(size: tuple[float, float], dpi: float = 100.0) -> Figure:

@@ -92,10 +92,14 @@ class Quantity(Generic[T]):
         return self.name.replace("_", " ") if self._words is None else self._words
 
     @property
+    def symbol(self) -> str:
+        """What a picture calls it."""
+        return self.words if self._symbol is None else self._symbol
+
+    @property
     def label(self) -> str:
         """What a picture's axis says: the symbol, and the unit if there is one."""
-        symbol = self.words if self._symbol is None else self._symbol
-        return f"{symbol} ({self.unit})" if self.unit else symbol
+        return f"{self.symbol} ({self.unit})" if self.unit else self.symbol
 
     @overload
     def __get__(self, result: None, owner: type[Any]) -> Quantity[T]: ...

@@ -1,0 +1,141 @@
+"""What bits are divided by, and scales on which small and large layers can be seen together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files import require
+from ..training import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "check_normalize",
+    "check_scale",
+    "levels",
+    "set_symlog",
+    "sizes",
+    "threshold",
+    "unit_of",
+]
+
+Array = NDArray[np.float64]
+
+_PER = {None: "", "edges": " per edge", "outputs": " per output"}
+
+
+def check_normalize(normalize: str | None) -> None:
+    """Raise ValueError if bits cannot be divided by that."""
+    if normalize not in _PER:
+        raise ValueError(f"normalize must be None, 'edges' or 'outputs', not {normalize!r}")
+
+
+def check_scale(scale: str) -> None:
+    """Raise ValueError if there is no such scale."""
+    if scale not in ("linear", "symlog"):
+        raise ValueError(f"scale must be 'linear' or 'symlog', not {scale!r}")
+
+
+def unit_of(unit: str, normalize: str | None) -> str:
+    """Return what the unit is called once it is divided."""
+    return unit + _PER[normalize]
+
+
+def sizes(history: History, layer: str, normalize: str | None) -> Array:
+    """Return what a layer's bits are divided by.
+
+    Parameters
+    ----------
+    history : History
+    layer : str
+    normalize : str or None
+
+    Returns
+    -------
+    ndarray of float64, shape (steps,)
+        Inputs times outputs, outputs, or 1; NaN where a record does not have them.
+    """
+    size = np.ones(len(history))
+    if normalize is not None:
+        size = size * history.values(layer, "n_out")
+    if normalize == "edges":
+        size = size * history.values(layer, "n_in")
+    return size
+
+
+def threshold(values: Array) -> float:
+    """Return below which magnitude a symlog scale is linear.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        What is drawn.
+
+    Returns
+    -------
+    float
+        The power of ten below the least magnitude, no less than a ten thousandth of the greatest.
+    """
+    sizes = np.abs(values[np.isfinite(values) & (values != 0.0)])
+    if not len(sizes):
+        return 1.0
+    return float(10.0 ** np.floor(np.log10(max(sizes.min(), 1e-4 * sizes.max()))))
+
+
+def set_symlog(ax: Axes, values: Array, axes: str = "y") -> None:
+    """Set a symlog scale on which these values can be told apart; call it before limits.
+
+    Parameters
+    ----------
+    ax : Axes
+    values : ndarray of float64
+    axes : str
+        ``"y"``, or ``"xy"``, which get one threshold: what is diagonal stays so.
+    """
+    ticker = require("matplotlib.ticker", "plot")
+    least, most = threshold(values), np.nanmax(np.abs(values), initial=0.0)
+    subs = (1.0, 2.0, 5.0) if most < 1e3 * least else (1.0,)
+    for name in axes:
+        getattr(ax, f"set_{name}scale")("symlog", linthresh=least, linscale=0.5)
+        axis = getattr(ax, f"{name}axis")
+        axis.set_major_locator(ticker.SymmetricalLogLocator(base=10, linthresh=least, subs=subs))
+        axis.set_major_formatter(ticker.FuncFormatter(_plainly))
+
+
+def _plainly(value: float, _: Any) -> str:
+    return f"{value:g}"
+
+
+def levels(low: float, high: float, least: float) -> Array:
+    """Return round numbers for a symlog scale: 0, and those evenly spaced by their size.
+
+    Parameters
+    ----------
+    low, high : float
+        Between which they lie.
+    least : float
+        The least magnitude.
+
+    Returns
+    -------
+    ndarray of float64
+        Ascending; about eight at most.
+    """
+    last = int(np.floor(np.log10(max(abs(low), abs(high), least))))
+    first = round(np.log10(least))
+    powers = 10.0 ** np.arange(last, first - 1, -1)
+    stride = 1
+    choices = [np.multiply.outer(powers, (5.0, 2.0, 1.0)).ravel()]
+    while stride <= len(powers):
+        choices.append(powers[::stride])
+        stride += 1
+    for some in choices:
+        both = np.concatenate([-some, [0.0], some[::-1]])
+        found = both[(both >= low) & (both <= high)]
+        if len(found) <= 8:
+            break
+    return found
