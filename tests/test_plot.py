@@ -216,6 +216,9 @@ def test_the_plane_in_bits_per_edge_and_per_output(rotated):
         pictures.causal_plane(network, normalize="inputs")
     with pytest.raises(ValueError, match="'linear' or 'symlog'"):
         pictures.causal_plane(network, scale="log")
+    bare = History([Record(0, ({"name": "a", "sensitivity": 1.0, "degeneracy": 0.5},))])
+    with pytest.raises(ValueError, match="by outputs: 'a' has no n_out"):
+        pictures.causal_plane(bare, normalize="outputs")
 
 
 def unknown(name, shape=(5, 4)):

@@ -70,12 +70,6 @@ def layers(
         If matplotlib is missing.
     ValueError
         If a quantity was not measured, or quantities have several units.
-
-    Examples
-    --------
-    >>> import eiplane
-    >>> d = eiplane.analyze([eiplane.Layer([[1.0, 2.0]]), eiplane.Layer([[3.0]])])
-    >>> eiplane.plot.layers(d, quantities=["sensitivity", "ei_parts"])  # doctest: +SKIP
     """
     run = as_history(source)[-1:]
     check_normalize(normalize)

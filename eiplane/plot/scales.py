@@ -57,13 +57,19 @@ def sizes(history: History, layer: str, normalize: str | None) -> Array:
     Returns
     -------
     ndarray of float64, shape (steps,)
-        Inputs times outputs, outputs, or 1; NaN where a record does not have them.
+        Inputs times outputs, outputs, or 1; NaN where a record does not have the layer.
+
+    Raises
+    ------
+    ValueError
+        If no record says how many there are.
     """
     size = np.ones(len(history))
-    if normalize is not None:
-        size = size * history.values(layer, "n_out")
-    if normalize == "edges":
-        size = size * history.values(layer, "n_in")
+    for name in {None: (), "edges": ("n_in", "n_out"), "outputs": ("n_out",)}[normalize]:
+        found = history.values(layer, name)
+        if np.isnan(found).all():
+            raise ValueError(f"cannot be divided by {normalize}: {layer!r} has no {name}")
+        size = size * found
     return size
 
 
