@@ -329,7 +329,7 @@ def test_too_little_memory_is_an_error_and_no_abort(what):
         try:
             run = subprocess.run(
                 [sys.executable, "-c", LIMITED.format(work=HUNGRY[what]), str(mebibytes)],
-                capture_output=True, text=True, check=False, timeout=90,
+                capture_output=True, text=True, check=False, timeout=30,
             )  # fmt: skip
         except subprocess.TimeoutExpired as late:
             # Thread.start() waits for ever for a thread whose own first allocation failed; the

@@ -226,7 +226,9 @@ class _Normal:
     def surprise(self, centres: Array) -> Array:
         """Return ``-log2`` of the kinds' probabilities, z normal: shape (kinds, centres)."""
         t = (self.cuts[:, None] - centres) / self.deviation
-        below = np.concatenate([0.0 * t[:1], normal_distribution(t), 0.0 * t[:1] + 1.0])
+        ends = np.zeros((2, 1, len(centres)))  # cuts may be infinite
+        ends[1] = 1.0
+        below = np.concatenate([ends[0], normal_distribution(t), ends[1]])
         mass = np.zeros((self.kinds, len(centres)))
         for k, share in zip(self.kind, np.diff(below, axis=0), strict=True):
             if k >= 0:
