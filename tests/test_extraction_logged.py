@@ -73,3 +73,22 @@ def test_what_decides_where_the_result_comes_from_is_used_as_it_is(look):
     d = eiplane.analyze(Chosen(look), measures="sensitivity")
     assert d["a"].activation == "relu"
     assert d["w"].activation == "identity"  # its order is a use of its own, beside tanh
+
+
+class Halves(nn.Module):
+    """The same function of two parts of a batch, and then used in two ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        z = self.a(x)
+        h = torch.cat([z[:2].relu(), z[2:].relu()])
+        return self.b(torch.tanh(h[:, 0] + 0.5) + h[:, 1])
+
+
+def test_the_same_function_done_twice_is_one():
+    torch.manual_seed(0)
+    d = eiplane.analyze(Halves(), measures="sensitivity", input_size=(4, 2, 3))
+    assert [x.activation for x in d] == ["relu", "identity"]

@@ -101,6 +101,11 @@ class AtenOperator:
     kwargs: dict[str, Any]
     kinds: str = ""
 
+    @property
+    def token(self) -> str:
+        """What is the same for operators that do the same."""
+        return f"{self.name}{self.args!r}{self.kwargs!r}{self.kinds}"
+
     def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the operator's result."""
         import torch

@@ -258,6 +258,7 @@ class Signals:
         self.origins: list[Origin] = []
         self._values: list[Value] = []
         self._bases: list[int] = []
+        self._made: dict[Any, Value] = {}
         self._next = 0
 
     def begin(self, rows: int, what: str, **known: Any) -> Value:
@@ -269,11 +270,17 @@ class Signals:
 
     def apply(self, step: Step, operands: tuple[Value, ...]) -> Value:
         """Return the value that an elementwise operator makes of values of one origin."""
+        key = None if step.key is None else (step.key, *(v.base for v in operands))
+        if key in self._made:  # done once more, to other entries perhaps
+            return self._made[key]
         by_row = step.by_row or any(v.by_row for v in operands)
         parent = common(operands)
-        return self._add(
+        value = self._add(
             Value(parent.origin, self._next, step, operands, by_row, parent, parent.level + 1)
         )
+        if key is not None:
+            self._made[key] = value
+        return value
 
     def _add(self, value: Value) -> Value:
         self._values.append(value)

@@ -50,6 +50,17 @@ class Step:
         return f"{self.name}({self.numbers})" if self.numbers else self.name
 
     @property
+    def key(self) -> Any:
+        """What is equal for steps that do the same; None where that cannot be told."""
+        token = getattr(self.operator, "token", None)
+        if token is None:
+            return None
+        constants = (
+            None if c is None else (c.dtype.str, c.shape, c.tobytes()) for c in self.constants
+        )
+        return token, *constants
+
+    @property
     def by_row(self) -> bool:
         """Whether it does something else to each row."""
         return any(c is not None and c.ndim == 1 for c in self.constants)
