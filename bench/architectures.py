@@ -1,6 +1,6 @@
 """What extraction finds in the families of networks that people use, held against the networks.
 
-    python bench/architectures.py [FAMILY ...] [--library transformers] [--markdown-only]
+    python bench/architectures.py [FAMILY ...] [--package transformers] [--markdown-only]
 
 Every family is made at random weights and a reduced size. For each: how many of the weight matrices
 that its forward pass multiplies with are analysed, what is listed and why, where the layers' ranges
@@ -66,7 +66,7 @@ def measured(family: Family) -> dict[str, Any]:
     assumed = [n for i, n in enumerate(found.network.names) if plan.range_source(i) == "assumed"]
     reasons = Counter(_plain(s.reason) for s in found.skipped)
     return {
-        "library": family.library.partition(".")[0],
+        "library": family.package.partition(".")[0],
         "parameters": sum(p.numel() for p in module.parameters()),
         "matrices": counted,
         "analysed": counted - len(lost),
@@ -362,7 +362,7 @@ def written(kept: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("families", nargs="*", help="names of families; all when left out")
-    parser.add_argument("--library", help="only families of this library")
+    parser.add_argument("--package", help="only families of this package")
     parser.add_argument("--markdown-only", action="store_true", help="write the table anew")
     chosen = parser.parse_args()
     kept: dict[str, Any] = {"families": {}, "versions": {}}
@@ -373,10 +373,10 @@ def main() -> int:
     for family in [] if chosen.markdown_only else FAMILIES:
         if chosen.families and family.name not in chosen.families:
             continue
-        if chosen.library and not family.library.startswith(chosen.library):
+        if chosen.package and not family.package.startswith(chosen.package):
             continue
         try:
-            importlib.import_module(family.library)
+            importlib.import_module(family.package)
         except (ImportError, RuntimeError) as error:
             print(f"{family.name}: not importable here ({error})", file=sys.stderr)
             continue

@@ -24,7 +24,7 @@ class Family:
     Parameters
     ----------
     name : str
-    library : str
+    package : str
         That is imported for it.
     build : callable
         Returns a module and its inputs by name; a lone one by the name ``""``.
@@ -34,14 +34,14 @@ class Family:
     """
 
     name: str
-    library: str
+    package: str
     build: Callable[[Any], tuple[Any, Inputs]]
     after: dict[str, str] = field(default_factory=dict)
 
     def made(self) -> tuple[Any, Inputs]:
         """Return the module, in evaluation mode, and its inputs."""
         torch = importlib.import_module("torch")
-        library = importlib.import_module(self.library)
+        library = importlib.import_module(self.package)
         torch.manual_seed(0)
         module, inputs = self.build(library)
         return shaken(module.eval(), torch), inputs
