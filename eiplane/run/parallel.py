@@ -341,6 +341,10 @@ def _where(what: str, units: Sequence[Any], index: int) -> str:
 
 def _named(error: BaseException, where: str) -> BaseException:
     """Return the same error, saying where it happened."""
+    if isinstance(error, SystemError) and "without exception set" in str(error):
+        # NumPy's reductions fail so, saying nothing, where there is no memory for their buffers.
+        lost, error = error, MemoryError("not enough memory for NumPy's buffers")
+        error.__cause__ = lost
     plain = type(error).__str__ is BaseException.__str__ and isinstance(error, Exception)
     if plain and error.args and isinstance(error.args[0], str):
         error.args = (f"{where}: {error.args[0]}", *error.args[1:])
