@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..flow import Operand
+from ..flow.unused import unused
 from .call import tensors_in
 from .constants import Constants
 from .handlers import NOTES, added_by
 
 __all__ = ["Uses"]
-
-#: Parameters that only these use are positions or scales, not matrices.
-_HARMLESS = frozenset(["norm", "move", "elementwise"])
 
 _PRODUCTS = frozenset(["mm", "addmm", "bmm", "baddbmm", "mv", "convolution"])
 
@@ -64,16 +62,6 @@ class Uses:
         for name, value in self._constants.weights:
             if name in self.covered:
                 continue
-            used = self._used.get(name)
-            if used is None:
-                reason = "no use of it was seen in the forward pass"
-            elif used <= _HARMLESS:
-                continue  # a position or a scale: no map from inputs to outputs
-            elif any(" " in u for u in used):
-                reason = next(u for u in sorted(used) if " " in u)
-            elif used <= _HARMLESS | {"constant"}:
-                reason = "its input does not depend on the network's input"
-            else:
-                strange = sorted(used - _HARMLESS - {"constant"})[0]
-                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
-            yield self._constants.title(name), reason
+            reason = unused(self._used.get(name), value.shape)
+            if reason is not None:
+                yield self._constants.title(name), reason

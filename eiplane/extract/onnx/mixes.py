@@ -13,7 +13,7 @@ from .call import Call
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["HARMLESS", "MIXES", "RANDOM", "reason_of"]
+__all__ = ["MIXES", "RANDOM", "reason_of"]
 
 #: Nodes that draw numbers, and where those lie (by default).
 RANDOM = {
@@ -32,9 +32,6 @@ _PLAIN = words(
     NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss LpPool GlobalLpPool CumProd DFT STFT
     """
 )
-
-#: Constants that only these use are positions or scales, not matrices.
-HARMLESS = frozenset(["norm", "move", "elementwise"])
 
 
 def reason_of(kind: str) -> str:

@@ -15,9 +15,10 @@ from ...results import Skipped
 from ..flow import Codes, Flow
 from ..flow.finish import finished
 from ..flow.observed import NotFiniteError
+from ..flow.unused import unused
 from .call import Call, Tensor, is_float
 from .handlers import HANDLERS, is_known, use_of
-from .mixes import HARMLESS, RANDOM, reason_of
+from .mixes import RANDOM, reason_of
 from .program import CannotRunError, Program, inner_graphs, outer_names
 from .rewrites import REWRITES
 
@@ -381,19 +382,9 @@ class Run:
                 is_float(value.dtype) or math.prod(value.shape) > 16
             ):  # fmt: skip
                 continue
-            used = self._used.get(name)
-            if used is None:
-                reason = "no use of it was seen in the run"
-            elif used <= HARMLESS:
-                continue  # a position or a scale: no map from inputs to outputs
-            elif any(" " in u for u in used):
-                reason = next(u for u in sorted(used) if " " in u)
-            elif used <= HARMLESS | {"constant"}:
-                reason = "its input does not depend on the network's input"
-            else:
-                strange = sorted(used - HARMLESS - {"constant"})[0]
-                reason = f"a weight of shape {tuple(value.shape)} used by {strange}"
-            self.flow.noted.setdefault(self.title(name), reason)
+            reason = unused(self._used.get(name), value.shape)
+            if reason is not None:
+                self.flow.noted.setdefault(self.title(name), reason)
         return finished(self.flow, refused)
 
 
