@@ -1,4 +1,4 @@
-"""The options of :func:`eiplane.analyze` that a file can have, for the commands that measure one."""
+"""The options of :func:`eiplane.analyze` that a file can have, for commands that measure one."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from html import escape
@@ -43,7 +44,7 @@ def draw_network(layers: Sequence[Any], peak: float) -> str:
         return ""
     edges = [one for one in found if one is not None]
     matrices = [one.matrix for one in edges]
-    fits = [a.shape[0] == b.shape[1] for a, b in zip(matrices, matrices[1:], strict=False)]
+    fits = [a.shape[0] == b.shape[1] for a, b in itertools.pairwise(matrices)]
     if not all(fits) or any(len(one.shape) != 2 for one in edges):
         return ""
     if len({one.name for one in edges}) > 1:

@@ -102,7 +102,7 @@ def extremes(layer: Any, edges: Edges) -> str:
     count = min(_ROWS, len(flat))
     most = np.argpartition(-flat, count - 1)[:count]
     least = np.argpartition(flat, count - 1)[:count]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (kind, edges.called(int(i)), edges.text(int(i)))
         for kind, chosen, sign in _ends(len(flat), most, least)
         for i in chosen[np.argsort(sign * flat[chosen], kind="stable")]
@@ -147,14 +147,14 @@ def _neurons(layer: Any, edges: Edges, side: str, axis: int, influence: str) -> 
         whole = None  # of a convolution a column is no neuron
     names = (side, f"sum of {edges.words}") + (("influence",) if whole is not None else ())
     order = np.argsort(-sums, kind="stable")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for kind, chosen, sign in _ends(len(order), order[:_ROWS], order[::-1][:_ROWS]):
         for i in chosen[np.argsort(sign * sums[chosen], kind="stable")].tolist():
-            row = (kind, str(i), _number(sums[i], errors, i))
+            row = [kind, str(i), _number(sums[i], errors, i)]
             if whole is not None:
                 error = None if doubt is None else float(doubt[i])
-                row += (with_error(float(whole[i]), error),)
-            rows.append(row)
+                row.append(with_error(float(whole[i]), error))
+            rows.append(tuple(row))
     caption = f"{side.capitalize()}s, bits"
     if edges.matrix.shape[1] != layer.n_in and axis == 0:
         caption = "Places of the kernel, bits"

@@ -219,8 +219,8 @@ def _history(parts: Parts) -> str:
     if not any(source.moves for source in parts.sources):
         return ""
     return (
-        '<p class="note">Bands are two standard errors to either side; where a number is only known '
-        "to lie between bounds there is a bar, and no line.</p>"
+        '<p class="note">Bands are two standard errors to either side; where a number is only '
+        "known to lie between bounds there is a bar, and no line.</p>"
         '<ul class="legend" id="histories-legend"></ul><div id="histories"></div>'
     )
 

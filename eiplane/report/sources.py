@@ -108,7 +108,7 @@ def _size(weights: Any) -> float:
         path = Path(weights)  # 4 bytes each, as a rule
         return path.stat().st_size / 4 if path.is_file() else math.inf
     if hasattr(weights, "parameters"):
-        return sum(p.numel() for p in weights.parameters())
+        return float(sum(p.numel() for p in weights.parameters()))
     if isinstance(weights, Mapping):
         return sum(map(_size, weights.values()))
     if isinstance(weights, list | tuple):
