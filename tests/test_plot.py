@@ -508,7 +508,7 @@ def test_mp4(tmp_path):
 def test_a_moving_picture_fails_whole(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"\.gif or an \.mp4"):
         pictures.animate(run(), tmp_path / "run.avi")
-    monkeypatch.setattr("eiplane.plot.film._palette", lambda colours: 1 / 0)
+    monkeypatch.setattr("eiplane.plot.movies.tints", lambda colours: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pictures.animate(run(steps=2), tmp_path / "run.gif", dpi=40)
     assert list(tmp_path.iterdir()) == []
@@ -640,7 +640,7 @@ def test_changes_are_bars_the_greatest_first():
     assert [len(c.get_segments()) for c in ax.collections] == []  # exact: no whisker
     ax = pictures.changes(before, after, quantity="sensitivity", normalize="edges", most=2)
     assert bars(ax) == [("fc2", -0.1), ("fc1", 0.025)]
-    assert "2 greatest of 3" in ax.get_title()
+    assert "2 of 3 layers" in ax.get_title()
     ax = pictures.changes(before, after, quantity="ei")
     (whiskers,) = ax.collections[0].get_segments()
     assert np.ptp(whiskers[:, 0]) == pytest.approx(4 * 0.01 * np.sqrt(2))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..results import Change, change_of, row_of
 from ..training import as_history
 from .scales import check_normalize, check_scale, set_symlog, unit_of
@@ -13,8 +15,6 @@ from .style import ERRORS, INK, QUIET, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-import numpy as np
 
 __all__ = ["changes"]
 
@@ -152,11 +152,12 @@ def _draw(
     ax.axvline(0.0, color=INK, lw=0.8)
     ax.set_yticks(range(len(kept)), [row.name for row in kept], fontsize=8.5)
     ax.set_ylim(len(kept) - 0.5, -0.5)
-    row_ = row_of(quantity)
-    unit = unit_of(row_.unit, normalize) if row_.unit else ""
-    ax.set_xlabel(f"change of {row_.symbol}" + (f" ({unit})" if unit else ""))
+    of = row_of(quantity)
+    unit = unit_of(of.unit, normalize) if of.unit else ""
+    ax.set_xlabel(f"change of {of.symbol}" + (f" ({unit})" if unit else ""))
     if len(kept) < len(rows):
-        ax.set_title(f"the {len(kept)} greatest of {len(rows)} changes", fontsize=9, color=INK)
+        title = f"{len(kept)} of {len(rows)} layers, the greatest changes on top"
+        ax.set_title(title, fontsize=9, color=INK)
     ax.grid(axis="x", color=QUIET, lw=0.5)
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8.5)

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import Decomposition, row_of
 from ..training import History, Tracker, as_history
-from .film import Strip, chosen_frames, chosen_metric, movie_path, picture, write_movie
+from .film import (
+    CURSOR,
+    Strip,
+    chosen_frames,
+    chosen_metric,
+    greys,
+    movie_path,
+    picture,
+    write_movie,
+)
 from .scales import color_limits
 from .style import INK, depth_map, new_figure
 
@@ -154,8 +163,9 @@ class _EdgeFilm:
         self.moments = moments
         low, high = color_limits([m for x in moments for n, m in x.matrices.items() if n in shapes])
         colours = depth_map() if low >= 0.0 else require("matplotlib", "plot").colormaps["PuOr"]
-        to_hex = require("matplotlib.colors", "plot").to_hex
-        self.colours: list[str] = [to_hex(colours(x)) for x in np.linspace(0.0, 1.0, 7)]
+        shades = np.asarray(colours(np.linspace(0.0, 1.0, 210)))[:, :3]
+        cursor = require("matplotlib.colors", "plot").to_rgb(CURSOR)
+        self.palette = np.round(255 * np.vstack([greys(40), shades, [cursor]])).astype(np.uint8)
         columns = min(len(shapes), 4)
         rows = math.ceil(len(shapes) / columns)
         strip = chosen_metric(run) is not None and len(run) > 1
@@ -163,6 +173,7 @@ class _EdgeFilm:
         self.figure = new_figure(size or (max(3.4, 2.7 * columns + 1.0), tall), dpi)
         heights = [3] * rows + [1] * strip
         grid = self.figure.add_gridspec(rows + strip, columns, height_ratios=heights)
+        whole = require("matplotlib.ticker", "plot").MaxNLocator
         self.shapes = shapes
         self.images = {}
         for i, (name, shape) in enumerate(shapes.items()):
@@ -172,6 +183,8 @@ class _EdgeFilm:
                                           interpolation="nearest", aspect="auto")  # fmt: skip
             ax.set_title(name, fontsize=9)
             ax.tick_params(labelsize=7.5)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(whole(6, integer=True))
             ax.set_xlabel("input", fontsize=8)
             if i % columns == 0:
                 ax.set_ylabel("output", fontsize=8)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "CURSOR",
     "Film",
     "Strip",
     "chosen_frames",
     "chosen_metric",
+    "greys",
     "movie_path",
     "picture",
+    "tints",
     "write_movie",
 ]
 
@@ -38,12 +41,12 @@ class Film(Protocol):
     Attributes
     ----------
     figure : Figure
-    colours : list of str
-        What it is drawn with, but greys; as ``#rrggbb``.
+    palette : ndarray of uint8, shape (colours, 3)
+        At most 256 colours, for a gif: one palette for all frames, so that nothing flickers.
     """
 
     figure: Any
-    colours: list[str]
+    palette: NDArray[np.uint8]
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures as RGB arrays."""
@@ -129,9 +132,8 @@ def chosen_metric(run: History) -> str | None:
 def _write_gif(film: Film, target: Path, fps: float, still: int) -> None:
     image = require("PIL.Image", "plot")
     pictures = list(film.frames())
-    # One palette for all frames, so that nothing flickers: tints of what is drawn with.
     palette = image.new("P", (1, 1))
-    palette.putpalette(_palette(film.colours).ravel().tolist())
+    palette.putpalette(film.palette.ravel().tolist())
     frames = [
         image.fromarray(p).quantize(palette=palette, dither=image.Dither.NONE) for p in pictures
     ]
@@ -146,12 +148,17 @@ def _write_gif(film: Film, target: Path, fps: float, still: int) -> None:
     )  # fmt: skip
 
 
-def _palette(colours: Sequence[str]) -> NDArray[np.uint8]:
+def greys(count: int) -> NDArray[np.float64]:
+    """Return greys from black to white, as shares of red, green and blue, shape (count, 3)."""
+    return np.append(np.linspace(0.0, 0.94, count - 1), 1.0)[:, None] * np.ones(3)
+
+
+def tints(colours: Sequence[str]) -> NDArray[np.uint8]:
     """Return at most 256 colours: greys, and tints and dark shades of each layer's colour."""
     rgb = require("matplotlib.colors", "plot").to_rgb
     base = [rgb(c) for c in colours[:: -(-len(colours) // 7)]]
     count = 208 // (len(base) + 1)
-    parts = [np.append(np.linspace(0.0, 0.94, 39), 1.0)[:, None] * np.ones(3)]
+    parts = [greys(40)]
     for colour in [*base, rgb(CURSOR)]:
         tint = np.linspace(0.0, 0.88, count - 6)[:, None]  # white itself is a grey
         shade = np.linspace(0.6, 1.0, 6, endpoint=False)[:, None]  # the names are darkened

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from ..training import History, as_history
-from .film import Strip, chosen_frames, chosen_metric, movie_path, picture, write_movie
+from .film import Strip, chosen_frames, chosen_metric, movie_path, picture, tints, write_movie
 from .frames import frame
 from .labels import Label, place
 from .planes import Path as Way
@@ -91,7 +91,7 @@ class _Film:
         self.run = run
         self.ways = paths(run, plane)
         self.figure = new_figure(size, dpi)
-        self.colours = [way.look.color for way in self.ways]
+        self.palette = tints([way.look.color for way in self.ways])
         self.strip = None
         if chosen_metric(run) is None:
             self.ax = self.figure.subplots()

@@ -67,7 +67,7 @@ def write_report(
     --------
     >>> import numpy as np, eiplane
     >>> from eiplane.report import write_report
-    >>> before, after = np.eye(3), np.diag([1.0, 1.0, 0.0])
+    >>> before, after = [np.eye(3)], [np.diag([1.0, 1.0, 0.0])]
     >>> write_report({"whole": before, "pruned": after}, "pruning.html").name
     'pruning.html'
     """
