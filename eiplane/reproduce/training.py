@@ -15,7 +15,8 @@ from ..files import require, write_whole
 from ..run import Progress
 from .data import Task
 
-__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "train", "trained"]
+__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "loss_of", "train",
+           "trained"]  # fmt: skip
 
 Weights = NDArray[np.float32]
 
@@ -198,6 +199,29 @@ def accuracy_of(
         output = _forward(weights, f, torch.from_numpy(x).expand(len(weights[0]), -1, -1))
         right = output.argmax(dim=2) == torch.from_numpy(label)
         return np.asarray(right.double().mean(dim=1).numpy())
+
+
+def loss_of(networks: list[Weights], activation: str, task: Task) -> NDArray[np.float64]:
+    """Return the summed squared error an example of each network, on what is learnt from.
+
+    Parameters
+    ----------
+    networks : list of ndarray, shape (networks, n_out, n_in)
+        One a layer.
+    activation : str
+    task : Task
+
+    Returns
+    -------
+    ndarray of float64, shape (networks,)
+    """
+    torch = require("torch", "reproduce")
+    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[activation]
+    with torch.no_grad():
+        weights = [torch.from_numpy(np.ascontiguousarray(w)) for w in networks]
+        output = _forward(weights, f, torch.from_numpy(task.x).expand(len(weights[0]), -1, -1))
+        lost = ((output - torch.from_numpy(task.targets())) ** 2).sum(dim=2)
+        return np.asarray(lost.double().mean(dim=1).numpy())
 
 
 def _initial(torch: Any, protocol: Protocol, streams: list[Any]) -> list[Any]:
