@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ from ..files import require, write_whole
 from ..run import Progress
 from .data import Task
 
-__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "loss_of", "train",
+__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "loss_of", "one_thread", "train",
            "trained"]  # fmt: skip
 
 Weights = NDArray[np.float32]
@@ -125,6 +127,17 @@ def trained(protocol: Protocol, task: Task, path: Path, tell: Progress | None) -
         return Snapshots(kept["epochs"], weights, {name: kept[name] for name in METRICS})
 
 
+@contextmanager
+def one_thread(torch: Any) -> Iterator[None]:
+    """Let PyTorch use one thread: the matrices are far too small for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snapshots:
     """Train all runs of a network.
 
@@ -151,9 +164,7 @@ def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snaps
     x, target = torch.from_numpy(task.x), torch.from_numpy(task.targets())
     kept: list[list[Weights]] = []
     scores: list[list[tuple[float, ...]]] = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the matrices are far too small for more
-    try:
+    with one_thread(torch):
         for epoch in range(protocol.epochs + 1):
             if epoch in protocol.measured:
                 kept.append([w.detach().numpy().copy() for w in weights])
@@ -165,8 +176,6 @@ def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snaps
                 _step(torch, weights, f, x[batch], target[batch], protocol.rate)
             if tell is not None:
                 tell(epoch + 1, protocol.epochs, f"train {protocol.name}")
-    finally:
-        torch.set_num_threads(threads)
     columns = np.array(scores, dtype=np.float64).transpose(2, 0, 1)
     return Snapshots(
         np.array(protocol.measured, dtype=np.int64),

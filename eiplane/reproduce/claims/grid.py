@@ -76,7 +76,8 @@ def _contrast(runs: Mapping[Key, Run], place: int, low: int, high: int) -> tuple
     """Return, a seed each, the mean difference that one of the key's entries makes."""
     found = []
     for key, run in runs.items():
-        other = (*key[:place], low, *key[place + 1 :])
+        activation, depth, width = key
+        other = (activation, low, width) if place == 1 else (activation, depth, low)
         if key[place] == high and other in runs:
             pairs = zip(run.histories, runs[other].histories, strict=True)
             found.append([spread(changes(a)) - spread(changes(b)) for a, b in pairs])

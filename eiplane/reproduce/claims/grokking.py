@@ -16,6 +16,7 @@ from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
 from ...training import History, Tracker
 from ..pictures import sheet
+from ..training import one_thread
 from ..writing import keep_figure
 from .claim import Claim, Effect, conclude
 
@@ -103,7 +104,8 @@ def _trained(
     """Train, or read what an earlier call kept: weights of every layer, and the accuracies."""
     head = json.dumps({**asdict(task), "seed": seed}, sort_keys=True)
     if not path.exists():
-        arrays: dict[str, Any] = _train(task, seed, tell)
+        with one_thread(require("torch", "reproduce")):
+            arrays: dict[str, Any] = _train(task, seed, tell)
         arrays["head"] = np.array(head)
         write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     with np.load(path, allow_pickle=False) as kept:

@@ -34,7 +34,7 @@ CLAIM = Claim(
 
 
 def _uniform(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    return rng.uniform(-1, 1, (n, n)) / np.sqrt(n)
+    return rng.uniform(-1 / np.sqrt(n), 1 / np.sqrt(n), (n, n))
 
 
 def _glorot(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

@@ -76,10 +76,11 @@ def _onset(history: History) -> int:
 
 def _share(history: History) -> NDArray[np.float64]:
     """Return the share of degeneracy in sensitivity, a mean over the layers before the last."""
-    shares = [
-        history.values(layer, "degeneracy") / history.values(layer, "sensitivity")
-        for layer in history.layers[:-1]
-    ]
+    shares = []
+    for layer in history.layers[:-1]:
+        degeneracy, whole = (history.values(layer, q) for q in ("degeneracy", "sensitivity"))
+        # Before it learns a sigmoid layer may be so flat that no input alone moves an output's bin.
+        shares.append(np.divide(degeneracy, whole, np.full_like(whole, np.nan), where=whole > 0))
     return np.asarray(np.mean(shares, axis=0))
 
 

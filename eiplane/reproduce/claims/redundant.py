@@ -38,7 +38,7 @@ def run_redundancy(folder: Path, quick: bool, data: Path | None, tell: Progress 
         task, base = mnist(data, shifts=(-1, 0, 1)), Protocol(_SHALLOW, epochs=700)
     base = replace(base, seeds=SEEDS, every=base.epochs // 20)
     if quick:
-        base = replace(base, epochs=40, every=20, seeds=SEEDS[:3])
+        base = replace(base, epochs=4, every=4, seeds=SEEDS[:3])
     runs = []
     for sizes in (_SHALLOW, _DEEP):
         subject = Subject(task.name, task, replace(base, sizes=sizes))

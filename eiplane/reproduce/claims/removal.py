@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...ablation import delta_ei_parts
 from ...analyze import analyze
-from ...files import Appender
+from ...files import Appender, require
 from ...plot.style import QUIET, tidy
 from ...run import Progress
 from ..data import Task
@@ -20,7 +20,7 @@ from ..pictures import sheet
 from ..training import Snapshots, loss_of, trained
 from ..writing import keep_figure, markdown_table
 from .claim import Claim, Effect, conclude
-from .ways import Subject, subjects
+from .ways import Subject, rank_correlation, subjects
 
 __all__ = ["run_removal"]
 
@@ -50,7 +50,10 @@ def run_removal(folder: Path, quick: bool, data: Path | None, tell: Progress | N
     effects, notes, drawn, rows = [], [], [], []
     for subject in subjects(quick, data):
         table = _table(subject, folder, tell)
-        ranks = {k: np.array([_rank(run[k], run["cost"]) for run in table]) for k in _PREDICTORS}
+        ranks = {
+            k: np.array([rank_correlation(run[k], run["cost"]) for run in table])
+            for k in _PREDICTORS
+        }
         stuck = int(sum(run["accuracy"] < 0.8 for run in table))
         reason = f"{stuck} of {len(table)} runs did not learn" if stuck else ""
         above = ranks["change"] - ranks["weight"]
@@ -125,16 +128,9 @@ def _without(network: list[NDArray[np.float32]], i: int) -> list[NDArray[np.floa
     return cut
 
 
-def _rank(a: Array, b: Array) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(a, b).statistic)
-
-
 def _explained(run: dict[str, Array], names: tuple[str, ...]) -> float:
     """Return R² of the ranked cost on ranked predictors, with a constant a layer."""
-    from scipy.stats import rankdata
-
+    rankdata = require("scipy.stats", "reproduce").rankdata
     layers = np.equal.outer(run["layer"], np.unique(run["layer"])).astype(np.float64)
     columns = np.column_stack([layers, *(rankdata(run[name]) for name in names)])
     cost = rankdata(run["cost"])

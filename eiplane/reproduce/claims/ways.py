@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...files import require
 from ...plot import trajectory
 from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
@@ -22,8 +23,19 @@ from ..training import Protocol
 from ..writing import keep_figure
 from .claim import Claim, Effect, conclude
 
-__all__ = ["Subject", "accuracy", "changes", "run_pace", "run_positions", "run_whole", "spread",
-           "subjects", "unlearnt", "ways"]  # fmt: skip
+__all__ = [
+    "Subject",
+    "accuracy",
+    "changes",
+    "rank_correlation",
+    "run_pace",
+    "run_positions",
+    "run_whole",
+    "spread",
+    "subjects",
+    "unlearnt",
+    "ways",
+]
 
 Array = NDArray[np.float64]
 
@@ -122,7 +134,9 @@ def run_pace(folder: Path, quick: bool, data: Path | None, tell: Progress | None
     for subject in subjects(quick, data):
         run = subject.learn(folder, tell, measures=("sensitivity", "ei_parts"))
         pairs = [_steps(history) for history in run.histories]
-        effects.append(Effect(subject.title, tuple(_rank(*pair) for pair in pairs), unlearnt(run)))
+        effects.append(
+            Effect(subject.title, tuple(rank_correlation(*pair) for pair in pairs), unlearnt(run))
+        )
         notes.append(f"{subject.title}: {accuracy(run)}. {subject.task.note}.")
         drawn.append((subject.title, run, pairs))
     axes = sheet(1, len(drawn), (3.9, 3.3))[0]
@@ -141,13 +155,12 @@ def _steps(history: History) -> tuple[Array, Array]:
     return -np.diff(history.metric("train_loss")), np.mean(moved, axis=0)
 
 
-def _rank(a: Array, b: Array) -> float:
-    from scipy.stats import spearmanr  # with scikit-learn, of the same extra
+def rank_correlation(a: Array, b: Array) -> float:
+    """Return Spearman's rank correlation."""
+    return float(require("scipy.stats", "reproduce").spearmanr(a, b).statistic)
 
-    return float(spearmanr(a, b).statistic)
 
-
-def _draw_pace(ax: Any, epochs: Array, pairs: Sequence[tuple[Array, Array]]) -> None:
+def _draw_pace(ax: Any, epochs: NDArray[np.int64], pairs: Sequence[tuple[Array, Array]]) -> None:
     middle = (epochs[1:] + epochs[:-1]) / 2
     for look, i, label in zip(looks(2), (0, 1), ("fall of the loss", "way of layers"), strict=True):
         shares = np.array([pair[i] / pair[i].sum() for pair in pairs])
@@ -197,7 +210,8 @@ def _deeper(protocol: Protocol) -> Protocol:
 def _apart(moved: Sequence[Array]) -> float:
     """Return how much further apart kinds are than hidden layers among themselves."""
     kind = [0, *[1] * (len(moved) - 2), 2]
-    across, within = [], []
+    across: list[Any] = []
+    within: list[Any] = []
     for i, j in combinations(range(len(moved)), 2):
         (within if kind[i] == kind[j] else across).append(np.linalg.norm(moved[i] - moved[j]))
     return float(np.mean(across) - np.mean(within))
