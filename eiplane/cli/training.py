@@ -123,7 +123,9 @@ def _report(options: argparse.Namespace) -> None:
 def _add_reproduce(commands: Any) -> None:
     from ..reproduce import EXPERIMENTS
 
-    parser = commands.add_parser("reproduce", help="repeat an experiment of the paper, or test a claim")
+    parser = commands.add_parser(
+        "reproduce", help="repeat an experiment of the paper, or test a claim"
+    )
     add = parser.add_argument
     add("name", choices=sorted(EXPERIMENTS), metavar="NAME", help=", ".join(sorted(EXPERIMENTS)))
     add("--quick", action="store_true", help="a small version, to see it work")

@@ -35,7 +35,7 @@ CLAIM = Claim(
     "share of the time between",
 )
 
-_QUANTITIES = ("sensitivity", "ei_parts", "effectiveness")
+_QUANTITIES = ("sensitivity", "ei_parts", "degeneracy")
 
 #: Of the accuracies: when it is memorised, and when it is understood.
 _MEMORISED, _UNDERSTOOD = 0.99, 0.95
@@ -186,7 +186,7 @@ _LAYERS = {"query": "identity", "key": "identity", "value": "identity", "output"
 def _followed(kept: dict[str, NDArray[Any]], path: Path, tell: Progress | None) -> History:
     """Measure every snapshot, each layer with inputs of one range: +-1."""
     held: list[Layer] = []
-    options: dict[str, Any] = {"measures": ("sensitivity", "ei_parts", "effectiveness"),
+    options: dict[str, Any] = {"measures": _QUANTITIES,
                                "in_range": {name: (-1.0, 1.0) for name in _LAYERS}}  # fmt: skip
     with Tracker(lambda: held, path, progress=False, **options) as tracker:
         known = set(tracker.steps)
