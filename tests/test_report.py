@@ -365,6 +365,30 @@ def test_three_models_and_runs_beside_models(tmp_path):
     assert page.all("section", id="history")
 
 
+def test_a_run_shows_its_last_edges_where_they_were_kept(tmp_path, generator):
+    weights = [generator.normal(size=(3, 4))]
+    path = tmp_path / "run.jsonl"
+    with eiplane.Tracker(lambda: weights, path, edges=True, measures="ei_parts") as tracker:
+        for step in range(2):
+            weights[0] = (step + 1) * weights[0]
+            tracker.record(step)
+    known = eiplane.analyze(weights, measures="ei_parts")[0]
+    top = int(np.argmax(known.ei_edges))
+    for source in (tracker, path):
+        page = page_of(source, tmp_path)
+        edges = next(t for t in page.tables if t[0] == ["edge", "EI"])
+        assert edges[2] == [f"{top % 4} → {top // 4}", f"{known.ei_edges.max():.4g}"]
+        assert [a["href"] for a, _ in page.all("a") if "layer" in a["href"]] == ["#layer-0"]
+    page = page_of(tracker.history, tmp_path)  # which has no matrices: nothing leads there
+    assert not [a for a, _ in page.all("a") if "layer" in a["href"]]
+
+
+def test_a_network_of_which_nothing_was_analysed(tmp_path):
+    page = page_of(Decomposition((), (Skipped("a", "why"),)), tmp_path)
+    assert "0 layers with 0 edges" in page.text
+    assert "why (1)" in [text for _, text in page.all("dt")]
+
+
 # ---- many layers, long runs ----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import pytest
 from made_up import decomposition, layer, run
 
 from eiplane.report import write_report
-from eiplane.results import Decomposition
+from eiplane.results import Decomposition, Skipped
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None
@@ -227,6 +227,11 @@ def test_text_stands_out_in_both_colour_schemes(open_page, scheme):
         ink = luminance(mark.evaluate("m => getComputedStyle(m).fill"))
         assert (max(ink, ground) + 0.05) / (min(ink, ground) + 0.05) > 3.0
     keep(page, scheme)
+
+
+def test_a_network_of_which_nothing_was_analysed_opens(open_page):
+    page = open_page(Decomposition((), (Skipped("a", "why"),)))
+    assert "why (1)" in page.inner_text("#about")
 
 
 def test_a_run_without_the_plane_s_measures_still_has_its_histories(open_page):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .edges import Edges, edges_of
-from .groups import Group
+from .tables import Title
 
 __all__ = ["draw_layers", "draw_network"]
 
@@ -123,16 +123,14 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"…{text[1 - most :]}"
 
 
-def draw_layers(layers: Sequence[Any], groups: Sequence[Group], ids: Sequence[int]) -> str:
+def draw_layers(layers: Sequence[Any], titles: Sequence[Title]) -> str:
     """Return the layers as a row of shapes a block, each coloured by its bits an edge.
 
     Parameters
     ----------
     layers : sequence of LayerResult
-    groups : sequence of Group
+    titles : sequence of Title
         Theirs.
-    ids : sequence of int
-        Their numbers on the page.
 
     Returns
     -------
@@ -152,8 +150,8 @@ def draw_layers(layers: Sequence[Any], groups: Sequence[Group], ids: Sequence[in
     peak = max(share for share in shares if share is not None) or 1.0
     widest = max(math.log2(max(x.n_in, x.n_out) + 1.0) for x in layers)
     rows: dict[str, list[str]] = {}
-    for layer, group, number, share in zip(layers, groups, ids, shares, strict=True):
-        rows.setdefault(group.block, []).append(_glyph(layer, group, number, share, peak, widest))
+    for layer, title, share in zip(layers, titles, shares, strict=True):
+        rows.setdefault(title.group.block, []).append(_glyph(layer, title, share, peak, widest))
     words = "EI_parts" if quantity == "ei_parts" else "sensitivity"
     body = "".join(
         f"<li>{f'<span>{escape(block)}</span>' if block else ''}<ol>{''.join(glyphs)}</ol></li>"
@@ -167,18 +165,16 @@ def draw_layers(layers: Sequence[Any], groups: Sequence[Group], ids: Sequence[in
     )
 
 
-def _glyph(
-    layer: Any, group: Group, number: int, share: float | None, peak: float, widest: float
-) -> str:
+def _glyph(layer: Any, title: Title, share: float | None, peak: float, widest: float) -> str:
     left, right = (17.0 * math.log2(n + 1.0) / widest for n in (layer.n_in, layer.n_out))
     said = "not measured" if share is None else f"{share:.3g} bits an edge"
     strength = 0.0 if share is None else math.sqrt(share / peak)
-    name = group.role if group.block else layer.name
-    return (
-        f'<li data-l="{number}"><a href="#layer-{number}" '
-        f'title="{escape(layer.name)}: {layer.n_in}→{layer.n_out}, {said}">'
-        f'<svg viewBox="0 0 44 36" aria-hidden="true"><path class="glyph" '
+    name = title.group.role if title.group.block else title.name
+    drawn = (
+        '<svg viewBox="0 0 44 36" aria-hidden="true"><path class="glyph" '
         f'style="fill-opacity:{strength:.2f}" d="M2 {18 - left:.1f}L42 {18 - right:.1f}V'
         f'{18 + right:.1f}L2 {18 + left:.1f}Z"/></svg>{escape(_short(name, 26))}'
-        f'<span class="sr">: {layer.n_in} to {layer.n_out}, {said}</span></a></li>'
+        f'<span class="sr">: {layer.n_in} to {layer.n_out}, {said}</span>'
     )
+    more = f' title="{escape(layer.name)}: {layer.n_in}→{layer.n_out}, {said}"'
+    return f'<li data-l="{title.number}">{title.link(drawn, more)}</li>'

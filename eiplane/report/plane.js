@@ -103,7 +103,7 @@ function planeLayer(l, bySource, x, y) {
     if (!here) return;
     for (const bar of here.bars) group.append(line(at(bar[0]), at(bar[1]), "bar-line"));
     const place = here.at ? at(here.at) : here.span.map(at).reduce((a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
-    const link = svg("a", {href: "#layer-" + l, tabindex: -1, "aria-label": said(source, l).replaceAll("\n", ", ")});
+    const link = svg("a", {href: byId("layer-" + l) ? "#layer-" + l : "#table", tabindex: -1, "aria-label": said(source, l).replaceAll("\n", ", ")});
     if (here.span) link.append(line(at(here.span[0]), at(here.span[1]), "span"));
     else link.append(mark(look.mark, ...place, 6, several && k < page.sources.length - 1));
     tell(link, () => said(source, l));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +17,14 @@ from .edges import Edges, edges_of, extremes, nodes
 from .groups import Group
 from .heat import heat_map
 from .sources import Source
-from .tables import changes_table, layers_table, ranges_table, settings_table, skipped_list
+from .tables import (
+    Title,
+    changes_table,
+    layers_table,
+    ranges_table,
+    settings_table,
+    skipped_list,
+)
 
 __all__ = ["SECTIONS", "Parts"]
 
@@ -56,6 +64,21 @@ class Parts:
         """Whether there is anything to compare."""
         return len(self.sources) > 1
 
+    @functools.cached_property
+    def detailed(self) -> frozenset[int]:
+        """Numbers of the layers that are shown edge by edge."""
+        if not self.edges:
+            return frozenset()
+        known = {x.name for s in self.sources for x in s.layers if edges_of(x) is not None}
+        return frozenset(i for i, name in enumerate(self.names[:_DETAILS]) if name in known)
+
+    def titles(self) -> list[Title]:
+        """Return what tables need to know of every layer's name."""
+        return [
+            Title(name, i, group, i in self.detailed)
+            for i, (name, group) in enumerate(zip(self.names, self.groups, strict=True))
+        ]
+
 
 def _per_source(parts: Parts, make: Callable[[Source], str]) -> str:
     """Return something of every source, under its name where there are several."""
@@ -93,7 +116,7 @@ def _measured(source: Source) -> str:
         "not measured": sum(x.ei is None and not x.ei_bounds for x in layers),
     }
     listed = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    said.append(f"EI of whole layers: {listed}.")
+    said += [f"EI of whole layers: {listed}."] if listed else []
     outside = [x for x in layers if (x.outlier_fraction or 0.0) > 0.01]
     if outside:
         worst = max(outside, key=lambda x: x.outlier_fraction)
@@ -123,7 +146,7 @@ def _changes(parts: Parts) -> str:
     return (
         f'<p class="note">{escape(note)}{moving}</p>{differ}<div class="views">{views}</div>'
         '<div class="chart" id="changes-chart"></div><p class="note" id="changes-note"></p>'
-        f"{changes_table(parts.sources, parts.names, parts.groups, parts.shown)}"
+        f"{changes_table(parts.sources, parts.titles(), parts.shown)}"
     )
 
 
@@ -172,11 +195,11 @@ def _layers(parts: Parts) -> str:
             '<p class="warn">* assumed: nothing says where these inputs live. EI, sensitivity and '
             "degeneracy depend on it.</p>"
         )
+    titles = parts.titles()
     tables = [
-        layers_table(s, k, parts.names, parts.groups, f"Layers of {s.name}, bits" if s.name else
-                     "Layers, bits")
+        layers_table(s, k, titles, f"Layers of {s.name}, bits" if s.name else "Layers, bits")
         for k, s in enumerate(parts.sources)
-    ]  # fmt: skip
+    ]
     if parts.several:
         tables = [
             f"<details><summary>{escape(source.name)}</summary>{table}</details>"
@@ -230,10 +253,9 @@ def _network(parts: Parts) -> str:
     peak = max((float(e.matrix.max(initial=0.0)) for e in found if e), default=0.0)
 
     def drawn(source: Source) -> str:
-        places = [parts.names.index(layer.name) for layer in source.layers]
-        groups = [parts.groups[i] for i in places]
+        titles = [parts.titles()[parts.names.index(layer.name)] for layer in source.layers]
         chain = draw_network(source.layers, peak) if parts.edges else ""
-        return chain or draw_layers(source.layers, groups, places)
+        return chain or draw_layers(source.layers, titles)
 
     return _per_source(parts, drawn)
 
@@ -245,16 +267,15 @@ def _edges(parts: Parts) -> str:
     squares = next((n for most, n in _SQUARES if len(parts.names) <= most), _SQUARES[-1][1])
     squares //= len(parts.sources) if len(parts.names) > 40 else 1
     blocks: dict[str, list[str]] = {}
-    for number, name in enumerate(parts.names[:_DETAILS]):
+    for number in sorted(parts.detailed):
+        name = parts.names[number]
         own = [one.get(name) for one in found]
-        body = _edges_of_layer(parts, own, max(squares, 12))
-        if body:
-            block = parts.groups[number].block if len(parts.names) > _GROUPED else ""
-            blocks.setdefault(block, []).append(
-                f'<details id="layer-{number}" data-l="{number}"{" open" if number == 0 else ""}>'
-                f"<summary>{escape(name)} <span>{escape(_brief(own))}</span></summary>"
-                f"<div>{body}</div></details>"
-            )
+        block = parts.groups[number].block if len(parts.names) > _GROUPED else ""
+        blocks.setdefault(block, []).append(
+            f'<details id="layer-{number}" data-l="{number}"{" open" if number == 0 else ""}>'
+            f"<summary>{escape(name)} <span>{escape(_brief(own))}</span></summary>"
+            f"<div>{_edges_of_layer(parts, own, max(squares, 12))}</div></details>"
+        )
     sections = [
         f'<details class="block"><summary>{escape(block)} <span>{len(made)} layers</span></summary>'
         f"<div>{''.join(made)}</div></details>"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..analyze import analyze
 from ..files import read_records
 from ..results import Decomposition, Skipped, load
 from ..training import History, Record, Tracker, as_history
+from ..training.matrices import Matrices
 
 __all__ = ["Remembered", "Source", "sources_of"]
 
@@ -27,10 +29,14 @@ class Remembered:
     ----------
     entry : mapping
         Quantities by name; what it lacks is None.
+    matrices : mapping
+        Those of its edges by ``<layer>/<quantity>``, where the run keeps them.
     """
 
-    def __init__(self, entry: Mapping[str, Any]) -> None:
-        self._entry = entry
+    def __init__(self, entry: Mapping[str, Any], matrices: Mapping[str, Any]) -> None:
+        own = {key.rpartition("/")[::2]: values for key, values in matrices.items()}
+        mine = {q: values for (name, q), values in own.items() if name == entry.get("name")}
+        self._entry = {**entry, **mine}
 
     def __getattr__(self, name: str) -> Any:
         value = self._entry.get(name)
@@ -126,7 +132,8 @@ def _source(given: Any, options: Mapping[str, Any], name: str | None = None) -> 
         path = Path(given)
         name = name or path.name
         if _is_run(path):
-            return _of_run(History.read(path), name, _options_of(path))
+            run = History.read(path)
+            return _of_run(run, name, _options_of(path), Matrices(path).of)
         given = load(path) if _is_saved(path) else _measured(given, options)
     elif not isinstance(given, History | Tracker | Decomposition) and not _is_run_of(given):
         given = _measured(given, options)
@@ -136,13 +143,23 @@ def _source(given: Any, options: Mapping[str, Any], name: str | None = None) -> 
     last = given[-1] if isinstance(given, list | tuple) and given else None
     settings = last.settings if isinstance(last, Decomposition) else {}
     history = as_history(given)
-    return _of_run(history, name or history.name or "", settings)
+    keeps = given.edges if isinstance(given, Tracker) else None
+    return _of_run(history, name or history.name or "", settings, keeps)
 
 
-def _of_run(history: History, name: str, settings: Mapping[str, Any]) -> Source:
+def _of_run(
+    history: History,
+    name: str,
+    settings: Mapping[str, Any],
+    keeps: Callable[[int], Mapping[str, Any]] | None,
+) -> Source:
     if not len(history):
         raise ValueError("this run has no record to report")
-    layers = [Remembered(entry) for entry in history[-1].layers]
+    matrices: Mapping[str, Any] = {}
+    if keeps is not None:
+        with contextlib.suppress(KeyError):  # none were kept
+            matrices = keeps(history[-1].step)
+    layers = [Remembered(entry, matrices) for entry in history[-1].layers]
     return Source(name, history, layers, (), settings)
 
 

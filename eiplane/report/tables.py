@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -21,7 +22,14 @@ from ..results import (
 from .groups import Group
 from .sources import Source
 
-__all__ = ["changes_table", "layers_table", "ranges_table", "settings_table", "skipped_list"]
+__all__ = [
+    "Title",
+    "changes_table",
+    "layers_table",
+    "ranges_table",
+    "settings_table",
+    "skipped_list",
+]
 
 
 #: What a source of an input range means.
@@ -38,6 +46,38 @@ _SOURCES = {
 
 #: A table of more rows scrolls by itself, its headings in sight.
 _TALL = 25
+
+
+@dataclass(frozen=True)
+class Title:
+    """How a layer is called on the page.
+
+    Parameters
+    ----------
+    name : str
+    number : int
+        Its place.
+    group : Group
+    linked : bool
+        Whether there is a section about it alone.
+    """
+
+    name: str
+    number: int
+    group: Group
+    linked: bool
+
+    def link(self, text: str, more: str = "") -> str:
+        """Return HTML, linked to the layer's own section if there is one."""
+        if not self.linked:
+            return f"<span{more}>{text}</span>"
+        return f'<a href="#layer-{self.number}"{more}>{text}</a>'
+
+    @property
+    def cell(self) -> str:
+        """The cell that is the heading of a row."""
+        key = f'<i class="key" style="--c:{self.group.color}"></i>'
+        return f'<th scope="row">{key}{self.link(escape(self.name))}</th>'
 
 
 def _head(headings: Sequence[tuple[str, str]]) -> str:
@@ -64,9 +104,7 @@ def _cell(text: str, value: Any, bounds: Any, key: str = "", more: str = "") -> 
     return f'<td class="{name}"{at}{more}>{escape(text)}</td>'
 
 
-def layers_table(
-    source: Source, which: int, names: Sequence[str], groups: Sequence[Group], caption: str
-) -> str:
+def layers_table(source: Source, which: int, titles: Sequence[Title], caption: str) -> str:
     """Return the table of a source's layers.
 
     Parameters
@@ -74,25 +112,24 @@ def layers_table(
     source : Source
     which : int
         Its number.
-    names : sequence of str
+    titles : sequence of Title
         Of all layers of the page.
-    groups : sequence of Group
-        Theirs.
     caption : str
     """
     columns = columns_of(source.layers)
-    with_role = any(g.role for g in groups)
+    with_role = any(title.group.role for title in titles)
+    named = {title.name: title for title in titles}
     headings = [("#", ""), ("layer", "")] + ([("role", "")] if with_role else [])
     headings += [("shape", "")] + [(str(q.heading), ' class="n"') for q in columns]
     headings += [(text, "") for text in ("activation", "method", "inputs", "outputs")]
     rows = []
     for layer in source.layers:
-        number = names.index(layer.name)
-        group = groups[number]
+        title = named[layer.name]
+        number = title.number
         edges = layer.n_in * layer.n_out if layer.n_in else 0
         method = layer.method or "-"
-        cells = [f'<td data-v="{number}">{number + 1}</td>', _name(layer.name, number, group)]
-        cells += [f"<td>{escape(group.role)}</td>"] if with_role else []
+        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell]
+        cells += [f"<td>{escape(title.group.role)}</td>"] if with_role else []
         cells.append(f'<td data-v="{edges}">{layer.n_in}→{layer.n_out}</td>')
         cells += [_number(layer, q.name, f"{which},{number},{q.name}") for q in columns]
         cells += [f"<td>{escape(str(t))}</td>" for t in (layer.activation, method)]
@@ -107,13 +144,6 @@ def layers_table(
     )
 
 
-def _name(name: str, number: int, group: Group) -> str:
-    return (
-        f'<th scope="row"><i class="key" style="--c:{group.color}"></i>'
-        f'<a href="#layer-{number}">{escape(name)}</a></th>'
-    )
-
-
 def _range(pair: Any, source: str | None, key: str) -> str:
     if pair is None:
         return "<td>-</td>"
@@ -122,9 +152,7 @@ def _range(pair: Any, source: str | None, key: str) -> str:
     return f'<td{at} data-v="{wide:.6g}">{escape(range_text(pair, source))}</td>'
 
 
-def changes_table(
-    sources: Sequence[Source], names: Sequence[str], groups: Sequence[Group], shown: Sequence[str]
-) -> str:
+def changes_table(sources: Sequence[Source], titles: Sequence[Title], shown: Sequence[str]) -> str:
     """Return, quantity by quantity, what each source has, and how it differs from the first.
 
     Layers are matched by name and shape; those that are not are listed below.
@@ -132,8 +160,7 @@ def changes_table(
     Parameters
     ----------
     sources : sequence of Source
-    names : sequence of str
-    groups : sequence of Group
+    titles : sequence of Title
     shown : sequence of str
         Quantities.
     """
@@ -146,10 +173,12 @@ def changes_table(
             whose = f", {source.name}" if len(sources) > 2 else ""
             headings.append((f"{label}: change{whose}", at))
     found = [{layer.name: layer for layer in source.layers} for source in sources]
+    named = {title.name: title for title in titles}
     rows = []
     for name in common:
-        number, results = names.index(name), [one[name] for one in found]
-        cells = [f'<td data-v="{number}">{number + 1}</td>', _name(name, number, groups[number])]
+        title, results = named[name], [one[name] for one in found]
+        number = title.number
+        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell]
         size = results[0].n_in * results[0].n_out
         cells.append(f'<td data-v="{size}">{results[0].n_in}→{results[0].n_out}</td>')
         for q in shown:
