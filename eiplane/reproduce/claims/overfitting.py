@@ -105,4 +105,6 @@ def _draw(column: Any, histories: list[History], starts: list[int]) -> None:
         ax.set_ylabel(label)
         ax.grid(axis="y", color=QUIET, lw=0.5)
         tidy(ax)
+    # Of a layer that is all but flat the share is far below zero: that moment is left out.
+    column[1].set_ylim(bottom=max(column[1].get_ylim()[0], -0.1))
     column[1].set_xlabel("epoch (dots: least test loss)")

@@ -139,9 +139,9 @@ def _explained(run: dict[str, Array], names: tuple[str, ...]) -> float:
 
 
 def _draw(ax: Any, run: dict[str, Array], title: str) -> None:
-    shown = ax.scatter(run["change"], run["cost"], c=run["layer"], s=14, cmap="viridis", lw=0)
+    shown = ax.scatter(run["change"], run["cost"], c=run["layer"] + 1, s=14, cmap="viridis", lw=0)
     ax.set_title(title, fontsize=10)
     ax.set_xlabel("absolute change of EI_parts (bits)")
     ax.grid(color=QUIET, lw=0.5)
-    ax.figure.colorbar(shown, ax=ax, label="layer", ticks=np.unique(run["layer"]))
+    ax.figure.colorbar(shown, ax=ax, label="layer", ticks=np.unique(run["layer"]) + 1)
     tidy(ax)
