@@ -28,8 +28,8 @@ from .tables import (
 
 __all__ = ["SECTIONS", "Parts"]
 
-#: Of so many layers' details at most, in all sources together, the page is made; of so many squares a side is a heat map at
-#: most, by the number of layers.
+#: The page has the details of so many layers at most, in all sources together; a heat map has so
+#: many squares a side, by the number of layers.
 _DETAILS, _SQUARES = 200, ((12, 96), (40, 64), (130, 48), (200, 40))
 
 #: Of more layers than that the details lie in those of their block.
