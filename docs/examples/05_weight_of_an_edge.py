@@ -17,7 +17,9 @@ figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for bins in (8, 16, 32, 64):
     # Each weight is a layer of its own: a state dict says nothing of any wiring.
     alone = {f"{w:.1f}": np.array([[w]]) for w in weights}
-    d = eiplane.analyze(alone, "sigmoid", measures="ei_parts", bins=bins, in_range={"*": (0, 1)})
+    d = eiplane.analyze(
+        alone, "sigmoid", measures="ei_parts", bins=bins, in_range={"*": (0, 1)}
+    )
     ei = np.array([layer.ei_parts for layer in d])
     (line,) = ax.plot(weights, ei, label=f"{bins} bins")
     ax.plot(weights[ei.argmax()], ei.max(), "o", color=line.get_color())

@@ -18,11 +18,17 @@ print(f"exact: {exact.ei_parts:.4f} bits, an edge to within {exact.error_bound:.
 
 sizes = 10 ** np.arange(2, 6)
 found = [
-    eiplane.analyze(weight, measures="ei_parts", method="sample", samples=int(n))[0] for n in sizes
+    eiplane.analyze(weight, measures="ei_parts", method="sample", samples=int(n))[0]
+    for n in sizes
 ]
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 ax.axhline(exact.ei_parts, color="k", lw=1, label="exact")
-ax.plot(sizes, [layer.ei_parts_plugin for layer in found], "s-", label="plug-in, as in the paper")
+ax.plot(
+    sizes,
+    [layer.ei_parts_plugin for layer in found],
+    "s-",
+    label="plug-in, as in the paper",
+)
 ax.errorbar(
     sizes,
     [layer.ei_parts for layer in found],

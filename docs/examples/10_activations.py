@@ -23,7 +23,9 @@ functions = [
     eiplane.Activation.from_function(np.round, "staircase"),
 ]
 rows = tuple(
-    eiplane.analyze([eiplane.Layer(weight, None, f, getattr(f, "name", f))], samples=50_000)[0]
+    eiplane.analyze(
+        [eiplane.Layer(weight, None, f, getattr(f, "name", f))], samples=50_000
+    )[0]
     for f in functions
 )
 print(eiplane.Decomposition(rows))

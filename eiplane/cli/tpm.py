@@ -6,11 +6,12 @@ import argparse
 import csv
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..emergence import PER_STATE, Transitions, tpm
+if TYPE_CHECKING:
+    from ..emergence import Transitions
 
 __all__ = ["add_tpm"]
 
@@ -54,6 +55,8 @@ def add_tpm(commands: Any) -> None:
 
 
 def _tpm(options: argparse.Namespace) -> None:
+    from ..emergence import tpm
+
     result = tpm(
         _read(options.file),
         macro=None if options.macro == "none" else options.macro,
@@ -77,6 +80,8 @@ def _tpm(options: argparse.Namespace) -> None:
 
 
 def _write_csv(result: Transitions) -> None:
+    from ..emergence import PER_STATE
+
     square = result.matrix.shape[0] == result.matrix.shape[1]
     columns = [name for name in PER_STATE if square or name != "effect"]
     group = {}

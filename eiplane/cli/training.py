@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..plot import save_figure, text_plane, trajectory
 from .drawing import add_plane_options
 from .screen import print_result
 from .values import read_names
@@ -42,6 +41,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from ..plot import save_figure, text_plane, trajectory
     from .demo import demo_history, iris_snapshots
 
     snapshots = iris_snapshots()
