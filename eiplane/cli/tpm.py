@@ -33,7 +33,7 @@ def add_tpm(commands: Any) -> None:
     parser = commands.add_parser(
         "tpm",
         help="measure a transition matrix, and find its macro scale",
-        description="Effective information, determinism and degeneracy of a transition matrix, in "
+        description="Effective information, determinism and degeneracy of a transition matrix, in\n"
         "bits, and the macro scale that has most of it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

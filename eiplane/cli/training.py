@@ -29,9 +29,9 @@ def add_training_commands(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
-    about = "decompose a network trained on Iris, and draw its way through training"
+    about = "ecompose a network trained on Iris, and draw its way through training"
     parser = commands.add_parser(
-        "demo", help=about, description=f"{about.capitalize()}: as text, if matplotlib is missing."
+        "demo", help=f"d{about}", description=f"D{about}: as text, if matplotlib is missing."
     )
     parser.add_argument(
         "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
