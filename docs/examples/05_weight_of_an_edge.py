@@ -26,9 +26,8 @@ for bins in (8, 16, 32, 64):
     ei = np.array([layer.ei_parts for layer in d])
     (line,) = ax.plot(weights, ei, label=f"{bins} bins")
     ax.plot(weights[ei.argmax()], ei.max(), "o", color=line.get_color())
-    print(
-        f"{bins:3d} bins: greatest EI {ei.max():.3f} bits at a weight of {weights[ei.argmax()]:.1f}"
-    )
+    best = weights[ei.argmax()]
+    print(f"{bins:3d} bins: greatest EI {ei.max():.3f} bits at a weight of {best:.1f}")
 ax.set_xlabel("weight of A→B")
 ax.set_ylabel("EI (bits)")
 ax.legend(frameon=False)
