@@ -1,4 +1,4 @@
-"""Commands about training: demo, plot, report, reproduce."""
+"""Commands about training: demo, plot, reproduce."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def add_training_commands(commands: Any) -> None:
     """
     _add_demo(commands)
     _add_plot(commands)
-    _add_report(commands)
     _add_reproduce(commands)
 
 
@@ -104,20 +103,6 @@ def _plot(options: argparse.Namespace) -> None:
     else:
         drawn = plot.trajectory(runs[0], **plane)
     plot.save_figure(drawn, options.out)
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser("report", help="write a page about a tracked run")
-    parser.add_argument("run", metavar="RUN.jsonl")
-    parser.add_argument("out", metavar="OUT.html")
-    parser.add_argument("--title", help="default: the file's name")
-    parser.set_defaults(handler=_report)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ..report import write_report
-
-    write_report(options.run, options.out, title=options.title)
 
 
 def _add_reproduce(commands: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import require, write_whole
+from ...files import json_text, require
 from ..writing import markdown_table, write_summary
 
 __all__ = ["CANNOT", "HOLDS", "HOLDS_NOT", "Claim", "Effect", "conclude"]
@@ -146,8 +145,7 @@ def conclude(
             for e, verdict in zip(effects, verdicts, strict=True)
         ],
     }
-    text = json.dumps(found, indent=2, allow_nan=False)
-    write_whole(folder / "verdict.json", lambda file: file.write(text.encode()))
+    json_text(found, folder / "verdict.json")
     return write_summary(folder, "\n\n".join(parts))
 
 
