@@ -78,8 +78,7 @@ class Still:
         return frozenset(
             name
             for name in (self._seen & parameters) - covered
-            if used.get(name, set()) <= HARMLESS | {"constant"}
-            and used.get(name, set()) & HARMLESS
+            if used.get(name, set()) <= HARMLESS | {"constant"} and used.get(name, set()) & HARMLESS
         )
 
 
