@@ -637,3 +637,36 @@ def test_a_first_state_outside_of_the_states_counts(kind, tmp_path):
     path = recurrent_file(tmp_path / "m.onnx", kind, {}, start=3.0)
     back = {n: r for n, r in ranges(extracted(path)).items() if n.startswith("r")}
     assert {r[:2] for r in back.values()} == {(-1.0, 3.0)}
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_nodes_of_one_module_whose_weights_have_no_names(kind, tmp_path):
+    """As torch exports several layers: weights that are turned lose their names."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    weights = {"v": V, "s": np.array([5, 2, 4])}
+    for k, n_in in enumerate((3, 4, 4)):
+        weights[f"onnx::{kind}_{3 * k}"] = rng.normal(size=(1, 4 * gates, n_in))
+        weights[f"onnx::{kind}_{3 * k + 1}"] = rng.normal(size=(1, 4 * gates, 4))
+    nodes, before = [], "x"
+    for k in range(3):
+        nodes += [
+            node(kind, f"{before} onnx::{kind}_{3 * k} onnx::{kind}_{3 * k + 1}", f"y{k}",
+                 name=f"/net/rnn/{kind}" + f"_{k}" * (k > 0), hidden_size=4),
+            node("Reshape", f"y{k} s", f"r{k}"),
+        ]  # fmt: skip
+        before = f"r{k}"
+    nodes.append(node("MatMul", f"{before} v", "y"))
+    found = extracted(saved(tmp_path / "m.onnx", nodes, weights, [("x", FLOAT, (5, 2, 3))]))
+    assert found.skipped == ()
+    got = layers(found)
+    assert len(got) == 3 * 2 * gates + 1
+    blocks = [w[0, k * 4 : k * 4 + 4] for n, w in weights.items() if "onnx" in n
+              for k in range(gates)]  # fmt: skip
+    for block in blocks:
+        assert any(layer.shape == block.shape and np.allclose(layer.weight, block, 1e-6)
+                   for layer in got.values())  # fmt: skip
+    spans = ranges(found)
+    assert spans[f"net.rnn.{kind}_2.W" + {"LSTM": ".i", "GRU": ".z", "RNN": ""}[kind]][:2] == (
+        -1,
+        1,
+    )

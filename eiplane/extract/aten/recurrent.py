@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...network import Join, Known, RangeRule, Unknown
 from ..flow import Codes, Operand
@@ -135,6 +138,10 @@ def _taken(run: Run, x: Any) -> _Fed:
     return _Fed(run.operand(x) if run.dynamic(x) else None, None)
 
 
+def _bytes(tensor: Any) -> bytes:
+    return np.ascontiguousarray(numbers(tensor)).tobytes()
+
+
 def _precision(run: Run, x: Any) -> float:
     return float(run.torch.finfo(x.dtype).eps)
 
@@ -184,7 +191,7 @@ def _layer(
         prefix = f"{head}." if head else ""
         if match[1] == "hr":
             # It takes o * tanh(c), which never leaves (-1, 1).
-            made = gate(run.flow, full, weight.detach(), None, "identity", None, (-1.0, 1.0))
+            made = gate(run.flow, full, weight.detach(), None, "identity", None, (-1.0, 1.0), "")
             cell.hr = made
             continue
         biases = [named.get(f"{prefix}bias_{side}_{match[2]}") for side in ("ih", "hh")]
@@ -211,6 +218,8 @@ def _blocks(
     that block is a linear layer of its own, with its own bias.
     """
     letters = _GATES[kind.partition("_")[0]]
+    named = len(run.constants.names(weight)) == 1  # or the name is that of several weights
+    key = "" if named else hashlib.blake2b(_bytes(weight)).digest()
     plain = "relu" if kind.startswith("rnn_relu") else "tanh"
     blocks = weight.detach().chunk(len(letters)) if letters else [weight.detach()]
     parts: list[list[Any]] = [
@@ -227,7 +236,7 @@ def _blocks(
         else:
             bias = ih if hh is None else (hh if ih is None else ih + hh)
         name = f"{full}.{letter}" if letter else full
-        made.append(gate(run.flow, name, block, bias, activation, fed.x, fed.bounds))
+        made.append(gate(run.flow, name, block, bias, activation, fed.x, fed.bounds, key))
     return made
 
 

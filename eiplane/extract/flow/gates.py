@@ -40,6 +40,7 @@ def gate(
     activation: str | Activation,
     x: Operand | None,
     bounds: tuple[float, float] | None,
+    key: Any,
 ) -> Map:
     """Report a block of a recurrent layer's weights.
 
@@ -54,13 +55,15 @@ def gate(
         What it takes, if that is the layer's input.
     bounds : tuple of float or None
         Where what it takes lies, if that is known.
+    key : hashable
+        What tells its weights from others that may go by the same name.
 
     Returns
     -------
     Map
         To note in what does not give what was computed in the run.
     """
-    made = Map(name, ("gate", name), weight, bias, fixed=activation, constants=bounds)
+    made = Map(name, ("gate", name, key), weight, bias, fixed=activation, constants=bounds)
     value = flow.signals.begin(int(weight.shape[0]), name, map=made)
     flow.maps.append(value.origin)
     if x is not None and x.codes is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _recurrent(run: Run, call: Call) -> Any:
         for tensor, side in ((weight, "W"), (inner, "R")):
             name = run.name(call, tensor)
             if not any("::" not in n for n in tensor.names):
-                name = f"{name}.{side}"  # by the node: the weight itself has no name
+                name = f"{_place(name, call)}.{side}"  # the weight itself has no name
             name += "_reverse" if d else ""
             gates = _blocks(run, call, name, d, side, cells[d], hidden)
             setattr(each, "ins" if side == "W" else "back", gates)
@@ -49,6 +50,12 @@ def _recurrent(run: Run, call: Call) -> Any:
         for made in (m for each in directions for m in each.maps):
             made.unproved = "its gates do not reproduce what the node computed in the run"
     return _outputs(run, call, hidden)
+
+
+def _place(name: str, call: Call) -> str:
+    """Return the name of a node's place, which several nodes of one module may have."""
+    last = call.node.name.rpartition("/")[2]
+    return f"{name}.{last}" if re.search(r"_\d+$", last) and last != name else name
 
 
 def _hidden(call: Call, cells: list[list[Cell]]) -> tuple[float, float] | None:
@@ -75,6 +82,7 @@ def _blocks(
     GRU that resets after its product takes its part from the hidden state apart.
     """
     matrix = call.value(1 if side == "W" else 2)[d]
+    key = (*run.names_of(call.tensor(1 if side == "W" else 2)), d)
     gates = _GATES[call.kind]
     size = matrix.shape[0] // len(gates)
     both = call.value(3)[d].astype(np.float64) if call.has(3) else None
@@ -106,7 +114,7 @@ def _blocks(
         else:
             bounds = None if side == "W" else hidden
             made = gate(run.flow, full, matrix[rows], bias, activation,
-                        None if side == "R" and hidden is None else x, bounds)  # fmt: skip
+                        None if side == "R" and hidden is None else x, bounds, key)  # fmt: skip
         found[letter] = Gate(matrix[rows], bias, activation, made)
     return found
 
