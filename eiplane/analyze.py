@@ -25,7 +25,7 @@ from .network import (
     input_rule,
     spans_of,
 )
-from .pairwise import Measure, NoisyLayer, Surroundings, check_method, measure
+from .pairwise import Measure, NoisyLayer, Surroundings, check_method, measure, merged
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
@@ -222,8 +222,8 @@ class Target:
         Of ``in_range``.
     edge_shape : tuple of int
         Of the per-edge arrays.
-    layer : Layer
-        The last one.
+    layer : Layer or None
+        The one layer that it is; None of a span or a pooled one.
     """
 
     channel: Channel
@@ -232,7 +232,7 @@ class Target:
     out_range: Range
     range_source: str
     edge_shape: tuple[int, ...]
-    layer: Layer
+    layer: Layer | None
 
 
 class Plan:
@@ -356,13 +356,20 @@ class Plan:
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        channel = discretize(layer, self.settings.binning, in_range, out_range, before)
+        whole = discretize(layer, self.settings.binning, in_range, out_range, before)
+        channel = merged(whole)
         shape = layer.edge_shape
         if first != last:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
         return Target(
-            replace(channel, name=name), layer.function, in_range, out_range, source, shape, layer
+            replace(channel, name=name),
+            layer.function,
+            in_range,
+            out_range,
+            source,
+            shape,
+            None if whole.stages else layer,
         )
 
 
@@ -379,13 +386,14 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    check_method(channel, settings.method)
+    both: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    wanted = [which for which in both if which in settings.measures]
     noisy = _noisy(target, settings)
-    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    check_method(channel, settings.method, wanted)
     for which in wanted:
-        if which in settings.measures and noisy is not None:
+        if noisy is not None:
             parts[which] = _shaped(noisy.measure(which, runner), target.edge_shape)
-        elif which in settings.measures:
+        else:
             part = measure(which, channel, settings.method, sampling, runner)
             parts[which] = _shaped(part, target.edge_shape)
     whole = bounds = None
@@ -420,7 +428,7 @@ def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
     """Return the layer with its noise; None if there is none."""
     if settings.noise is None:
         return None
-    if target.channel.stages:
+    if target.layer is None:
         raise ValueError(
             f"layer {target.channel.name!r}: noise is for single layers without pooling"
         )

@@ -1,5 +1,8 @@
 """Edge by edge: EI parts and sensitivity, exact (:mod:`.exact`) or sampled (:mod:`.sampled`).
 
+Several layers at once are sampled on lattices (:mod:`.replicated`), one input at a time followed along
+a line (:mod:`.lines`), and one layer where they are one in truth (:mod:`.straight`).
+
 :mod:`.choice` decides which.
 """
 
@@ -9,6 +12,7 @@ from .exact import output_marginals
 from .measures import Measure
 from .noisy import NoisyLayer
 from .removal import ei_parts_without
+from .straight import merged
 from .surroundings import Surroundings
 
 __all__ = [
@@ -19,6 +23,7 @@ __all__ = [
     "ei_parts_without",
     "exact",
     "measure",
+    "merged",
     "output_marginals",
     "sampled",
 ]
