@@ -25,7 +25,6 @@ cdef class CorePoints:
         self.kept = (factor, shift)
         self.c.key, self.c.purpose, self.c.n = points.key, points.purpose, <size_t>factor.shape[0]
         self.c.factor, self.c.shift = &factor[0], &shift[0]
-        self.c.swept = -1 if points.swept is None else points.swept
 
     def draw(self, size_t input, uint64_t first, size_t count):
         """Return an input's draws first .. first + count (multiples of 64), uint32."""
@@ -79,8 +78,6 @@ def pairs_count(CoreChannel channel, job, int32_t[::1] cancel, CorePoints points
     cdef ei_job j = job_of(job)
     cdef int status
     if points is not None:
-        if points.c.swept != -1 and points.c.n < channel.c.n_in:
-            raise ValueError("a sweep needs factors of all inputs")
         j.points = &points.c
     counts = np.zeros(pairs_size(channel, job), np.uint64)
     cdef uint64_t[::1] view = counts

@@ -91,7 +91,6 @@ cdef extern from "kernels/ei_points.h" nogil:
         size_t n
         const uint32_t *factor
         const uint32_t *shift
-        int64_t swept
     void ei_points_draw(const ei_kernels *, const ei_points *, size_t, uint64_t, size_t, uint32_t *)
 
 

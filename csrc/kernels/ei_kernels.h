@@ -28,9 +28,6 @@
 #endif
 #endif
 
-/* What a group of 64 samples is of a lattice: 64 points, one point, or one that is swept. */
-enum { EI_POINTS, EI_HELD_POINT, EI_SWEPT_POINT };
-
 /* The bits of a number in the opposite order. */
 static inline uint32_t ei_mirrored(uint32_t v)
 {
@@ -54,9 +51,8 @@ typedef struct {
                  uint32_t *out);
 
     /* Coordinate of points first .. first + n (multiples of 64) of a shifted rank-1 lattice, bent by the
-     * tent map: ei_points.h. point_kind says whether a group of 64 are 64 points, or one. */
-    void (*lattice)(uint32_t factor, uint32_t shift, int point_kind, uint64_t first, size_t n,
-                    uint32_t *out);
+     * tent map: ei_points.h. */
+    void (*lattice)(uint32_t factor, uint32_t shift, uint64_t first, size_t n, uint32_t *out);
 
     /* Inputs from draws. Value of sample 16 p + i goes to out[p * stride + i]; n a multiple of 16. */
     void (*inputs)(const uint32_t *draws, size_t n, double lo, double scale, double *out,

@@ -2,8 +2,7 @@
 
 Every replicate counts the same number of samples (one more in the first, where they do not divide);
 the information comes from all counts together, less its bias by the jackknife, and the error from
-the replicates' spread. Of two or three inputs each is swept through its range for every point of
-the others. All counts are integers, and blocks of edges are cut by their size alone, so numbers do
+the replicates' spread. All counts are integers, and blocks of edges are cut by their size alone, so numbers do
 not depend on who computed what.
 """
 
@@ -29,10 +28,6 @@ DEFAULT_SAMPLES = 1 << 17
 
 #: Samples of a replicate, and of a cell of a table, below which random ones serve as well.
 _LEAST, _EACH = 64, 16
-#: Inputs up to which each is swept. With more it is the others that matter.
-_SWEPT = 3
-#: Samples of one sweep: a group of the core's.
-_SWEEP = 64
 #: Bytes of the counts of all replicates that stand at once.
 _BYTES = 64 << 20
 #: Seconds that an edge takes to be measured, roughly, and all that is done right here.
@@ -105,12 +100,7 @@ def applies(channel: Channel, samples: int) -> bool:
     samples : int
     """
     cells = channel.in_bins * channel.out_bins
-    return samples >= max(_LEAST * REPLICATES, _EACH * cells) * _parts(channel)
-
-
-def _parts(channel: Channel) -> int:
-    """Return how many sweeps share the samples."""
-    return channel.n_in if channel.n_in <= _SWEPT else 1
+    return samples >= max(_LEAST * REPLICATES, _EACH * cells)
 
 
 def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwise:
@@ -134,56 +124,49 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
     job = Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples, masks=masks)
     shape = (channel.n_out, channel.n_in)
     plugin, corrected, variance = np.empty(shape), np.empty(shape), np.empty(shape)
-    sums, dropped, used = np.zeros(REPLICATES, np.int64), 0, 0
-    for block, swept in _blocks(core, channel, job):
-        for found in _measured(channel, block, swept, runner):
+    sums, dropped = np.zeros(REPLICATES, np.int64), 0
+    for block in _blocks(core, channel, job):
+        for found in _measured(channel, block, runner):
             at = found.part
             where = np.s_[at.out_start : at.out_stop, at.in_start : at.in_stop]
             plugin[where], corrected[where] = found.plugin, found.corrected
             variance[where] = found.variance
             sums += found.sums
-            dropped += int(found.dropped.sum()) if at.in_start == 0 or swept is not None else 0
-        used += block.count if block.out_start == 0 and (swept is not None or used == 0) else 0
+            dropped += int(found.dropped.sum()) if at.in_start == 0 else 0
     total = sums * _core.FINE
     # Of Student's distribution, whose spread is greater than a normal one's.
     few = (REPLICATES - 1) / (REPLICATES - 3)
-    unseen = math.log2(used) / used  # what a value may tell that never occurred
-    doubt = np.abs(plugin - corrected) * min(1.0, channel.in_bins * channel.out_bins / used)
+    unseen = math.log2(samples) / samples  # what a value may tell that never occurred
+    doubt = np.abs(plugin - corrected) * min(1.0, channel.in_bins * channel.out_bins / samples)
     first = float(total.var(ddof=1)) / REPLICATES
     return Pairwise(
         corrected,
         "sample",
-        samples=used,
+        samples=samples,
         stderr=math.sqrt(max(few * first, channel.n_out * unseen**2)) + float(doubt.sum()),
         edges_stderr=np.sqrt(np.maximum(few * variance, unseen**2)) + doubt,
         edges_plugin=plugin,
-        outlier_fraction=dropped / (used * channel.n_out),
+        outlier_fraction=dropped / (samples * channel.n_out),
     )
 
 
-def _blocks(core: _core.CoreChannel, channel: Channel, job: Job) -> list[tuple[Job, int | None]]:
-    """Cut a job's edges into blocks whose counts can stand at once, and name the swept input."""
-    if channel.n_in <= _SWEPT:
-        each = job.count // channel.n_in // _SWEEP * _SWEEP
-        return [
-            (replace(job, in_start=a, in_stop=a + 1, count=each), a) for a in range(channel.n_in)
-        ]
+def _blocks(core: _core.CoreChannel, channel: Channel, job: Job) -> list[Job]:
+    """Cut a job's edges into blocks whose counts can stand at once."""
     one = _core.pairs_size(core, replace(job, out_stop=1)) * 8 * REPLICATES
     outputs = even_cuts(channel.n_out, -(-one * channel.n_out // _BYTES))
     inputs = even_cuts(channel.n_in, -(-one // _BYTES))
     return [
-        (replace(job, out_start=b, out_stop=b1, in_start=a, in_stop=a1), None)
+        replace(job, out_start=b, out_stop=b1, in_start=a, in_stop=a1)
         for b, b1 in outputs
         for a, a1 in inputs
     ]
 
 
-def _measured(channel: Channel, job: Job, swept: int | None, runner: Runner) -> Sequence[_Found]:
+def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[_Found]:
     what = f"{channel.name}: EI_parts"
-    step = 1 if swept is None else _SWEEP
-    counts = [b - a for a, b in even_cuts(job.count // step * step, REPLICATES, step)]
+    counts = [b - a for a, b in even_cuts(job.count, REPLICATES)]
     jobs = [
-        (replace(job, count=n), points_of(job.key, r, channel.n_in, swept))
+        (replace(job, count=n), points_of(job.key, r, channel.n_in))
         for r, n in enumerate(counts)
     ]
     seconds = job.count * evaluation(channel)

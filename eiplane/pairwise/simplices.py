@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,20 @@ class _Cut:
         for place in places:
             found = found.at(column, float(place))
         return found
+
+    def slabs(self, column: int, places: Iterable[float]) -> Iterator[_Cut]:
+        """Yield what lies below the first place, between it and the second, and so on."""
+        left = self
+        for place in places:
+            left = left.at(column, float(place))
+            below = left.corners[:, :, column].mean(axis=1) < place
+            yield left.only(below)
+            left = left.only(~below)
+        yield left
+
+    def only(self, which: NDArray[np.bool_]) -> _Cut:
+        """Return some of them."""
+        return _Cut(self.corners[which], self.volume[which])
 
 
 def _joined(parts: list[_Cut]) -> _Cut:
@@ -170,13 +184,9 @@ def ei_parts(channel: Channel) -> Pairwise:
         cuts = codes.cuts[rule][np.isfinite(codes.cuts[rule])]
         columns = [*range(n), n + b]
         own = _Cut(np.ascontiguousarray(simplices.corners[:, :, columns]), simplices.volume)
-        own = own.cut(n, cuts)
-        for a in range(n):
-            some = own.cut(a, edges)
-            middle = some.corners.mean(axis=1)
-            code = np.searchsorted(cuts, middle[:, n], side="right")
-            at = np.searchsorted(edges, middle[:, a], side="right")
-            np.add.at(table, (b, a, at, code), some.volume)
+        for code, slab in enumerate(own.slabs(n, cuts)):
+            for a in range(n):
+                table[b, a, :, code] = [some.volume.sum() for some in slab.slabs(a, edges)]
     found = informed(channel, codes, table, np.zeros(table.shape[:2]))
     outside = found.outside / (channel.n_out * n)
     return Pairwise(found.information, "exact", error_bound=_ERROR, outlier_fraction=outside)

@@ -56,18 +56,15 @@ class Points:
         Of the first inputs; those beyond are random.
     key, purpose : int
         Of their random numbers.
-    swept : int or None
-        An input that is swept through its range for each point of the others.
     """
 
     factors: NDArray[np.uint32]
     shifts: NDArray[np.uint32]
     key: int
     purpose: int
-    swept: int | None = None
 
 
-def points_of(key: int, replicate: int, n_in: int, swept: int | None = None) -> Points:
+def points_of(key: int, replicate: int, n_in: int) -> Points:
     """Return the points of a replicate.
 
     Parameters
@@ -77,7 +74,6 @@ def points_of(key: int, replicate: int, n_in: int, swept: int | None = None) -> 
     replicate : int
         Number of the replicate.
     n_in : int
-    swept : int, optional
 
     Returns
     -------
@@ -86,4 +82,4 @@ def points_of(key: int, replicate: int, n_in: int, swept: int | None = None) -> 
     count = min(n_in, len(_FACTORS))
     shifts = np.random.SeedSequence([key, replicate]).generate_state(count, np.uint32)
     factors = np.array(_FACTORS[:count], np.uint32)
-    return Points(factors, shifts, key, 1 + replicate, swept)
+    return Points(factors, shifts, key, 1 + replicate)
