@@ -27,6 +27,7 @@ ROOMS = [
     "joint",
     "emergence",
     "recurrence",
+    "plan",
     "analyze",
     "ablation",
     "training",

@@ -7,6 +7,7 @@ a line (:mod:`.lines`), and one layer where they are one in truth (:mod:`.straig
 """
 
 from . import exact, sampled
+from .called import Called
 from .choice import check_method, measure
 from .exact import output_marginals
 from .measures import Measure
@@ -16,6 +17,7 @@ from .straight import merged
 from .surroundings import Surroundings
 
 __all__ = [
+    "Called",
     "Measure",
     "NoisyLayer",
     "Surroundings",
