@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 #: ends of their monotone pieces. Those that are not here are taken by their images.
 _SMOOTH = frozenset(
     ["identity", "sigmoid", "tanh", "softplus", "gelu", "gelu_tanh", "quick_gelu", "silu", "mish",
-     "softsign"]
+     "softsign", "sin", "cos", "erf", "atan"]
 )  # fmt: skip
 _PIECEWISE = frozenset(["relu", "leaky_relu", "hardtanh", "hardsigmoid", "elu", "selu"])
 
@@ -74,10 +74,15 @@ class Forms:
 
     def _through(self, f: Activation) -> Forms:
         low, high = self.ends
-        least, greatest = f.images(low, high)
-        middle, spread = 0.5 * (least + greatest), 0.5 * (greatest - least)
         found = _curvature(f)
         width = high - low
+        if found is None or f.pieces:
+            least, greatest = f.images(low, high)
+        else:  # its pieces would have to be looked for, in every interval anew
+            first, last = f(low), f(high)
+            beyond = found[0] * width * width / 8.0
+            least, greatest = np.minimum(first, last) - beyond, np.maximum(first, last) + beyond
+        middle, spread = 0.5 * (least + greatest), 0.5 * (greatest - least)
         if found is None:
             return Forms(middle, np.zeros_like(middle), spread)
         curvature, kinks = found

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _LINEAR = frozenset(["identity", "relu", "leaky_relu", "hardtanh", "hardsigmoid"])
 
 #: Inputs, and simplices at once, beyond which others do better.
-_INPUTS, _MOST = 3, 1 << 17
+_INPUTS, _MOST = 3, 1 << 15
 #: How far off information is by rounding, at most: volumes to 1e-14, and their logarithms.
 _ERROR = 1e-11
 
@@ -173,7 +173,7 @@ def ei_parts(channel: Channel) -> Pairwise:
         values = simplices.corners[:, :, n:]
         simplices.corners[:, :, n:] = np.moveaxis(_applied(stage.activation, values), 0, -1)
     simplices = _mapped(simplices, n, channel.weight, channel.bias)
-    if len(simplices.volume) * channel.n_out > 8 * _MOST:
+    if len(simplices.volume) * channel.n_out > 32 * _MOST:
         raise LostError("too many pieces")
     codes = Codes.of(channel)
     table = np.zeros((channel.n_out, n, channel.in_bins, codes.labels.shape[1]))
