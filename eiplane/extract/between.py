@@ -27,11 +27,18 @@ Array = NDArray[np.float64]
 #: Numbers of the larger end that are run through the module at once.
 _AT_ONCE = 1 << 20
 
+#: Samples of a second run, which shows whether the first axis is theirs.
+_TRIED = 3
+
 #: Outputs of modules whose range is known.
 _KNOWN: dict[str, Range] = {
     "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0), "Hardsigmoid": (0.0, 1.0),
     "Softmax": (0.0, 1.0), "Softmax2d": (0.0, 1.0), "ReLU6": (0.0, 6.0),
 }  # fmt: skip
+
+
+class _NoWayError(ValueError):
+    """There is no such way through the module."""
 
 
 class _Reached(Exception):  # noqa: N818: it is none, but the way out
@@ -177,15 +184,18 @@ class _Way:
         """Return what an example input makes of both ends; it becomes what surrounds them."""
         error: Exception | None = None
         for args, kwargs in inputs:
+            self.args, self.kwargs = args, kwargs
             try:
                 found = self._observed(args, kwargs)
-            except ValueError:
+                more = self._observed(*self._repeated(_TRIED))
+            except _NoWayError:
                 raise
             except Exception as reason:
                 error = error or reason
                 continue
-            self.args, self.kwargs = args, kwargs
-            return found
+            if len(more.taken) == len(more.given) == _TRIED:
+                return found
+            error = error or ValueError("the first axis is not that of samples")
         raise ValueError(
             f"{self.title}: the forward pass failed on the example input "
             f"({type(error).__name__}: {error}); give another with input_size= or input_data="
@@ -229,17 +239,22 @@ class _Way:
     def _check(self, seen: _Seen) -> None:
         for name, calls in ((self.first, seen.calls), (self.last, seen.ends)):
             if calls != 1:
-                raise ValueError(
+                raise _NoWayError(
                     f"{self.title}: {name!r} is run {calls} times by the module, and must be once"
                 )
         for name, numbers, what in (
             (self.first, seen.taken, "take"), (self.last, seen.given, "give"),
         ):  # fmt: skip
             if numbers is None or not numbers.is_floating_point() or numbers.dim() < 2:
-                raise ValueError(
+                raise _NoWayError(
                     f"{self.title}: {name!r} does not {what} a tensor of floating-point numbers "
                     "with samples along its first axis"
                 )
+
+    def _repeated(self, count: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the first sample of the example so many times."""
+        args = tuple(_repeated(self.torch, v, count) for v in self.args)
+        return args, {k: _repeated(self.torch, v, count) for k, v in self.kwargs.items()}
 
     def _run(self, taken: Any, values: Array) -> Array:
         """Run values through the module."""
@@ -265,8 +280,7 @@ class _Way:
             self.start.register_forward_pre_hook(put, with_kwargs=True),
             self.stop.register_forward_hook(take),
         ]
-        args = tuple(_repeated(torch, v, count) for v in self.args)
-        kwargs = {k: _repeated(torch, v, count) for k, v in self.kwargs.items()}
+        args, kwargs = self._repeated(count)
         try:
             with contextlib.suppress(_Reached):
                 self.module(*args, **kwargs)

@@ -174,6 +174,7 @@ class Called:
             for part in ("plugin", "corrected", "variance")
         )
         unseen = math.log2(used) / used  # what a value may tell that never occurred
+        still = variance == 0.0
         # Grids of different inputs have nothing to do with each other; lattices are the same for all.
         sums = [b.sums for b in blocks] if swept else [np.sum([b.sums for b in blocks], axis=0)]
         whole = sum(Jackknifed(plugin, corrected, variance, s).sum_variance for s in sums)
@@ -181,8 +182,8 @@ class Called:
             corrected,
             "sample",
             samples=used,
-            stderr=math.sqrt(max(whole, self.n_out * unseen**2)),
-            edges_stderr=np.sqrt(np.maximum(variance, unseen**2)),
+            stderr=math.sqrt(whole + int(still.all(axis=1).sum()) * unseen**2),
+            edges_stderr=np.where(still, unseen, np.sqrt(variance)),
             edges_plugin=plugin,
             outlier_fraction=outside,
         )

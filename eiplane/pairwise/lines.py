@@ -244,7 +244,10 @@ def _sides(
 
 def applies(channel: Channel) -> bool:
     """Say whether a channel's outputs can be followed along lines."""
-    return bool(channel.stages) and not channel.stages[0].width
+    if not channel.stages or channel.stages[0].width:
+        return False
+    functions = [f for s in channel.stages if s.activation is not None for f in s.activation.distinct]
+    return all(f.interval is None for f in functions)  # bounds may lie outside
 
 
 @dataclass(frozen=True, eq=False)

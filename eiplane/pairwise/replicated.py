@@ -137,14 +137,16 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
     # Of Student's distribution, whose spread is greater than a normal one's.
     few = (REPLICATES - 1) / (REPLICATES - 3)
     unseen = math.log2(samples) / samples  # what a value may tell that never occurred
+    still = variance == 0.0
     doubt = np.abs(plugin - corrected) * min(1.0, channel.in_bins * channel.out_bins / samples)
     first = float(total.var(ddof=1)) / REPLICATES
     return Pairwise(
         corrected,
         "sample",
         samples=samples,
-        stderr=math.sqrt(max(few * first, channel.n_out * unseen**2)) + float(doubt.sum()),
-        edges_stderr=np.sqrt(np.maximum(few * variance, unseen**2)) + doubt,
+        stderr=math.sqrt(few * first + int(still.all(axis=1).sum()) * unseen**2)
+        + float(doubt.sum()),
+        edges_stderr=np.where(still, unseen, np.sqrt(few * variance)) + doubt,
         edges_plugin=plugin,
         outlier_fraction=dropped / (samples * channel.n_out),
     )

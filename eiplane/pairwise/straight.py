@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..network import MAX_THRESHOLDS, Channel, Rule, Stage
-from .lines import Codes, Decided, LostError, decided
+from .lines import Codes, Decided, LostError, applies, decided
 
 __all__ = ["merged", "single"]
 
@@ -71,9 +71,9 @@ def single(channel: Channel) -> Channel:
     Channel
         Each output has thresholds of its own.
     """
-    stage = channel.stages[0] if channel.stages else None
-    if stage is None or stage.width or channel.groups > 1:
+    if not applies(channel) or channel.groups > 1:
         return channel
+    stage = channel.stages[0]
     parts = _outer(stage)
     if parts is None:
         return channel
