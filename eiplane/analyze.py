@@ -268,7 +268,9 @@ def _measure_part(
     settings = plan.settings
     if settings.method == "exact" or settings.noise is not None:
         what = "method='exact'" if settings.method == "exact" else "noise"
-        raise ValueError(f"spans: {ends[1:]!r} is no chain of dense layers, and {what} is for those")
+        raise ValueError(
+            f"spans: {ends[1:]!r} is no chain of dense layers, and {what} is for those"
+        )
     with between(*ends, options) as part:
         in_range, source = plan.part_range(part)
         out_range = plan.part_output(part)

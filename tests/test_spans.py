@@ -1,4 +1,4 @@
-"""Several layers at once: against grids, areas and the module itself; errors, seeds, what is refused."""
+"""Several layers at once: against grids and areas; errors, seeds, what is refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_points_are_spread_out():
         assert mean == pytest.approx(0.5, abs=2e-4)
 
 
-@pytest.mark.parametrize(("in_bins", "out_bins", "drop"), [(8, 8, False), (5, 7, True), (40, 30, False)])
+@pytest.mark.parametrize(
+    ("in_bins", "out_bins", "drop"), [(8, 8, False), (5, 7, True), (40, 30, False)]
+)
 def test_replicates_are_counted_and_reduced_as_the_twin_does(
     instruction_set, generator, in_bins, out_bins, drop
 ):
@@ -110,14 +112,18 @@ def test_replicates_are_counted_and_reduced_as_the_twin_does(
             reference.lattice(int(f), int(s), 0, count)
             for f, s in zip(points.factors, points.shifts, strict=True)
         ])  # fmt: skip
-        labels = reference.output_bins(channel, reference.evaluate(channel, reference.inputs(channel, draws)))
+        labels = reference.output_bins(
+            channel, reference.evaluate(channel, reference.inputs(channel, draws))
+        )
         for b, a in itertools.product(range(2), range(4)):
             x = reference.input_bins(channel, draws[a])
             whole = reference.joint_table(x, labels[b], in_bins, out_bins)
             assert np.array_equal(_core.pairs_table(core, job, counts[-1], b, a), whole)
             tables[r, b, a] = whole[:, :-1]
     part = Job(9, 1, 2, 1, 3, 0, sizes[0])
-    found = _core.replicates_reduce(core, Job(9, 0, 2, 0, 4, 0, 200), part, np.stack(counts), CANCEL)
+    found = _core.replicates_reduce(
+        core, Job(9, 0, 2, 0, 4, 0, 200), part, np.stack(counts), CANCEL
+    )
     wanted = jackknife(tables[:, 1:2, 1:3])
     assert np.allclose(found[0], wanted.plugin, atol=1e-12)
     assert np.allclose(found[1], wanted.corrected, atol=1e-10)
@@ -183,13 +189,15 @@ def test_errors_are_what_they_say():
 
 def test_lattices_are_better_than_chance():
     """25-6-6-6-5, the same number of samples: independent ones against replicated lattices."""
-    from eiplane.pairwise import replicated, sampled
+    from eiplane.pairwise import replicated
     from eiplane.run import Runner
 
     gains = []
     for net in range(2):
         layers = chain((25, 6, 6, 6, 5), net, 1.0)
-        stages = tuple(Stage(w.shape[1], len(w), w, b, eiplane.get_activation("tanh")) for w, b in layers[:-1])
+        stages = tuple(
+            Stage(w.shape[1], len(w), w, b, eiplane.get_activation("tanh")) for w, b in layers[:-1]
+        )
         channel = discretize(Layer(*layers[-1], "tanh"), Binning(), (0, 1), (-1, 1), stages)
         chance, spread = [], []
         for seed in range(12):
@@ -330,8 +338,12 @@ def test_more_inputs_than_the_lattice_has(generator):
     layers = [(weight, -np.ones(2) * 2), (np.eye(2) * 3, np.zeros(2))]
     found = analyze(layers, ["tanh", "tanh"], measures="ei_parts", samples=1 << 15)
     alone = chain_of_one(4.0, -2.0, 3.0)
-    assert found.ei_edges[0, 0] == pytest.approx(alone, abs=5 * found.pairwise_ei.edges_stderr[0, 0] + 1e-3)
-    assert found.ei_edges[1, 299] == pytest.approx(alone, abs=5 * found.pairwise_ei.edges_stderr[1, 299] + 1e-3)
+    assert found.ei_edges[0, 0] == pytest.approx(
+        alone, abs=5 * found.pairwise_ei.edges_stderr[0, 0] + 1e-3
+    )
+    assert found.ei_edges[1, 299] == pytest.approx(
+        alone, abs=5 * found.pairwise_ei.edges_stderr[1, 299] + 1e-3
+    )
     assert abs(found.ei_edges[0, 299]) < 5 * found.pairwise_ei.edges_stderr[0, 299]
 
 

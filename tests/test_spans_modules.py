@@ -27,12 +27,20 @@ def seeded(make, seed=0):
 
 
 def residual():
-    return nn.Sequential(nn.Linear(6, 4), nn.Sigmoid(), Block(4), nn.Tanh(), nn.Linear(4, 2), nn.Sigmoid())
+    return nn.Sequential(
+        nn.Linear(6, 4), nn.Sigmoid(), Block(4), nn.Tanh(), nn.Linear(4, 2), nn.Sigmoid()
+    )
 
 
 def called(function, x):
     with torch.no_grad():
-        return function(torch.tensor(x.T, dtype=torch.float32)).double().numpy().reshape(x.shape[1], -1).T
+        return (
+            function(torch.tensor(x.T, dtype=torch.float32))
+            .double()
+            .numpy()
+            .reshape(x.shape[1], -1)
+            .T
+        )
 
 
 def edges(x, y, ranges, bins=8):
@@ -45,7 +53,11 @@ def test_a_residual_block_against_the_module_itself():
     part = nn.Sequential(model[2], model[3])
     d = eiplane.analyze(model, spans=[("2", "3")], measures="degeneracy", samples=1 << 15)
     found = d["2..3"]
-    assert (found.in_range, found.range_source, found.out_range) == ((0.0, 1.0), "activation", (-1.0, 1.0))
+    assert (found.in_range, found.range_source, found.out_range) == (
+        (0.0, 1.0),
+        "activation",
+        (-1.0, 1.0),
+    )
     assert (found.n_in, found.n_out) == (4, 4)
     x = np.random.default_rng(1).random((4, 300_000))
     truth = edges(x, called(part, x), ((0, 1), (-1, 1)))
@@ -125,7 +137,9 @@ def test_convolutions_and_branches():
 
 
 def test_the_module_is_afterwards_as_it_was():
-    model = seeded(lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.Tanh()))
+    model = seeded(
+        lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.Tanh())
+    )
     model.train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     options = {"spans": [("0", "3")], "measures": "degeneracy", "samples": 2048}

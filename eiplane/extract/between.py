@@ -41,8 +41,8 @@ class _NoWayError(ValueError):
     """There is no such way through the module."""
 
 
-class _Reached(Exception):  # noqa: N818: it is none, but the way out
-    """The last part has been run; what follows does not matter."""
+class _ReachedError(Exception):
+    """None, but the way out: the last part has been run, and what follows does not matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +274,7 @@ class _Way:
 
         def take(part: Any, args: tuple[Any, ...], given: Any) -> None:
             found.append(_first_tensor(torch, _flat(given)))
-            raise _Reached
+            raise _ReachedError
 
         handles = [
             self.start.register_forward_pre_hook(put, with_kwargs=True),
@@ -282,7 +282,7 @@ class _Way:
         ]
         args, kwargs = self._repeated(count)
         try:
-            with contextlib.suppress(_Reached):
+            with contextlib.suppress(_ReachedError):
                 self.module(*args, **kwargs)
         finally:
             for handle in handles:

@@ -1,7 +1,8 @@
 """Edge by edge: EI parts and sensitivity, exact (:mod:`.exact`) or sampled (:mod:`.sampled`).
 
-Several layers at once are sampled on lattices (:mod:`.replicated`), one input at a time followed along
-a line (:mod:`.lines`), and one layer where they are one in truth (:mod:`.straight`).
+Several layers at once are sampled on lattices (:mod:`.replicated`), one input at a time is followed
+along a line (:mod:`.lines`), few inputs are cut up (:mod:`.simplices`), and what is one layer in
+truth is taken as one (:mod:`.straight`). Parts of modules are called (:mod:`.called`).
 
 :mod:`.choice` decides which.
 """

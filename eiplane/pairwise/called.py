@@ -1,8 +1,8 @@
 """Edges of a function that is only known by calling it: a part of a module.
 
 EI parts come from points on shifted lattices, in independent replicates, as those of several layers
-do (:mod:`.replicated`); for the sensitivity one input at a time is swept through its range on shifted
-grids, everything else held. Nothing runs in parallel but what the function does itself.
+do (:mod:`.replicated`); for the sensitivity one input at a time is swept through its range on
+shifted grids, everything else held. Nothing runs in parallel but what the function does itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .measures import Measure
 
 __all__ = ["DEFAULT_SAMPLES", "Called"]
 
-#: Calls where no number of samples is given; edges at most, and numbers of tables that stand at once.
+#: Calls where no number of samples is given; edges at most; numbers of tables held at once.
 DEFAULT_SAMPLES, _MOST_EDGES, _TABLES = 1 << 14, 1 << 22, 1 << 24
 #: With a tolerance: where to give up.
 _MOST_SAMPLES = 1 << 20
@@ -128,7 +128,7 @@ class Called:
         """Return the outputs' bins, (n_out, samples), and how many values lay outside."""
         low, high = self.out_range
         at = np.floor((values.T - low) * (self.bins[1] / (high - low)))
-        beyond = (values.T < low) | (values.T > high)
+        beyond = (low > values.T) | (high < values.T)
         labels = np.clip(at, 0, self.bins[1] - 1)
         if self.drop:
             labels[beyond] = self.bins[1]
@@ -175,7 +175,7 @@ class Called:
         )
         unseen = math.log2(used) / used  # what a value may tell that never occurred
         still = variance == 0.0
-        # Grids of different inputs have nothing to do with each other; lattices are the same for all.
+        # Grids of different inputs are independent; lattices are the same for all outputs.
         sums = [b.sums for b in blocks] if swept else [np.sum([b.sums for b in blocks], axis=0)]
         whole = sum(Jackknifed(plugin, corrected, variance, s).sum_variance for s in sums)
         return Pairwise(

@@ -94,7 +94,9 @@ class Forms:
         off = curvature * width * width / 8.0
         better = known & (off + np.abs(chord) * self.rest < spread)
         return Forms(
-            np.where(better, 0.5 * (first + last) + chord * (self.centre - 0.5 * (low + high)), middle),
+            np.where(
+                better, 0.5 * (first + last) + chord * (self.centre - 0.5 * (low + high)), middle
+            ),
             np.where(better, chord * self.slope, 0.0),
             np.where(better, np.abs(chord) * self.rest + off, spread),
         )

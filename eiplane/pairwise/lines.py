@@ -175,9 +175,7 @@ def decided(channel: Channel, codes: Codes, base: Array, along: Array) -> Iterat
 
 def _chosen(left: _Open, which: NDArray[np.bool_], code: Index, sure: bool = True) -> Decided:
     output, at = np.nonzero(which)
-    return Decided(
-        output, left.piece[at], left.start[at], left.length[at], code[output, at], sure
-    )
+    return Decided(output, left.piece[at], left.start[at], left.length[at], code[output, at], sure)
 
 
 def _halves(left: _Open, pending: NDArray[np.bool_]) -> _Open:
@@ -246,7 +244,9 @@ def applies(channel: Channel) -> bool:
     """Say whether a channel's outputs can be followed along lines."""
     if not channel.stages or channel.stages[0].width:
         return False
-    functions = [f for s in channel.stages if s.activation is not None for f in s.activation.distinct]
+    functions = [
+        f for s in channel.stages if s.activation is not None for f in s.activation.distinct
+    ]
     return all(f.interval is None for f in functions)  # bounds may lie outside
 
 

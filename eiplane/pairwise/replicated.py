@@ -2,8 +2,8 @@
 
 Every replicate counts the same number of samples (one more in the first, where they do not divide);
 the information comes from all counts together, less its bias by the jackknife, and the error from
-the replicates' spread. All counts are integers, and blocks of edges are cut by their size alone, so numbers do
-not depend on who computed what.
+the replicates' spread. All counts are integers, and blocks of edges are cut by their size alone, so
+numbers do not depend on who computed what.
 """
 
 from __future__ import annotations
@@ -168,8 +168,7 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[_Found]:
     what = f"{channel.name}: EI_parts"
     counts = [b - a for a, b in even_cuts(job.count, REPLICATES)]
     jobs = [
-        (replace(job, count=n), points_of(job.key, r, channel.n_in))
-        for r, n in enumerate(counts)
+        (replace(job, count=n), points_of(job.key, r, channel.n_in)) for r, n in enumerate(counts)
     ]
     seconds = job.count * evaluation(channel)
     cuts = even_cuts(REPLICATES, runner.pieces(seconds))

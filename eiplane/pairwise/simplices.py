@@ -35,7 +35,7 @@ _ERROR = 1e-11
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """Simplices: what is known at their corners, (simplices, corners, values), and their volumes."""
+    """Simplices: values at their corners, (simplices, corners, values), and their volumes."""
 
     corners: Array
     volume: Array
