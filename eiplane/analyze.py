@@ -278,8 +278,12 @@ def _measure_part(
             part.name, part.run, part.n_in, part.n_out, in_range, out_range, settings.bins,
             settings.outliers == "drop", settings.baseline, tell,
         )  # fmt: skip
-        found = {}
-        for which, purpose in (("sensitivity", Purpose.SINGLE), ("ei_parts", Purpose.PAIRS)):
+        found: dict[str, Pairwise] = {}
+        purposes: dict[Measure, Purpose] = {
+            "sensitivity": Purpose.SINGLE,
+            "ei_parts": Purpose.PAIRS,
+        }
+        for which, purpose in purposes.items():
             if which in settings.measures:
                 key = sampling.of_part(part.name).key(purpose)
                 found[which] = called.measure(which, key, sampling.samples, sampling.tol)
