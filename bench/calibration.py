@@ -63,7 +63,10 @@ class Case:
     def truth(self, counter: Counter) -> Truth | None:
         """Return its truth."""
         if self.known is not None:
-            return Truth(self.known, 0.0, self.known, 0.0, 1.0)
+            # The coupling moves outputs past the edges of bins: by no more than so many bits.
+            moved = COUPLING * self.weight.shape[1] * self.bins[1]
+            error = -2.0 * len(self.weight) * moved * math.log2(moved)
+            return Truth(self.known, error, self.known, error, 1.0)
         found = [
             counter.count(part, self.activation, self.bins, self.out_range, self.outliers == "drop")
             for part in (self.parts or (self.weight,))
@@ -84,7 +87,7 @@ class Case:
             warnings.simplefilter("ignore")
             found = eiplane.analyze(
                 [self.layer], measures="ei", bins=self.bins, out_range=self.out_range,
-                outliers=self.outliers, rng=seed, **options,
+                outliers=self.outliers, rng=seed, threads=1, **options,
             )[0]  # fmt: skip
         return {
             "case": self.name, "seed": seed, "estimator": found.joint.estimator,
