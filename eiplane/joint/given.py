@@ -313,6 +313,8 @@ def _by_towers(
 ) -> tuple[float, float, float] | None:
     """Return what the few inputs that tower over all others make; None where there are none."""
     order = np.argsort(-widths, kind="stable")
+    if reach(widths[order[_FEW:]], 1.0) > _TOWER * widths[order[0]] / bins:
+        return None
     for k in range(1, _FEW + 1):
         most, rest = order[:k], widths[order[k:]]
         if reach(rest, 1.0) <= _TOWER * widths[most[-1]] / bins:
