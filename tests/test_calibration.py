@@ -91,7 +91,11 @@ def test_stated_errors_are_the_errors():
 
 @pytest.mark.parametrize(
     ("n", "m", "activation", "bins", "spread", "points", "blocks"),
-    [(3, 3, "relu", 4, 2.0, 30, 6), (3, 3, "relu", 4, 1.5, 30, 6), (2, 4, "sigmoid", 8, 1.2, 50, 4)],
+    [
+        (3, 3, "relu", 4, 2.0, 30, 6),
+        (3, 3, "relu", 4, 1.5, 30, 6),
+        (2, 4, "sigmoid", 8, 1.2, 50, 4),
+    ],
 )
 def test_counting_knows_what_it_has_not_seen(n, m, activation, bins, spread, points, blocks):
     # Products of many distributions have tails that no sample has seen the end of.

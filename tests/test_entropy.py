@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import eiplane
 from eiplane.information import Multiplicities, entropy, halved_bias, multiplicities
-from eiplane.joint.estimates import estimate_entropy
 from eiplane.information.entropies import ESTIMATORS, digamma, log_tail
+from eiplane.joint.estimates import estimate_entropy
 
 LN2 = np.log(2.0)
 

@@ -252,22 +252,16 @@ def test_influences_where_samples_are_dropped():
         p = count[count > 0] / count.sum()
         return -(p * np.log2(p)).sum() + (len(p) - 1) / (2 * math.log(2) * count.sum())
 
-    wanted = [
-        entropy(inputs[:, [k]]) + entropy(outputs) - entropy(np.column_stack([inputs[:, k], outputs]))
-        for k in range(10)
-    ]
+    both = [np.column_stack([inputs[:, k], outputs]) for k in range(10)]
+    wanted = [entropy(b[:, :1]) + entropy(outputs) - entropy(b) for b in both]
+    options = {"activation": "identity", "out_range": (low, high), "bins": bins, "outliers": "drop"}
     off = []
     for seed in range(3):
-        found = joint(
-            weight, activation="identity", out_range=(low, high), bins=bins, outliers="drop", rng=seed
-        )
+        found = joint(weight, rng=seed, **options)
         assert found.estimator == "wide"
         assert abs(found.outlier_fraction - (1.0 - share)) < 0.02
         off.append((found.influence_in - wanted) / found.influence_in_stderr)
-        counted = joint(
-            weight, activation="identity", out_range=(low, high), bins=bins, outliers="drop",
-            estimator="conditional", rng=seed,
-        )  # fmt: skip
+        counted = joint(weight, estimator="conditional", rng=seed, **options)
         error = np.hypot(found.influence_out_stderr, counted.influence_out_stderr)
         assert (np.abs(found.influence_out - counted.influence_out) < 4.0 * error).all()
     assert np.abs(off).max() < 4.0

@@ -133,7 +133,8 @@ def upper_bound(
 def repeated(channel: Channel) -> NDArray[np.bool_]:
     """Return which outputs are copies of an earlier one."""
     rule = np.zeros(channel.n_out) if channel.rule is None else channel.rule
-    rows = np.column_stack([channel.weight, channel.bias, rule]) + 0.0  # -0 is 0
+    rows = np.column_stack([channel.weight, channel.bias, rule]).astype(np.float64)
+    rows += 0.0  # -0 is 0
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(row.tobytes(), i) < i for i, row in enumerate(rows)], bool)
 

@@ -24,9 +24,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 #: The share of what halving does that is added, and the share that is doubt; by how much more of it
-#: there is for what is unseen. Where there was any bias to speak of it was 1.1 to 1.9 of what halving
-#: does, and never the other way: over 37 layers of 2 to 8 outputs with 4,000 to 400,000 evaluations,
-#: and shuffled blocks, against plain counting (bench/calibration.py).
+#: there is for what is unseen. Where there was any bias to speak of, it was 1.1 to 1.9 of what
+#: halving does, and never the other way: over 37 layers of 2 to 8 outputs with 4,000 to 400,000
+#: evaluations, and shuffled blocks, against plain counting (bench/calibration.py).
 _TAKEN, _DOUBT, _UNSEEN = 1.2, 0.5, 3.0
 
 #: Bits squared that a control variate must vary by.
@@ -62,8 +62,8 @@ def estimate_entropy(
     """Return the entropy of a sample with its error.
 
     Chao, Wang and Jost's estimate falls short where many values are rare, and by less the larger
-    the sample is. What it would lose on half of the sample says how far it is off, as in Richardson's
-    extrapolation or the jackknife.
+    the sample is. What it would lose on half of the sample says how far it is off, as in
+    Richardson's extrapolation or the jackknife.
 
     Parameters
     ----------
