@@ -179,3 +179,11 @@ def test_broken_links_are_found(page, problem, tmp_path, monkeypatch):
     (tmp_path / "other.html").write_text('<html><p id="here">x</p></html>')
     found = check_links.problems(tmp_path)
     assert [problem in line for line in found] == ([True] if problem else [])
+
+
+@written
+def test_every_picture_is_in_the_gallery():
+    shown = "".join(p.read_text("utf-8") for p in (ROOT / "docs/examples").glob("*.py"))
+    shown = re.sub(r"\b(?:d|wide|trained|result)\.plot\(", "eiplane.plot.causal_plane(", shown)
+    missing = [n for n in eiplane.plot.__all__ if f"eiplane.plot.{n}(" not in shown]
+    assert missing == []

@@ -40,8 +40,8 @@ ROOMS = [
 #: Imported from anywhere, importing nothing.
 EVERYWHERE = {"_version"}
 
-#: The doors upwards. Drawing is reached from results only when it is asked for.
-DOORS = {("results/decomposition.py", "plot")}
+#: The doors upwards. Pictures and pages are reached from results only when they are asked for.
+DOORS = {("results/decomposition.py", "plot"), ("results/decomposition.py", "report")}
 
 
 #: The most lines of a file, and of a function without its docstring.
@@ -205,7 +205,7 @@ def test_importing_eiplane_loads_no_optional_library():
     code = (
         "import sys, eiplane, numpy; eiplane.analyze(numpy.eye(2)); "
         "print([m for m in ('torch','matplotlib','pandas','safetensors','onnx','scipy','sklearn',"
-        "'xarray','plotly','rich') if m in sys.modules])"
+        "'xarray','rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

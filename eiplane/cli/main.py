@@ -14,6 +14,7 @@ from .._version import __version__
 from ..results import ASCII_ERRORS
 from .analyze import add_analyze
 from .completion import add_completion
+from .report import add_report
 from .tpm import add_tpm
 from .training import add_training_commands
 
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     add_analyze(commands)
     _add_info(commands)
+    add_report(commands)
     add_tpm(commands)
     add_training_commands(commands)
     add_completion(commands, parser)

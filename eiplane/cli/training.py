@@ -1,4 +1,4 @@
-"""Commands about training: demo, plot, report, reproduce."""
+"""Commands about training: demo, plot, reproduce."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def add_training_commands(commands: Any) -> None:
     """
     _add_demo(commands)
     _add_plot(commands)
-    _add_report(commands)
     _add_reproduce(commands)
 
 
@@ -106,29 +105,17 @@ def _plot(options: argparse.Namespace) -> None:
     plot.save_figure(drawn, options.out)
 
 
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser("report", help="write a page about a tracked run")
-    parser.add_argument("run", metavar="RUN.jsonl")
-    parser.add_argument("out", metavar="OUT.html")
-    parser.add_argument("--title", help="default: the file's name")
-    parser.set_defaults(handler=_report)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ..report import write_report
-
-    write_report(options.run, options.out, title=options.title)
-
-
 def _add_reproduce(commands: Any) -> None:
     from ..reproduce import EXPERIMENTS
 
-    parser = commands.add_parser("reproduce", help="repeat an experiment of the paper")
+    parser = commands.add_parser(
+        "reproduce", help="repeat an experiment of the paper, or test a claim"
+    )
     add = parser.add_argument
     add("name", choices=sorted(EXPERIMENTS), metavar="NAME", help=", ".join(sorted(EXPERIMENTS)))
     add("--quick", action="store_true", help="a small version, to see it work")
     add("--out", metavar="DIR", help="default: reproduce-NAME")
-    add("--data", metavar="DIR", help="folder of MNIST's IDX files (mnist, ablation)")
+    add("--data", metavar="DIR", help="folder of MNIST's IDX files, or of MiniLM's weights")
     parser.set_defaults(handler=_reproduce)
 
 
