@@ -64,6 +64,8 @@ _FEW, _COMBINATIONS = 4, 1 << 18
 _TOWER, _GOOD_ENOUGH = 1e-3, 1e-4
 #: Numbers of a table that are held at once, and of inputs and cells that make a unit of work.
 _TABLE, _UNIT = 1 << 21, 1 << 15
+#: Rows of a unit, at least.
+_FEWEST = 2
 
 
 def tractable(channel: Channel) -> bool:
@@ -128,9 +130,11 @@ def given_entropies(
         In bits; errors are below 1e-8 but for rows in which some weights tower over all the others
         together by more than three powers of ten: mostly below 1e-3 there, and the less the more.
     """
-    step = max(1, _UNIT // (channel.n_in + 16 * channel.out_bins))
-    units = [_Rows(channel.rows(a, a + step), given, normal) for a in range(0, channel.n_out, step)]
     runner = runner or Runner(threads=1)
+    # A row takes about a millisecond, of few inputs a few.
+    share = max(-(-channel.n_out // max(runner.workers, 1)), _FEWEST)
+    step = max(1, min(_UNIT // (channel.n_in + 16 * channel.out_bins), share))
+    units = [_Rows(channel.rows(a, a + step), given, normal) for a in range(0, channel.n_out, step)]
     found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", len(units) == 1)
     return GivenEntropies(
         *(np.concatenate([getattr(f, k) for f in found]) for k in ("values", "errors", "normal"))
