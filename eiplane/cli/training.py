@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..plot import save_figure, text_plane, trajectory
 from .drawing import add_plane_options
 from .screen import print_result
 from .values import read_names
@@ -29,9 +28,9 @@ def add_training_commands(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
-    about = "decompose a network trained on Iris, and draw its way through training"
+    about = "ecompose a network trained on Iris, and draw its way through training"
     parser = commands.add_parser(
-        "demo", help=about, description=f"{about.capitalize()}: as text, if matplotlib is missing."
+        "demo", help=f"d{about}", description=f"D{about}: as text, if matplotlib is missing."
     )
     parser.add_argument(
         "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
@@ -41,6 +40,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from ..plot import save_figure, text_plane, trajectory
     from .demo import demo_history, iris_snapshots
 
     snapshots = iris_snapshots()

@@ -11,6 +11,7 @@ import itertools
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
-from .steady import alike, unsteady, varied
+from .steady import adds, alike, unsteady, varied
 
 __all__ = ["from_module"]
 
@@ -80,12 +81,18 @@ def from_module(
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
+        told: dict[str, Any] = {}
         others = _again(torch, module, used) if run.numbers_left else []
         same = alike([run.returned, *(other.returned for other in others)])
         if same:
-            run = Run(torch, module, same=same)
-            run.follow(module, *used)
-            others = _again(torch, module, used, same)
+            told["same"] = same
+            run = _once(torch, module, used, told)
+            others = _again(torch, module, used, told)
+        still = run.still_layers()
+        if still and not others:
+            more = _once(torch, module, used, {**told, "still": still})
+            if adds(run.finish()[0], more.finish()[0]):
+                run, told["still"] = more, still
         network, skipped = run.finish()
         if network is not None and others:
             refused = unsteady(network, [other.finish()[0] for other in others])
@@ -99,7 +106,7 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
-            _observe(observer, torch, module, itertools.chain(inputs, data), options)
+            _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
 
@@ -126,11 +133,20 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
+def _once(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> Run:
+    """Return one more run of a module on the same input, with what is known now."""
+    run = Run(torch, module, **told)
+    run.follow(module, *used)
+    return run
+
+
+def _again(
+    torch: Any, module: Any, used: Inputs, told: Mapping[str, Any] = MappingProxyType({})
+) -> list[Run]:
     """Return the runs of a module on other inputs, of those that it takes."""
     runs = []
     for args, kwargs in varied(used, torch):
-        run = Run(torch, module, same=same)
+        run = Run(torch, module, **told)
         try:
             run.follow(module, args, kwargs)
             runs.append(run)
@@ -143,7 +159,12 @@ def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozens
 
 
 def _observe(
-    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions
+    observer: Observer,
+    torch: Any,
+    module: Any,
+    data: Iterable[Inputs],
+    options: ExtractOptions,
+    told: Mapping[str, Any],
 ) -> None:
     """Run a module on all batches."""
     try:
@@ -151,7 +172,7 @@ def _observe(
     except TypeError:
         total = 0
     for done, (args, kwargs) in enumerate(data, 1):
-        run = Run(torch, module, observer.next_run())
+        run = Run(torch, module, observer.next_run(), **told)
         try:
             run.follow(module, args, kwargs)
         except MemoryError:
