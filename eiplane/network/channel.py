@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .activation import Activation
 from .layer import Layer, check_reach
 from .limits import resolved
-from .preimage import preimage
+from .preimage import preimages
 from .reach import reach, with_tables
 from .small import enlarged
 from .stage import Stage
@@ -290,8 +290,7 @@ def _rules(
     for i, function in enumerate(activation.distinct):
         mine = slice(None) if activation.rule is None else activation.rule == i
         pieces = function.pieces_on(float(ends[0, mine].min()), float(ends[1, mine].max()))
-        thresholds, labels = preimage(pieces, edges, binning.drop)
-        limits, inside = preimage(pieces, edges[[0, -1]], True)
+        thresholds, labels, limits, inside = preimages(pieces, edges, binning.drop)
         if len(thresholds) > MAX_THRESHOLDS:
             raise ValueError(
                 f"{function.title} crosses the edges of the {binning.out_bins} bins "
