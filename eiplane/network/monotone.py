@@ -198,30 +198,26 @@ def _halved(
     levels = max(1, int(math.log2(_AT_ONCE / len(low) + 1.0)))
     columns = np.arange(len(low))
     while True:
-        middles, says = _tree(there, low, high, levels)
-        at = np.zeros(len(low), np.intp)
-        for level in range(levels):
-            rows = at + ((1 << level) - 1)
-            middle = middles[rows, columns]
+        points = _points(low, high, levels)
+        with np.errstate(all="ignore"):
+            says = there(points)
+        at = np.full(len(low), 1 << (levels - 1))
+        for level in reversed(range(levels)):
+            middle = points[at, columns]
             going = (middle > low) & (middle < high) & (high - low > least)
             if not going.any():
                 return high
-            here = says[rows, columns]
+            here = says[at, columns]
             high = np.where(going & here, middle, high)
             low = np.where(going & ~here, middle, low)
-            at = 2 * at + ~here
+            at += np.where(here, -((1 << level) >> 1), (1 << level) >> 1)
 
 
-def _tree(
-    there: Callable[[Array], NDArray[np.bool_]], low: Array, high: Array, levels: int
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Return all middles of so many halvings, each level from left to right, and what is said."""
-    lows, highs, middles = low[None], high[None], []
-    for _ in range(levels):
-        middle = 0.5 * (lows + highs)
-        middles.append(middle)
-        lows = np.stack([lows, middle], axis=1).reshape(-1, len(low))
-        highs = np.stack([middle, highs], axis=1).reshape(-1, len(low))
-    points = np.concatenate(middles)
-    with np.errstate(all="ignore"):
-        return points, there(points)
+def _points(low: Array, high: Array, levels: int) -> Array:
+    """Return the ends of intervals and all middles of so many halvings between, ascending."""
+    points = np.empty(((1 << levels) + 1, len(low)))
+    points[0], points[-1] = low, high
+    for level in reversed(range(levels)):
+        half, step = 1 << level, 2 << level
+        points[half::step] = 0.5 * (points[:-1:step] + points[step::step])
+    return points
