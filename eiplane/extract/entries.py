@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..network import refuse_masked
+
 __all__ = [
     "Entries",
     "Entry",
@@ -87,6 +89,7 @@ def plain(value: Any) -> NDArray[Any]:
         if any(kind in str(tensor.dtype) for kind in ("bfloat16", "float8")):
             tensor = tensor.float()
         return np.asarray(tensor.numpy())
+    refuse_masked(value, "an array")
     array = np.asarray(value)
     if array.dtype.kind == "V" and "float" in array.dtype.name:
         return array.astype(np.float32)  # of ml_dtypes, as JAX has them

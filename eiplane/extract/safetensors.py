@@ -49,11 +49,13 @@ def read_safetensors(path: Path) -> list[Entry]:
     entries = []
     for name, about in header.items():
         try:
-            kind, shape = str(about["dtype"]), tuple(about["shape"])
+            kind, shape = about["dtype"], tuple(about["shape"])
             begin, end = about["data_offsets"]
             counts = (*shape, begin, end)
             if any(type(n) is not int or n < 0 for n in counts):
                 raise ValueError
+            if not isinstance(kind, str) or not kind:
+                raise TypeError
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{path}: the header says nothing clear of {name!r}") from None
         if kind in _DTYPES:

@@ -68,7 +68,7 @@ def make(rng: np.random.Generator) -> Case:
     if rng.random() < 0.25:
         options["estimator"] = pick(rng, ("plugin", "conditional", "wide"))
     options["measures"] = list(pick(rng, MEASURES))
-    if size == "tiny" and rng.random() < 0.01:  # up to seconds
+    if size == "tiny" and depth == 1 and rng.random() < 0.004:  # up to seconds
         options["noise"] = _noise(rng, extreme)
         options.pop("outliers", None)
         if options.get("method") == "sample":
