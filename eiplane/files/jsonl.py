@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .closing import Closing
+from .regular import check_regular
 from .whole import named
 
 __all__ = ["Appender", "read_records", "uncollected"]
@@ -36,8 +37,9 @@ def read_records(path: str | Path) -> list[Json]:
     OSError
         If the file cannot be read.
     ValueError
-        If any other line is not a JSON object; it names the line.
+        If any other line is not a JSON object (it names the line), or it is no regular file.
     """
+    check_regular(Path(path))
     return _parse(Path(path).read_bytes(), path)[0]
 
 

@@ -389,7 +389,7 @@ MUTATIONS: dict[str, tuple[Callable[[bytes, np.random.Generator], bytes], ...]] 
 
 #: How often each comes up: those that take long to read, whole, less often.
 _SHARES = {
-    "w.npz": 6, "w.npy": 5, "w.safetensors": 8, "w.pt": 6, "w.onnx": 1, "saved.npz": 2,
+    "w.npz": 36, "w.npy": 30, "w.safetensors": 48, "w.pt": 36, "w.onnx": 2, "saved.npz": 8,
 }  # fmt: skip
 
 #: Whole files of each format, all made once: half of the time went there.
@@ -489,7 +489,7 @@ def _memory(extra: int) -> Iterator[None]:
 
 
 @cache
-def _place(_process: int) -> Path:
+def scratch(_process: int) -> Path:
     """Return a folder for the files of this process, in memory where there is such a place."""
     memory = Path("/dev/shm")
     parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
@@ -524,7 +524,7 @@ def _clear(place: Path) -> None:
 def check(case: Case) -> None:
     """Raise Wrong for what must not be."""
     canary = Path(tempfile.gettempdir()) / CANARY
-    place = _place(os.getpid())
+    place = scratch(os.getpid())
     _clear(place)  # what was cut off by an alarm may have left something
     _lay(place, case)
     path = place / case["open"]
