@@ -98,6 +98,18 @@ def _pt(rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
+def _pt2(rng: np.random.Generator) -> bytes:
+    import torch
+
+    sizes = rng.integers(1, 4, 3).tolist()
+    net = torch.nn.Sequential(
+        torch.nn.Linear(sizes[0], sizes[1]), torch.nn.ReLU(), torch.nn.Linear(sizes[1], sizes[2])
+    )
+    out = io.BytesIO()
+    torch.export.save(torch.export.export(net.eval(), (torch.zeros(2, sizes[0]),)), out)
+    return out.getvalue()
+
+
 def _onnx(rng: np.random.Generator) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
@@ -130,12 +142,12 @@ def _decomposition(rng: np.random.Generator) -> bytes:
 
 WHOLE: dict[str, Callable[[np.random.Generator], bytes]] = {
     "w.npz": _npz, "w.npy": _npy, "w.safetensors": _safetensors, "w.pt": _pt, "w.onnx": _onnx,
-    "saved.npz": _decomposition,
+    "saved.npz": _decomposition, "w.pt2": _pt2,
 }  # fmt: skip
 
 
 def _available(name: str) -> bool:
-    library = {"w.pt": "torch", "w.onnx": "onnx"}.get(name)
+    library = {"w.pt": "torch", "w.pt2": "torch", "w.onnx": "onnx"}.get(name)
     try:
         return library is None or __import__(library) is not None
     except ImportError:
@@ -382,6 +394,7 @@ MUTATIONS: dict[str, tuple[Callable[[bytes, np.random.Generator], bytes], ...]] 
     "w.npy": (_bytes, _npy_header, _npy_header),
     "w.safetensors": (_bytes, _header, _header),
     "w.pt": (_bytes, _zip, _zip),
+    "w.pt2": (_bytes, _zip, _zip),
     "w.onnx": (_bytes, _graph, _graph),
     "saved.npz": (_bytes, _zip),
 }
@@ -389,7 +402,8 @@ MUTATIONS: dict[str, tuple[Callable[[bytes, np.random.Generator], bytes], ...]] 
 
 #: How often each comes up: those that take long to read, whole, less often.
 _SHARES = {
-    "w.npz": 36, "w.npy": 30, "w.safetensors": 48, "w.pt": 36, "w.onnx": 2, "saved.npz": 8,
+    "w.npz": 36, "w.npy": 30, "w.safetensors": 48, "w.pt": 36, "w.onnx": 2, "w.pt2": 1,
+    "saved.npz": 8,
 }  # fmt: skip
 
 #: Whole files of each format, all made once: half of the time went there.
@@ -403,7 +417,7 @@ def _names() -> tuple[str, ...]:
 
 @cache
 def _whole(name: str, number: int) -> bytes:
-    return WHOLE[name](np.random.default_rng([number, 1]))
+    return WHOLE[name](np.random.default_rng([number if name != "w.pt2" else number % 3, 1]))
 
 
 def make(rng: np.random.Generator) -> Case:
@@ -553,7 +567,7 @@ def _read(path: Path) -> None:
         result = eiplane.load(path)
         str(result)
         return
-    options = {} if path.suffix == ".onnx" else {"activation": "hardtanh", "out_range": (-1, 1)}
+    options = {} if path.suffix in (".onnx", ".pt2") else {"activation": "hardtanh", "out_range": (-1, 1)}
     result = eiplane.analyze(
         path, bins=2, measures="sensitivity", method="exact", threads=1, progress=False, **options
     )
