@@ -252,6 +252,7 @@ class Plan:
         self.index = {name: i for i, name in enumerate(self.names)}
         self._rules: dict[str, RangeRule] = {}
         self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names(self.names)
@@ -276,6 +277,11 @@ class Plan:
         return [self.names[i] for i in first if self.range_source(i) == "assumed"]
 
     def _in_range(self, index: int) -> tuple[Range, str]:
+        if index not in self._found:
+            self._found[index] = self._found_range(index)
+        return self._found[index]
+
+    def _found_range(self, index: int) -> tuple[Range, str]:
         found = self._whole(self._feed(index))
         if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
             return found
@@ -356,14 +362,16 @@ class Plan:
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        channel = discretize(layer, self.settings.binning, in_range, out_range, before)
+        channel = discretize(
+            layer, self.settings.binning, in_range, out_range, before, narrow=True
+        )
         shape = layer.edge_shape
         if first != last:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
-        return Target(
-            replace(channel, name=name), layer.function, in_range, out_range, source, shape, layer
-        )
+        if name != channel.name:
+            channel = replace(channel, name=name)
+        return Target(channel, layer.function, in_range, out_range, source, shape, layer)
 
 
 def _stage(layer: Layer) -> Stage:
@@ -395,9 +403,9 @@ def _measure(
             edges = None if known is None else known.edges.reshape(channel.n_out, -1)
             bounds = noisy_bounds(noisy, edges, runner)
     elif "ei" in settings.measures:
-        whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
+        whole = joint(channel.widened(), sampling, options, runner, parts.get("ei_parts"))
     elif "bounds" in settings.measures:
-        bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
+        bounds = closed_bounds(channel.widened(), runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -430,6 +438,8 @@ def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
 
 def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
     """Return the same numbers in the shape of the weight."""
+    if part.edges.shape == shape:
+        return part
     return replace(
         part,
         edges=part.edges.reshape(shape),

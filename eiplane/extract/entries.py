@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,7 @@ def entry_of(name: str, value: Any) -> Entry:
 # -- names ------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def _split(name: str) -> tuple[str, str]:
     """Return what a name says of the module, with the separator, and its last part."""
     at = max(name.rfind("."), name.rfind("/")) + 1

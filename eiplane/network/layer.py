@@ -248,6 +248,15 @@ class Layer(_Sized):
         """
         return np.require(self.weight.reshape(self.n_out, -1), np.float64, ("C", "A"))
 
+    def rows(self) -> NDArray[Any]:
+        """Return the weight as a matrix of its own type, without a copy.
+
+        Returns
+        -------
+        ndarray, shape (n_out, n_in / groups)
+        """
+        return self.weight.reshape(self.n_out, -1)
+
     def offsets(self) -> Array:
         """Return the bias as float64, zeros where there is none.
 

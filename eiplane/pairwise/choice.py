@@ -47,4 +47,4 @@ def measure(
     check_method(channel, method)
     if method != "sample" and exact.applies(channel):
         return exact.measure(which, channel, runner)
-    return sampled.measure(which, channel, sampling, runner)
+    return sampled.measure(which, channel.widened(), sampling, runner)
