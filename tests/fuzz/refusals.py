@@ -141,7 +141,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 #: Names that no argument has.
-_UNKNOWN = ("bin", "sample", "range", "n_jobs", "seed")
+UNKNOWN = ("bin", "sample", "range", "n_jobs", "seed")
 
 #: Values that are taken, for the arguments that are not wrong.
 _GOOD: dict[str, tuple[Any, ...]] = {
@@ -159,7 +159,7 @@ def make(rng: np.random.Generator) -> Case:
     names = (*OPTIONS, "weights", "unknown")
     for _ in range(1 if rng.random() < 0.7 else int(rng.integers(2, 4))):
         name = pick(rng, names)
-        most = len(WEIGHTS if name == "weights" else _UNKNOWN if name == "unknown" else OPTIONS[name])
+        most = len(WEIGHTS if name == "weights" else UNKNOWN if name == "unknown" else OPTIONS[name])
         case["wrong"][name] = int(rng.integers(most))
     for name in _GOOD:
         if rng.random() < 0.3:
@@ -178,7 +178,7 @@ def check(case: Case) -> None:
         if name == "weights":
             weights = list(WEIGHTS.values())[i]()
         elif name == "unknown":
-            arguments[_UNKNOWN[i]] = 1
+            arguments[UNKNOWN[i]] = 1
         else:
             value = OPTIONS[name][i]
             arguments[name] = value() if value is object else value
@@ -195,14 +195,14 @@ def check(case: Case) -> None:
     except FileNotFoundError as error:
         raise Wrong("taken for a path", str(error)) from error
     else:
-        raise Wrong("taken", f"{_words(case)}")
+        raise Wrong("taken", f"{words(case)}")
     if time.process_time() - start > SECONDS:
-        raise Wrong("slow refusal", f"{time.process_time() - start:.2f} s of {_words(case)}")
+        raise Wrong("slow refusal", f"{time.process_time() - start:.2f} s of {words(case)}")
 
 
-def _words(case: Case) -> str:
+def words(case: Case) -> str:
     named = {
-        n: list(WEIGHTS)[i] if n == "weights" else (_UNKNOWN if n == "unknown" else OPTIONS[n])[i]
+        n: list(WEIGHTS)[i] if n == "weights" else (UNKNOWN if n == "unknown" else OPTIONS[n])[i]
         for n, i in case["wrong"].items()
     }
     return f"{named} with {case['good']}"

@@ -23,7 +23,7 @@ import numpy as np
 from . import campaign
 
 #: Cases of a process, and those of them after which its memory should be as it stays.
-BLOCK, WARM = 10_000, 2_000
+BLOCK, WARM = 2_000, 500
 
 #: Bytes that a process may grow by from then on: caches fill slowly, and the allocator keeps pages.
 GROWTH = 32 << 20
