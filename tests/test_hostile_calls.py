@@ -1,4 +1,4 @@
-"""Arguments that are none, one by one; arrays of every kind; numbers near the ends of the doubles."""
+"""Arguments that are none, one by one; arrays of every kind; numbers at the ends of the doubles."""
 
 from __future__ import annotations
 

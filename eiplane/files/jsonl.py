@@ -42,6 +42,7 @@ def read_records(path: str | Path) -> list[Json]:
     check_regular(Path(path))
     return _parse(Path(path).read_bytes(), path)[0]
 
+
 _raw_decode = json.JSONDecoder().raw_decode
 
 

@@ -43,7 +43,7 @@ def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, 
 def preimages(
     pieces: Sequence[Piece], edges: Array, drop: bool
 ) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.int32]]:
-    """Return :func:`preimage`, and that of the first and the last edge alone without what is outside.
+    """Return :func:`preimage`, and that of the first and last edges alone, nothing outside.
 
     Parameters
     ----------
@@ -87,9 +87,7 @@ def _cut(pieces: Sequence[Piece], edges: Array) -> tuple[Array, Index]:
     return cuts, np.concatenate(raw)
 
 
-def _labelled(
-    cuts: Array, bin_of: Index, bins: int, drop: bool
-) -> tuple[Array, NDArray[np.int32]]:
+def _labelled(cuts: Array, bin_of: Index, bins: int, drop: bool) -> tuple[Array, NDArray[np.int32]]:
     """Return the cuts at which bins change, and the bins."""
     outside = (bin_of < 0) | (bin_of >= bins)
     bin_of = np.where(outside, -1, bin_of) if drop else np.clip(bin_of, 0, bins - 1)

@@ -178,7 +178,7 @@ def _wave(z: Any) -> Any:
 
 
 def _hump(z: Any) -> Any:
-    return np.exp(-np.clip(z, -50.0, 50.0) ** 2)
+    return np.exp(-(np.clip(z, -50.0, 50.0) ** 2))
 
 
 def _gap(z: Any) -> Any:

@@ -155,7 +155,9 @@ def run(
                 found[wrong.kind] = examined(fuzzer, seed, index, case, wrong)
                 if tell:
                     one = found[wrong.kind]
-                    print(f"\n{seed}/{index}: {one.text}\n  {json.dumps(one.case)[:2000]}", flush=True)
+                    print(
+                        f"\n{seed}/{index}: {one.text}\n  {json.dumps(one.case)[:2000]}", flush=True
+                    )
                 if len(found) >= keep:
                     break
             index += 1

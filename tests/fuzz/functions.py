@@ -193,7 +193,11 @@ def _activations(rng: Rng) -> None:
     name = pick(rng, ACTIVATIONS)
     if rng.random() < 0.5:  # a name with something changed
         at = int(rng.integers(len(name)))
-        name = name[:at] + pick(rng, ("", "(", ")", ",", "-", "1e400", "nan", "é", "0", " ")) + name[at + 1 :]
+        name = (
+            name[:at]
+            + pick(rng, ("", "(", ")", ",", "-", "1e400", "nan", "é", "0", " "))
+            + name[at + 1 :]
+        )
     try:
         f = eiplane.get_activation(name)
     except ValueError:
@@ -224,7 +228,12 @@ def _own_functions(rng: Rng) -> None:
     np.add.at(p, (np.arange(3000) // 1000, y), 1 / 3000)
     with np.errstate(all="ignore"):
         terms = p * np.log2(p / (p.sum(1, keepdims=True) * p.sum(0)))
-    _near(f"sensitivity of {name}", float(layer.sensitivity_edges[0, 0]), float(np.nansum(terms)), 0.02)
+    _near(
+        f"sensitivity of {name}",
+        float(layer.sensitivity_edges[0, 0]),
+        float(np.nansum(terms)),
+        0.02,
+    )
 
 
 # -- of a layer -----------------------------------------------------------------------------------
@@ -254,7 +263,9 @@ def _delta_ei_parts(rng: Rng) -> None:
 @_fuzzed(1)
 def _ei_between(rng: Rng) -> None:
     w, options = _weight(rng), _layer(rng)
-    inputs, outputs = (sorted(rng.permutation(n)[: rng.integers(1, n + 1)].tolist()) for n in w.shape[::-1])
+    inputs, outputs = (
+        sorted(rng.permutation(n)[: rng.integers(1, n + 1)].tolist()) for n in w.shape[::-1]
+    )
     options |= {"samples": int(rng.integers(2, 300)), "estimator": pick(rng, ("auto", "plugin"))}
     try:
         got = eiplane.ei_between(w, inputs, outputs, **options)
@@ -348,7 +359,11 @@ def _convergence(rng: Rng) -> None:
 @_fuzzed(4)
 def _convolutions(rng: Rng) -> None:
     groups = int(rng.integers(1, 3))
-    shape = (groups * int(rng.integers(1, 3)), int(rng.integers(1, 3)), *rng.integers(1, 3, int(rng.integers(1, 3))))
+    shape = (
+        groups * int(rng.integers(1, 3)),
+        int(rng.integers(1, 3)),
+        *rng.integers(1, 3, int(rng.integers(1, 3))),
+    )
     pool = None
     if rng.random() < 0.3:
         pool = eiplane.Pool(pick(rng, ("max", "mean")), (2,) * (len(shape) - 2))

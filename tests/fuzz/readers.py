@@ -567,7 +567,9 @@ def _read(path: Path) -> None:
         result = eiplane.load(path)
         str(result)
         return
-    options = {} if path.suffix in (".onnx", ".pt2") else {"activation": "hardtanh", "out_range": (-1, 1)}
+    options = (
+        {} if path.suffix in (".onnx", ".pt2") else {"activation": "hardtanh", "out_range": (-1, 1)}
+    )
     result = eiplane.analyze(
         path, bins=2, measures="sensitivity", method="exact", threads=1, progress=False, **options
     )

@@ -154,12 +154,17 @@ _GOOD: dict[str, tuple[Any, ...]] = {
 def make(rng: np.random.Generator) -> Case:
     """Return a call: which arguments are wrong, and the places of their values."""
     if rng.random() < 0.05:
-        return {"fine": pick(rng, list(FINE)), "activation": pick(rng, ("relu", "tanh", "identity"))}
+        return {
+            "fine": pick(rng, list(FINE)),
+            "activation": pick(rng, ("relu", "tanh", "identity")),
+        }
     case: Case = {"wrong": {}, "good": {}}
     names = (*OPTIONS, "weights", "unknown")
     for _ in range(1 if rng.random() < 0.7 else int(rng.integers(2, 4))):
         name = pick(rng, names)
-        most = len(WEIGHTS if name == "weights" else UNKNOWN if name == "unknown" else OPTIONS[name])
+        most = len(
+            WEIGHTS if name == "weights" else UNKNOWN if name == "unknown" else OPTIONS[name]
+        )
         case["wrong"][name] = int(rng.integers(most))
     for name in _GOOD:
         if rng.random() < 0.3:

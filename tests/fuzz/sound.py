@@ -10,9 +10,7 @@ import numpy as np
 import eiplane
 
 
-def faults(
-    layer: eiplane.LayerResult, plugin: bool = False, noisy: bool = False
-) -> Iterator[str]:
+def faults(layer: eiplane.LayerResult, plugin: bool = False, noisy: bool = False) -> Iterator[str]:
     """Return what is wrong with the numbers of a layer, each beginning with its kind.
 
     Parameters
