@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import pairwise
+from ..files import json_text
 from ..joint import JointOptions, between, channel_of, checked_memory
 from ..network import Channel
 from ..results import Joint
@@ -123,7 +123,13 @@ class MacroUnits(Sequence[MacroUnit]):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int) -> MacroUnit: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[MacroUnit, ...]: ...
+
+    def __getitem__(self, key: int | slice) -> MacroUnit | tuple[MacroUnit, ...]:
         return self.units[key]
 
     def __iter__(self) -> Iterator[MacroUnit]:
@@ -155,7 +161,7 @@ class MacroUnits(Sequence[MacroUnit]):
 
     def to_json(self) -> str:
         """Return the JSON text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        return json_text(self.to_dict())
 
     def __str__(self) -> str:
         head = ["inputs", "outputs", "EI", "EI_parts", "phi", "effectiveness"]

@@ -11,6 +11,7 @@ import itertools
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
-from .steady import alike, unsteady, varied
+from .steady import adds, alike, unsteady, varied
 
-__all__ = ["from_module"]
+__all__ = ["examples", "from_module", "untouched"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -62,30 +63,21 @@ def from_module(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch), recurrent_by_name(torch, module):
-        data: Iterator[Inputs] | None = None
-        if options.input_data is not None:
-            at_once = None if example is None else example.at_once
-            data = (
-                part
-                for args, kwargs in _data(module, options.input_data, torch)
-                for part in in_parts(args, kwargs, at_once)
-            )
-            first = next(data, None)
-            if first is None:
-                raise ValueError("input_data is empty: there is no batch to run the network on")
-            inputs: Iterable[Inputs] = [first]
-        elif example is not None and options.input_size is None:
-            inputs = [(example.args, example.kwargs)]
-        else:
-            inputs = _guesses(module, options, torch, kind)
+    with untouched(module, torch), recurrent_by_name(torch, module):
+        inputs, data = examples(module, options, example)
         run, used = _followed(torch, module, inputs, kind)
+        told: dict[str, Any] = {}
         others = _again(torch, module, used) if run.numbers_left else []
         same = alike([run.returned, *(other.returned for other in others)])
         if same:
-            run = Run(torch, module, same=same)
-            run.follow(module, *used)
-            others = _again(torch, module, used, same)
+            told["same"] = same
+            run = _once(torch, module, used, told)
+            others = _again(torch, module, used, told)
+        still = run.still_layers()
+        if still and not others:
+            more = _once(torch, module, used, {**told, "still": still})
+            if adds(run.finish()[0], more.finish()[0]):
+                run, told["still"] = more, still
         network, skipped = run.finish()
         if network is not None and others:
             refused = unsteady(network, [other.finish()[0] for other in others])
@@ -99,9 +91,44 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
-            _observe(observer, torch, module, itertools.chain(inputs, data), options)
+            _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
+
+
+def examples(
+    module: Any, options: ExtractOptions, example: Example | None = None
+) -> tuple[Iterable[Inputs], Iterator[Inputs] | None]:
+    """Return inputs to try on a module, best first, and the batches of data that are left.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    options : ExtractOptions
+    example : Example, optional
+        What a program was exported with.
+
+    Returns
+    -------
+    inputs : iterable of (args, kwargs)
+    data : iterator of (args, kwargs), or None
+        None without ``input_data``.
+    """
+    torch = sys.modules["torch"]
+    if options.input_data is not None:
+        at_once = None if example is None else example.at_once
+        data = (
+            part
+            for args, kwargs in _data(module, options.input_data, torch)
+            for part in in_parts(args, kwargs, at_once)
+        )
+        first = next(data, None)
+        if first is None:
+            raise ValueError("input_data is empty: there is no batch to run the network on")
+        return [first], data
+    if example is not None and options.input_size is None:
+        return [(example.args, example.kwargs)], None
+    return _guesses(module, options, torch, type(module).__name__), None
 
 
 def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> tuple[Run, Inputs]:
@@ -126,11 +153,20 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
+def _once(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> Run:
+    """Return one more run of a module on the same input, with what is known now."""
+    run = Run(torch, module, **told)
+    run.follow(module, *used)
+    return run
+
+
+def _again(
+    torch: Any, module: Any, used: Inputs, told: Mapping[str, Any] = MappingProxyType({})
+) -> list[Run]:
     """Return the runs of a module on other inputs, of those that it takes."""
     runs = []
     for args, kwargs in varied(used, torch):
-        run = Run(torch, module, same=same)
+        run = Run(torch, module, **told)
         try:
             run.follow(module, args, kwargs)
             runs.append(run)
@@ -143,7 +179,12 @@ def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozens
 
 
 def _observe(
-    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions
+    observer: Observer,
+    torch: Any,
+    module: Any,
+    data: Iterable[Inputs],
+    options: ExtractOptions,
+    told: Mapping[str, Any],
 ) -> None:
     """Run a module on all batches."""
     try:
@@ -151,7 +192,7 @@ def _observe(
     except TypeError:
         total = 0
     for done, (args, kwargs) in enumerate(data, 1):
-        run = Run(torch, module, observer.next_run())
+        run = Run(torch, module, observer.next_run(), **told)
         try:
             run.follow(module, args, kwargs)
         except MemoryError:
@@ -313,7 +354,7 @@ def _shapes(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _untouched(module: Any, torch: Any) -> Iterator[None]:
+def untouched(module: Any, torch: Any) -> Iterator[None]:
     """Run in evaluation mode and leave everything as it was."""
     modules = list(module.modules())
     attributes = [dict(vars(m)) for m in modules]

@@ -8,12 +8,13 @@ from .extras import require
 from .jsonl import Appender, read_records, uncollected
 from .regular import check_regular
 from .telling import warn_user
-from .whole import write_whole
+from .whole import json_text, write_whole
 
 __all__ = [
     "Appender",
     "Closing",
     "check_regular",
+    "json_text",
     "read_records",
     "require",
     "uncollected",

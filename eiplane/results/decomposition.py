@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..files import require, write_whole
+from ..files import json_text, require, write_whole
 from .archive import read_archive, write_archive
-from .html import html_page, html_skipped, html_table
+from .html import html_skipped, html_table
 from .layer import LayerResult
 from .measures import Skipped
 from .printed import printable
@@ -93,15 +92,17 @@ class Decomposition(Sequence[LayerResult]):
         path : path-like, optional
             Written whole or not at all.
         edges : bool
-            Whether to include a heat map of every layer's edges.
+            Whether to include heat maps, and the strongest and deadest edges, of every layer.
         title : str
 
         Returns
         -------
         str
-            The table, what was skipped, the heat maps and the settings, without any script.
+            As :func:`eiplane.report.write_report` makes it.
         """
-        page = html_page(self.layers, self.skipped, self.settings, edges, title)
+        from ..report import html_report
+
+        page = html_report(self, title, edges)
         if path is not None:
             write_whole(path, lambda file: file.write(page.encode()))
         return page
@@ -139,10 +140,7 @@ class Decomposition(Sequence[LayerResult]):
         -------
         str
         """
-        text = json.dumps(self.to_dict(edges), indent=2, allow_nan=False)
-        if path is not None:
-            write_whole(path, lambda file: file.write(text.encode()))
-        return text
+        return json_text(self.to_dict(edges), path)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a pandas data frame, a row a layer, indexed by its name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +18,9 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
-from .recurrent import CELLS, LAYERS, gates
+from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
+from .still import Still
 from .tensors import as_tensors, refuse_layouts, shares, written_by
 from .uses import Uses
 
@@ -47,10 +49,17 @@ class Run:
         What the run is reported to.
     same : frozenset of int
         Which of the tensors that came from Python, in order, are constants.
+    still : frozenset of str
+        Parameters whose products with constants are layers.
     """
 
     def __init__(
-        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset()
+        self,
+        torch: Any,
+        module: Any,
+        flow: Flow | None = None,
+        same: frozenset[int] = frozenset(),
+        still: frozenset[str] = frozenset(),
     ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
@@ -59,7 +68,7 @@ class Run:
         self._shadows = Shadows(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
-        self.still = False  # a map of a constant is followed
+        self.maps_of_constants = Still(self.flow, self.constants, still)
         self._left: list[Operand] = []
         self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
         self._same = same
@@ -69,6 +78,7 @@ class Run:
         self._busy = False
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
+        self._below = has_scripted_recurrence(torch, module)  # of what takes operators apart
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -98,7 +108,8 @@ class Run:
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
             self._shadows.put(value, self.flow.begin("input", shape, rule))
-        with Functions(), Operators():
+        below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
+        with Functions(), below(), Operators():
             out = module(*args, **kwargs)
         self._result(out)
 
@@ -117,6 +128,10 @@ class Run:
                 self._leaves(tensor)
         if self._inside or name not in _WHOLE:
             return func(*args, **kwargs)
+        return self._as_whole(name, func, args, kwargs)
+
+    def _as_whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run and follow what is one thing, and not the operators that it is made of."""
         self._inside = True
         try:
             out = func(*args, **kwargs)
@@ -145,12 +160,14 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
-        if func._schema.name.removeprefix("aten::") in FUSED:
-            name = func._schema.name.removeprefix("aten::")
+        name = func._schema.name.removeprefix("aten::")
+        if name in LAYERS | CELLS:  # as a script or a graph calls them
+            return self._as_whole(name, func, args, kwargs)
+        if name in FUSED:
             made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
             if made is not NotImplemented:
                 return made
-        elif self._parts:  # nothing has taken it apart before it came here
+        elif self._parts or self._below:  # nothing has taken it apart before it came here
             made = self._in_parts(lambda: func.decompose(*args, **kwargs))
             if made is not NotImplemented:
                 return made
@@ -300,13 +317,14 @@ class Run:
             for tensor in dynamic:
                 self._leaves(tensor)
             return
-        self.still = False
+        self.maps_of_constants.follows = False
         if not dynamic:
-            first = self._first_state(name, args, operands)
+            first = self.maps_of_constants.begun(name, args, operands)
             if first is None:
                 self._constant(name, tensors, results, writes)
                 return
-            self.still, dynamic = True, [first]
+            self._uses.begun(first)
+            dynamic = [first]
         if not results:
             return
         moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
@@ -326,26 +344,6 @@ class Run:
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
                 self._shadows.put(tensor, codes)
-
-    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
-        """Return what a parameter is multiplied with, if that is made of no parameter itself.
-
-        Such as the zeros that a recurrent network written by hand begins with: this is one more
-        use of the layer.
-        """
-        if name not in ("mm", "addmm") or len(args) < 2:
-            return None
-        x, weight = args[-2], args[-1]
-        if not self.constants.knows(weight) or self.constants.names(x):
-            return None
-        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
-        if numbers_of.size == 0:
-            return None
-        low, high = float(numbers_of.min()), float(numbers_of.max())
-        operands[id(x)].codes = self.flow.begin(
-            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
-        )
-        return x
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""
@@ -388,6 +386,10 @@ class Run:
             self._shadows.put(tensor, codes)
 
     # -- what comes of it
+
+    def still_layers(self) -> frozenset[str]:
+        """Return the parameters that map constants alone: layers, if a run is told so."""
+        return self.maps_of_constants.layers(self._uses.used, self.covered)
 
     def note(self, names: frozenset[str], reason: str) -> None:
         """List the weights of some names."""
