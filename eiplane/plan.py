@@ -217,9 +217,7 @@ class Plan:
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        whole = discretize(
-            layer, self.settings.binning, in_range, out_range, before, narrow=True
-        )
+        whole = discretize(layer, self.settings.binning, in_range, out_range, before, narrow=True)
         channel = merged(whole)
         shape = layer.edge_shape
         if first != last:

@@ -79,7 +79,7 @@ def refuse_masked(value: Any, what: str) -> None:
     """
     plain = type(value) is np.ndarray or not isinstance(value, np.ndarray)
     if not plain and isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        missing = int(np.ma.count_masked(value))
+        missing = int(np.asarray(value.mask).sum())
         raise ValueError(
             f"{what} has {missing} masked entries; fill them before measuring, e.g. with .filled(0)"
         )

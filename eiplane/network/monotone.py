@@ -142,7 +142,7 @@ def places(function: Function, searches: Sequence[Search], least: float) -> Arra
 
     def there(middle: Array) -> NDArray[np.bool_]:
         value = sign * function(middle.ravel()).reshape(middle.shape)
-        return (value > wanted) | (~strict & (value == wanted))
+        return np.asarray((value > wanted) | (~strict & (value == wanted)))
 
     return _halved(there, low, high, least)
 
