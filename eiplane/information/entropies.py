@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..network import refuse_masked
+
 __all__ = [
     "ESTIMATORS",
     "Multiplicities",
@@ -92,6 +94,7 @@ def multiplicities(counts: ArrayLike) -> Multiplicities:
     ValueError
         If one is negative, not whole or not finite, or all are zero.
     """
+    refuse_masked(counts, "counts")
     array = np.asarray(counts)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"counts must be whole numbers, not of dtype {array.dtype}")
