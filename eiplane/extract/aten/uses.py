@@ -49,6 +49,12 @@ class Uses:
         elif name == "embedding":
             self._note(tensors[0], NOTES[name])
 
+    def say(self, tensors: list[Any], reason: str) -> None:
+        """Note why the matrices among some tensors make no layers."""
+        for tensor in tensors:
+            if tensor.ndim >= 2:
+                self._note(tensor, reason)
+
     def _note(self, tensor: Any, use: str) -> None:
         try:
             names = self._constants.names(tensor)

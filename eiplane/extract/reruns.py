@@ -1,0 +1,173 @@
+"""Further runs of a module from which numbers leave torch: what comes of those.
+
+A number that Python takes from the data (``h * z.max().item()``) comes back as a constant that
+nothing tells from one of the module's own. So the module runs again on other inputs and, on the
+same one, with other numbers handed to Python, at one place of the code after the other. Where the
+same operators run, those that take other numbers are told apart one by one. Where others run, for
+the code has a branch, the layers of both ways are held against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..network import Network
+from ..results import Skipped
+from .aten import Change, Returned, Run, Taken
+from .steady import copied, varied
+from .untouched import State
+
+__all__ = ["rerun"]
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+Finished = tuple[Network | None, tuple[Skipped, ...]]
+
+#: Groups of places that get runs of their own, at most.
+_MOST_GROUPS = 8
+
+#: How each kind of number is changed.
+_HOW = {
+    "float": ("nudge", "raise", "lower"),
+    "int": ("raise", "lower"),
+    "bool": ("flip",),
+    "mask": ("mask",),
+    "opaque": (),
+}
+
+
+def rerun(
+    torch: Any, module: Any, used: Inputs, first: Run, state: State
+) -> tuple[Run, list[Finished]]:
+    """Return the first run again, that now knows its numbers, and what ran another way.
+
+    Parameters
+    ----------
+    torch : module
+    module : torch.nn.Module
+    used : tuple
+        Arguments of the first run.
+    first : Run
+    state : State
+        As the first run found it.
+
+    Returns
+    -------
+    run : Run
+    others : list of (Network or None, tuple of Skipped)
+        Of the runs that took another way.
+    """
+    taken, most = first.leaving.taken, first.leaving.most()
+    found = []
+    for change, inputs in _tries(torch, used, taken, most):
+        run = _follow(torch, module, inputs, state, change, None)
+        if run is not None:
+            found.append((change, inputs, _compared(taken, run.leaving.taken)))
+            vars(run).clear()  # what it holds refers to itself in circles, and is large
+    returned = _returned(taken, [(change, seen) for change, _, seen in found])
+    others: list[Finished] = []
+    for change, inputs, seen in found:
+        if seen.strayed is not None:
+            run = _follow(torch, module, inputs, state, change, returned.until(seen.strayed))
+            others += [] if run is None else [run.finish()]
+    state.begin()
+    last = Run(torch, module, returned=returned)
+    last.follow(module, *copied(used, torch))
+    return last, others
+
+
+def _tries(torch: Any, used: Inputs, taken: Taken, most: int) -> Iterator[tuple[Change, Inputs]]:
+    """Yield what is to be tried."""
+    for inputs in varied(used, torch):
+        yield Change(most=most), inputs
+    sites = list(taken.sites)
+    groups = [[site] for site in sites[: _MOST_GROUPS - 1]] + [sites[_MOST_GROUPS - 1 :]]
+    for group in groups:
+        hows = [how for site in group for kind in taken.sites[site] for how in _HOW[kind]]
+        for how in sorted(set(hows)):
+            yield Change(frozenset(group), how, most), copied(used, torch)
+
+
+def _follow(
+    torch: Any, module: Any, inputs: Inputs, state: State, change: Change, returned: Returned | None
+) -> Run | None:
+    """Return a run, or None if the module does not take that."""
+    state.begin()
+    run = Run(torch, module, change=change, returned=returned)
+    try:
+        run.follow(module, *inputs)
+        return run
+    except MemoryError:
+        raise
+    except Exception:
+        if run.failure is not None:
+            raise
+        return None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How a run differs from the first one.
+
+    Parameters
+    ----------
+    strayed : int or None
+        The first operator that is another one.
+    operators : list of int
+        Those before it that take other numbers.
+    tensors : dict of int to bool
+        Those that came from Python before it, and whether they hold other numbers.
+    """
+
+    strayed: int | None
+    operators: list[int]
+    tensors: dict[int, bool]
+
+
+def _compared(first: Taken, other: Taken) -> _Seen:
+    operators, end = [], min(len(first.operators), len(other.operators))
+    for k in range(end):
+        one, two = first.operators[k], other.operators[k]
+        if one[0] != two[0] or len(one[1]) != len(two[1]):
+            end = k
+            break
+        if not all(x == y or x != x for x, y in zip(one[1], two[1], strict=True)):
+            operators.append(k)
+    whole = len(first.operators) == end == len(other.operators)
+    tensors = {
+        k: one != two
+        for k, (one, two) in enumerate(zip(first.tensors, other.tensors, strict=False))
+        if one[0] <= end
+    }
+    return _Seen(None if whole else end, operators, tensors)
+
+
+def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:
+    """Return where numbers come back, from how all runs differ from the first one."""
+    anywhere = frozenset(s for s, kinds in first.sites.items() if not kinds <= {"float", "bool"})
+    operators: dict[int, frozenset[str]] = {}
+    tensors: dict[int, frozenset[str]] = {}
+    # Runs on other inputs come last here: they do not tell the place.
+    for change, one in sorted(seen, key=lambda item: not item[0].sites):
+        for k in one.operators:
+            _add(operators, k, change.sites, anywhere)
+        for k, differs in one.tensors.items():
+            if differs:
+                _add(tensors, k, change.sites, anywhere)
+    known = set().union(*(one.tensors for _, one in seen))
+    for k in range(len(first.tensors)):
+        if k not in known:
+            tensors[k] = frozenset()
+    return Returned(operators, tensors)
+
+
+def _add(
+    found: dict[int, frozenset[str]], k: int, sites: frozenset[str], anywhere: frozenset[str]
+) -> None:
+    if sites:
+        found[k] = found.get(k, frozenset()) | sites
+    elif k not in found:
+        found[k] = frozenset()
+    elif found[k]:
+        found[k] = found[k] | anywhere
