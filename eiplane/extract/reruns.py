@@ -68,8 +68,9 @@ def rerun(
     returned = _returned(taken, [(change, seen) for change, _, seen in found])
     others: list[Finished] = []
     for change, inputs, seen in found:
-        if seen.strayed is not None:
-            run = _follow(torch, module, inputs, state, change, returned.until(seen.strayed))
+        if seen.strayed or seen.chosen:
+            known = returned.until(seen.end)
+            run = _follow(torch, module, inputs, state, change, known)
             others += [] if run is None else [run.finish()]
     state.begin()
     last = Run(torch, module, returned=returned)
@@ -112,15 +113,21 @@ class _Seen:
 
     Parameters
     ----------
-    strayed : int or None
-        The first operator that is another one.
+    strayed : bool
+        Whether other operators run from some on.
+    end : int
+        The first such operator.
+    chosen : bool
+        Whether one before it takes another part of the module's own constants.
     operators : list of int
         Those before it that take other numbers.
     tensors : dict of int to bool
         Those that came from Python before it, and whether they hold other numbers.
     """
 
-    strayed: int | None
+    strayed: bool
+    end: int
+    chosen: bool
     operators: list[int]
     tensors: dict[int, bool]
 
@@ -129,10 +136,10 @@ def _compared(first: Taken, other: Taken) -> _Seen:
     operators, end = [], min(len(first.operators), len(other.operators))
     for k in range(end):
         one, two = first.operators[k], other.operators[k]
-        if one[0] != two[0] or len(one[1]) != len(two[1]):
+        if one[0] != two[0]:
             end = k
             break
-        if not all(x == y or x != x for x, y in zip(one[1], two[1], strict=True)):
+        if len(one[1]) != len(two[1]) or not all(map(_same, one[1], two[1])):
             operators.append(k)
     whole = len(first.operators) == end == len(other.operators)
     tensors = {
@@ -140,7 +147,12 @@ def _compared(first: Taken, other: Taken) -> _Seen:
         for k, (one, two) in enumerate(zip(first.tensors, other.tensors, strict=False))
         if one[0] <= end
     }
-    return _Seen(None if whole else end, operators, tensors)
+    chosen = any(other.named.get(k) != one for k, one in first.named.items() if k < end)
+    return _Seen(not whole, end, chosen, operators, tensors)
+
+
+def _same(one: Any, two: Any) -> bool:
+    return bool(one == two or (one != one and two != two))
 
 
 def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:

@@ -21,7 +21,7 @@ import numpy as np
 from ..flow import Operand
 from .call import numbers
 
-__all__ = ["FROM_DATA", "Change", "Leaving", "Returned", "Taken"]
+__all__ = ["FROM_DATA", "Change", "EndlessError", "Leaving", "Returned", "Taken"]
 
 FROM_DATA = "a number that Python takes from the data goes into it, so it is another on every input"
 
@@ -33,7 +33,7 @@ _ESCAPES = frozenset(
     """.split()
 )
 
-#: Those whose results cannot be exchanged for others.
+#: Those whose results cannot be exchanged for others, so that what they take is.
 _OPAQUE = frozenset(
     """
     __dlpack__ data_ptr tensor new_tensor as_tensor asarray __deepcopy__ __reduce_ex__ storage
@@ -48,7 +48,11 @@ _MAKERS = frozenset(["tensor", "new_tensor", "as_tensor", "asarray"])
 _NUMBERS = re.compile(r"\b(Tensor|number|float|complex|bool|str)\b|^(Optional\[)?int\]?$")
 
 #: Calls that a run may have more than the first one, which may be followed by as many again.
-_MORE = 10_000
+_MORE = 500
+
+
+class EndlessError(Exception):
+    """A run does not come to an end, perhaps since a number was changed that ends it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,9 @@ class Taken:
     Parameters
     ----------
     operators : list of (str, tuple)
-        Name and numbers of each.
+        Name and numbers of each, and digests of constants that are not the module's own.
+    named : mapping of int to bytes
+        Digests of those that are, by operator.
     tensors : list of (int, bytes)
         Digests of those that came from Python, and how many operators ran before.
     sites : mapping of str to frozenset of str
@@ -133,6 +139,7 @@ class Taken:
     """
 
     operators: list[tuple[str, tuple[Any, ...]]]
+    named: Mapping[int, bytes]
     tensors: list[tuple[int, bytes]]
     sites: Mapping[str, frozenset[str]]
 
@@ -154,6 +161,8 @@ class Leaving:
         self._kinds: dict[str, set[str]] = {}
         self._operators: list[tuple[str, tuple[Any, ...]]] = []
         self._tensors: list[tuple[int, bytes]] = []
+        self._named: dict[int, bytes] = {}
+        self._kept: list[Any] = []
         self._places: dict[Any, tuple[tuple[int, str], ...]] = {}
         self._inside = False
 
@@ -165,7 +174,7 @@ class Leaving:
     def taken(self) -> Taken:
         """What the run's operators took."""
         sites = {site: frozenset(kinds) for site, kinds in self._kinds.items()}
-        return Taken(self._operators, self._tensors, sites)
+        return Taken(self._operators, self._named, self._tensors, sites)
 
     def left(self, sites: frozenset[str] = frozenset()) -> list[Operand]:
         """Return what numbers were taken from, at some places or at all."""
@@ -193,15 +202,31 @@ class Leaving:
             return func(*args, **kwargs)
         site = _site()
         self._leave(run, site, before)
-        self._inside = name in _ESCAPES
+        if name in _OPAQUE:
+            return self._exchanged(site, func, args, kwargs, before)
+        self._inside = True
         try:
             out = func(*args, **kwargs)
         finally:
             self._inside = False
-        if name in _OPAQUE:
-            self._kinds[site].add("opaque")
-            return out
         return self._handed(site, out)
+
+    def _exchanged(self, site: str, func: Any, args: Any, kwargs: Any, tensors: list[Any]) -> Any:
+        """Call a function that is given other numbers at a place that is changed."""
+        kinds = [_kind(t) for t in tensors]
+        self._kinds[site].update(kinds)
+        if site not in self._change.sites:
+            return func(*args, **kwargs)
+        others = {id(t): self._torch.from_numpy(np.array(self._change.of(numbers(t))))
+                  for t in tensors}  # fmt: skip
+        self._kept += others.values()  # or their memory would be gone
+
+        def other(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(map(other, value))
+            return others.get(id(value), value)
+
+        return func(*other(args), **{k: other(v) for k, v in kwargs.items()})
 
     @staticmethod
     def by(name: str) -> bool:
@@ -250,16 +275,22 @@ class Leaving:
 
         None if it is a constant.
         """
-        whole = np.ascontiguousarray(found)
-        shape = f"{whole.dtype}{whole.shape}".encode()
-        digest = hashlib.blake2b(shape + whole.tobytes()).digest()
-        self._tensors.append((len(self._operators), digest))
+        self._tensors.append((len(self._operators), _digest(found)))
         if self._returned is None:
             return frozenset()
         return self._returned.tensors.get(len(self._tensors) - 1)
 
-    def called(self, func: Any, args: Any, kwargs: Any) -> frozenset[str] | None:
+    def called(
+        self, func: Any, args: Any, kwargs: Any, fresh: list[Any], named: list[Any]
+    ) -> frozenset[str] | None:
         """Write down the numbers that an operator takes.
+
+        Parameters
+        ----------
+        func : OpOverload
+        args, kwargs
+        fresh, named : list of ndarray
+            Constants that it takes: such as were made on the way, and parts of the module's own.
 
         Returns
         -------
@@ -276,9 +307,12 @@ class Leaving:
                 taken.append(value)
             elif isinstance(value, list | tuple):
                 taken += [v for v in value if isinstance(v, int | float | complex)]
+        taken += map(_digest, fresh)
+        if named:
+            self._named[len(self._operators)] = b"".join(map(_digest, named))
         self._operators.append((str(func), tuple(taken)))
         if len(self._operators) > self._change.most:
-            raise RuntimeError("the network does not come to an end")
+            raise EndlessError
         if self._returned is None:
             return None
         return self._returned.operators.get(len(self._operators) - 1)
@@ -288,15 +322,25 @@ class Leaving:
         return 4 * len(self._operators) + _MORE
 
 
+def _digest(found: Any) -> bytes:
+    whole = np.ascontiguousarray(found)
+    shape = f"{whole.dtype}{whole.shape}".encode()
+    return hashlib.blake2b(shape + whole.tobytes(), digest_size=16).digest()
+
+
 def _kinds_of(value: Any) -> set[str]:
     if isinstance(value, list | tuple):
         return set().union(*map(_kinds_of, value))
     if isinstance(value, np.ndarray):
-        kind = value.dtype.kind
-        return {"bool" if kind == "b" else "int" if kind in "iu" else "float"}
+        return {_kind(value)}
     if isinstance(value, bool | np.bool_):
         return {"bool"}
     return {"int"} if isinstance(value, int) else {"float"}
+
+
+def _kind(array: Any) -> str:
+    text = str(array.dtype)
+    return "bool" if "bool" in text else "int" if "int" in text else "float"
 
 
 def _places(func: Any) -> tuple[tuple[int, str], ...]:

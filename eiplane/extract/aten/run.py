@@ -16,7 +16,7 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
-from .leaving import FROM_DATA, Change, Leaving, Returned
+from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
 from .recurrent import CELLS, LAYERS, gates
 from .shadows import Shadows
 from .tensors import as_tensors, refuse_layouts, shares, written_by
@@ -164,8 +164,8 @@ class Run:
             if made is not NotImplemented:
                 return made
         args = as_tensors(self.torch, func, args)
-        took = self.leaving.called(func, args, kwargs)
         before = self._guarded(lambda: self._seen(func, args, kwargs))
+        took = self._guarded(lambda: self._took(func, args, kwargs, *before))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
@@ -191,6 +191,8 @@ class Run:
         self._busy = True
         try:
             return work()
+        except EndlessError:
+            raise
         except Exception as error:
             self.failure = error
             raise
@@ -275,6 +277,21 @@ class Run:
             found[id(tensor)] = operand
         return tensors, found
 
+    def _took(
+        self, func: Any, args: Any, kwargs: Any, tensors: list[Any], operands: dict[int, Operand]
+    ) -> frozenset[str] | None:
+        """Return where numbers left that an operator takes; None if it takes none."""
+        fixed: list[Any] = []
+        if self.leaving and self._is_pointwise(func):
+            fixed = [t for t in tensors if operands[id(t)].codes is None and self._has_storage(t)]
+        named = [t for t in fixed if self.constants.names(t)]
+        fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
+        return self.leaving.called(func, args, kwargs, fresh, [numbers(t) for t in named])
+
+    def _is_pointwise(self, func: Any) -> bool:
+        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        return self.torch.Tag.pointwise in func.tags or name in UNTAGGED
+
     # -- following a call
 
     def _followed(
@@ -290,7 +307,8 @@ class Run:
         torch = self.torch
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
-        self._made(results)
+        if "set_" not in func._schema.name:  # a storage that comes from elsewhere
+            self._made(results)
         namespace, _, name = func._schema.name.partition("::")
         writes = func._schema.is_mutable
         if namespace != "aten":
