@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from .monotone import Function, Piece, Samples
 
-__all__ = ["MAX_TURNS", "evaluated", "find_pieces", "grid", "jumps_in"]
+__all__ = ["MAX_TURNS", "Jumps", "evaluated", "find_pieces", "grid", "jumps_in"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -211,20 +212,39 @@ def _with_jumps(
     cells = np.unique(np.concatenate([turns - 1, turns]))
     if not len(cells) or len(cells) > 4 * MAX_TURNS:
         return z, f, np.zeros(len(z) - 1, bool)
-    left_of, right_of, real = jumps_in(function, z[cells], z[cells + 1], title)
-    left_of, right_of = left_of[real], right_of[real]
-    more = np.concatenate([z, left_of, right_of])
-    z, first = np.unique(more, return_index=True)
-    sides = evaluated(function, np.concatenate([left_of, right_of]), title)
-    f = np.concatenate([f, sides])[first]
+    found = jumps_in(function, z[cells], z[cells + 1], title)
+    left_of, right_of = found.before[found.real], found.after[found.real]
+    # The values that were seen there: asked again, beside other numbers, a function may give others
+    # in the last digit (one lane of a vector, or alone at its end), and stand beyond the jump.
+    sides = [found.at_before[found.real], found.at_after[found.real]]
+    z, first = np.unique(np.concatenate([left_of, right_of, z]), return_index=True)
+    f = np.concatenate([*sides, f])[first]
     jumps = np.zeros(len(z) - 1, bool)
     jumps[np.searchsorted(z, left_of)] = True
     return z, f, jumps
 
 
-def jumps_in(
-    function: Function, a: Array, b: Array, title: str
-) -> tuple[Array, Array, NDArray[np.bool_]]:
+class Jumps(NamedTuple):
+    """Where a function changes most in some intervals.
+
+    Parameters
+    ----------
+    before, after : ndarray of float64, shape (n,)
+        Neighbouring doubles (near 0, as good as) between which the change lies.
+    at_before, at_after : ndarray of float64, shape (n,)
+        The function's values there.
+    real : ndarray of bool, shape (n,)
+        Whether it jumps.
+    """
+
+    before: Array
+    after: Array
+    at_before: Array
+    at_after: Array
+    real: NDArray[np.bool_]
+
+
+def jumps_in(function: Function, a: Array, b: Array, title: str) -> Jumps:
     """Return where a function changes most in intervals, and whether it jumps there.
 
     Parameters
@@ -236,9 +256,7 @@ def jumps_in(
 
     Returns
     -------
-    before, after : ndarray of float64, shape (n,)
-        Neighbouring doubles (near 0, as good as) between which the change lies.
-    jumps : ndarray of bool, shape (n,)
+    Jumps
     """
     fa, fb = evaluated(function, a, title), evaluated(function, b, title)
     whole = np.abs(fb - fa)
@@ -248,7 +266,8 @@ def jumps_in(
         m = 0.5 * (a + b)
         going = (m > a) & (m < b) & (b - a > least)
         if not going.any():
-            return a, b, (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
+            step = np.abs(fb - fa)
+            return Jumps(a, b, fa, fb, (step > 1e-3 * whole) & (step > 4.0 * noise))
         fm = evaluated(function, m, title)
         left = np.abs(fm - fa) >= np.abs(fb - fm)
         b, fb = np.where(going & left, m, b), np.where(going & left, fm, fb)

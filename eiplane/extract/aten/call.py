@@ -76,6 +76,10 @@ class Call:
         return tuple(self.outs[0].shape)
 
 
+#: A number of doubles that fills whole vectors of any instruction set.
+_LANES = 32
+
+
 @dataclass(frozen=True)
 class Slot:
     """Stands for an array in the arguments of an operator."""
@@ -110,8 +114,11 @@ class AtenOperator:
         """Return the operator's result."""
         import torch
 
-        # Not all operators broadcast by themselves.
+        # Not all operators broadcast by themselves. Whole vectors: what is left over at their end
+        # is computed in another way, which may differ in the last digit.
         wide = np.broadcast_arrays(*arrays)
+        shape, size = wide[0].shape, wide[0].size
+        wide = [np.resize(a, -(-size // _LANES) * _LANES) for a in wide]
         kinds = self.kinds or "f" * len(wide)
         tensors = [torch.from_numpy(_wide(a, k)) for a, k in zip(wide, kinds, strict=True)]
 
@@ -126,11 +133,12 @@ class AtenOperator:
         with torch.no_grad():
             made = getattr(torch.ops.aten, self.name)(*map(filled, self.args), **kwargs)
         made = made[0] if isinstance(made, list | tuple) else made
-        result: NDArray[Any] = made.numpy()
+        result: NDArray[Any] = made.numpy()[:size].reshape(shape)
         # Whole numbers know no infinity: of what is not bounded nothing comes that is known.
         for array, kind in zip(wide, kinds, strict=True):
             if kind == "i" and array.dtype.kind == "f" and not np.isfinite(array).all():
-                result = np.where(np.isfinite(array), result.astype(np.float64), np.nan)
+                known = np.isfinite(array[:size]).reshape(shape)
+                result = np.where(known, result.astype(np.float64), np.nan)
         return result
 
 
