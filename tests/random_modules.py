@@ -458,7 +458,9 @@ class Site:
         self.bare = False
         self.groups = 1 if self.conv is None else self.conv.groups
         self.pool, self.through, self.n_in = False, through, made.n_in
+        self.single = False  # there is but one place, so that what is called a pooling does nothing
         if self.conv is not None:
+            self.single = not module.sizes[at[0]][-1] > self.conv.kernel
             self.pool = bool(through) and self._pool()
             self.field = self.conv.kernel + int(self.pool)
             self.n_in = self.field**2 * (made.n_in // self.conv.groups)
@@ -468,14 +470,14 @@ class Site:
         """Return 1 if a pooling of two by two belongs to the layer: no step before it mixes."""
         block = next(b for b in self.module.blocks if b.map == self.at[0])
         before = [STEPS[name].kind for name, _ in block.steps[: block.pooled_after]]
-        wide = self.module.sizes[self.at[0]][-1] > self.conv.kernel
-        return bool(block.pool) and "mix" not in before and wide
+        return bool(block.pool) and "mix" not in before and not self.single
 
     def outputs(self, x, group=0):
         """Return what the features become, shape (n, n_out); x has shape (n, n_in)."""
         module = self.module
         module.clear()
-        module.bare, module.through = self.bare, self.pool and self.through
+        module.bare = self.bare
+        module.through = True if self.single else self.pool and self.through
         x = torch.as_tensor(np.asarray(x))
         n = len(x)
         module.at = self.at

@@ -45,7 +45,7 @@ def alike(directions, weight):
 
     a, b = unit(weight), unit(directions)
     zero = ~a.any(1)[:, None] & ~b.any(1)
-    return (np.abs(a @ b.T) > 1 - 1e-5) | zero
+    return (np.abs(a @ b.T) > 1 - 5e-9) | zero  # an angle of 1e-4
 
 
 def rows_of(layer, site, values=None):
