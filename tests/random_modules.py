@@ -6,7 +6,6 @@ any use of any map: the map's input is put in, and what the features are after t
 treats each by itself is taken out. Nothing here asks eiplane anything.
 """
 
-import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -445,6 +444,7 @@ class Site:
     Parameters
     ----------
     module : RandomModule
+        In double precision; several may share it.
     at : tuple of int
         Map and use.
     through : bool or str
@@ -452,7 +452,7 @@ class Site:
     """
 
     def __init__(self, module, at, through=True):
-        self.module, self.at = copy.deepcopy(module).double().eval(), at
+        self.module, self.at = module, at
         made = module.maps[at[0]]
         self.conv = made if isinstance(made, Convolution) else None
         self.bare = False

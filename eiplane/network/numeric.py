@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .monotone import Function, Piece, Samples
 
-__all__ = ["MAX_TURNS", "Jumps", "evaluated", "find_pieces", "grid", "jumps_in"]
+__all__ = ["MAX_TURNS", "Jumps", "evaluated", "find_pieces", "grid", "jumps_in", "sampled"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -123,16 +123,33 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     if not low < high:
         value = float(evaluated(function, np.array([low]), title)[0])
         return (Piece(-math.inf, math.inf, value, value),)
-    z, f = _samples(function, low, high, title)
+    z, f = sampled(function, low, high, title)
     z, f, jumps = _with_jumps(function, z, f, title)
     turns = _turns(z, f)
-    if len(turns) > MAX_TURNS:
+    places = _located(function, z, f, turns, jumps)
+    return _assembled(function, z, f, turns, places, jumps)
+
+
+def sampled(function: Function, low: float, high: float, title: str) -> tuple[Array, Array]:
+    """Return where a function was evaluated, and its values.
+
+    Parameters
+    ----------
+    function, low, high, title
+        As of :func:`find_pieces`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`find_pieces`.
+    """
+    z, f = _samples(function, low, high, title)
+    if len(_turns(z, f)) > MAX_TURNS:
         raise ValueError(
             f"{title}: turns more than {MAX_TURNS} times between {low:.6g} and {high:.6g}, too "
             "often to be measured (single precision within it would do that as well)"
         )
-    places = _located(function, z, f, turns, jumps)
-    return _assembled(function, z, f, turns, places, jumps)
+    return z, f
 
 
 def grid(low: float, high: float) -> Array:
