@@ -119,8 +119,8 @@ class _Seen:
         The first such operator.
     chosen : bool
         Whether one before it takes another part of the module's own constants.
-    operators : list of int
-        Those before it that take other numbers.
+    operators, constants : list of int
+        Those before it that take other numbers, and constants with others in them.
     tensors : dict of int to bool
         Those that came from Python before it, and whether they hold other numbers.
     """
@@ -129,6 +129,7 @@ class _Seen:
     end: int
     chosen: bool
     operators: list[int]
+    constants: list[int]
     tensors: dict[int, bool]
 
 
@@ -148,7 +149,8 @@ def _compared(first: Taken, other: Taken) -> _Seen:
         if one[0] <= end
     }
     chosen = any(other.named.get(k) != one for k, one in first.named.items() if k < end)
-    return _Seen(not whole, end, chosen, operators, tensors)
+    constants = [k for k, one in first.fresh.items() if k < end and other.fresh.get(k) != one]
+    return _Seen(not whole, end, chosen, operators, constants, tensors)
 
 
 def _same(one: Any, two: Any) -> bool:
@@ -159,11 +161,14 @@ def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:
     """Return where numbers come back, from how all runs differ from the first one."""
     anywhere = frozenset(s for s, kinds in first.sites.items() if not kinds <= {"float", "bool"})
     operators: dict[int, frozenset[str]] = {}
+    constants: dict[int, frozenset[str]] = {}
     tensors: dict[int, frozenset[str]] = {}
     # Runs on other inputs come last here: they do not tell the place.
     for change, one in sorted(seen, key=lambda item: not item[0].sites):
         for k in one.operators:
             _add(operators, k, change.sites, anywhere)
+        for k in one.constants:
+            _add(constants, k, change.sites, anywhere)
         for k, differs in one.tensors.items():
             if differs:
                 _add(tensors, k, change.sites, anywhere)
@@ -171,7 +176,7 @@ def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:
     for k in range(len(first.tensors)):
         if k not in known:
             tensors[k] = frozenset()
-    return Returned(operators, tensors)
+    return Returned(operators, constants, tensors)
 
 
 def _add(

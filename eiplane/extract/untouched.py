@@ -26,6 +26,9 @@ class State:
         self._torch = torch
         modules = self._modules = list(module.modules())
         self._attributes = [dict(vars(m)) for m in modules]
+        # A script's are no dictionaries, nor can its forward pass change them.
+        held = [d for m in modules for d in (m._parameters, m._buffers, m._modules)]
+        self._parts = [(d, dict(d)) for d in held if isinstance(d, dict)]
         self._modes = [getattr(m, "training", None) for m in modules]
         self._buffers = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
         self._copies = [None if b is None else b.detach().clone() for _, _, b in self._buffers]
@@ -52,6 +55,10 @@ class State:
             for key in set(now) - set(saved):
                 del now[key]
             now.update((key, value) for key, value in saved.items() if now.get(key) is not value)
+        for now, saved in self._parts:
+            if len(now) != len(saved) or any(now.get(k) is not v for k, v in saved.items()):
+                now.clear()
+                now.update(saved)
         for m, mode in zip(self._modules, self._modes, strict=True):
             if mode is not None and m.training is not mode:
                 m.training = mode  # a script keeps it elsewhere

@@ -10,6 +10,7 @@ number's value, also where it is the same on all inputs that are tried.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..flow import Operand
+from ..tables import words
 from .call import numbers
 
 __all__ = ["FROM_DATA", "Change", "EndlessError", "Leaving", "Returned", "Taken"]
@@ -26,19 +28,19 @@ __all__ = ["FROM_DATA", "Change", "EndlessError", "Leaving", "Returned", "Taken"
 FROM_DATA = "a number that Python takes from the data goes into it, so it is another on every input"
 
 #: Functions by which numbers leave.
-_ESCAPES = frozenset(
+_ESCAPES = words(
     """
     numpy tolist item __array__ __float__ __int__ __index__ __bool__ __complex__ __contains__
     is_nonzero equal allclose
-    """.split()
+    """
 )
 
 #: Those whose results cannot be exchanged for others, so that what they take is.
-_OPAQUE = frozenset(
+_OPAQUE = words(
     """
     __dlpack__ data_ptr tensor new_tensor as_tensor asarray __deepcopy__ __reduce_ex__ storage
     untyped_storage
-    """.split()
+    """
 )
 
 #: Those that make a tensor of numbers.
@@ -110,16 +112,23 @@ class Returned:
     ----------
     operators : mapping of int to frozenset of str
         Operators, in order of execution, that take some, and where those left.
+    constants : mapping of int to frozenset of str
+        Those that take a tensor with some in it, if that still counts as a constant.
     tensors : mapping of int to frozenset of str
         Tensors that come from Python, in order of appearance; all others are constants.
     """
 
     operators: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    constants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     tensors: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def until(self, end: int) -> Returned:
         """Return the same for a run that goes its own way from an operator on."""
-        return Returned({k: s for k, s in self.operators.items() if k < end}, self.tensors)
+        operators, constants = (
+            {k: s for k, s in found.items() if k < end}
+            for found in (self.operators, self.constants)
+        )
+        return Returned(operators, constants, self.tensors)
 
 
 @dataclass(frozen=True)
@@ -129,9 +138,9 @@ class Taken:
     Parameters
     ----------
     operators : list of (str, tuple)
-        Name and numbers of each, and digests of constants that are not the module's own.
-    named : mapping of int to bytes
-        Digests of those that are, by operator.
+        Name and numbers of each.
+    fresh, named : mapping of int to bytes
+        Digests of the constants that they take, by operator: made on the way, and the module's own.
     tensors : list of (int, bytes)
         Digests of those that came from Python, and how many operators ran before.
     sites : mapping of str to frozenset of str
@@ -139,6 +148,7 @@ class Taken:
     """
 
     operators: list[tuple[str, tuple[Any, ...]]]
+    fresh: Mapping[int, bytes]
     named: Mapping[int, bytes]
     tensors: list[tuple[int, bytes]]
     sites: Mapping[str, frozenset[str]]
@@ -161,6 +171,7 @@ class Leaving:
         self._kinds: dict[str, set[str]] = {}
         self._operators: list[tuple[str, tuple[Any, ...]]] = []
         self._tensors: list[tuple[int, bytes]] = []
+        self._fresh: dict[int, bytes] = {}
         self._named: dict[int, bytes] = {}
         self._kept: list[Any] = []
         self._places: dict[Any, tuple[tuple[int, str], ...]] = {}
@@ -174,7 +185,7 @@ class Leaving:
     def taken(self) -> Taken:
         """What the run's operators took."""
         sites = {site: frozenset(kinds) for site, kinds in self._kinds.items()}
-        return Taken(self._operators, self._named, self._tensors, sites)
+        return Taken(self._operators, self._fresh, self._named, self._tensors, sites)
 
     def left(self, sites: frozenset[str] = frozenset()) -> list[Operand]:
         """Return what numbers were taken from, at some places or at all."""
@@ -307,15 +318,17 @@ class Leaving:
                 taken.append(value)
             elif isinstance(value, list | tuple):
                 taken += [v for v in value if isinstance(v, int | float | complex)]
-        taken += map(_digest, fresh)
-        if named:
-            self._named[len(self._operators)] = b"".join(map(_digest, named))
+        at = len(self._operators)
+        for kept, arrays in ((self._fresh, fresh), (self._named, named)):
+            if arrays:
+                kept[at] = b"".join(map(_digest, arrays))
         self._operators.append((str(func), tuple(taken)))
         if len(self._operators) > self._change.most:
             raise EndlessError
-        if self._returned is None:
+        known = self._returned
+        if known is None:
             return None
-        return self._returned.operators.get(len(self._operators) - 1)
+        return known.operators.get(at, known.constants.get(at) if fresh else None)
 
     def most(self) -> int:
         """Return the most operators that another run may have."""
@@ -363,4 +376,8 @@ def _site() -> str:
         if name.partition(".")[0] not in ("torch", "eiplane", "numpy"):
             break
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    code = frame.f_code
+    # Of two calls on one line each has its own. (An instruction's number will not do: Python
+    # changes instructions when they have run for a while, and tests a loop's condition twice.)
+    where = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
+    return f"{code.co_filename}:{frame.f_lineno}:{where}"
