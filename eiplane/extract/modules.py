@@ -20,8 +20,8 @@ from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
-from .reruns import rerun
-from .steady import unsteady
+from .reruns import once, rerun
+from .steady import adds, unsteady
 from .untouched import untouched
 
 __all__ = ["from_module"]
@@ -80,9 +80,16 @@ def from_module(
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind)
-        others = []
+        told: dict[str, Any] = {}
+        others: list[Any] = []
         if run.leaving:
-            run, others = rerun(torch, module, used, run, state)
+            run, others, returned = rerun(torch, module, used, run, state)
+            told["returned"] = returned
+        still = run.still_layers()
+        if still and not others:
+            more = once(torch, module, used, state, {**told, "still": still})
+            if adds(run.finish()[0], more.finish()[0]):
+                run, told["still"] = more, still
         network, skipped = run.finish()
         if network is not None and others:
             refused = unsteady(network, others)
@@ -96,7 +103,9 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
-            _observe(observer, torch, module, itertools.chain(inputs, data), options)
+            if "returned" in told:
+                told["returned"] = told["returned"].elsewhere()
+            _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
 
@@ -124,7 +133,12 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
 
 
 def _observe(
-    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions
+    observer: Observer,
+    torch: Any,
+    module: Any,
+    data: Iterable[Inputs],
+    options: ExtractOptions,
+    told: Mapping[str, Any],
 ) -> None:
     """Run a module on all batches."""
     try:
@@ -132,7 +146,7 @@ def _observe(
     except TypeError:
         total = 0
     for done, (args, kwargs) in enumerate(data, 1):
-        run = Run(torch, module, observer.next_run())
+        run = Run(torch, module, observer.next_run(), **told)
         try:
             run.follow(module, args, kwargs)
         except MemoryError:

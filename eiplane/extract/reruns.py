@@ -9,7 +9,7 @@ the code has a branch, the layers of both ways are held against each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from .aten import Change, Returned, Run, Taken
 from .steady import copied, varied
 from .untouched import State
 
-__all__ = ["rerun"]
+__all__ = ["once", "rerun"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 Finished = tuple[Network | None, tuple[Skipped, ...]]
@@ -39,7 +39,7 @@ _HOW = {
 
 def rerun(
     torch: Any, module: Any, used: Inputs, first: Run, state: State
-) -> tuple[Run, list[Finished]]:
+) -> tuple[Run, list[Finished], Returned]:
     """Return the first run again, that now knows its numbers, and what ran another way.
 
     Parameters
@@ -57,6 +57,8 @@ def rerun(
     run : Run
     others : list of (Network or None, tuple of Skipped)
         Of the runs that took another way.
+    returned : Returned
+        What the last run knows.
     """
     taken, most = first.leaving.taken, first.leaving.most()
     found = []
@@ -72,10 +74,31 @@ def rerun(
             known = returned.until(seen.end)
             run = _follow(torch, module, inputs, state, change, known)
             others += [] if run is None else [run.finish()]
+    return once(torch, module, used, state, {"returned": returned}), others, returned
+
+
+def once(torch: Any, module: Any, used: Inputs, state: State, told: Mapping[str, Any]) -> Run:
+    """Return one more run of a module on the same input.
+
+    Parameters
+    ----------
+    torch : module
+    module : torch.nn.Module
+    used : tuple
+        Arguments of the first run.
+    state : State
+        As the first run found it.
+    told : mapping
+        What is known now, for :class:`Run`.
+
+    Returns
+    -------
+    Run
+    """
     state.begin()
-    last = Run(torch, module, returned=returned)
-    last.follow(module, *copied(used, torch))
-    return last, others
+    run = Run(torch, module, **told)
+    run.follow(module, *copied(used, torch))
+    return run
 
 
 def _tries(torch: Any, used: Inputs, taken: Taken, most: int) -> Iterator[tuple[Change, Inputs]]:
@@ -176,7 +199,7 @@ def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:
     for k in range(len(first.tensors)):
         if k not in known:
             tensors[k] = frozenset()
-    return Returned(operators, constants, tensors)
+    return Returned(operators, constants, tensors, len(first.tensors))
 
 
 def _add(

@@ -12,7 +12,7 @@ from ..results import Skipped
 from .aten import FROM_DATA
 from .flow.finish import without_use
 
-__all__ = ["copied", "unsteady", "varied"]
+__all__ = ["adds", "copied", "unsteady", "varied"]
 
 
 def varied(value: Any, torch: Any) -> tuple[Any, ...]:
@@ -94,6 +94,23 @@ def unsteady(
             if other:
                 found[name] = FROM_DATA
     return found
+
+
+def adds(first: Network | None, second: Network | None) -> bool:
+    """Return whether a network has another's layers, the same ones, and some more.
+
+    Parameters
+    ----------
+    first, second : Network or None
+
+    Returns
+    -------
+    bool
+    """
+    if second is None or first is None:
+        return second is not None
+    more = set(second.names) > set(first.names)
+    return more and not unsteady(first, [(second, ())])
 
 
 def _same(one: Layer, two: Layer) -> bool:

@@ -115,12 +115,19 @@ class Returned:
     constants : mapping of int to frozenset of str
         Those that take a tensor with some in it, if that still counts as a constant.
     tensors : mapping of int to frozenset of str
-        Tensors that come from Python, in order of appearance; all others are constants.
+        Tensors that come from Python, in order of appearance; the others are constants.
+    count : int
+        Of the tensors that are known; of more nothing is.
     """
 
     operators: Mapping[int, frozenset[str]] = field(default_factory=dict)
     constants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     tensors: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    count: int = 0
+
+    def elsewhere(self) -> Returned:
+        """Return what holds for runs on other data: which tensors are constants."""
+        return Returned(tensors=self.tensors, count=self.count)
 
     def until(self, end: int) -> Returned:
         """Return the same for a run that goes its own way from an operator on."""
@@ -128,7 +135,7 @@ class Returned:
             {k: s for k, s in found.items() if k < end}
             for found in (self.operators, self.constants)
         )
-        return Returned(operators, constants, self.tensors)
+        return Returned(operators, constants, self.tensors, self.count)
 
 
 @dataclass(frozen=True)
@@ -287,9 +294,10 @@ class Leaving:
         None if it is a constant.
         """
         self._tensors.append((len(self._operators), _digest(found)))
-        if self._returned is None:
+        known, at = self._returned, len(self._tensors) - 1
+        if known is None or at >= known.count:
             return frozenset()
-        return self._returned.tensors.get(len(self._tensors) - 1)
+        return known.tensors.get(at)
 
     def called(
         self, func: Any, args: Any, kwargs: Any, fresh: list[Any], named: list[Any]

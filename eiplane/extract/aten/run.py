@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
 from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
-from .recurrent import CELLS, LAYERS, gates
+from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
+from .still import Still
 from .tensors import as_tensors, refuse_layouts, shares, written_by
 from .uses import Uses
 
@@ -48,6 +50,8 @@ class Run:
         What Python is to be handed in place of the data's numbers.
     returned : Returned, optional
         Where those come back, if other runs showed it.
+    still : frozenset of str
+        Parameters whose products with constants are layers.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Run:
         flow: Flow | None = None,
         change: Change | None = None,
         returned: Returned | None = None,
+        still: frozenset[str] = frozenset(),
     ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
@@ -65,13 +70,14 @@ class Run:
         self._shadows = Shadows(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
-        self.still = False  # a map of a constant is followed
+        self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
         self._busy = False
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
+        self._below = has_scripted_recurrence(torch, module)  # of what takes operators apart
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -101,7 +107,8 @@ class Run:
             shape = tuple(value.shape)
             rule = NetworkInput if value.is_floating_point() else Unknown
             self._shadows.put(value, self.flow.begin("input", shape, rule))
-        with Functions(), Operators():
+        below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
+        with Functions(), below(), Operators():
             out = module(*args, **kwargs)
         self._result(out)
 
@@ -122,6 +129,10 @@ class Run:
                 found = tensors_in(self.torch, (args, kwargs))
                 return self.leaving.function(self, name, func, args, kwargs, found)
             return func(*args, **kwargs)
+        return self._as_whole(name, func, args, kwargs)
+
+    def _as_whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run and follow what is one thing, and not the operators that it is made of."""
         out = self._hidden(lambda: func(*args, **kwargs))
         if name == "scaled_dot_product_attention":
             self._guarded(lambda: self._attention(func, args, kwargs, out))
@@ -154,12 +165,14 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
-        if func._schema.name.removeprefix("aten::") in FUSED:
-            name = func._schema.name.removeprefix("aten::")
+        name = func._schema.name.removeprefix("aten::")
+        if name in LAYERS | CELLS:  # as a script or a graph calls them
+            return self._as_whole(name, func, args, kwargs)
+        if name in FUSED:
             made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
             if made is not NotImplemented:
                 return made
-        elif self._parts:  # nothing has taken it apart before it came here
+        elif self._parts or self._below:  # nothing has taken it apart before it came here
             made = self._in_parts(lambda: func.decompose(*args, **kwargs))
             if made is not NotImplemented:
                 return made
@@ -327,13 +340,14 @@ class Run:
                                         unknown=FROM_DATA)  # fmt: skip
                 self._shadows.put(tensor, codes)
             return
-        self.still = False
+        self.maps_of_constants.follows = False
         if not dynamic:
-            first = self._first_state(name, args, operands)
+            first = self.maps_of_constants.begun(name, args, operands)
             if first is None:
                 self._constant(name, tensors, results, writes)
                 return
-            self.still, dynamic = True, [first]
+            self._uses.begun(first)
+            dynamic = [first]
         if not results:
             return
         moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
@@ -353,26 +367,6 @@ class Run:
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
                 self._shadows.put(tensor, codes)
-
-    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
-        """Return what a parameter is multiplied with, if that is made of no parameter itself.
-
-        Such as the zeros that a recurrent network written by hand begins with: this is one more
-        use of the layer.
-        """
-        if name not in ("mm", "addmm") or len(args) < 2:
-            return None
-        x, weight = args[-2], args[-1]
-        if not self.constants.knows(weight) or self.constants.names(x):
-            return None
-        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
-        if numbers_of.size == 0:
-            return None
-        low, high = float(numbers_of.min()), float(numbers_of.max())
-        operands[id(x)].codes = self.flow.begin(
-            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
-        )
-        return x
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""
@@ -415,6 +409,10 @@ class Run:
             self._shadows.put(tensor, codes)
 
     # -- what comes of it
+
+    def still_layers(self) -> frozenset[str]:
+        """Return the parameters that map constants alone: layers, if a run is told so."""
+        return self.maps_of_constants.layers(self._uses.used, self.covered)
 
     def note(self, names: frozenset[str], reason: str) -> None:
         """List the weights of some names."""
