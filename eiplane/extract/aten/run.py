@@ -186,7 +186,7 @@ class Run:
         dynamic = [t for t in before[0] if before[1][id(t)].codes is not None]
         self._guarded(lambda: self.leaving.shaped(self, func, dynamic))
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, *before, took))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, *before, took=took))
         if isinstance(out, bool | int | float | complex):
             return self._guarded(lambda: self.leaving.operator(self, func, dynamic, out))
         return out
