@@ -39,14 +39,13 @@ def extracted(module, x):
 
 def alike(directions, weight):
     """Return which rows of a layer point where which rows of the real map do."""
-
-    def unit(rows):
-        size = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(size == 0, 1.0, size)
-
-    a, b = unit(weight), unit(directions)
+    sizes = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (weight, directions)]
+    a, b = (r / np.where(n == 0, 1.0, n) for r, n in zip((weight, directions), sizes, strict=True))
     zero = ~a.any(1)[:, None] & ~b.any(1)
-    return (np.abs(a @ b.T) > 1 - 5e-9) | zero  # an angle of 1e-4
+    angle = np.sqrt(np.maximum(0.0, 1.0 - (a @ b.T) ** 2))
+    # By chance few are that near; weights that nearly cancel keep few digits in single precision.
+    with np.errstate(divide="ignore"):
+        return (angle < 1e-4 + 1e-6 / sizes[1].T) & (a.any(1)[:, None] & b.any(1)) | zero
 
 
 def rows_of(layer, site, values=None):
