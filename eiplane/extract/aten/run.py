@@ -177,16 +177,16 @@ class Run:
             if made is not NotImplemented:
                 return made
         args = as_tensors(self.torch, func, args)
-        before = self._guarded(lambda: self._seen(func, args, kwargs))
-        took = self._guarded(lambda: self._took(func, args, kwargs, *before))
+        tensors, operands = self._guarded(lambda: self._seen(func, args, kwargs))
+        took = self._guarded(lambda: self._took(func, args, kwargs, tensors, operands))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
-        dynamic = [t for t in before[0] if before[1][id(t)].codes is not None]
+        dynamic = [t for t in tensors if operands[id(t)].codes is not None]
         self._guarded(lambda: self.leaving.shaped(self, func, dynamic))
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, *before, took=took))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, tensors, operands, took))
         if isinstance(out, bool | int | float | complex):
             return self._guarded(lambda: self.leaving.operator(self, func, dynamic, out))
         return out
