@@ -105,6 +105,26 @@ def test_links_inside_lead_somewhere(page):
         assert not target or (page.parent / target).exists(), f"{page.name}: {link}"
 
 
+def code_shown(path):
+    """The lines of code that a page shows: its cells, but for those that it hides."""
+    for cell in re.findall(
+        r"```(?:\{code-cell\} ipython3|python|sh)\n(.*?)```", path.read_text("utf-8"), re.S
+    ):
+        if "remove-input" not in cell:
+            yield from cell.splitlines()
+
+
+@written
+def test_lines_of_code_fit_beside_a_page_s_contents():
+    pages = [
+        ROOT / "CONTRIBUTING.md",
+        *(p for p in ROOT.glob("docs/**/*.md") if "_build" not in p.parts),
+    ]
+    lines = [(page.name, line) for page in pages for line in code_shown(page)]
+    assert len(lines) > 200
+    assert [found for found in lines if len(found[1]) > 92] == []
+
+
 @written
 def test_readme_has_the_links_and_is_short():
     assert len(links(README)) > 15

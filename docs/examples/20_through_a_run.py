@@ -17,10 +17,14 @@ from eiplane.cli.demo import demo_network, iris_snapshots
 snapshots = iris_snapshots()
 folder = Path(tempfile.mkdtemp())
 weights = []
-with eiplane.Tracker(lambda: weights, folder / "run.jsonl", edges=True, samples=20_000) as run:
+with eiplane.Tracker(
+    lambda: weights, folder / "run.jsonl", edges=True, samples=20_000
+) as run:
     for i in range(0, len(snapshots["epochs"]), 4):
         weights = demo_network(snapshots, i)
-        run.record(int(snapshots["epochs"][i]), accuracy=float(snapshots["test_accuracy"][i]))
+        run.record(
+            int(snapshots["epochs"][i]), accuracy=float(snapshots["test_accuracy"][i])
+        )
 
 # %%
 # One quantity of every layer. Bands are two standard errors.

@@ -20,6 +20,12 @@ from .training import add_training_commands
 
 __all__ = ["main"]
 
+_EXAMPLES = """examples:
+  eiplane demo
+  eiplane analyze model.onnx --plot plane.png
+  eiplane analyze --help
+"""
+
 Handler = Callable[[argparse.Namespace], None]
 
 
@@ -96,7 +102,10 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="eiplane", description="The causal structure of neural networks, in bits."
+        prog="eiplane",
+        description="The causal structure of neural networks, in bits.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"eiplane {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)

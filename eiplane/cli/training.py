@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..plot import save_figure, text_plane, trajectory
 from .drawing import add_plane_options
 from .screen import print_result
 from .values import read_names
@@ -29,9 +28,9 @@ def add_training_commands(commands: Any) -> None:
 
 
 def _add_demo(commands: Any) -> None:
-    about = "decompose a network trained on Iris, and draw its way through training"
+    about = "ecompose a network trained on Iris, and draw its way through training"
     parser = commands.add_parser(
-        "demo", help=about, description=f"{about.capitalize()}: as text, if matplotlib is missing."
+        "demo", help=f"d{about}", description=f"D{about}: as text, if matplotlib is missing."
     )
     parser.add_argument(
         "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
@@ -41,6 +40,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from ..plot import save_figure, text_plane, trajectory
     from .demo import demo_history, iris_snapshots
 
     snapshots = iris_snapshots()
@@ -69,8 +69,9 @@ def _add_plot(commands: Any) -> None:
     add = parser.add_argument
     add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
     add("out", metavar="OUT", help=".png, .pdf, .svg; of one run also .gif, .mp4")
-    add("--kind", choices=("plane", "history", "phi", "layers"), default="plane",
-        help="layers: the last moment's, against their depth (default: plane)")  # fmt: skip
+    add("--kind", choices=("plane", "history", "phi", "layers", "edges"), default="plane",
+        help="layers: the last moment's, against their depth; edges: a moving picture, of a run "
+        "tracked with edges=True (default: plane)")  # fmt: skip
     add("--quantities", type=read_names, metavar="NAME,...", help="of --kind history and layers")
     add_plane_options(add)
     add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")
@@ -88,6 +89,9 @@ def _plot(options: argparse.Namespace) -> None:
         raise ValueError("several runs can only be compared in one causal plane, not moving")
     sizes = {"normalize": options.normalize, "scale": options.scale}
     plane = {"rotated": not options.plain, "ei": options.ei, **sizes}
+    if options.kind == "edges":
+        plot.animate_edges(options.run[0], options.out)
+        return
     if moving:
         plot.animate(runs[0], options.out, **plane)
         return

@@ -20,6 +20,9 @@ __all__ = ["transitions"]
 #: States up to which numbers, and names, are written.
 _NUMBERS, _NAMES = 10, 24
 
+#: That all names of columns have together where they still stand side by side.
+_LETTERS = 36
+
 
 def transitions(result: Transitions, ax: Sequence[Axes] | None = None) -> Any:
     """Draw a transition matrix, and that of its macro scale beside it.
@@ -84,5 +87,7 @@ def _draw(ax: Axes, matrix: Any, rows: list[str], columns: list[str] | None) -> 
     for names, ticks in ((rows, ax.set_yticks), (columns, ax.set_xticks)):
         if names is not None and len(names) <= _NAMES:
             ticks(range(len(names)), names, fontsize=8)
+    if columns is not None and sum(map(len, columns)) > _LETTERS:
+        ax.tick_params("x", rotation=90)
     ax.set_xlabel("follows")
     ax.set_ylabel("set")

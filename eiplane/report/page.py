@@ -80,7 +80,7 @@ def write_report(
 
 
 def html_report(decomposition: Decomposition, title: str, edges: bool = True) -> str:
-    """Return the page about a decomposition; see :func:`write_report`.
+    """Return the page about a decomposition; see :func:`eiplane.report.write_report`.
 
     Parameters
     ----------
