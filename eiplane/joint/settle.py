@@ -116,4 +116,6 @@ def settled_output(estimate: Estimate, bounds: WholeBounds, published: bool) -> 
             return Measured(None, None, bounds.entropy)
         # All that is certain is that it lies between the bounds.
         error = max(error, high - value, value - low)
+    if not published:  # what is corrected may pass a bound by noise: the bound is nearer
+        value = min(max(value, low), high)
     return Measured(value, error, bounds.entropy, estimate.bias)
