@@ -111,7 +111,7 @@ class Samples:
             settled.value,
             settled.stderr,
             settled.bounds,
-            y.value,
+            min(y.value, len(self._found[lag]) * math.log2(self.setup.bins[1])),
             y.stderr,
             "conditional",
             self.count + cells.samples,
@@ -131,7 +131,7 @@ class Samples:
         assert pairs.edges_stderr is not None
         low = lower_bound(np.maximum(pairs.edges - WIDEN * pairs.edges_stderr, 0.0), None)
         own = [estimate_entropy(multiplicities(np.bincount(row))) for row in self._found[lag]]
-        most = sum(e.value + WIDEN * e.stderr for e in own)
+        most = sum(min(e.value + WIDEN * e.stderr, math.log2(setup.bins[1])) for e in own)
         high = min(setup.n_in * math.log2(setup.bins[0]), most)
         return min(low, high), high
 
