@@ -363,6 +363,8 @@ def _checked_range(value: Any, what: str) -> Range | None:
     if value is None:
         return None
     try:
+        if any(isinstance(end, str | bytes) for end in value):  # reads like a number, and is none
+            raise TypeError
         low, high = (float(end) for end in value)
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a pair of numbers, not {value!r}") from None
