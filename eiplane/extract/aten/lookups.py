@@ -1,0 +1,103 @@
+"""Tables that a signal is looked up in, and boundaries that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...network import Known, RangeRule, Unknown
+from ..flow import Codes, Operand, Step
+from ..flow.pointwise import pointwise
+from .call import Call
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["LOOKUPS", "looked_up"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The number that stands at a place of a table; nothing beside it."""
+
+    numbers: NDArray[np.float64]
+
+    @property
+    def token(self) -> str:
+        """What is the same for tables that hold the same."""
+        return f"table {self.numbers.tobytes()!r}"
+
+    def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the numbers."""
+        (places,) = arrays
+        size = len(self.numbers)
+        there = (places >= -size) & (places < size)
+        index = np.where(there, places, 0).astype(np.intp)
+        return np.where(there, self.numbers[index], np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """How many boundaries lie below a number, or at it."""
+
+    edges: NDArray[np.float64]
+    right: bool
+
+    @property
+    def token(self) -> str:
+        """What is the same for boundaries that are the same."""
+        return f"boundaries {self.edges.tobytes()!r} {self.right}"
+
+    def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the counts."""
+        side = "right" if self.right else "left"
+        return np.asarray(np.searchsorted(self.edges, arrays[0], side=side), dtype=np.float64)  # type: ignore[call-overload]
+
+
+def looked_up(run: Run, call: Call) -> Codes | None:
+    """Report rows of a constant table, chosen by a signal.
+
+    Of a table of single numbers that is a function of the signal.
+    """
+    table = call.tensors[0]
+    found = np.asarray(call.operand(table).read())
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+    run.note(run.constants.names(table), "a table: rows are looked up, nothing is multiplied")
+    index = [call.operand(t) for t in call.tensors[1:] if call.dynamic(t)]
+    alone = len(index) == 1 and found.ndim == 1 and found.dtype.kind in "fiu"
+    if alone and index[0].codes is not None and index[0].codes.shape == call.shape:
+        if "bool" not in str(call.tensors[1].dtype):
+            step = Step("table", _Table(found.astype(np.float64)), (None,))
+            return pointwise(run.flow, "table", index, call.shape, lambda _: step,
+                             lambda _: Known(low, high))  # fmt: skip
+    return run.flow.event("a table", index, call.shape, lambda _: Known(low, high))
+
+
+def _bucketized(run: Run, call: Call) -> Any:
+    """Report numbers of intervals between boundaries."""
+    first = call.name == "bucketize"
+    x, edges = call.args[:2] if first else reversed(call.args[:2])
+    right = bool(call.given(3, "right", False)) or call.kwargs.get("side") == "right"
+    rule: Callable[[list[RangeRule]], RangeRule] = lambda _: Unknown()  # noqa: E731
+    if isinstance(edges, run.torch.Tensor):
+        most = float(edges.shape[-1])
+        rule = lambda _: Known(0.0, most)  # noqa: E731
+    operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+    if not isinstance(x, run.torch.Tensor) or not isinstance(edges, run.torch.Tensor):
+        return run.flow.event(call.name, operands, call.shape, rule)
+    plain = edges.ndim == 1 and not call.dynamic(edges) and call.kwargs.get("sorter") is None
+    if not plain:
+        return run.flow.event(call.name, operands, call.shape, rule)
+    counted = _Counted(np.array(call.operand(edges).read(), dtype=np.float64), right)
+    step = Step(call.name, counted, (None,), True)
+    shown: list[Operand] = [call.operand(x)]
+    return pointwise(run.flow, call.name, shown, call.shape, lambda _: step, rule)
+
+
+LOOKUPS: dict[str, Callable[[Run, Call], Any]] = dict.fromkeys(
+    ["bucketize", "searchsorted"], _bucketized
+)
