@@ -4,6 +4,7 @@ A ``TorchDispatchMode`` sees every operator that is executed, whoever called it:
 functions, compiled and scripted parts. torch is never imported here; whoever has a module has it.
 """
 
+from .call import tensors_in
 from .run import Run
 
-__all__ = ["Run"]
+__all__ = ["Run", "tensors_in"]

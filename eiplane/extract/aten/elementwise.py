@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Known, RangeRule, Unknown
+from ...network import Join, Known, RangeRule, Unknown
 from ..flow import Codes, Operand, Step
 from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
+from ..flow.rounding import rounded
 from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
 from .complexes import is_complex, on_complex
@@ -20,7 +21,7 @@ from .complexes import is_complex, on_complex
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "kept", "masked", "step_maker"]
 
 #: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
 UNTAGGED = words(
@@ -48,8 +49,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     if is_complex(call):
         return on_complex(run, call)
     if call.name == "_to_copy" and _keeps(call):
-        (x,) = (call.operand(t) for t in call.tensors)
-        return None if x.codes is None else x.codes.copy()
+        return kept(run, call, call.tensors[0])
     written = call.kwargs.get("out")
     kwargs = {k: v for k, v in call.kwargs.items() if k != "out"}
     arrays: list[Any] = []
@@ -90,6 +90,15 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         Operand(None, lambda: numbers(call.out)),
         **known,
     )
+
+
+def kept(run: Run, call: Call, source: Any) -> Codes | None:
+    """Report that floats go from one type to another."""
+    codes = call.operand(source).codes
+    if codes is None:
+        return None
+    before, after = (float(run.torch.finfo(t.dtype).eps) for t in (source, call.out))
+    return rounded(run.flow, np.broadcast_to(codes, call.shape), before, after)
 
 
 def _choice(name: str, args: Any, operands: list[Operand]) -> list[Operand]:
@@ -175,6 +184,10 @@ def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
     name, scale = call.name, 1.0
     if "bool" in str(call.out.dtype):
         return lambda _: Known(0.0, 1.0)
+    filled = call.given(2, "value")
+    if name == "masked_fill" and isinstance(filled, int | float):
+        value = float(filled)
+        return lambda rules: Join(True, operands=(rules[0], Known(value, value)))
     if name in ("add", "sub"):
         scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
     elif name in ("addcmul", "addcdiv"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Known, RangeRule, Unknown
+from ...network import Join, Known, RangeRule, Unknown
 from ..flow import Codes, Operand, Step
 from ..flow.pointwise import pointwise
 from .call import Call
@@ -65,7 +65,7 @@ def looked_up(run: Run, call: Call) -> Codes | None:
     """
     table = call.tensors[0]
     found = np.asarray(call.operand(table).read())
-    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+    low, high = _ends(call.operand(table))
     run.note(run.constants.names(table), "a table: rows are looked up, nothing is multiplied")
     index = [call.operand(t) for t in call.tensors[1:] if call.dynamic(t)]
     alone = len(index) == 1 and found.ndim == 1 and found.dtype.kind in "fiu"
@@ -98,6 +98,42 @@ def _bucketized(run: Run, call: Call) -> Any:
     return pointwise(run.flow, call.name, shown, call.shape, lambda _: step, rule)
 
 
-LOOKUPS: dict[str, Callable[[Run, Call], Any]] = dict.fromkeys(
-    ["bucketize", "searchsorted"], _bucketized
-)
+def _embedding(run: Run, call: Call) -> Any:
+    table, index = call.args[0], call.args[1]
+    operands = [call.operand(t) for t in (index, table) if call.dynamic(t)]
+    rule: Callable[[list[RangeRule]], RangeRule] = lambda _: Unknown()  # noqa: E731
+    if not call.dynamic(table):
+        low, high = _ends(call.operand(table))
+        rule = lambda _: Known(low, high)  # noqa: E731
+    return run.flow.event("an embedding", operands, call.shape, rule)
+
+
+def _embedding_bag(run: Run, call: Call) -> Any:
+    """Report sums, means or greatest of some rows of a table; 0 of none."""
+    table, index, offsets = call.args[:3]
+    mode, weights = int(call.given(4, "mode", 0)), call.given(6, "per_sample_weights")
+    operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
+    rule: Callable[[list[RangeRule]], RangeRule] = lambda _: Unknown()  # noqa: E731
+    if not call.dynamic(table) and weights is None:
+        low, high = _ends(call.operand(table))
+        starts = np.asarray(call.operand(offsets).read())
+        most = int(np.diff(np.append(starts, index.numel())).max(initial=0)) if mode == 0 else 1
+        rule = lambda _: Join(operands=(Known(0.0, 0.0), Known(most * low, most * high)))  # noqa: E731
+    events = [run.flow.event("an embedding", operands, call.shape, rule)]
+    for tensor in call.outs[1:]:
+        events.append(run.flow.event("an embedding", operands, tuple(tensor.shape),
+                                     lambda _: Unknown()))  # fmt: skip
+    return events
+
+
+def _ends(table: Operand) -> tuple[float, float]:
+    shown = np.asarray(table.read())
+    return (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
+
+
+LOOKUPS: dict[str, Callable[[Run, Call], Any]] = {
+    **dict.fromkeys(["bucketize", "searchsorted"], _bucketized),
+    "embedding": _embedding,
+    **dict.fromkeys(["_embedding_bag", "_embedding_bag_forward_only"], _embedding_bag),
+    "embedding_renorm": lambda run, call: None,  # its rows are shortened, and stay constants
+}

@@ -26,6 +26,8 @@ __all__ = ["MIXES", "NOTES"]
 NOTES = {
     "embedding": "an embedding: rows are looked up, nothing is multiplied",
     "embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
+    "embedding_renorm": "an embedding: rows are looked up, nothing is multiplied",
+    "_embedding_bag_forward_only": "an embedding: rows are looked up, nothing is multiplied",
     "_embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
     "scaled_dot_product_attention": "a learnt query, key or value of an attention",
     "_trilinear": "a bilinear map: its output is a product of two inputs",
@@ -121,16 +123,6 @@ def _cumulative(run: Run, call: Call) -> Any:
     return run.flow.event("a sum", _signals(call), call.shape, rule)
 
 
-def _embedding(run: Run, call: Call) -> Any:
-    table, index = call.args[0], call.args[1]
-    if call.dynamic(table):
-        return _used(run, call)
-    shown = np.asarray(call.operand(table).read())
-    low, high = float(shown.min()), float(shown.max())
-    return run.flow.event("an embedding", [call.operand(index)], call.shape,
-                          lambda _: Known(low, high))  # fmt: skip
-
-
 def _attention(run: Run, call: Call) -> Any:
     """A mixture of values, in shares: it stays in their range."""
     query, key, value = call.args[:3]
@@ -224,7 +216,6 @@ MIXES: dict[str, Callable[[Run, Call], Any]] = {
     **dict.fromkeys(["prod", "logsumexp"], partial(over_copies, otherwise=_used)),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _variance),
     "cumsum": _cumulative,
-    "embedding": _embedding,
     **dict.fromkeys(
         ["_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
          "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled
+from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes
 from ..flow.choices import decided, moved
 from ..tables import words
 from .call import Call
-from .elementwise import converted, masked
+from .elementwise import converted, kept, masked
 from .lookups import looked_up
 
 if TYPE_CHECKING:
@@ -152,8 +152,13 @@ def _copy(run: Run, call: Call) -> Any:
         return NotImplemented
     if codes is None:
         return None
-    kept = source.is_floating_point() == call.out.is_floating_point()
-    if not kept:
+    if source.is_complex() or call.out.is_complex():
+        return run.flow.event("complex numbers", [call.operand(source)], call.shape,
+                              lambda _: Unknown())  # fmt: skip
+    floats = source.is_floating_point(), call.out.is_floating_point()
+    if floats == (True, True):
+        return kept(run, call, source)
+    if floats[0] != floats[1]:
         return converted(run, call, source)
     return np.array(np.broadcast_to(codes, call.shape))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...network import Known, Network, NetworkInput, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
-from .call import Call, numbers, tensors_in
+from .call import Call, arrays_in, numbers, tensors_in
 from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
@@ -63,12 +64,14 @@ class Run:
         self._left: list[Operand] = []
         self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
         self._same = same
+        self.returns = True  # whether the module returned any numbers
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
         self._busy = False
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
+        self._drawn = False  # random numbers were
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -100,13 +103,23 @@ class Run:
             self._shadows.put(value, self.flow.begin("input", shape, rule))
         with Functions(), Operators():
             out = module(*args, **kwargs)
+            if inspect.isgenerator(out):
+                out = list(out)
         self._result(out)
 
     def _result(self, out: Any) -> None:
-        for tensor in tensors_in(self.torch, out):
+        """Report what the module has returned: tensors, or numbers that left torch."""
+        tensors = tensors_in(self.torch, out)
+        for tensor in tensors:
             operand = self.operand(tensor)
             if operand.codes is not None:
                 self.flow.use(operand, None)
+        arrays = [] if tensors else arrays_in(out)
+        self.returns = bool(tensors or arrays)
+        for left in self._left:
+            found = np.asarray(left.read())
+            if any(a.shape == found.shape and np.array_equal(a, found) for a in arrays):
+                self.flow.use(left, None)
 
     def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
@@ -314,6 +327,8 @@ class Run:
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
         self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
+        if self._drawn and all(self.is_noise(operands[id(t)]) for t in dynamic):
+            self.constants.computed([t for t in results if not shares(t, tensors)], tensors)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -381,11 +396,20 @@ class Run:
         def rule() -> RangeRule:
             return Known(low, high) if np.isfinite(low) else Unknown()
 
+        self._drawn = True
         for tensor in results:
             codes = self.flow.begin(
                 "random numbers", tuple(tensor.shape), rule, traits={"random": True}
             )
             self._shadows.put(tensor, codes)
+
+    def is_noise(self, operand: Operand) -> bool:
+        """Return whether an array is made of random numbers and constants alone."""
+        if operand.codes is None or not self._drawn:
+            return False
+        origins, made_of = self.flow.signals.origins, self.flow.marks(operand.codes)
+        roots = [o for o in origins if made_of >> o.index & 1 and not o.before]
+        return bool(roots) and all(o.traits.get("random") for o in roots)
 
     # -- what comes of it
 

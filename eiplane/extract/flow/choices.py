@@ -47,7 +47,7 @@ def moved(
     for place in np.unique(places[places >= 0]).tolist():
         value = flow.signals.at(place)
         # Itself, but told apart from what did not go this way, and may lead elsewhere.
-        other = flow.signals.apply(Step("moved", _itself, (None,), True), (value,))
+        other = flow.signals.apply(Step("moved", _itself, (None,), True, keeps=True), (value,))
         there[places == place] += (other.base - value.base) << SHIFT
     _put(flow, by, there, constants)
     decided(flow, by, there)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...network import Join, Known, Norm, Pairwise, RangeRule, Scaled, Unknown
 from .choices import moved
 from .flow import Flow
 from .normed import centred, normalised
-from .signals import Codes, Operand
+from .signals import SHIFT, Codes, Operand
 
 __all__ = ["chosen", "combined_rule", "known_norm", "product"]
 
@@ -86,12 +87,24 @@ def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Cod
                 return None
     where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), shape)
     taken = [np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, shape) for x in choices]
+    if condition.codes is not None and any(
+        _some_never(codes, there) for codes, there in zip(taken, (where, ~where), strict=True)
+    ):
+        return None  # of another input they would be taken
 
     def constants() -> list[Any]:
         shown = [(x.codes, np.asarray(x.read(), dtype=np.float64)) for x in choices]
         return [a if c is None else a[c < 0] for c, a in shown]
 
     return moved(flow, [condition], np.where(where, *taken), constants)
+
+
+def _some_never(codes: Codes, taken: NDArray[np.bool_]) -> bool:
+    """Return whether some rows of a signal are taken, and others nowhere."""
+    chosen = np.unique(codes[taken] >> SHIFT)
+    every = np.unique(codes >> SHIFT)
+    there = int((chosen >= 0).sum())
+    return 0 < there < int((every >= 0).sum())
 
 
 def known_norm(

@@ -306,7 +306,8 @@ class Flow:
             assert taken is not None
             entries, at_rows = taken & ENTRY, (taken >> SHIFT) - value.base
             numbers = np.asarray(received, dtype=np.float64)
-        use = Use(value, rows, by, unknown, entries, at_rows, numbers, x.precision)
+        precision = max(x.precision, value.precision)
+        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision)
         value.origin.uses.append(use)
         if by is not None:
             by.before |= value.origin.mark
