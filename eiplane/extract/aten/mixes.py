@@ -194,7 +194,7 @@ _PLAIN = words(
     argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
     nll_loss2d_forward nll_loss mse_loss l1_loss smooth_l1_loss huber_loss
     binary_cross_entropy binary_cross_entropy_with_logits kl_div cosine_embedding_loss
-    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount nonzero equal
+    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount equal
     all any isclose median nanmedian mode histc aminmax _aminmax
     is_same_size one_hot _unique2 unique_dim unique_consecutive argwhere soft_margin_loss
     multi_margin_loss _ctc_loss _assert_async _assert_scalar allclose is_nonzero

@@ -14,6 +14,7 @@ from ..tables import words
 from .call import Call
 from .elementwise import converted, kept, masked
 from .lookups import looked_up
+from .masks import nonzero, taken, written
 
 if TYPE_CHECKING:
     from .run import Run
@@ -43,12 +44,18 @@ def _move(run: Run, call: Call) -> Any:
         return NotImplemented
     if call.name in _LOOKUPS and not call.dynamic(call.tensors[0]):
         return looked_up(run, call)
+    if call.name == "index" and (found := taken(run, call)) is not None:
+        return found
+    if call.name in ("index_put", "_unsafe_index_put") and (
+        (found := written(run, call)) is not None
+    ):
+        return found
     data = _data(torch, call)
     if call.name in ("index_put", "_unsafe_index_put") and call.dynamic(call.args[0]):
-        written, (mask, *more) = call.args[2], call.args[1]
-        alone = not more and mask is not None and written.numel() == 1
+        new, (mask, *more) = call.args[2], call.args[1]
+        alone = not more and mask is not None and new.numel() == 1
         if alone and mask.dtype is torch.bool and mask.shape == call.args[0].shape:
-            return masked(run, call, mask, written)
+            return masked(run, call, mask, new)
     if call.name not in _LOOKUPS and _decides(run, call, data):
         return run.unknown(call)
     values: dict[int, Any] = {}
@@ -231,6 +238,7 @@ MOVES: dict[str, Callable[[Run, Call], Any]] = {
                      "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"],
                     _filled),
     **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
+    "nonzero": nonzero,
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,7 @@ class Run:
 
         self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
-            shape = tuple(value.shape)
-            rule = NetworkInput if value.is_floating_point() else Unknown
-            self._shadows.put(value, self.flow.begin("input", shape, rule))
+            self._shadows.put(value, self.flow.begin("input", tuple(value.shape), _given(value)))
         with Functions(), Operators():
             out = module(*args, **kwargs)
             if inspect.isgenerator(out):
@@ -426,6 +424,14 @@ class Run:
         for title, reason in self._uses.left():
             self.flow.noted.setdefault(title, reason)
         return finished(self.flow, refused)
+
+
+def _given(tensor: Any) -> Callable[[], RangeRule]:
+    """Return what makes the rule of an input: of small whole numbers all that there are."""
+    if tensor.is_floating_point():
+        return NetworkInput
+    most = {"bool": 1.0, "uint8": 255.0}.get(str(tensor.dtype).removeprefix("torch."))
+    return Unknown if most is None else lambda: Known(0.0, most, "given")
 
 
 #: They change a tensor's shape in place, and what it holds as well.

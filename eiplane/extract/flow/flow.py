@@ -309,6 +309,8 @@ class Flow:
         precision = max(x.precision, value.precision)
         use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision)
         value.origin.uses.append(use)
+        if value.mask is not None:
+            self.use(value.mask, by, unknown)  # which of them these are, it says
         if by is not None:
             by.before |= value.origin.mark
         return rows

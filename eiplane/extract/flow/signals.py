@@ -220,6 +220,8 @@ class Value:
         Number of those before it.
     precision : float
         Of the coarsest type that it was kept in, where that is coarse.
+    mask : Operand or None
+        The condition that has taken its entries, if they are only some.
     """
 
     origin: Origin
@@ -230,6 +232,7 @@ class Value:
     parent: Value | None = None
     level: int = 0
     precision: float = 0.0
+    mask: Operand | None = None
 
     @property
     def rows(self) -> int:
@@ -283,6 +286,7 @@ class Signals:
         value = self._add(
             Value(parent.origin, self._next, step, operands, by_row, parent, level, coarsest)
         )
+        value.mask = next((v.mask for v in operands if v.mask is not None), None)
         if key is not None:
             self._made[key] = value
         return value
