@@ -28,6 +28,9 @@ __all__ = ["from_module"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
+#: What the forward pass itself has written into, by id, with what was there before.
+Saved = dict[int, tuple[Any, Any]]
+
 
 def from_module(
     module: Any, options: ExtractOptions, example: Example | None = None
@@ -62,7 +65,7 @@ def from_module(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch), recurrent_by_name(torch, module):
+    with _untouched(module, torch) as saved, recurrent_by_name(torch, module):
         data: Iterator[Inputs] | None = None
         if options.input_data is not None:
             at_once = None if example is None else example.at_once
@@ -79,13 +82,13 @@ def from_module(
             inputs = [(example.args, example.kwargs)]
         else:
             inputs = _guesses(module, options, torch, kind)
-        run, used = _followed(torch, module, inputs, kind)
-        others = _again(torch, module, used) if run.numbers_left else []
+        run, used = _followed(torch, module, inputs, kind, saved)
+        others = _again(torch, module, used, saved) if run.numbers_left else []
         same = alike([run.returned, *(other.returned for other in others)])
         if same:
-            run = Run(torch, module, same=same)
+            run = Run(torch, module, same=same, saved=saved)
             run.follow(module, *used)
-            others = _again(torch, module, used, same)
+            others = _again(torch, module, used, saved, same)
         network, skipped = run.finish()
         if network is not None and others:
             refused = unsteady(network, [other.finish()[0] for other in others])
@@ -100,7 +103,7 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
-            _observe(observer, torch, module, itertools.chain(inputs, data), options)
+            _observe(observer, torch, module, itertools.chain(inputs, data), options, saved)
             network = network.changed(seen=observer.seen())
     return network, skipped
 
@@ -117,11 +120,13 @@ def _without_layers(run: Run, used: Inputs, kind: str, torch: Any) -> None:
         )
 
 
-def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> tuple[Run, Inputs]:
+def _followed(
+    torch: Any, module: Any, inputs: Iterable[Inputs], kind: str, saved: Saved
+) -> tuple[Run, Inputs]:
     """Return the run on the first input that the module takes, and that input."""
     errors: list[tuple[str, Exception]] = []
     for args, kwargs in inputs:
-        run = Run(torch, module)
+        run = Run(torch, module, saved=saved)
         try:
             run.follow(module, args, kwargs)
             return run, (args, kwargs)
@@ -139,11 +144,13 @@ def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> t
     ) from first
 
 
-def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozenset()) -> list[Run]:
+def _again(
+    torch: Any, module: Any, used: Inputs, saved: Saved, same: frozenset[int] = frozenset()
+) -> list[Run]:
     """Return the runs of a module on other inputs, of those that it takes."""
     runs = []
     for args, kwargs in varied(used, torch):
-        run = Run(torch, module, same=same)
+        run = Run(torch, module, same=same, saved=saved)
         try:
             run.follow(module, args, kwargs)
             runs.append(run)
@@ -156,7 +163,8 @@ def _again(torch: Any, module: Any, used: Inputs, same: frozenset[int] = frozens
 
 
 def _observe(
-    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions
+    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions,
+    saved: Saved,
 ) -> None:
     """Run a module on all batches."""
     try:
@@ -164,7 +172,7 @@ def _observe(
     except TypeError:
         total = 0
     for done, (args, kwargs) in enumerate(data, 1):
-        run = Run(torch, module, observer.next_run())
+        run = Run(torch, module, observer.next_run(), saved=saved)
         try:
             run.follow(module, args, kwargs)
         except MemoryError:
@@ -326,8 +334,9 @@ def _shapes(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _untouched(module: Any, torch: Any) -> Iterator[None]:
+def _untouched(module: Any, torch: Any) -> Iterator[Saved]:
     """Run in evaluation mode and leave everything as it was."""
+    saved: Saved = {}
     modules = list(module.modules())
     attributes = [dict(vars(m)) for m in modules]
     modes = [getattr(m, "training", None) for m in modules]
@@ -350,7 +359,7 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
         if mha is not None:
             mha.set_fastpath_enabled(False)
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
-            yield
+            yield saved
     finally:
         if mha is not None:
             mha.set_fastpath_enabled(fast)
@@ -363,6 +372,8 @@ def _untouched(module: Any, torch: Any) -> Iterator[None]:
             if mode is not None and m.training is not mode:
                 m.training = mode  # a script keeps it elsewhere
         with torch.no_grad():
+            for tensor, before in saved.values():
+                tensor.copy_(before)
             for (owner, name, b), copy, version in zip(buffers, copies, versions, strict=True):
                 owner[name] = b
                 if b is not None and (version is None or b._version != version):

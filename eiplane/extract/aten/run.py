@@ -48,10 +48,13 @@ class Run:
         What the run is reported to.
     same : frozenset of int
         Which of the tensors that came from Python, in order, are constants.
+    saved : dict, optional
+        Is told which of the module's tensors are written into, and what was there before.
     """
 
     def __init__(
-        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset()
+        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset(),
+        saved: dict[int, tuple[Any, Any]] | None = None,
     ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
@@ -64,6 +67,7 @@ class Run:
         self._left: list[Operand] = []
         self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
         self._same = same
+        self._saved = {} if saved is None else saved
         self.returns = True  # whether the module returned any numbers
         self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
@@ -271,6 +275,9 @@ class Run:
         tensors, found = tensors_in(self.torch, (args, kwargs)), {}
         writes = func._schema.is_mutable
         written = written_by(func, args, kwargs) if writes else None
+        if written is not None and self._has_storage(written):
+            for own in self.constants.owners(written):
+                self._saved.setdefault(id(own), (own, own.detach().clone()))
         for tensor in tensors:
             refuse_layouts(tensor)
             operand = self.operand(tensor)
