@@ -363,11 +363,11 @@ def _untouched(module: Any, torch: Any) -> Iterator[Saved]:
     finally:
         if mha is not None:
             mha.set_fastpath_enabled(fast)
-        for m, saved in zip(modules, attributes, strict=True):
+        for m, had in zip(modules, attributes, strict=True):
             now = vars(m)
-            for key in set(now) - set(saved):
+            for key in set(now) - set(had):
                 del now[key]
-            now.update((key, value) for key, value in saved.items() if now.get(key) is not value)
+            now.update((key, value) for key, value in had.items() if now.get(key) is not value)
         for m, mode in zip(modules, modes, strict=True):
             if mode is not None and m.training is not mode:
                 m.training = mode  # a script keeps it elsewhere
