@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import require, write_whole
+from ..files import json_text, require
 from .partitions import Groups
 from .scale import PER_STATE, TOTALS, Scale
 
@@ -183,10 +182,7 @@ class Transitions(Scale):
         -------
         str
         """
-        text = json.dumps(self.to_dict(states), indent=2, allow_nan=False)
-        if path is not None:
-            write_whole(path, lambda file: file.write(text.encode()))
-        return text
+        return json_text(self.to_dict(states), path)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a pandas data frame, a row a state, indexed by its name.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import pairwise
+from ..files import json_text
 from ..joint import JointOptions, between, channel_of, checked_memory
 from ..network import Channel
 from ..results import Joint
@@ -155,7 +155,7 @@ class MacroUnits(Sequence[MacroUnit]):
 
     def to_json(self) -> str:
         """Return the JSON text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        return json_text(self.to_dict())
 
     def __str__(self) -> str:
         head = ["inputs", "outputs", "EI", "EI_parts", "phi", "effectiveness"]

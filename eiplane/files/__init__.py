@@ -7,11 +7,12 @@ from .closing import Closing
 from .extras import require
 from .jsonl import Appender, read_records, uncollected
 from .telling import warn_user
-from .whole import write_whole
+from .whole import json_text, write_whole
 
 __all__ = [
     "Appender",
     "Closing",
+    "json_text",
     "read_records",
     "require",
     "uncollected",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["named", "write_whole"]
+__all__ = ["json_text", "named", "write_whole"]
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -47,6 +48,30 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
         if isinstance(error, OSError):
             raise named(error, target) from error
         raise
+
+
+def json_text(document: Any, path: str | Path | None = None) -> str:
+    """Return a document as indented JSON, and write it, whole or not at all, if a path is given.
+
+    Parameters
+    ----------
+    document : dict
+        Without NaN and infinity.
+    path : path-like, optional
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; it names the file.
+    """
+    text = json.dumps(document, indent=2, allow_nan=False)
+    if path is not None:
+        write_whole(path, lambda file: file.write(text.encode()))
+    return text
 
 
 def named(error: OSError, path: str | Path) -> OSError:

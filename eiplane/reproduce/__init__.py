@@ -1,4 +1,4 @@
-"""The experiments of the paper, repeated: ``eiplane reproduce NAME``.
+"""The experiments of the paper, repeated, and its open claims: ``eiplane reproduce NAME``.
 
 Mattsson, Michaud and Hoel, *Examining the causal structures of deep neural networks using
 information theory*, Entropy 22(12), 1429 (2020). The protocols are the authors'; the code is new.
@@ -23,6 +23,19 @@ EXPERIMENTS = {
     "mnist": ("learning", "run_mnist"),
     "ablation": ("ablation", "run_ablation"),
     "memorization": ("memorization", "run_memorization"),
+    # Claims, each with a measure and a verdict.
+    "redundancy": ("claims.redundant", "run_redundancy"),
+    "overfitting": ("claims.overfitting", "run_overfitting"),
+    "pace": ("claims.ways", "run_pace"),
+    "positions": ("claims.ways", "run_positions"),
+    "whole": ("claims.ways", "run_whole"),
+    "removal": ("claims.removal", "run_removal"),
+    "integration": ("claims.integration", "run_integration"),
+    "spans": ("claims.depth", "run_spans"),
+    "initialisers": ("claims.initialisers", "run_initialisers"),
+    "grid": ("claims.grid", "run_grid"),
+    "grokking": ("claims.grokking", "run_grokking"),
+    "minilm": ("claims.language", "run_minilm"),
 }
 
 
@@ -45,7 +58,8 @@ def reproduce(
     quick : bool
         A small version, to see it work: too few epochs or samples to conclude anything.
     data : path-like, optional
-        The folder of MNIST's IDX files, for ``mnist`` and ``ablation``.
+        The folder of MNIST's IDX files, for all that learns images (else scikit-learn's digits);
+        for ``minilm`` that of its ``model.safetensors``, where its package is not installed.
 
     Returns
     -------

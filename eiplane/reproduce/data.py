@@ -65,30 +65,38 @@ def iris(seed: int) -> Task:
     return Task("iris", x[:n], label[:n], x[n:], label[n:], 3, note)
 
 
-def digits(seed: int) -> Task:
-    """Return scikit-learn's digits 0 to 4, 8x8 shrunk to 5x5."""
+def digits(seed: int, side: int = 5, classes: int = 5) -> Task:
+    """Return the first classes of scikit-learn's digits, 8x8 brought to another size."""
     data = require("sklearn.datasets", "reproduce").load_digits()
-    few = data.target < 5
+    few = data.target < classes
     images, label = data.images[few] / 16.0, data.target[few].astype(np.int64)
     order = np.random.default_rng(seed).permutation(len(label))
-    x, label = shrink(images[order], 5), label[order]
-    n = DIGITS_TRAIN
+    x, label = shrink(images[order], side), label[order]
+    n = DIGITS_TRAIN * classes // 5
     note = (
-        f"scikit-learn's digits 0 to 4 (8x8 shrunk to 5x5): {n} to learn from, "
-        f"{len(label) - n} to test on"
+        f"scikit-learn's digits 0 to {classes - 1} (8x8 {'shrunk' if side < 8 else 'enlarged'} to "
+        f"{side}x{side}): {n} to learn from, {len(label) - n} to test on"
     )
-    return Task("digits", x[:n], label[:n], x[n:], label[n:], 5, note)
+    return Task("digits", x[:n], label[:n], x[n:], label[n:], classes, note)
 
 
-def mnist(folder: str | Path) -> Task:
-    """Return MNIST's digits 0 to 4, 28x28 shrunk to 5x5.
+def mnist(
+    folder: str | Path, side: int = 5, classes: int = 5, shifts: tuple[int, ...] = (0,)
+) -> Task:
+    """Return the first classes of MNIST's digits, 28x28 shrunk.
 
     Parameters
     ----------
     folder : path-like
         Holds the IDX files, packed (``.gz``) or not. With the training images the split is the
         paper's, 25,000 to learn from and the rest to test on; with the test images alone 4,300 of
-        their 5,139 are learnt from.
+        their 5,139 are learnt from (of all ten classes 8,000).
+    side : int
+        Of the shrunk images.
+    classes : int
+    shifts : tuple of int
+        Pixels by which the images to learn from are shifted, across and down, before they are
+        shrunk; all pairs of them, so that (-1, 0, 1) gives nine times as many.
 
     Raises
     ------
@@ -111,19 +119,27 @@ def mnist(folder: str | Path) -> Task:
         if label_file is None or image_file is None:
             raise FileNotFoundError(f"{place}: {picture} is here, but {name} is not")
         label = read_idx(label_file).astype(np.int64)
-        few = label < 5
+        few = label < classes
         images.append(read_idx(image_file)[few] / 255.0)
         labels.append(label[few])
-    x, label = shrink(np.concatenate(images), 5), np.concatenate(labels)
+    pictures, label = np.concatenate(images), np.concatenate(labels)
     full = "train" in parts
-    n = MNIST_TRAIN if full else MNIST_SMALL_TRAIN
+    n = (MNIST_TRAIN if full else MNIST_SMALL_TRAIN) if classes == 5 else len(label) * 4 // 5
     if len(label) <= n:
-        raise ValueError(f"{place}: only {len(label)} images of digits 0 to 4; {n + 1} are needed")
+        raise ValueError(
+            f"{place}: only {len(label)} images of digits 0 to {classes - 1}; {n + 1} are needed"
+        )
+    moved = [np.roll(pictures[:n], (down, across), (1, 2)) for down in shifts for across in shifts]
     note = (
-        f"MNIST's digits 0 to 4 (28x28 shrunk to 5x5): {n:,} to learn from, "
+        f"MNIST's digits 0 to {classes - 1} (28x28 shrunk to {side}x{side}): {n:,} to learn from, "
         f"{len(label) - n:,} to test on"
     ) + ("" if full else " (only the test images were at hand; the paper learns from 25,000)")
-    return Task("mnist", x[:n], label[:n], x[n:], label[n:], 5, note)
+    if len(moved) > 1:
+        note += f"; those to learn from shifted by {min(shifts)} to {max(shifts)} pixels each way"
+    return Task(
+        "mnist", shrink(np.concatenate(moved), side), np.tile(label[:n], len(moved)),
+        shrink(pictures[n:], side), label[n:], classes, note,
+    )  # fmt: skip
 
 
 def shrink(images: NDArray[Any], size: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,12 +57,17 @@ def digits_protocols() -> list[Protocol]:
 
 
 def learn(
-    protocol: Protocol, task: Task, folder: Path, tell: Progress | None, prefix: str = ""
-) -> Run:
-    """Train a network and measure it on its way, continuing what is in the folder."""
+    protocol: Protocol, task: Task, folder: Path, tell: Progress | None, prefix: str = "",
+    **changed: Any,
+) -> Run:  # fmt: skip
+    """Train a network and measure it on its way, continuing what is in the folder.
+
+    ``changed`` are options of :func:`eiplane.analyze` other than the paper's.
+    """
     name = f"{prefix}{protocol.name}"
     snapshots = trained(protocol, task, folder / f"{name}-weights.npz", tell)
-    return Run(protocol, snapshots, follow(snapshots, protocol, folder, tell, prefix=prefix))
+    histories = follow(snapshots, protocol, folder, tell, prefix=prefix, **changed)
+    return Run(protocol, snapshots, histories)
 
 
 def run_iris(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:

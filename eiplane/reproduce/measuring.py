@@ -53,6 +53,7 @@ def follow(
     tell: Progress | None = None,
     *,
     prefix: str = "",
+    **changed: Any,
 ) -> list[History]:
     """Measure every snapshot of every run.
 
@@ -66,6 +67,8 @@ def follow(
         Told after every snapshot.
     prefix : str
         Before the files' names.
+    **changed
+        Options of :func:`eiplane.analyze` other than the paper's.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def follow(
         One a run.
     """
     histories = []
-    options = options_for(protocol.activation)
+    options = options_for(protocol.activation) | changed
     options.pop("activation")
     total = snapshots.runs * len(snapshots.epochs)
     for run in range(snapshots.runs):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,8 @@ from ..files import require, write_whole
 from ..run import Progress
 from .data import Task
 
-__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "train", "trained"]
+__all__ = ["METRICS", "Protocol", "Snapshots", "accuracy_of", "loss_of", "one_thread", "train",
+           "trained"]  # fmt: skip
 
 Weights = NDArray[np.float32]
 
@@ -124,6 +127,17 @@ def trained(protocol: Protocol, task: Task, path: Path, tell: Progress | None) -
         return Snapshots(kept["epochs"], weights, {name: kept[name] for name in METRICS})
 
 
+@contextmanager
+def one_thread(torch: Any) -> Iterator[None]:
+    """Let PyTorch use one thread: the matrices are far too small for more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snapshots:
     """Train all runs of a network.
 
@@ -150,9 +164,7 @@ def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snaps
     x, target = torch.from_numpy(task.x), torch.from_numpy(task.targets())
     kept: list[list[Weights]] = []
     scores: list[list[tuple[float, ...]]] = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the matrices are far too small for more
-    try:
+    with one_thread(torch):
         for epoch in range(protocol.epochs + 1):
             if epoch in protocol.measured:
                 kept.append([w.detach().numpy().copy() for w in weights])
@@ -164,8 +176,6 @@ def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snaps
                 _step(torch, weights, f, x[batch], target[batch], protocol.rate)
             if tell is not None:
                 tell(epoch + 1, protocol.epochs, f"train {protocol.name}")
-    finally:
-        torch.set_num_threads(threads)
     columns = np.array(scores, dtype=np.float64).transpose(2, 0, 1)
     return Snapshots(
         np.array(protocol.measured, dtype=np.int64),
@@ -198,6 +208,29 @@ def accuracy_of(
         output = _forward(weights, f, torch.from_numpy(x).expand(len(weights[0]), -1, -1))
         right = output.argmax(dim=2) == torch.from_numpy(label)
         return np.asarray(right.double().mean(dim=1).numpy())
+
+
+def loss_of(networks: list[Weights], activation: str, task: Task) -> NDArray[np.float64]:
+    """Return the summed squared error an example of each network, on what is learnt from.
+
+    Parameters
+    ----------
+    networks : list of ndarray, shape (networks, n_out, n_in)
+        One a layer.
+    activation : str
+    task : Task
+
+    Returns
+    -------
+    ndarray of float64, shape (networks,)
+    """
+    torch = require("torch", "reproduce")
+    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[activation]
+    with torch.no_grad():
+        weights = [torch.from_numpy(np.ascontiguousarray(w)) for w in networks]
+        output = _forward(weights, f, torch.from_numpy(task.x).expand(len(weights[0]), -1, -1))
+        lost = ((output - torch.from_numpy(task.targets())) ** 2).sum(dim=2)
+        return np.asarray(lost.double().mean(dim=1).numpy())
 
 
 def _initial(torch: Any, protocol: Protocol, streams: list[Any]) -> list[Any]:

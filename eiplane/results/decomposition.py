@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..files import require, write_whole
+from ..files import json_text, require, write_whole
 from .archive import read_archive, write_archive
 from .html import html_page, html_skipped, html_table
 from .layer import LayerResult
@@ -139,10 +138,7 @@ class Decomposition(Sequence[LayerResult]):
         -------
         str
         """
-        text = json.dumps(self.to_dict(edges), indent=2, allow_nan=False)
-        if path is not None:
-            write_whole(path, lambda file: file.write(text.encode()))
-        return text
+        return json_text(self.to_dict(edges), path)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a pandas data frame, a row a layer, indexed by its name.

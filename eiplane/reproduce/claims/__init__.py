@@ -1,0 +1,1 @@
+"""Claims of the paper and of its authors' wider experiments, each with a measure and a verdict."""

