@@ -18,7 +18,6 @@ from torch.nn import functional as F  # noqa: E402, N812
 
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
 
-
 torch.manual_seed(1)
 THETA = nn.Parameter(torch.randn(4))
 SCALE = nn.Parameter(torch.rand(4) + 0.5)

@@ -163,7 +163,11 @@ def _again(
 
 
 def _observe(
-    observer: Observer, torch: Any, module: Any, data: Iterable[Inputs], options: ExtractOptions,
+    observer: Observer,
+    torch: Any,
+    module: Any,
+    data: Iterable[Inputs],
+    options: ExtractOptions,
     saved: Saved,
 ) -> None:
     """Run a module on all batches."""

@@ -122,8 +122,10 @@ def _kind(tensor: Any) -> str:
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
     """Return what makes the step of an operator."""
     truth = isinstance(operator, AtenOperator) and "b" in operator.kinds
-    monotone = not several and not truth and (
-        name in _MONOTONE or name == "mul" or (name == "div" and bool(first))
+    monotone = (
+        not several
+        and not truth
+        and (name in _MONOTONE or name == "mul" or (name == "div" and bool(first)))
     )
 
     def made(constants: tuple[NDArray[Any] | None, ...]) -> Step:

@@ -69,11 +69,11 @@ def looked_up(run: Run, call: Call) -> Codes | None:
     run.note(run.constants.names(table), "a table: rows are looked up, nothing is multiplied")
     index = [call.operand(t) for t in call.tensors[1:] if call.dynamic(t)]
     alone = len(index) == 1 and found.ndim == 1 and found.dtype.kind in "fiu"
-    if alone and index[0].codes is not None and index[0].codes.shape == call.shape:
-        if "bool" not in str(call.tensors[1].dtype):
-            step = Step("table", _Table(found.astype(np.float64)), (None,))
-            return pointwise(run.flow, "table", index, call.shape, lambda _: step,
-                             lambda _: Known(low, high))  # fmt: skip
+    places = index[0].codes if alone and "bool" not in str(call.tensors[1].dtype) else None
+    if places is not None and places.shape == call.shape:
+        step = Step("table", _Table(found.astype(np.float64)), (None,))
+        return pointwise(run.flow, "table", index, call.shape, lambda _: step,
+                         lambda _: Known(low, high))  # fmt: skip
     return run.flow.event("a table", index, call.shape, lambda _: Known(low, high))
 
 

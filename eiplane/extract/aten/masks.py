@@ -60,11 +60,10 @@ def _mask(run: Run, call: Call) -> Operand | None:
     codes, condition = found[0]
     places = [np.asarray(x.read()) for x in operands]
     wanted = np.nonzero(condition)
-    if len(places) != len(wanted) or any(p.shape != w.shape for p, w in zip(places, wanted)):  # noqa: B905
+    if len(places) != len(wanted):
         return None
-    if not all(np.array_equal(p, w) for p, w in zip(places, wanted, strict=True)):
-        return None
-    return Operand(codes, lambda: condition)
+    same = all(np.array_equal(p, w) for p, w in zip(places, wanted, strict=True))
+    return Operand(codes, lambda: condition) if same else None
 
 
 def taken(run: Run, call: Call) -> Codes | None:
@@ -78,9 +77,10 @@ def taken(run: Run, call: Call) -> Codes | None:
         return None
     step = Step("selected", _Selected(f"selected {condition.base}"), (None,), keeps=True)
     made = signals.apply(step, (value,))
-    made.mask = Operand(mask.codes.copy(), lambda kept=np.array(mask.read()): kept)  # type: ignore[misc]
+    holds = np.array(mask.read(), dtype=bool)
+    made.mask = Operand(mask.codes.copy(), lambda: holds)
     whole = x.codes + ((made.base - value.base) << SHIFT)
-    found: Codes = whole[np.asarray(mask.read(), dtype=bool)]
+    found: Codes = whole[holds]
     return found
 
 
@@ -112,7 +112,7 @@ def written(run: Run, call: Call) -> Codes | None:
         made = signals.alone(source.codes)
         if made is None or made.mask is None or made.origin is not condition.origin:
             return None
-        if not np.array_equal(made.mask.codes, mask.codes):
+        if made.mask.codes is None or not np.array_equal(made.mask.codes, mask.codes):
             return None
         whole = mask.codes + ((made.base - condition.base) << SHIFT)
         if not np.array_equal(whole[np.asarray(mask.read(), dtype=bool)], source.codes):

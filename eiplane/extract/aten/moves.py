@@ -25,7 +25,8 @@ _MOVING = words(
     """
     cat stack index gather index_select constant_pad_nd flip roll repeat tril triu index_put
     scatter slice_scatter select_scatter diagonal_scatter as_strided_scatter masked_scatter
-    _unsafe_index index_copy index_fill take masked_select pixel_shuffle pixel_unshuffle channel_shuffle
+    _unsafe_index index_copy index_fill take masked_select pixel_shuffle pixel_unshuffle
+    channel_shuffle
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
     split_with_sizes_copy im2col block_diag repeat_interleave

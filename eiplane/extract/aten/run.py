@@ -53,7 +53,11 @@ class Run:
     """
 
     def __init__(
-        self, torch: Any, module: Any, flow: Flow | None = None, same: frozenset[int] = frozenset(),
+        self,
+        torch: Any,
+        module: Any,
+        flow: Flow | None = None,
+        same: frozenset[int] = frozenset(),
         saved: dict[int, tuple[Any, Any]] | None = None,
     ) -> None:
         self.torch = torch

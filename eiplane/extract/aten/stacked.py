@@ -157,10 +157,9 @@ def _function(run: Run, call: Call, axis: int) -> list[Codes | None] | Codes | N
 
     if call.name in _KEEPING:
         each = [made(k) for k in range(len(parts))]
-        codes = np.stack([np.full(shape, -1) if c is None else c for c in each], axis=axis)
-        return codes
-    codes_of = made(None)
-    codes = None if codes_of is None else codes_of.reshape(call.shape)
+        return np.stack([np.full(shape, -1) if c is None else c for c in each], axis=axis)
+    codes = made(None)
+    codes = None if codes is None else codes.reshape(call.shape)
     if len(call.outs) < 2:
         return codes
     x = call.operand(call.args[0])

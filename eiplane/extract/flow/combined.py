@@ -29,7 +29,8 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
     ----------
     name : str
         ``add``, ``sub``, ``mul``, ``div``, ``maximum``, ``minimum``, ``rsub``, ``where``,
-        ``masked_fill``, ``addcmul``, ``addcdiv``, ``lerp``, ``atan2``; of any other nothing is known.
+        ``masked_fill``, ``addcmul``, ``addcdiv``, ``lerp``, ``atan2``; of any other nothing is
+        known.
     rules : sequence of RangeRule
         Of all operands, of any number for sums and extremes.
     scale : float

@@ -208,7 +208,7 @@ def _apart(
     for k in range(shape[axis]):
         parts = []
         for x, codes in zip(operands, wide, strict=True):
-            mine = None if codes is None else codes.take(k, axis)
+            mine: Any = None if codes is None else codes.take(k, axis)
             parts.append(Operand(mine, _slice(x, shape, k, axis), x.precision))
         rest = shape[:axis] + shape[axis + 1 :]
         found = pointwise(flow, name, parts, rest, make, rule)

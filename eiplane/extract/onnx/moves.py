@@ -99,9 +99,7 @@ def _raised(value: Any, codes: Codes | None) -> Any:
     return np.ascontiguousarray(codes) + 1
 
 
-def _back(
-    run: Run, moved: Any, deciding: list[Operand], constants: Callable[[], list[Any]]
-) -> Any:
+def _back(run: Run, moved: Any, deciding: list[Operand], constants: Callable[[], list[Any]]) -> Any:
     if isinstance(moved, list):
         return [_back(run, m, deciding, constants) for m in moved]
     return moved_by(run.flow, deciding, np.asarray(moved, dtype=np.int64) - 1, constants)
