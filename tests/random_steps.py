@@ -20,12 +20,6 @@ def vector(z, seed):
     return VECTORS[seed, : z.shape[-1]].to(z.dtype)
 
 
-def leaky(h):
-    """Write where what is there says so."""
-    h[h < 0.05] *= 0.2
-    return h
-
-
 @dataclass(frozen=True)
 class Step:
     """One step: ``function(z, seed)``, and for ``order`` the places of the features it takes."""
@@ -145,9 +139,6 @@ simple(
     masked_features=lambda z, s: z * (vector(z, s) > 0.8).to(z.dtype),
     power=lambda z, s: torch.relu(z) ** 1.5,
     two_uses=lambda z, s: torch.stack([torch.relu(z), torch.tanh(z)]).mean(0),
-    greatest_of_two=lambda z, s: torch.stack([z, 0.1 * vector(z, s) * z], -1).amax(-1),
-    by_table=lambda z, s: VECTORS[s].to(z.dtype)[(4 * z + 8).long().clamp(0, 15)],
-    written_by_mask=lambda z, s: leaky(z.clone()),
     two_scales=lambda z, s: torch.tanh(z * vector(z, s)) * vector(z, (s + 3) % 10),
 )  # fmt: skip
 
@@ -424,8 +415,6 @@ simple(
     with_neighbour=lambda z, s: z * z.flip(-1).sigmoid(),
     sum_with_neighbour=lambda z, s: torch.relu(z + z.roll(1, -1)),
     relu_and_sum=lambda z, s: torch.relu(z) + z.sum(-1, keepdim=True),
-    gate_of_greatest=lambda z, s: z * torch.zeros_like(z).scatter(
-        -1, z.argmax(-1, keepdim=True), 1.0),
     largest=lambda z, s: z / (1 + z.amax(-1, keepdim=True).abs()),
     scaled_by_item=lambda z, s: torch.relu(z) * z.max().item(),
     shifted_by_list=lambda z, s: torch.relu(z - z.mean().tolist()),

@@ -113,14 +113,16 @@ def _kind(run: Run, codes: Codes) -> str:
         return "signals"
     if len(set(origins)) != 1 or len({int(c & ENTRY) for c in line if c >= 0}) != 1:
         return ""
-    # All of it, now that the first ones are.
+    # All of it, now that the first ones are: in each place one entry of one origin.
     fixed = codes < 0
-    first = np.max(np.where(fixed, -1, codes & ENTRY), axis=0)
-    if not bool((fixed | ((codes & ENTRY) == first)).all()):
-        return ""
-    places = run.flow.signals.places(np.unique(codes[~fixed] >> SHIFT))
-    found = {run.flow.signals.at(p).origin.index for p in np.unique(places).tolist()}
-    return "copies" if len(found) == 1 else ""
+    places = np.where(fixed, -1, run.flow.signals.places(codes >> SHIFT))
+    each, at = np.unique(places, return_inverse=True)
+    owners = np.array(
+        [run.flow.signals.at(p).origin.index if p >= 0 else -1 for p in each.tolist()]
+    )
+    one = (owners[at.reshape(codes.shape)] << SHIFT) | (codes & ENTRY)
+    first = np.max(np.where(fixed, -1, one), axis=0)
+    return "copies" if bool((fixed | (one == first)).all()) else ""
 
 
 def _parts(call: Call, axis: int) -> list[Operand]:
