@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from vision import VISION, image, sound
 
 __all__ = ["FAMILIES", "Family"]
 
@@ -68,16 +69,6 @@ def _tokens(n: int = 24, count: int = 50, batch: int = 2) -> Any:
     return torch.from_numpy(np.random.default_rng(0).integers(3, count, size=(batch, n)))
 
 
-def _image(size: int, channels: int = 3, batch: int = 3) -> Any:
-    torch = importlib.import_module("torch")
-    return torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def _sound(*shape: int) -> Any:
-    torch = importlib.import_module("torch")
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
 def language(model: str, config: str, **sizes: Any) -> Callable[[Any], tuple[Any, Inputs]]:
     """Return what builds a model of tokens of transformers."""
 
@@ -97,7 +88,7 @@ def vision(model: str, config: str, size: int, **sizes: Any) -> Callable[[Any], 
 
     def build(library: Any) -> tuple[Any, Inputs]:
         made = getattr(library, config)(**sizes)
-        return getattr(library, model)(made), {"pixel_values": _image(size)}
+        return getattr(library, model)(made), {"pixel_values": image(size)}
 
     return build
 
@@ -109,7 +100,7 @@ def _whisper(library: Any) -> tuple[Any, Inputs]:
         max_source_positions=20, max_target_positions=20, pad_token_id=0, bos_token_id=1,
         eos_token_id=2, decoder_start_token_id=1, use_cache=False,
     )  # fmt: skip
-    inputs = {"input_features": _sound(2, 8, 40), "decoder_input_ids": _tokens(12)}
+    inputs = {"input_features": sound(2, 8, 40), "decoder_input_ids": _tokens(12)}
     return library.WhisperForConditionalGeneration(config), inputs
 
 
@@ -119,7 +110,7 @@ def _wav2vec2(library: Any) -> tuple[Any, Inputs]:
         vocab_size=50, conv_dim=(8, 8), conv_stride=(5, 2), conv_kernel=(10, 3),
         num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, num_feat_extract_layers=2,
     )  # fmt: skip
-    return library.Wav2Vec2ForCTC(config), {"input_values": _sound(2, 400)}
+    return library.Wav2Vec2ForCTC(config), {"input_values": sound(2, 400)}
 
 
 def _clip(library: Any) -> tuple[Any, Inputs]:
@@ -130,28 +121,7 @@ def _clip(library: Any) -> tuple[Any, Inputs]:
         vision_config={**sizes, "image_size": 16, "patch_size": 4},
         projection_dim=8,
     )
-    return library.CLIPModel(config), {"input_ids": _tokens(12), "pixel_values": _image(16)}
-
-
-def torchvision(name: str, size: int, **sizes: Any) -> Callable[[Any], tuple[Any, Inputs]]:
-    """Return what builds a model of torchvision."""
-
-    def build(library: Any) -> tuple[Any, Inputs]:
-        return getattr(library, name)(weights=None, num_classes=7, **sizes), {"": _image(size)}
-
-    return build
-
-
-def classes(path: str, size: int, *args: Any, **sizes: Any) -> Callable[[Any], tuple[Any, Inputs]]:
-    """Return what builds a class of torchvision's, smaller than any of its named models."""
-
-    def build(library: Any) -> tuple[Any, Inputs]:
-        module, _, name = path.partition(".")
-        owner = getattr(library, module)
-        given = [a(owner) if callable(a) else a for a in args]
-        return getattr(owner, name)(*given, **sizes), {"": _image(size)}
-
-    return build
+    return library.CLIPModel(config), {"input_ids": _tokens(12), "pixel_values": image(16)}
 
 
 _BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -246,8 +216,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("Whisper", _T, _whisper, {"*.fc1": "gelu"}),
     Family("Wav2Vec2", _T, _wav2vec2, {"*.intermediate_dense": "gelu"}),
     Family("CLIP", _T, _clip, {"*.fc1": "quick_gelu"}),
-    Family("ViT", _T, vision("ViTForImageClassification", "ViTConfig", 16, **_BERT, image_size=16,
-           patch_size=4), {"*.intermediate.dense": "gelu"}),
+    Family("ViT (transformers)", _T, vision("ViTForImageClassification", "ViTConfig", 16, **_BERT,
+           image_size=16, patch_size=4), {"*.intermediate.dense": "gelu"}),
     Family("DINOv2", _T, vision("Dinov2Model", "Dinov2Config", 16, **_BERT, image_size=16,
            patch_size=4, mlp_ratio=2), {"*.mlp.fc1": "gelu"}),
     Family("Swin (transformers)", _T, vision("SwinForImageClassification", "SwinConfig", 16,
@@ -262,41 +232,5 @@ FAMILIES: tuple[Family, ...] = (
     Family("SegFormer", _T, vision("SegformerForSemanticSegmentation", "SegformerConfig", 32,
            hidden_sizes=[8, 8, 12, 16], depths=[1, 1, 1, 1], num_attention_heads=[1, 2, 2, 2],
            decoder_hidden_size=8), {"*.mlp.dense1": "identity"}),
-    Family("ResNet", _V, torchvision("resnet18", 32)),
-    Family("ResNet (bottleneck)", _V, classes("resnet.ResNet", 32, lambda m: m.Bottleneck,
-           [1, 1, 1, 1], num_classes=7)),
-    Family("DenseNet", _V, classes("densenet.DenseNet", 32, growth_rate=8,
-           block_config=(2, 2, 2), num_init_features=16, num_classes=7)),
-    Family("VGG", _V, torchvision("vgg11_bn", 32)),
-    Family("SqueezeNet", _V, torchvision("squeezenet1_1", 64)),
-    Family("GoogLeNet", _V, torchvision("googlenet", 64, aux_logits=False, init_weights=False)),
-    Family("Inception", _V, torchvision("inception_v3", 96, aux_logits=False,
-           init_weights=False)),
-    Family("ShuffleNet", _V, torchvision("shufflenet_v2_x0_5", 64)),
-    Family("MobileNetV2", _V, torchvision("mobilenet_v2", 32, width_mult=0.25)),
-    Family("MobileNetV3", _V, torchvision("mobilenet_v3_small", 32, width_mult=0.5)),
-    Family("MNASNet", _V, torchvision("mnasnet0_5", 32)),
-    Family("EfficientNet", _V, torchvision("efficientnet_b0", 32)),
-    Family("EfficientNetV2", _V, torchvision("efficientnet_v2_s", 32)),
-    Family("RegNet", _V, torchvision("regnet_y_400mf", 32)),
-    Family("ConvNeXt", _V, classes("convnext.ConvNeXt", 32, lambda m: [
-           m.CNBlockConfig(8, 16, 1), m.CNBlockConfig(16, 24, 2), m.CNBlockConfig(24, None, 1)],
-           num_classes=7), {"*.block.3": "gelu"}),
-    Family("ViT", _V, classes("vision_transformer.VisionTransformer", 16, 16, 4, 2, 2, 16, 32,
-           num_classes=7), {"*.mlp.0": "gelu"}),
-    Family("Swin", _V, classes("swin_transformer.SwinTransformer", 32, [4, 4], 8, [2, 2], [2, 2],
-           [4, 4], num_classes=7), {"*.mlp.0": "gelu"}),
-    Family("Swin V2", _V, classes("swin_transformer.SwinTransformer", 32, [4, 4], 8, [2, 2],
-           [2, 2], [4, 4], num_classes=7,
-           block=lambda *a, **k: importlib.import_module(
-               "torchvision.models.swin_transformer").SwinTransformerBlockV2(*a, **k),
-           downsample_layer=lambda *a, **k: importlib.import_module(
-               "torchvision.models.swin_transformer").PatchMergingV2(*a, **k)),
-           {"*.mlp.0": "gelu"}),
-    Family("MaxViT", _V, classes("maxvit.MaxVit", 32, (32, 32), 8, 4, [8, 16], [1, 1], 4, 0.0,
-           num_classes=7)),
-    Family("DeepLabV3", _V, classes("segmentation.deeplabv3_mobilenet_v3_large", 64, weights=None,
-           weights_backbone=None, num_classes=3)),
-    Family("R3D", _V, lambda m: (m.video.r3d_18(weights=None, num_classes=7),
-           {"": _sound(1, 3, 4, 16, 16)})),
+    *(Family(name, _V, build, after) for name, (build, after) in VISION.items()),
 )  # fmt: skip

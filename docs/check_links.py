@@ -10,7 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LOADED = {("img", "src"), ("script", "src"), ("link", "href"), ("source", "src"), ("iframe", "src")}
+LOADED = {
+    ("img", "src"),
+    ("script", "src"),
+    ("link", "href"),
+    ("source", "src"),
+    ("iframe", "src"),
+}
 
 
 class Page(HTMLParser):
@@ -37,7 +43,9 @@ class Page(HTMLParser):
 
 def problems(folder: Path) -> list[str]:
     """Return what is wrong, a line each."""
-    pages = {p.resolve(): Page(p.read_text("utf-8")) for p in sorted(folder.rglob("*.html"))}
+    pages = {
+        p.resolve(): Page(p.read_text("utf-8")) for p in sorted(folder.rglob("*.html"))
+    }
     found = [] if pages else [f"{folder} has no pages"]
     for path, page in pages.items():
         where = path.relative_to(folder.resolve())
@@ -47,7 +55,9 @@ def problems(folder: Path) -> list[str]:
                 if link in page.loaded and parts.scheme != "data":
                     found.append(f"{where}: loads {link}")
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = (
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            )
             if not target.is_file():
                 found.append(f"{where}: {link} is not there")
             elif parts.fragment and target in pages:

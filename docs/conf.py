@@ -16,9 +16,13 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
 # Pages run their code in processes of their own, which must find the same eiplane.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(eiplane.__file__).parents[1]), *sys.path])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(eiplane.__file__).parents[1]), *sys.path]
+)
 os.environ.setdefault("EIPLANE_THREADS", "2")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that spin are slow on a busy machine
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # threads that spin are slow on a busy machine
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 matplotlib.use("agg")
 
@@ -41,8 +45,14 @@ exclude_patterns = ["_build", "examples", "sg_execution_times.rst", "gallery/*.i
 nitpicky = True
 # Types of other libraries: their inventories would have to be fetched.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(numpy|np|numpy\.typing|npt|matplotlib|pandas|xarray|torch|concurrent)\..*"),
-    (r"py:.*", r"(collections\.abc|typing|os|pathlib|keras|lightning|transformers)(\..*)?"),
+    (
+        r"py:.*",
+        r"(numpy|np|numpy\.typing|npt|matplotlib|pandas|xarray|torch|concurrent)\..*",
+    ),
+    (
+        r"py:.*",
+        r"(collections\.abc|typing|os|pathlib|keras|lightning|transformers)(\..*)?",
+    ),
 ]
 
 html_theme = "furo"
@@ -51,9 +61,16 @@ html_static_path = ["_static"]
 html_css_files = ["eiplane.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_domain_indices = False  # one module is no index
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0b6a88", "color-brand-content": "#0b6a88"},
-    "dark_css_variables": {"color-brand-primary": "#6cc3e0", "color-brand-content": "#6cc3e0"},
+    "light_css_variables": {
+        "color-brand-primary": "#0b6a88",
+        "color-brand-content": "#0b6a88",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#6cc3e0",
+        "color-brand-content": "#6cc3e0",
+    },
 }
 pygments_style = "tango"
 math_number_all = False
@@ -86,8 +103,11 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "abort_on_example_error": True,
     "show_signature": False,
+    "capture_repr": ("_repr_html_",),  # what Axes print of themselves is no result
     "reset_modules": ("matplotlib",),
     "matplotlib_animations": False,
     "image_scrapers": ("matplotlib",),
 }
-suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold what cannot be pickled
+suppress_warnings = [
+    "config.cache"
+]  # sphinx-gallery's settings hold what cannot be pickled

@@ -5,18 +5,24 @@ and integrated information of every layer, and where it lies in the causal plane
 and Hoel, Entropy 22(12) 1429, 2020).
 """
 
-from . import plot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .ablation import Ablation, ablate, delta_ei_parts
 from .analyze import analyze
-from .emergence import MacroUnits, Transitions, macro_units, tpm
 from .information import entropy, mutual_information
 from .joint import Convergence, SaturationWarning, convergence, ei_between, gaussian_ei
 from .network import Activation, Layer, Network, Pool, get_activation, per_row
-from .recurrence import ThroughTime, through_time
 from .results import Decomposition, Joint, LayerResult, load
 from .run import AssumedRangeWarning
-from .training import Tracker
+
+if TYPE_CHECKING:  # the same as _LATER says
+    from . import plot
+    from .ablation import Ablation, delta_ei_parts
+    from .ablation.ablate import ablate
+    from .emergence import MacroUnits, Transitions, macro_units, tpm
+    from .recurrence import ThroughTime, through_time
+    from .training import Tracker
 
 __all__ = [
     "Ablation",
@@ -51,3 +57,26 @@ __all__ = [
     "through_time",
     "tpm",
 ]
+
+#: What most programs have no use for is imported when it is first asked for, from these rooms.
+_LATER = {
+    "plot": (),
+    "ablation": ("Ablation", "ablate", "delta_ei_parts"),
+    "emergence": ("MacroUnits", "Transitions", "macro_units", "tpm"),
+    "recurrence": ("ThroughTime", "through_time"),
+    "training": ("Tracker",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _LATER.items():
+        if name == room or name in names:
+            module = import_module(f".{room}", __name__)
+            found = module if name == room else getattr(module, name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -105,6 +105,26 @@ def test_links_inside_lead_somewhere(page):
         assert not target or (page.parent / target).exists(), f"{page.name}: {link}"
 
 
+def code_shown(path):
+    """The lines of code that a page shows: its cells, but for those that it hides."""
+    for cell in re.findall(
+        r"```(?:\{code-cell\} ipython3|python|sh)\n(.*?)```", path.read_text("utf-8"), re.S
+    ):
+        if "remove-input" not in cell:
+            yield from cell.splitlines()
+
+
+@written
+def test_lines_of_code_fit_beside_a_page_s_contents():
+    pages = [
+        ROOT / "CONTRIBUTING.md",
+        *(p for p in ROOT.glob("docs/**/*.md") if "_build" not in p.parts),
+    ]
+    lines = [(page.name, line) for page in pages for line in code_shown(page)]
+    assert len(lines) > 200
+    assert [found for found in lines if len(found[1]) > 92] == []
+
+
 @written
 def test_readme_has_the_links_and_is_short():
     assert len(links(README)) > 15
@@ -179,3 +199,11 @@ def test_broken_links_are_found(page, problem, tmp_path, monkeypatch):
     (tmp_path / "other.html").write_text('<html><p id="here">x</p></html>')
     found = check_links.problems(tmp_path)
     assert [problem in line for line in found] == ([True] if problem else [])
+
+
+@written
+def test_every_picture_is_in_the_gallery():
+    shown = "".join(p.read_text("utf-8") for p in (ROOT / "docs/examples").glob("*.py"))
+    shown = re.sub(r"\b(?:d|wide|trained|result)\.plot\(", "eiplane.plot.causal_plane(", shown)
+    missing = [n for n in eiplane.plot.__all__ if f"eiplane.plot.{n}(" not in shown]
+    assert missing == []

@@ -80,8 +80,6 @@ kinds = pytest.mark.parametrize("kind", WRITERS)
 
 
 def _needs(kind):
-    if kind == "report":
-        pytest.importorskip("plotly")
     if kind in ("picture", "svg", "movie"):
         pytest.importorskip("matplotlib")
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import eiplane
 
 PACKAGE = Path(eiplane.__file__).parent
@@ -40,8 +42,8 @@ ROOMS = [
 #: Imported from anywhere, importing nothing.
 EVERYWHERE = {"_version"}
 
-#: The doors upwards. Drawing is reached from results only when it is asked for.
-DOORS = {("results/decomposition.py", "plot")}
+#: The doors upwards. Pictures and pages are reached from results only when they are asked for.
+DOORS = {("results/decomposition.py", "plot"), ("results/decomposition.py", "report")}
 
 
 #: The most lines of a file, and of a function without its docstring.
@@ -205,7 +207,7 @@ def test_importing_eiplane_loads_no_optional_library():
     code = (
         "import sys, eiplane, numpy; eiplane.analyze(numpy.eye(2)); "
         "print([m for m in ('torch','matplotlib','pandas','safetensors','onnx','scipy','sklearn',"
-        "'xarray','plotly','rich') if m in sys.modules])"
+        "'xarray','rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -219,3 +221,27 @@ def test_a_missing_extra_says_how_to_get_it():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "eiplane[pandas]"' in run.stdout
+
+
+def test_names_imported_when_asked_for_are_those_the_type_checkers_see():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (n for n in tree.body if isinstance(n, ast.If))
+    seen = {name.name for node in block.body for name in node.names}
+    later = {name for names in eiplane._LATER.values() for name in names} | {"plot"}
+    assert seen == later
+    assert later < set(eiplane.__all__) <= set(dir(eiplane))
+    for name in eiplane.__all__:
+        assert getattr(eiplane, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'ablates'"):
+        eiplane.ablates  # noqa: B018
+
+
+def test_importing_eiplane_leaves_the_rooms_that_few_enter():
+    code = (
+        "import sys, eiplane; d = eiplane.analyze([[0.5, 1.0]]); "
+        "rooms = ('plot', 'ablation', 'emergence', 'recurrence', 'training', 'report', 'cli'); "
+        "print([r for r in rooms if f'eiplane.{r}' in sys.modules]); "
+        "print(eiplane.tpm.__module__.split('.')[:2], eiplane.training.Tracker is eiplane.Tracker)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["[]", "['eiplane', 'emergence'] True"]

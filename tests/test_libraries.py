@@ -207,6 +207,8 @@ def test_a_functional_graph(keras):
     model = shaken(keras.Model(x, [e, keras.ops.sinh(own)]))
     found = extracted(model)
     acts = {layer.name: layer.activation.name for layer in found.network}
+    own_known = acts.pop("own", None) == "sinh"  # jax takes it in float64
+    assert own_known == (keras.backend.backend() == "jax")
     assert acts == {
         "a": "relu",
         "b": "relu",
@@ -214,7 +216,7 @@ def test_a_functional_graph(keras):
         "d": "tanh",
         "e": "identity",
     }
-    assert [s.name for s in found.skipped] == ["own"]
+    assert [s.name for s in found.skipped] == ([] if own_known else ["own"])
     assert found.network.sources["c"] == ("b",)
     assert found.network.sources["e"] == ("a", "d")
     assert found.network.sources["d"] == ()
@@ -260,17 +262,15 @@ def test_gates_of_a_keras_model(keras, kind):
 
 def test_what_cannot_be_seen_is_said(keras):
     k = keras.layers
-    shared = k.Dense(4, name="shared")
     x = keras.Input((4,))
-    model = keras.Model(x, k.Dense(2, name="out")(shared(shared(x))))
-    found = extracted(model)
-    assert found.network.names == ("out",)
-    assert {s.name for s in found.skipped} == {"shared"}
     cut = keras.Model(x, k.Dense(3, name="seen")(x))
     elsewhere = keras.Model(cut.inputs, keras.ops.sinh(cut.get_layer("seen").output))
     assert extracted(cut).network[0].activation.name == "identity"
-    with pytest.raises(ValueError, match="seen"):
-        extracted(elsewhere)
+    if keras.backend.backend() == "jax":
+        assert extracted(elsewhere).network[0].activation.name == "sinh"
+    else:
+        with pytest.raises(ValueError, match="seen"):
+            extracted(elsewhere)
     text = keras.Sequential(
         [keras.Input((3,)), k.Embedding(9, 4, name="emb"), k.Dense(2, name="a")]
     )
@@ -341,9 +341,7 @@ def test_ranges_follow_what_lies_between(keras):
 
 def test_ranges_that_are_not_known_are_said(keras):
     k = keras.layers
-    shared = k.Dense(6, "tanh")
     for between in (
-        lambda h: shared(shared(h)),
         lambda h: keras.ops.cumsum(h, axis=1),
         lambda h: keras.ops.sin(h) * 3 + 1,
         k.PReLU(),
@@ -360,3 +358,236 @@ def test_ranges_that_are_not_known_are_said(keras):
     with pytest.warns(eiplane.AssumedRangeWarning, match="of 1 layer is"):
         model, _ = followed(keras, lambda h: keras.ops.cumsum(h, axis=1))
         eiplane.analyze(model, measures="sensitivity", samples=100, method="sample")
+
+
+# -- layers used several times, and layers made of layers ----------------------------------------
+
+
+def values_at(keras, model, name_of, x):
+    """What a model's own tensors hold for an input."""
+    part = keras.Model(model.inputs, name_of)
+    return np.asarray(keras.ops.convert_to_numpy(part(x)))
+
+
+def test_a_layer_that_is_used_again_has_the_ranges_of_all_uses(keras):
+    k = keras.layers
+    shared, x = k.Dense(5, "tanh", name="shared"), keras.Input((5,))
+    first = shared(x)
+    second = shared(k.Rescaling(3.0, -1.0)(first))
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(second)))
+    found = extracted(model)
+    assert found.skipped == ()
+    assert found.network.names == ("shared", "out")
+    assert input_ranges(model, (0.0, 1.0))["shared"][:2] == (-4.0, 2.0)  # of x, and 3 tanh - 1
+    data = rng.uniform(size=(50, 5)).astype(np.float32)
+    layer, out = found.network
+    y = layer(3.0 * layer(data) - 1.0)
+    np.testing.assert_allclose(out(y), model.predict(data, verbose=0), atol=1e-4)
+
+
+def test_uses_that_are_followed_by_different_functions_are_two_layers(keras):
+    k = keras.layers
+    shared, x = k.Dense(4, name="shared"), keras.Input((4,))
+    a, b = k.ReLU()(shared(x)), k.Activation("tanh")(shared(k.Activation("tanh")(x)))
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(k.Concatenate()([a, b]))))
+    network = extracted(model).network
+    assert [(n.name, n.activation.name) for n in network] == [
+        ("shared", "relu"), ("shared#2", "tanh"), ("out", "identity"),
+    ]  # fmt: skip
+    data = rng.normal(size=(9, 4)).astype(np.float32)
+    one, two, out = network
+    y = np.concatenate([one(data), two(np.tanh(data))], axis=1)
+    np.testing.assert_allclose(out(y), model.predict(data, verbose=0), atol=1e-4)
+
+
+def test_a_model_that_is_called_twice(keras):
+    k = keras.layers
+    z = keras.Input((3,))
+    tower = keras.Model(z, k.Dense(4, "sigmoid", name="up")(z), name="tower")
+    a, b = keras.Input((3,)), keras.Input((3,))
+    left, right = tower(a), tower(k.Activation("tanh")(b))
+    model = shaken(keras.Model([a, b], k.Dense(2, name="out")(k.Concatenate()([left, right]))))
+    keras.Model(z, k.Dense(3)(tower(100.0 * z)))  # another model's use is not this one's
+    found = extracted(model)
+    assert (found.network.names, found.skipped) == (("tower/up", "out"), ())
+    spans = input_ranges(model, (0.0, 0.5))
+    assert spans["tower/up"][:2] == pytest.approx((0.0, 0.5))
+    assert input_ranges(model, (-3.0, 3.0))["tower/up"][:2] == (-3.0, 3.0)
+    assert spans["out"][:2] == (0.0, 1.0)
+    up, out = found.network
+    x, y = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    given = np.concatenate([up(x), up(np.tanh(y))], axis=1)
+    np.testing.assert_allclose(out(given), model.predict([x, y], verbose=0), atol=1e-4)
+
+
+def test_a_norm_and_gates_that_are_used_twice(keras):
+    k = keras.layers
+    norm, rnn = k.LayerNormalization(name="norm"), k.SimpleRNN(3, return_sequences=True, name="rnn")
+    x = keras.Input((6, 3))
+    h = rnn(norm(rnn(norm(x))))
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(h)))
+    found = extracted(model)
+    assert found.skipped == ()
+    assert found.network.names == ("rnn/kernel", "rnn/recurrent_kernel", "out")
+    spans = input_ranges(model)
+    gain, shift = (np.asarray(keras.ops.convert_to_numpy(v)) for v in (norm.gamma, norm.beta))
+    data = rng.normal(size=(500, 6, 3)).astype(np.float32)
+    seen = values_at(keras, model, norm.get_output_at(1) if hasattr(norm, "get_output_at")
+                     else norm._inbound_nodes[1].output_tensors[0], data)  # fmt: skip
+    low, high = spans["rnn/kernel"][:2]
+    assert low <= seen.min() and seen.max() <= high
+    assert high <= np.abs(gain).max() * np.sqrt(2) + np.abs(shift).max() + 1e-6
+    assert spans["out"][:2] == (-1.0, 1.0)
+
+
+def test_layers_over_time_and_both_ways(keras):
+    k = keras.layers
+    x = keras.Input((4, 3))
+    h = k.TimeDistributed(k.Dense(5, "tanh"), name="each")(x)
+    h = k.Bidirectional(k.GRU(2, return_sequences=True, reset_after=False), name="ways")(h)
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(h)))
+    found = extracted(model)
+    assert found.skipped == ()
+    names = found.network.names
+    assert names[0] == "each"
+    assert names[-1] == "out"
+    assert len(names) == 2 + 2 * 2 * 3
+    assert {n.partition("/")[0] for n in names[1:-1]} == {"ways"}
+    spans = input_ranges(model)
+    assert {spans[n][:2] for n in names[1:]} == {(-1.0, 1.0)}
+    data = rng.normal(size=(3, 4, 3)).astype(np.float32)
+    layers = {n.name: n for n in found.network}
+    inner = values_at(keras, model, model.layers[1].output, data)
+    np.testing.assert_allclose(layers["each"](data.reshape(-1, 3)).reshape(3, 4, 5), inner,
+                               atol=1e-5)  # fmt: skip
+    ways = values_at(keras, model, model.layers[2].output, data)
+    for side, at in (("forward", slice(0, 2)), ("backward", slice(2, 4))):
+        own = {n.rpartition("/")[2]: f for n, f in layers.items() if side in n}
+        order = inner[0] if side == "forward" else inner[0, ::-1]
+        state = np.zeros(2)
+
+        def pre(gate, value, own=own):
+            layer = own[gate]
+            return layer.weight.astype(float) @ value, layer.offsets(), layer.activation
+
+        for step in order:
+            gates = {}
+            for letter in "zrh":
+                (a, b, act) = pre(f"kernel.{letter}", step)
+                back = state if letter != "h" else gates["r"] * state
+                c, _, _ = pre(f"recurrent_kernel.{letter}", back)
+                gates[letter] = act(a + b + c)
+            state = gates["z"] * state + (1 - gates["z"]) * gates["h"]
+        seen = ways[0, -1, at] if side == "forward" else ways[0, 0, at]
+        np.testing.assert_allclose(state, seen, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "equation", ["abc,cde->abde", "abc,bce->abe", "abc,ec->abe", "abc,cd->adb"]
+)
+def test_sums_by_an_equation(keras, equation):
+    k = keras.layers
+    x = keras.Input((4, 3))
+    shape, bias = {
+        "abc,cde->abde": ((None, 2, 5), "de"), "abc,bce->abe": ((None, 6), "e"),
+        "abc,ec->abe": ((None, 6), "e"), "abc,cd->adb": ((6, None), None),
+    }[equation]  # fmt: skip
+    dense = k.EinsumDense(
+        equation,
+        output_shape=shape if shape[0] is not None else (4, *shape[1:]),
+        bias_axes=bias,
+        activation="tanh",
+        name="sum",
+    )
+    model = shaken(keras.Model(x, keras.ops.multiply(dense(x), 1.0)))
+    if equation == "abc,bce->abe":  # a matrix for each place
+        with pytest.raises(ValueError, match="a matrix for each place"):
+            extracted(model)
+        return
+    (layer,) = extracted(model).network
+    data = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    seen = np.asarray(keras.ops.convert_to_numpy(dense(data)))
+    if equation.endswith("adb"):
+        seen = seen.swapaxes(1, 2)
+    mine = layer(data.reshape(-1, 3)).reshape(seen.shape)
+    assert layer.activation.name == "tanh"
+    np.testing.assert_allclose(mine, seen, atol=1e-5)
+
+
+@pytest.mark.parametrize("self_attention", [True, False])
+def test_the_maps_of_an_attention(keras, self_attention):
+    k = keras.layers
+    x, y = keras.Input((4, 6)), keras.Input((5, 3))
+    h = k.Activation("tanh")(x)
+    att = k.MultiHeadAttention(
+        2, 3, value_dim=3 if keras.backend.backend() == "jax" else 4, name="att"
+    )
+    other = h if self_attention else y
+    model = shaken(keras.Model([x, y], k.Dense(2, name="out")(att(h, other))))
+    found = extracted(model)
+    assert found.skipped == ()
+    layers = {n.name: n for n in found.network}
+    assert list(layers) == [f"att/{n}" for n in ("query", "key", "value", "attention_output")] + [
+        "out"
+    ]
+    a = rng.normal(size=(1, 4, 6)).astype(np.float32)
+    b = rng.normal(size=(1, 5, 3)).astype(np.float32)
+    u = np.tanh(a[0])
+    v = u if self_attention else b[0]
+    q, key, value = (
+        layers[f"att/{n}"](s).reshape(len(s), 2, -1)
+        for n, s in (("query", u), ("key", v), ("value", v))
+    )
+    scores = np.einsum("qhd,khd->hqk", q, key) / np.sqrt(3)
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    mixed = np.einsum("hqk,khd->qhd", shares, value).reshape(4, -1)
+    mine = layers["out"](layers["att/attention_output"](mixed))
+    np.testing.assert_allclose(mine, model.predict([a, b], verbose=0)[0], rtol=1e-4, atol=1e-4)
+    spans = input_ranges(model)
+    assert spans["att/query"][:2] == pytest.approx((0.0, np.tanh(1.0)))
+    if self_attention:
+        low, high = spans["att/attention_output"][:2]
+        many = layers["att/value"](rng.uniform(0, np.tanh(1), size=(4000, 6)))
+        assert low <= many.min() and many.max() <= high
+
+
+def test_a_separable_convolution_is_two(keras):
+    k = keras.layers
+    x = keras.Input((7, 7, 3))
+    h = k.SeparableConv2D(5, 3, depth_multiplier=2, activation="tanh", padding="same", name="s")(x)
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(k.Flatten()(h))))
+    found = extracted(model)
+    assert found.skipped == ()
+    first, second, _ = found.network
+    assert (first.name, second.name) == ("s/depthwise", "s/pointwise")
+    data = rng.normal(size=(2, 7, 7, 3)).astype(np.float32)
+    seen = values_at(keras, model, h, data)
+    patches = np.stack([data[:, i : i + 3, 2:5] for i in range(5)], 1)  # at (1.., 3)
+    middle = np.einsum("bpyxc,cmyx->bpcm", patches, first.weight.reshape(3, 2, 3, 3))
+    mine = second.activation(
+        middle.reshape(2, 5, 6) @ second.weight.reshape(5, 6).T + second.offsets()
+    )
+    np.testing.assert_allclose(mine, seen[:, 1:6, 3], atol=1e-4)
+    assert input_ranges(model)["out"][:2] == (-1.0, 1.0)
+
+
+def test_a_model_of_a_class_of_its_own_has_keras_names(keras):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__(name="own")
+            self.first = keras.layers.Dense(5, "relu", name="first")
+            self.last = keras.layers.Dense(2, name="last")
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+    if keras.backend.backend() != "torch":
+        pytest.skip("only torch runs it")
+    model = Own()
+    data = rng.normal(size=(6, 4)).astype(np.float32)
+    model(data)
+    network = extracted(model, input_size=(2, 4)).network
+    assert network.names == ("own/first", "own/last")
+    one, two = network
+    np.testing.assert_allclose(two(one(data)), model.predict(data, verbose=0), atol=1e-5)

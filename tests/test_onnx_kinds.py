@@ -8,6 +8,8 @@ import pytest
 pytest.importorskip("onnx")
 from onnx_graphs import FLOAT, between, check, extracted, layers, node, ranges, saved
 
+from eiplane import Activation
+
 rng = np.random.default_rng(3)
 W, V = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
 B, SLOPES = rng.normal(size=4), np.array([0.1, -0.3, 0.25, 0.7])
@@ -540,3 +542,131 @@ def test_parallel_maps_are_summed(tmp_path):
     np.testing.assert_allclose(layers(found)["w+up"].weight, merged, atol=1e-6)
     assert found.network.sources["v"] == ("w+up",)
     check(path, "w+up", after="r")
+
+
+# -- the proof of recurrent nodes' gates ---------------------------------------------------------
+
+OPTIONS = [
+    ("LSTM", {}), ("LSTM", {"direction": "bidirectional"}), ("LSTM", {"clip": 0.4}),
+    ("LSTM", {"layout": 1}), ("LSTM", {"input_forget": 1}), ("LSTM", {"peepholes": True}),
+    ("LSTM", {"activations": ["HardSigmoid", "Softsign", "Relu"]}), ("GRU", {}),
+    ("GRU", {"linear_before_reset": 1}), ("GRU", {"direction": "reverse", "lengths": True}),
+    ("GRU", {"clip": 0.4, "linear_before_reset": 1, "layout": 1}), ("RNN", {"layout": 1}),
+    ("RNN", {"direction": "bidirectional", "lengths": True}), ("RNN", {"activations": ["Elu"]}),
+]  # fmt: skip
+
+
+def recurrent_file(path, kind, options, start=None):
+    """A node with every input, and a linear map of its last state."""
+    options = dict(options)
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    directions = 2 if options.get("direction") == "bidirectional" else 1
+    by_batch = options.get("layout", 0)
+    state = (2, directions, 4) if by_batch else (directions, 2, 4)
+    weights = {
+        "w": rng.normal(size=(directions, gates * 4, 3)),
+        "r": rng.normal(size=(directions, gates * 4, 4)) / 2,
+        "b": rng.normal(size=(directions, 8 * gates)), "v": rng.normal(size=(4, 2)),
+        "h0": rng.uniform(-0.5, 0.5, size=state) if start is None else np.full(state, start),
+        "c0": rng.normal(size=state), "p": rng.normal(size=(directions, 12)),
+    }  # fmt: skip
+    lengths, peep = options.pop("lengths", False), options.pop("peepholes", False)
+    if lengths:
+        weights["n"] = np.array([3, 5], dtype=np.int32)
+    inputs = f"x w r b {'n' if lengths else ''} h0"
+    inputs = (
+        inputs.replace("  ", " # ") + (" c0" if kind == "LSTM" else "") + (" p" if peep else "")
+    )
+    nodes = [
+        node(kind, "x", "y h", hidden_size=4, **options), node("MatMul", "h v", "z"),
+    ]  # fmt: skip
+    del nodes[0].input[:]
+    nodes[0].input.extend("" if n == "#" else n for n in inputs.split(" "))
+    used = {n: v for n, v in weights.items() if n in inputs.split(" ") or n == "v"}
+    shape = (2, 5, 3) if by_batch else (5, 2, 3)
+    saved(path, nodes, used, [("x", FLOAT, shape)], outputs=["y", "z"])
+    return path
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_gates_of_every_option_are_proved(kind, options, tmp_path):
+    path = recurrent_file(tmp_path / "m.onnx", kind, options)
+    found = extracted(path)
+    listed = {s.name: s.reason for s in found.skipped}
+    if options.get("input_forget"):
+        assert set(listed) == {"w.f", "r.f"}
+        assert "1 less the input gate" in listed["w.f"]
+    else:
+        assert listed == {}
+    each = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind] - bool(options.get("input_forget"))
+    sides = 2 * (2 if options.get("direction") == "bidirectional" else 1)
+    assert len(layers(found)) == each * sides + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "wrong"),
+    [(kind, options, wrong) for kind, options in OPTIONS[:2] + OPTIONS[7:9] + OPTIONS[11:13]
+     for wrong in ("order", "function", "bias") if kind != "RNN" or wrong != "order"],
+)  # fmt: skip
+def test_gates_that_are_wrong_are_listed(kind, options, wrong, tmp_path, monkeypatch):
+    from eiplane.extract.onnx import recurrent
+
+    path = recurrent_file(tmp_path / "m.onnx", kind, options)
+    if wrong == "order":
+        first, second, *rest = recurrent._GATES[kind]
+        monkeypatch.setitem(recurrent._GATES, kind, (second, first, *rest))
+    elif wrong == "function":
+        wrong_one = Activation.from_function(np.cos, "cos")
+        monkeypatch.setattr(recurrent, "_activation", lambda cell: wrong_one)
+    else:
+        report = recurrent.Gate
+
+        def shifted(weight, bias, activation, made):
+            return report(weight, bias + 0.01, activation, made)
+
+        monkeypatch.setattr(recurrent, "Gate", shifted)
+    found = extracted(path)
+    assert list(layers(found)) == ["v"]
+    assert {s.reason for s in found.skipped} == {
+        "its gates do not reproduce what the node computed in the run"
+    }
+
+
+@pytest.mark.parametrize("kind", ["GRU", "RNN", "LSTM"])
+def test_a_first_state_outside_of_the_states_counts(kind, tmp_path):
+    path = recurrent_file(tmp_path / "m.onnx", kind, {}, start=3.0)
+    back = {n: r for n, r in ranges(extracted(path)).items() if n.startswith("r")}
+    assert {r[:2] for r in back.values()} == {(-1.0, 3.0)}
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_nodes_of_one_module_whose_weights_have_no_names(kind, tmp_path):
+    """As torch exports several layers: weights that are turned lose their names."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    weights = {"v": V, "s": np.array([5, 2, 4])}
+    for k, n_in in enumerate((3, 4, 4)):
+        weights[f"onnx::{kind}_{3 * k}"] = rng.normal(size=(1, 4 * gates, n_in))
+        weights[f"onnx::{kind}_{3 * k + 1}"] = rng.normal(size=(1, 4 * gates, 4))
+    nodes, before = [], "x"
+    for k in range(3):
+        nodes += [
+            node(kind, f"{before} onnx::{kind}_{3 * k} onnx::{kind}_{3 * k + 1}", f"y{k}",
+                 name=f"/net/rnn/{kind}" + f"_{k}" * (k > 0), hidden_size=4),
+            node("Reshape", f"y{k} s", f"r{k}"),
+        ]  # fmt: skip
+        before = f"r{k}"
+    nodes.append(node("MatMul", f"{before} v", "y"))
+    found = extracted(saved(tmp_path / "m.onnx", nodes, weights, [("x", FLOAT, (5, 2, 3))]))
+    assert found.skipped == ()
+    got = layers(found)
+    assert len(got) == 3 * 2 * gates + 1
+    blocks = [w[0, k * 4 : k * 4 + 4] for n, w in weights.items() if "onnx" in n
+              for k in range(gates)]  # fmt: skip
+    for block in blocks:
+        assert any(layer.shape == block.shape and np.allclose(layer.weight, block, 1e-6)
+                   for layer in got.values())  # fmt: skip
+    spans = ranges(found)
+    assert spans[f"net.rnn.{kind}_2.W" + {"LSTM": ".i", "GRU": ".z", "RNN": ""}[kind]][:2] == (
+        -1,
+        1,
+    )

@@ -508,7 +508,7 @@ def test_mp4(tmp_path):
 def test_a_moving_picture_fails_whole(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"\.gif or an \.mp4"):
         pictures.animate(run(), tmp_path / "run.avi")
-    monkeypatch.setattr("eiplane.plot.movies._palette", lambda colours: 1 / 0)
+    monkeypatch.setattr("eiplane.plot.movies.tints", lambda colours: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pictures.animate(run(steps=2), tmp_path / "run.gif", dpi=40)
     assert list(tmp_path.iterdir()) == []
@@ -590,3 +590,182 @@ def test_plot_command(tmp_path, capsys):
     assert main(["plot", str(tmp_path / "none.jsonl"), str(tmp_path / "x.png")]) == 1
     assert "none.jsonl" in capsys.readouterr().err
     assert plt.get_fignums() == []
+
+
+# ---- what moved ----------------------------------------------------------------------------------
+
+
+def arrows(ax):
+    """Where arrows begin and end, by their colour."""
+    return {
+        to_rgb(t.arrow_patch.get_edgecolor()[:3]): tuple(np.round([*t.xyann, *t.xy], 9).tolist())
+        for t in ax.texts
+        if t.arrow_patch is not None and not t.get_text()
+    }
+
+
+def test_arrows_lead_from_one_decomposition_to_the_next():
+    before = decomposition((1.0, 3.0), (2.0, 5.0), (0.5, 1.0))
+    after = decomposition((1.5, 4.0), (2.0, 6.0), (0.5, 2.0))
+    joint = replace(after[2].joint, ei=None, ei_stderr=None, ei_bounds=(0.5, 1.0), saturated=True)
+    after = Decomposition((*after.layers[:2], replace(after[2], joint=joint)))
+    ax = pictures.compare({"before": before, "after": after}, rotated=False)
+    colours = [to_rgb(look.color) for look in looks(3)]
+    assert arrows(ax) == {
+        colours[0]: (1.0, 3.0, 1.5, 4.0),
+        colours[1]: (2.0, 5.0, 2.0, 6.0),
+        colours[2]: (0.5, 1.0, 0.5, 2.0),
+    }
+    # The third's joint EI is not known after: nothing leads to it.
+    ax = pictures.compare([before, after], rotated=False, ei="joint")
+    assert set(arrows(ax)) == set(colours[:2])
+    assert arrows(pictures.compare([run(), run()])) == {}  # ways are lines already
+
+
+def bars(ax):
+    """Names of the rows, and how far each bar reaches."""
+    shown = [t.get_text() for t in ax.get_yticklabels()]
+    reach = {
+        round(b.get_y() + b.get_height() / 2): round(float(2 * b.get_x() + b.get_width()), 9)
+        for b in ax.patches
+    }
+    return [(name, reach.get(i)) for i, name in enumerate(shown)]
+
+
+def test_changes_are_bars_the_greatest_first():
+    before = decomposition((1.0, 3.0), (2.0, 5.0), (0.5, 1.0))
+    after = decomposition((1.0, 3.5), (2.0, 3.0), (0.5, 1.0))
+    ax = pictures.changes(before, after, quantity="sensitivity")
+    assert bars(ax) == [("fc2", -2.0), ("fc1", 0.5), ("fc3", 0.0)]
+    assert [len(c.get_segments()) for c in ax.collections] == []  # exact: no whisker
+    ax = pictures.changes(before, after, quantity="sensitivity", normalize="edges", most=2)
+    assert bars(ax) == [("fc2", -0.1), ("fc1", 0.025)]
+    assert "2 of 3 layers" in ax.get_title()
+    ax = pictures.changes(before, after, quantity="ei")
+    (whiskers,) = ax.collections[0].get_segments()
+    assert np.ptp(whiskers[:, 0]) == pytest.approx(4 * 0.01 * np.sqrt(2))
+    left = pictures.changes(before, after, scale="symlog")
+    assert left.get_xscale() == "symlog" and "EI" in left.get_xlabel()
+
+
+def test_a_change_between_bounds_is_a_line_without_a_bar():
+    known, other = decomposition((1.0, 3.0), (1.0, 2.0)), decomposition((1.0, 3.0), (1.0, 2.0))
+    joints = [
+        replace(x.joint, ei=None, ei_stderr=None, ei_bounds=bounds, saturated=True)
+        for x, bounds in ((known[0], (0.5, 1.0)), (other[0], (2.0, 4.0)))
+    ]
+    first = Decomposition((replace(known[0], joint=joints[0]), known[1]))
+    last = Decomposition((replace(other[0], joint=joints[1]), replace(other[1], joint=None)))
+    ax = pictures.changes(first, last, quantity="ei")
+    assert bars(ax) == [("fc1", None)]  # of the other nothing is known
+    (line,) = ax.collections[0].get_segments()
+    assert line[:, 0].tolist() == [1.0, 3.5]
+    with pytest.raises(ValueError, match="no layer of one name and shape"):
+        pictures.changes(decomposition((1.0, 2.0)), Decomposition((layer("x", 1.0, 2.0),)))
+    with pytest.raises(ValueError, match="not known"):
+        pictures.changes(first[:1] and Decomposition(first[:1]), last, quantity="determinism")
+    with pytest.raises(ValueError, match="share"):
+        pictures.changes(known, other, quantity="effectiveness", normalize="edges")
+
+
+# ---- edges in motion -----------------------------------------------------------------------------
+
+
+def moving(count):
+    """Decompositions whose first edge grows from step to step, the others fixed."""
+    found = []
+    for i in range(count):
+        made = layer("fc1", 0.5, 1.5)
+        edges = np.full((5, 4), 0.2)
+        edges[0, 0] = i / (count - 1)
+        found.append(
+            Decomposition((replace(made, pairwise_ei=replace(made.pairwise_ei, edges=edges)),))
+        )
+    return found
+
+
+def test_edges_move(tmp_path):
+    place = pictures.animate_edges(moving(5), tmp_path / "edges.gif", fps=5, dpi=60)
+    with Image.open(place) as film:
+        assert film.n_frames == 5
+        first = np.asarray(film.convert("RGB")).astype(int)
+        film.seek(4)
+        last = np.asarray(film.convert("RGB")).astype(int)
+        assert film.info["duration"] == 8 * 200
+    moved = np.abs(first - last).sum(axis=2) > 60
+    rows, columns = np.nonzero(moved)
+    below = rows > 0.2 * len(moved)  # above stands the step
+    # One square of five by four: it changes from the scale's one end to the other.
+    high, wide = np.ptp(rows[below]) + 1, np.ptp(columns[below]) + 1
+    assert moved[rows[below].min() : rows[below].max(), columns[below].min() :
+                 columns[below].max()].mean() > 0.95  # fmt: skip
+    assert 0.01 < high * wide / moved.size < 0.05
+    assert plt.get_fignums() == []
+
+
+def test_edges_of_a_tracked_run_move(tmp_path, generator):
+    import eiplane
+
+    weights = [generator.normal(size=(3, 4)), generator.normal(size=(2, 3))]
+    path = tmp_path / "run.jsonl"
+    with eiplane.Tracker(lambda: weights, path, edges=True, measures="ei_parts") as tracker:
+        for step in range(3):
+            tracker.record(step, loss=1.0 / (step + 1))
+            weights[0] = 0.5 * weights[0]
+    for source in (tracker, path):
+        made = pictures.animate_edges(source, tmp_path / "a.gif", layers="0", dpi=40, max_frames=2)
+        with Image.open(made) as film:
+            assert film.n_frames == 2
+    with pytest.raises(ValueError, match=r"no edges of 'x'; there are 0, 1"):
+        pictures.animate_edges(path, tmp_path / "b.gif", layers="x")
+    with pytest.raises(ValueError, match="edges=True"):
+        pictures.animate_edges(path, tmp_path / "b.gif", quantity="sensitivity_edges")
+    with pytest.raises(ValueError, match="no measure of edges"):
+        pictures.animate_edges(path, tmp_path / "b.gif", quantity="ei")
+    with pytest.raises(ValueError, match=r"\.gif or an \.mp4"):
+        pictures.animate_edges(path, tmp_path / "b.html")
+    with pytest.raises(TypeError, match="History"):
+        pictures.animate_edges(tracker.history, tmp_path / "b.gif")
+    assert sorted(p.name for p in tmp_path.glob("*.gif")) == ["a.gif"]
+
+
+# ---- every picture -------------------------------------------------------------------------------
+
+
+def test_several_panels_take_several_axes():
+    import eiplane
+
+    micro = np.kron(np.eye(2), np.full((2, 2), 0.5))
+    cases = [
+        (lambda ax: pictures.matrices(decomposition((1.0, 3.0), (1.0, 9.0)), ax), 2),
+        (lambda ax: pictures.transitions(eiplane.tpm(micro), ax), 2),
+        (lambda ax: pictures.history(run(), ax, quantities=["ei"]), 3),
+    ]
+    for draw, count in cases:
+        axes = plt.subplots(1, 4)[1]
+        assert list(draw(axes)) == list(axes[:count])
+        with pytest.raises(ValueError, match="panels but got 1 axes"):
+            draw(axes[:1])
+
+
+def test_every_picture_takes_axes():
+    import inspect
+
+    files = {"animate", "animate_edges", "save_figure", "text_plane"}
+    for name in set(pictures.__all__) - files:
+        assert "ax" in inspect.signature(getattr(pictures, name)).parameters, name
+
+
+def test_lags_have_errors_and_bounds_and_no_line_through_what_is_not_known():
+    from eiplane.recurrence import ThroughTime
+
+    rows = [layer(f"lag {i}", 1.0, 2.0 + i) for i in (1, 2, 3)]
+    joint = replace(rows[1].joint, ei=None, ei_stderr=None, ei_bounds=(0.5, 4.0), saturated=True)
+    rows[1] = replace(rows[1], joint=joint)
+    ax = pictures.lags(ThroughTime(tuple(rows), lags=(1, 2, 3)), quantities=["ei"])
+    assert np.isnan(ax.lines[0].get_ydata()).tolist() == [False, True, False]
+    segments = [s for c in ax.collections for s in c.get_segments() if np.size(s)]
+    assert [s[:, 1].tolist() for s in segments if s[0, 0] == s[-1, 0] == 2 and len(s) == 2
+            and np.isfinite(s).all()] == [[0.5, 4.0]]  # fmt: skip
+    errors = [np.ptp(s[:, 1]) for s in segments if s[0, 0] == 1]
+    assert errors == [pytest.approx(4 * 0.01)]

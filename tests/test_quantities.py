@@ -175,7 +175,7 @@ print(json.dumps({
 
 def test_a_new_quantity_is_one_row(tmp_path):
     """Add rows to a copy of the package, and nothing else: all that lists quantities has them."""
-    for library in ("matplotlib", "pandas", "plotly", "xarray"):
+    for library in ("matplotlib", "pandas", "xarray"):
         pytest.importorskip(library)
     package = tmp_path / "eiplane"
     shutil.copytree(

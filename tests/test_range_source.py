@@ -129,16 +129,15 @@ def test_a_result_s_own_fields_have_it():
 
 def page_data(source, path):
     text = write_report(source, path).read_text()
-    start = text.index("const run = ") + len("const run = ")
-    return json.loads(text[start : text.index(";\n", start)])
+    start = text.index('id="data">') + len('id="data">')
+    return json.loads(text[start : text.index("</script>", start)])
 
 
 def test_the_report_tells_it(mixed, tmp_path):
-    pytest.importorskip("plotly")
     data = page_data([Decomposition(mixed[:2]), mixed], tmp_path / "r.html")
     assert data["tells_inputs"]
     assert data["legend"].startswith("* assumed")
-    assert [x["inputs"] for x in data["layers"]] == [
+    assert [x["inputs"] for x in data["sources"][0]["layers"]] == [
         ["[-0.5, 4] given"] * 2, ["[-0.5, 4] activation"] * 2, ["", "[-0.5, 4] interval"],
         ["", "[-0.5, 4] norm"], ["", "[-0.5, 4] data"], ["", "[-0.5, 4] assumed*"],
     ]  # fmt: skip
@@ -148,12 +147,11 @@ def test_the_report_tells_it(mixed, tmp_path):
 
 
 def test_records_without_it_can_be_reported(mixed, tmp_path):
-    pytest.importorskip("plotly")
     record = Record.of(0, mixed)
     old = [{k: v for k, v in x.items() if k != "range_source"} for x in record.layers]
     data = page_data(History([Record(0, tuple(old))]), tmp_path / "r.html")
     assert not data["tells_inputs"]
-    assert data["layers"][0]["inputs"] == ["[-0.5, 4]"]
+    assert data["sources"][0]["layers"][0]["inputs"] == ["[-0.5, 4]"]
 
 
 def test_the_command_line_warns_in_a_line(tmp_path, capsys):

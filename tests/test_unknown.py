@@ -389,12 +389,11 @@ def test_the_plot_command_draws_bounds(tmp_path, agg):
 
 
 def test_the_report_has_errors_and_bounds(tmp_path):
-    pytest.importorskip("plotly")
     from eiplane.report import write_report
 
     page = write_report(run_of(sampled(), unknown()), tmp_path / "r.html").read_text()
-    data = json.loads(re.search(r"^const run = (.*);$", page, re.MULTILINE).group(1))
-    (found,) = data["layers"]
+    data = json.loads(re.search(r'id="data">(.*)</script>', page).group(1))
+    (found,) = data["sources"][0]["layers"]
     assert found["texts"]["ei"] == ["1.25 ± 0.01", "between 0.25 and 3"]
     assert found["values"]["ei"] == [1.25, None]
     assert found["errors"]["ei"] == [0.01, None]

@@ -5,7 +5,13 @@ import importlib
 from sphinx.util import logging
 
 #: What a user may import: every name in these modules' ``__all__``.
-PUBLIC = ("eiplane", "eiplane.plot", "eiplane.callbacks", "eiplane.report", "eiplane.reproduce")
+PUBLIC = (
+    "eiplane",
+    "eiplane.plot",
+    "eiplane.callbacks",
+    "eiplane.report",
+    "eiplane.reproduce",
+)
 
 
 def missing(known):

@@ -18,7 +18,9 @@ kinds = {
     "all the same": 3.0 / np.sqrt(n) * np.ones((n, n)),
 }
 layers = [eiplane.Layer(w, None, "sigmoid", name) for name, w in kinds.items()]
-d = eiplane.Decomposition(tuple(eiplane.analyze([layer], in_range=(-1, 1))[0] for layer in layers))
+d = eiplane.Decomposition(
+    tuple(eiplane.analyze([layer], in_range=(-1, 1))[0] for layer in layers)
+)
 print(d)
 
 # %%

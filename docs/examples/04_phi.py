@@ -17,7 +17,11 @@ redundant[:, 0] = 1.0  # four outputs that copy one input
 synergy = np.array([[1, -1, 0, 0], [0, 1, -1, 0], [0, 0, 1, -1], [1, 0, 0, 1]]) / 2.0
 
 rows = []
-for name, weight in (("redundant", redundant), ("copy", np.eye(4)), ("differences", synergy)):
+for name, weight in (
+    ("redundant", redundant),
+    ("copy", np.eye(4)),
+    ("differences", synergy),
+):
     d = eiplane.analyze([eiplane.Layer(weight, None, "identity", name)])
     rows.append(d[0])
 print(eiplane.Decomposition(tuple(rows)))

@@ -16,13 +16,18 @@ weight = np.random.default_rng(0).normal(size=(20, 60)) * 0.3
 exact = eiplane.analyze(weight, measures="ei_parts")[0]
 print(f"exact: {exact.ei_parts:.4f} bits, an edge to within {exact.error_bound:.1e}")
 
+# %%
+# The same from ever more samples. Bars are two standard errors to either side.
+
 sizes = 10 ** np.arange(2, 6)
 found = [
-    eiplane.analyze(weight, measures="ei_parts", method="sample", samples=int(n))[0] for n in sizes
+    eiplane.analyze(weight, measures="ei_parts", method="sample", samples=int(n))[0]
+    for n in sizes
 ]
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 ax.axhline(exact.ei_parts, color="k", lw=1, label="exact")
-ax.plot(sizes, [layer.ei_parts_plugin for layer in found], "s-", label="plug-in, as in the paper")
+plugin = [layer.ei_parts_plugin for layer in found]
+ax.plot(sizes, plugin, "s-", label="plug-in, as in the paper")
 ax.errorbar(
     sizes,
     [layer.ei_parts for layer in found],

@@ -17,4 +17,8 @@ c = eiplane.convergence(
     quantities=["conditional", "plugin"],
 )
 print(c)
+
+# %%
+# The band holds the doubt about an estimate's bias where there is an estimate of that.
+
 ax = eiplane.plot.convergence(c)

@@ -23,7 +23,9 @@ functions = [
     eiplane.Activation.from_function(np.round, "staircase"),
 ]
 rows = tuple(
-    eiplane.analyze([eiplane.Layer(weight, None, f, getattr(f, "name", f))], samples=50_000)[0]
+    eiplane.analyze(
+        [eiplane.Layer(weight, None, f, getattr(f, "name", f))], samples=50_000
+    )[0]
     for f in functions
 )
 print(eiplane.Decomposition(rows))
@@ -35,4 +37,4 @@ ax.bar(place - 0.2, [layer.ei_parts for layer in rows], 0.38, label="EI_parts")
 ax.bar(place + 0.2, [layer.ei for layer in rows], 0.38, label="EI")
 ax.set_xticks(place, [layer.name for layer in rows], rotation=25, ha="right")
 ax.set_ylabel("bits")
-ax.legend(frameon=False)
+ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))

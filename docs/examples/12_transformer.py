@@ -12,7 +12,12 @@ import eiplane
 
 torch.manual_seed(0)
 block = torch.nn.TransformerEncoderLayer(
-    d_model=16, nhead=2, dim_feedforward=32, activation="gelu", norm_first=True, batch_first=True
+    d_model=16,
+    nhead=2,
+    dim_feedforward=32,
+    activation="gelu",
+    norm_first=True,
+    batch_first=True,
 )
 d = eiplane.analyze(block, input_size=(5, 16), measures=("sensitivity", "ei_parts"))
 print(d)

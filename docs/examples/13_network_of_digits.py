@@ -16,7 +16,9 @@ import eiplane
 
 x, y = load_digits(n_class=4, return_X_y=True)
 x = x.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16) / 16.0
-model = MLPClassifier((6,), "tanh", random_state=0, max_iter=300, tol=0, n_iter_no_change=400)
+model = MLPClassifier(
+    (6,), "tanh", random_state=0, max_iter=300, tol=0, n_iter_no_change=400
+)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it may go on learning: that does not matter here
     model.fit(x, y)

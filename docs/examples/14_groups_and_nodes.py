@@ -21,7 +21,9 @@ first, second = [0, 1, 2], [3, 4, 5]
 for inputs in (first, second):
     for outputs in (first, second):
         r = eiplane.ei_between(layer, inputs, outputs, samples=200_000)
-        print(f"inputs {inputs} → outputs {outputs}: {r.ei:.3f} ± {r.ei_stderr:.3f} bits")
+        print(
+            f"inputs {inputs} → outputs {outputs}: {r.ei:.3f} ± {r.ei_stderr:.3f} bits"
+        )
 
 # %%
 # The influence of each input on the whole output, and of the whole input on each output.

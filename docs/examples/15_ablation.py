@@ -28,7 +28,12 @@ def accuracy(layers):
 layers = demo_network(iris_snapshots())
 curves = [
     eiplane.ablate(layers, by, evaluate=accuracy, rng=seed)
-    for by, seeds in [("ei", [0]), ("delta_ei_parts", [0]), ("weight", [0]), ("random", range(10))]
+    for by, seeds in [
+        ("ei", [0]),
+        ("delta_ei_parts", [0]),
+        ("weight", [0]),
+        ("random", range(10)),
+    ]
     for seed in seeds
 ]
 for curve in curves[:4]:

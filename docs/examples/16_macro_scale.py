@@ -15,7 +15,8 @@ import eiplane
 
 states = np.array(list(itertools.product([0, 1], repeat=4)))
 first, second = states[:, :2].all(axis=1), states[:, 2:].all(axis=1)
-fires = np.where([second, second, first, first], 1.0, 0.3).T  # a row a state, a column a neuron
+# A row a state, a column a neuron.
+fires = np.where([second, second, first, first], 1.0, 0.3).T
 matrix = np.prod(np.where(states, fires[:, None], 1 - fires[:, None]), axis=-1)
 
 # %%

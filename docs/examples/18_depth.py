@@ -12,7 +12,12 @@ import eiplane
 
 torch.manual_seed(0)
 block = torch.nn.TransformerEncoderLayer(
-    d_model=16, nhead=2, dim_feedforward=32, activation="gelu", norm_first=True, batch_first=True
+    d_model=16,
+    nhead=2,
+    dim_feedforward=32,
+    activation="gelu",
+    norm_first=True,
+    batch_first=True,
 )
 model = torch.nn.TransformerEncoder(block, num_layers=6, enable_nested_tensor=False)
 for depth, layer in enumerate(model.layers):
@@ -28,8 +33,12 @@ ax = eiplane.plot.layers(d, normalize="edges")
 
 # %%
 # Several quantities on one axis, each with a line of its own; the feedforward maps alone.
-feedforward = eiplane.Decomposition(tuple(layer for layer in d if "linear" in layer.name))
-ax = eiplane.plot.layers(feedforward, quantities=["sensitivity", "ei_parts"], normalize="edges")
+feedforward = eiplane.Decomposition(
+    tuple(layer for layer in d if "linear" in layer.name)
+)
+ax = eiplane.plot.layers(
+    feedforward, quantities=["sensitivity", "ei_parts"], normalize="edges"
+)
 
 # %%
 # In the causal plane a mark is a role, and colour is depth.

@@ -14,10 +14,17 @@ from .._version import __version__
 from ..results import ASCII_ERRORS
 from .analyze import add_analyze
 from .completion import add_completion
+from .report import add_report
 from .tpm import add_tpm
 from .training import add_training_commands
 
 __all__ = ["main"]
+
+_EXAMPLES = """examples:
+  eiplane demo
+  eiplane analyze model.onnx --plot plane.png
+  eiplane analyze --help
+"""
 
 Handler = Callable[[argparse.Namespace], None]
 
@@ -95,12 +102,16 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="eiplane", description="The causal structure of neural networks, in bits."
+        prog="eiplane",
+        description="The causal structure of neural networks, in bits.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"eiplane {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     add_analyze(commands)
     _add_info(commands)
+    add_report(commands)
     add_tpm(commands)
     add_training_commands(commands)
     add_completion(commands, parser)

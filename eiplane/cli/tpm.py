@@ -6,11 +6,12 @@ import argparse
 import csv
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..emergence import PER_STATE, Transitions, tpm
+if TYPE_CHECKING:
+    from ..emergence import Transitions
 
 __all__ = ["add_tpm"]
 
@@ -32,7 +33,7 @@ def add_tpm(commands: Any) -> None:
     parser = commands.add_parser(
         "tpm",
         help="measure a transition matrix, and find its macro scale",
-        description="Effective information, determinism and degeneracy of a transition matrix, in "
+        description="Effective information, determinism and degeneracy of a transition matrix, in\n"
         "bits, and the macro scale that has most of it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -54,6 +55,8 @@ def add_tpm(commands: Any) -> None:
 
 
 def _tpm(options: argparse.Namespace) -> None:
+    from ..emergence import tpm
+
     result = tpm(
         _read(options.file),
         macro=None if options.macro == "none" else options.macro,
@@ -77,6 +80,8 @@ def _tpm(options: argparse.Namespace) -> None:
 
 
 def _write_csv(result: Transitions) -> None:
+    from ..emergence import PER_STATE
+
     square = result.matrix.shape[0] == result.matrix.shape[1]
     columns = [name for name in PER_STATE if square or name != "effect"]
     group = {}

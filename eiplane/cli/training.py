@@ -1,4 +1,4 @@
-"""Commands about training: demo, plot, report, reproduce."""
+"""Commands about training: demo, plot, reproduce."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..plot import save_figure, text_plane, trajectory
 from .drawing import add_plane_options
 from .screen import print_result
 from .values import read_names
@@ -25,14 +24,13 @@ def add_training_commands(commands: Any) -> None:
     """
     _add_demo(commands)
     _add_plot(commands)
-    _add_report(commands)
     _add_reproduce(commands)
 
 
 def _add_demo(commands: Any) -> None:
-    about = "decompose a network trained on Iris, and draw its way through training"
+    about = "ecompose a network trained on Iris, and draw its way through training"
     parser = commands.add_parser(
-        "demo", help=about, description=f"{about.capitalize()}: as text, if matplotlib is missing."
+        "demo", help=f"d{about}", description=f"D{about}: as text, if matplotlib is missing."
     )
     parser.add_argument(
         "--out", default="causal_plane.png", metavar="OUT.png", help="default: causal_plane.png"
@@ -42,6 +40,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from ..plot import save_figure, text_plane, trajectory
     from .demo import demo_history, iris_snapshots
 
     snapshots = iris_snapshots()
@@ -104,20 +103,6 @@ def _plot(options: argparse.Namespace) -> None:
     else:
         drawn = plot.trajectory(runs[0], **plane)
     plot.save_figure(drawn, options.out)
-
-
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser("report", help="write a page about a tracked run")
-    parser.add_argument("run", metavar="RUN.jsonl")
-    parser.add_argument("out", metavar="OUT.html")
-    parser.add_argument("--title", help="default: the file's name")
-    parser.set_defaults(handler=_report)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ..report import write_report
-
-    write_report(options.run, options.out, title=options.title)
 
 
 def _add_reproduce(commands: Any) -> None:

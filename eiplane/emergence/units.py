@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,13 @@ class MacroUnits(Sequence[MacroUnit]):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int) -> MacroUnit: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[MacroUnit, ...]: ...
+
+    def __getitem__(self, key: int | slice) -> MacroUnit | tuple[MacroUnit, ...]:
         return self.units[key]
 
     def __iter__(self) -> Iterator[MacroUnit]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 
 from ..network import (
     Activation,
+    Join,
     Known,
     Layer,
     LayerOutput,
     Network,
     RangeRule,
     Unknown,
+    get_activation,
 )
 from ..results import Skipped
 from .entries import Entry
 from .keras_functions import as_numpy, function_of
+from .keras_graph import Graph
+from .keras_parts import Node, einsum_map
 from .keras_ranges import PASS, POOL, TensorRules
 from .orientation import kernel_part
 from .recurrent import Part, gates_of
@@ -41,7 +45,7 @@ _END = words(
     "Add Subtract Multiply Average Maximum Minimum Dot Softmax LogSoftmax LayerNormalization"
     " GroupNormalization UnitNormalization RMSNormalization Attention AdditiveAttention"
     " MultiHeadAttention GroupQueryAttention Matmul Einsum Concatenate LSTM GRU SimpleRNN"
-    " Bidirectional"
+    " Bidirectional Mix"
 )
 _DENSE = words("Dense EinsumDense")
 _CONV = words("Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D")
@@ -79,7 +83,7 @@ def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
         raise ValueError(
             f"the Keras model {model.name!r} is not built: give it an Input, or call it once"
         )
-    graph = _Graph(keras, model)
+    graph = Graph(keras, model)
     if graph.is_hidden:
         return None
     made = _Layers(keras, graph)
@@ -91,123 +95,22 @@ def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
     return network, tuple(made.skipped)
 
 
-@dataclass(frozen=True)
-class _Node:
-    """One operation of a graph; tensors are known by their ids."""
-
-    name: str
-    kind: str
-    op: Any
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-
-class _Graph:
-    """Which operation makes each tensor of a model, and which ones take it."""
-
-    def __init__(self, keras: Any, model: Any) -> None:
-        self._keras = keras
-        self._alias: dict[int, int] = {}
-        self.nodes: list[_Node] = []
-        self.shared: list[str] = []
-        self.is_hidden = False
-        self._keep: list[Any] = []  # ids are only good while their tensors live
-        self._walk(model, "")
-        if self.is_hidden:
-            return
-        self.results = {self._resolve(id(t)) for t in model.outputs}
-        self.entries = frozenset(self._resolve(id(t)) for t in model.inputs)
-        resolved = [
-            replace(
-                n,
-                inputs=tuple(self._resolve(i) for i in n.inputs),
-                outputs=tuple(self._resolve(i) for i in n.outputs),
-            )
-            for n in self.nodes
-        ]
-        self.nodes = resolved
-        self.maker = {out: node for node in resolved for out in node.outputs}
-        self.takers: dict[int, list[_Node]] = {}
-        for node in resolved:
-            for i in node.inputs:
-                self.takers.setdefault(i, []).append(node)
-
-    def _resolve(self, tensor: int) -> int:
-        while tensor in self._alias:
-            tensor = self._alias[tensor]
-        return tensor
-
-    def _walk(self, model: Any, prefix: str) -> None:
-        operations = self._operations(model)
-        if operations is None:
-            self.is_hidden = True
-            return
-        uses = _uses(model)
-        for op in operations:
-            name = prefix + op.name
-            try:
-                inputs, outputs = _flat(op.input), _flat(op.output)
-            except (AttributeError, ValueError):
-                inputs, outputs = [], []
-            if not outputs or uses.get(op.name, 1) > 1:
-                if getattr(op, "weights", None):
-                    self.shared.append(name)
-                continue
-            self._keep += [*inputs, *outputs]
-            inner = self._operations(op) if op is not model else None
-            if inner is not None and hasattr(op, "inputs"):
-                for mine, given in zip(op.inputs, inputs, strict=True):
-                    if mine is not given:
-                        self._alias[id(mine)] = id(given)
-                for theirs, mine in zip(outputs, op.outputs, strict=True):
-                    if mine is not theirs:
-                        self._alias[id(theirs)] = id(mine)
-                self._walk(op, name + "/")
-                continue
-            self.nodes.append(
-                _Node(name, type(op).__name__, op, tuple(map(id, inputs)), tuple(map(id, outputs)))
-            )
-
-    def _operations(self, model: Any) -> list[Any] | None:
-        keras = self._keras
-        if isinstance(model, keras.Sequential):
-            return list(model.layers)
-        if isinstance(model, keras.Model):
-            operations = getattr(model, "operations", None)
-            return list(operations) if operations else None
-        return None
-
-
-def _uses(model: Any) -> dict[str, int]:
-    """Return how often a functional model uses each of its layers."""
-    try:
-        layers = model.get_config().get("layers", [])
-        return {layer["name"]: len(layer["inbound_nodes"]) for layer in layers}
-    except Exception:  # a user's own layer may not say; a Sequential uses each once
-        return {}
-
-
-def _flat(tensors: Any) -> list[Any]:
-    if isinstance(tensors, list | tuple):
-        return [t for part in tensors for t in _flat(part)]
-    if isinstance(tensors, dict):
-        return [t for part in tensors.values() for t in _flat(part)]
-    return [tensors]
-
-
 class _Layers:
     """The layers of a graph, what feeds them and what follows them."""
 
-    def __init__(self, keras: Any, graph: _Graph) -> None:
+    def __init__(self, keras: Any, graph: Graph) -> None:
         self._keras, self._graph = keras, graph
         self.layers: list[Layer] = []
         self.skipped = [
-            Skipped(name, "used more than once, or never: its place in the graph is not one")
-            for name in graph.shared
+            Skipped(name, "its output does not lead to the model's result") for name in graph.unused
         ]
         self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: dict[str, RangeRule] = {}
         self.straight: list[str] = []
+        self._kinds: dict[str, list[Any]] = {}  # what each use of a layer is
+        self._feeds: dict[str, list[RangeRule]] = {}
+        self._origins: dict[str, list[tuple[str, ...]]] = {}
+        self._straight: dict[str, list[bool]] = {}
         self._of_tensor: dict[int, str] = {}  # the layer whose values a tensor holds
         self._rules = TensorRules(
             graph.maker, graph.entries, lambda v: as_numpy(keras, v), self._elementwise
@@ -215,6 +118,7 @@ class _Layers:
 
     def collect(self) -> None:
         """Find them all, in the order of the graph."""
+        seen: set[str] = set()
         for node in self._graph.nodes:
             if node.kind in _DENSE | _CONV:
                 self._linear(node)
@@ -226,17 +130,26 @@ class _Layers:
                     if node.kind == "Embedding"
                     else f"a layer of kind {node.kind}, whose weights eiplane does not know"
                 )
-                self.skipped.append(Skipped(node.name, reason))
+                if node.name not in seen:
+                    self.skipped.append(Skipped(node.name, reason))
+                seen.add(node.name)
+        for name, rules in self._feeds.items():
+            self.inputs[name] = rules[0] if len(rules) == 1 else Join(operands=tuple(rules))
+        for name, found in self._origins.items():
+            self.sources[name] = found[0] if all(f == found[0] for f in found) else ()
+        self.straight = [n for n, ways in self._straight.items()
+                         if all(ways) and len(self.sources[n]) == 1]  # fmt: skip
 
-    def _is_norm(self, node: _Node) -> bool:
+    def _is_norm(self, node: Node) -> bool:
         return node.kind.endswith("Normalization") or node.kind == "Normalization"
 
     # -- one layer
 
-    def _linear(self, node: _Node) -> None:
+    def _linear(self, node: Node) -> None:
         part = self._part(node)
         if isinstance(part, str):
-            self.skipped.append(Skipped(node.name, part))
+            if node.name not in {s.name for s in self.skipped}:
+                self.skipped.append(Skipped(node.name, part))
             return
         weight, bias = part.weight(), None if part.bias is None else part.bias()
         (tensor,) = node.outputs
@@ -244,25 +157,39 @@ class _Layers:
         found = function_of(self._keras, node.op.activation, name)
         if found == "identity" and name not in ("softmax", "log_softmax"):
             found, tensor, weight, bias = self._behind(tensor, weight, bias)
+        title = self._title(node.name, None if found is None else (found, weight, bias))
         if found is None:
             reason = "what follows it is no function that eiplane knows, or several"
-            self.skipped.append(Skipped(node.name, reason))
+            self.skipped.append(Skipped(title, reason))
             return
-        made = Layer(weight, bias, found, node.name, part.groups)
-        self._add(made, node)
-        self._of_tensor[tensor] = node.name
+        feed = self._add(Layer(weight, bias, found, title, part.groups), node)
+        self._of_tensor[tensor] = title
         (own,) = node.outputs
-        rule: RangeRule = LayerOutput(node.name, operands=(self.inputs[node.name],))
-        self._rules.found(tensor, rule)
+        self._rules.found(tensor, LayerOutput(title, operands=(feed,)))
         if name in ("softmax", "log_softmax"):  # of the layer, not of what follows it
             del self._of_tensor[tensor]
             self._rules.found(own, Known(0.0, 1.0) if name == "softmax" else Unknown())
 
-    def _part(self, node: _Node) -> Part | str:
+    def _title(self, name: str, made: Any) -> str:
+        """Return the name of a use of a layer: the same as another's that is followed alike."""
+        kinds = self._kinds.setdefault(name, [])
+        at = next((k for k, other in enumerate(kinds) if _alike(made, other)), None)
+        if at is None:
+            at = len(kinds)
+            kinds.append(made)
+        return name if at == 0 else f"{name}#{at + 1}"
+
+    def _part(self, node: Node) -> Part | str:
         op = node.op
         kernel = as_numpy(self._keras, op.kernel)
-        if node.kind == "EinsumDense" and kernel.ndim != 2:
-            return f"an EinsumDense of equation {op.equation!r}, whose heads are kept apart"
+        if node.kind == "EinsumDense":
+            bias = None if op.bias is None else as_numpy(self._keras, op.bias)
+            found = einsum_map(op.equation, kernel, bias)
+            if isinstance(found, str):
+                return found
+            weight, shift = found
+            return Part(node.name, weight.shape, lambda: weight,
+                        None if shift is None else lambda: shift)  # fmt: skip
         groups = getattr(op, "groups", 1) if not node.kind.startswith("Depthwise") else 1
         module = "depthwise" if node.kind.startswith("Depthwise") else "layer"
         entries = {f"{module}/kernel": _entry(f"{module}/kernel", kernel)}
@@ -280,7 +207,7 @@ class _Layers:
             groups=groups if part.groups == 1 else part.groups,
         )
 
-    def _recurrent(self, node: _Node) -> None:
+    def _recurrent(self, node: Node) -> None:
         cell = node.op.cell
         arrays = {"kernel": cell.kernel, "recurrent_kernel": cell.recurrent_kernel}
         if cell.bias is not None:
@@ -295,7 +222,8 @@ class _Layers:
             function_of(self._keras, gate_of, getattr(gate_of, "__name__", "")) if gate_of else new
         )
         if new is None or gate is None:
-            self.skipped.append(Skipped(node.name, "a gate's function is not known"))
+            if node.name not in {s.name for s in self.skipped}:
+                self.skipped.append(Skipped(node.name, "a gate's function is not known"))
             return
         for last in ("kernel", "recurrent_kernel"):
             for part in gates_of(entries[f"{node.name}/{last}"], entries) or []:
@@ -304,19 +232,25 @@ class _Layers:
                 made = Layer(part.weight(), bias, act, part.name)
                 self._add(made, node, last == "recurrent_kernel")
 
-    def _add(self, made: Layer, node: _Node, inner: bool = False) -> None:
+    def _add(self, made: Layer, node: Node, inner: bool = False) -> RangeRule:
+        """Note a use of a layer; return the range of what it takes there."""
         name = str(made.name)
-        self.layers.append(made)
-        origin = () if inner else self._origin(node.inputs[0])
-        self.sources[name] = origin or ()
-        self.inputs[name] = (
+        if name not in self._feeds:
+            self.layers.append(made)
+        feed = (
             self._rules.state(node)
             if inner
             else self._rules.padded(node, self._rules.rule(node.inputs[0]))
         )
-        direct = self._of_tensor.get(node.inputs[0])
-        if node.kind == "Dense" and direct is not None:
-            self.straight.append(name)
+        self._feeds.setdefault(name, []).append(feed)
+        many = (
+            node.kind == "EinsumDense" and len(node.op.kernel.shape) > 2
+        )  # its features may be several axes of what it takes
+        origin = () if inner or many else self._origin(node.inputs[0])
+        self._origins.setdefault(name, []).append(origin or ())
+        direct = node.kind == "Dense" and self._of_tensor.get(node.inputs[0]) is not None
+        self._straight.setdefault(name, []).append(direct)
+        return feed
 
     # -- what follows, what comes before
 
@@ -347,7 +281,7 @@ class _Layers:
             return found, takers[0].outputs[0], weight, bias
         return None, tensor, weight, bias
 
-    def _fold(self, node: _Node, weight: Array, bias: Array | None) -> tuple[Array, Array] | None:
+    def _fold(self, node: Node, weight: Array, bias: Array | None) -> tuple[Array, Array] | None:
         op = node.op
         mean, variance = (as_numpy(self._keras, v) for v in (op.moving_mean, op.moving_variance))
         if mean.shape != weight.shape[:1]:
@@ -359,7 +293,7 @@ class _Layers:
         offset = shift * scale + (0.0 if op.beta is None else as_numpy(self._keras, op.beta))
         return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), offset
 
-    def _elementwise(self, node: _Node) -> str | Activation | None:
+    def _elementwise(self, node: Node) -> str | Activation | None:
         if getattr(node.op, "weights", None):
             return None
         if node.kind == "Activation":
@@ -382,6 +316,18 @@ class _Layers:
             if all(parts):
                 return tuple(dict.fromkeys(name for part in parts for name in part or ()))
         return None
+
+
+def _alike(one: Any, two: Any) -> bool:
+    """Return whether two uses of a layer have the same function of the same map."""
+    if one is None or two is None:
+        return one is two
+    return (
+        get_activation(one[0]) == get_activation(two[0])
+        and np.array_equal(one[1], two[1])
+        and (one[2] is two[2] or (one[2] is not None and two[2] is not None
+                                  and np.array_equal(one[2], two[2])))
+    )  # fmt: skip
 
 
 def _entry(name: str, array: Array) -> Entry:

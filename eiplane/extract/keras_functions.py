@@ -67,7 +67,7 @@ def function_of(keras: Any, function: Any, name: str) -> str | Activation | None
 
 
 def _candidates(function: Any, name: str) -> Iterator[str]:
-    yield _NAMES.get(name, "identity")
+    yield _NAMES.get(name, name if name in known_activations() else "identity")
     for attribute, kind in (("negative_slope", "leaky_relu"), ("alpha", "elu")):
         value = getattr(function, attribute, None)
         if isinstance(value, int | float | np.number | np.ndarray) and np.size(value) == 1:

@@ -63,6 +63,10 @@ class Node(Protocol):
     def inputs(self) -> tuple[int, ...]:
         """What it takes."""
 
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Of the first of them."""
+
 
 class TensorRules:
     """The rules of a model's tensors.
@@ -122,8 +126,10 @@ class TensorRules:
             return self.padded(node, given[0])
         if node.kind in _PADS:
             return Join(operands=(given[0], Known(0.0, 0.0, "given")))
-        if node.kind == "Concatenate":
+        if node.kind in ("Concatenate", "Join"):
             return Join(operands=tuple(given))
+        if node.kind == "Mix":  # of values, by shares
+            return Join(operands=(given[2],))
         if node.kind in _PAIRS and len(given) > 1:
             return _folded(_PAIRS[node.kind], given)
         if node.kind == "Average":
@@ -167,7 +173,7 @@ class TensorRules:
     # -- norms
 
     def _normed(self, node: Node, rule: RangeRule) -> RangeRule:
-        op, shape = node.op, tuple(node.op.input.shape)
+        op, shape = node.op, node.shape
         if node.kind == "BatchNormalization":
             mean, variance = self._read(op.moving_mean), self._read(op.moving_variance)
             scale = 1.0 / np.sqrt(variance.astype(np.float64) + op.epsilon)

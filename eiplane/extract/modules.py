@@ -22,7 +22,7 @@ from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
-from .steady import alike, unsteady, varied
+from .steady import adds, alike, unsteady, varied
 
 __all__ = ["from_module"]
 
@@ -83,12 +83,18 @@ def from_module(
         else:
             inputs = _guesses(module, options, torch, kind)
         run, used = _followed(torch, module, inputs, kind, saved)
-        others = _again(torch, module, used, saved) if run.numbers_left else []
+        told: dict[str, Any] = {"saved": saved}
+        others = _again(torch, module, used, told) if run.numbers_left else []
         same = alike([run.returned, *(other.returned for other in others)])
         if same:
-            run = Run(torch, module, same=same, saved=saved)
-            run.follow(module, *used)
-            others = _again(torch, module, used, saved, same)
+            told["same"] = same
+            run = _once(torch, module, used, told)
+            others = _again(torch, module, used, told)
+        still = run.still_layers()
+        if still and not others:
+            more = _once(torch, module, used, {**told, "still": still})
+            if adds(run.finish()[0], more.finish()[0]):
+                run, told["still"] = more, still
         network, skipped = run.finish()
         if network is not None and others:
             refused = unsteady(network, [other.finish()[0] for other in others])
@@ -103,7 +109,7 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
-            _observe(observer, torch, module, itertools.chain(inputs, data), options, saved)
+            _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
 
@@ -144,13 +150,18 @@ def _followed(
     ) from first
 
 
-def _again(
-    torch: Any, module: Any, used: Inputs, saved: Saved, same: frozenset[int] = frozenset()
-) -> list[Run]:
+def _once(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> Run:
+    """Return one more run of a module on the same input, with what is known now."""
+    run = Run(torch, module, **told)
+    run.follow(module, *used)
+    return run
+
+
+def _again(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> list[Run]:
     """Return the runs of a module on other inputs, of those that it takes."""
     runs = []
     for args, kwargs in varied(used, torch):
-        run = Run(torch, module, same=same, saved=saved)
+        run = Run(torch, module, **told)
         try:
             run.follow(module, args, kwargs)
             runs.append(run)
@@ -168,7 +179,7 @@ def _observe(
     module: Any,
     data: Iterable[Inputs],
     options: ExtractOptions,
-    saved: Saved,
+    told: Mapping[str, Any],
 ) -> None:
     """Run a module on all batches."""
     try:
@@ -176,7 +187,7 @@ def _observe(
     except TypeError:
         total = 0
     for done, (args, kwargs) in enumerate(data, 1):
-        run = Run(torch, module, observer.next_run(), saved=saved)
+        run = Run(torch, module, observer.next_run(), **told)
         try:
             run.follow(module, args, kwargs)
         except MemoryError:

@@ -93,6 +93,10 @@ def module_of(program: Any) -> tuple[Any, Example | None]:
     return program.module(), Example(tuple(args), dict(kwargs), bound)
 
 
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu",
+              "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")  # fmt: skip
+
+
 @contextlib.contextmanager
 def recurrent_by_name(torch: Any, module: Any) -> Iterator[None]:
     """Let graphs call recurrent layers by the functions that modules call.
@@ -109,9 +113,9 @@ def recurrent_by_name(torch: Any, module: Any) -> Iterator[None]:
     graphs = "torch.fx" in sys.modules and any(
         isinstance(part, sys.modules["torch.fx"].GraphModule) for part in module.modules()
     )
-    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu") if graphs else ():
+    for name in _RECURRENT if graphs else ():
         packet = getattr(torch.ops.aten, name)
-        for overload in ("input", "data"):
+        for overload in ("default",) if name.endswith("cell") else ("input", "data"):
             changed.append((packet, overload, getattr(packet, overload)))
             setattr(packet, overload, getattr(torch._VF, name))
     try:

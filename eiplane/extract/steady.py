@@ -13,7 +13,7 @@ import numpy as np
 
 from ..network import Layer, Network
 
-__all__ = ["alike", "unsteady", "varied"]
+__all__ = ["adds", "alike", "unsteady", "varied"]
 
 _REASON = "a number that Python takes from the data goes into it, so it is another on every input"
 
@@ -90,6 +90,23 @@ def unsteady(first: Network, others: Sequence[Network | None]) -> dict[str, str]
             if name in known and not _same(layer.load(), known[name]):
                 found[name] = _REASON
     return found
+
+
+def adds(first: Network | None, second: Network | None) -> bool:
+    """Return whether a network has another's layers, the same ones, and some more.
+
+    Parameters
+    ----------
+    first, second : Network or None
+
+    Returns
+    -------
+    bool
+    """
+    if second is None or first is None:
+        return second is not None
+    more = set(second.names) > set(first.names)
+    return more and not unsteady(first, [second])
 
 
 def _same(one: Layer, two: Layer) -> bool:

@@ -7,9 +7,11 @@ and in grey.
 
 from .ablation import ablation
 from .causal import causal_plane, compare, trajectory
+from .changes import changes
 from .convergence import convergence
 from .curves import curve, history, phi
 from .depth import layers
+from .edge_movies import animate_edges
 from .graphs import edges, matrices, network
 from .lags import lags
 from .movies import animate
@@ -20,7 +22,9 @@ from .transitions import transitions
 __all__ = [
     "ablation",
     "animate",
+    "animate_edges",
     "causal_plane",
+    "changes",
     "compare",
     "convergence",
     "curve",

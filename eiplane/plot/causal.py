@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -187,12 +188,14 @@ def compare(
     normalize: str | None = None,
     scale: str = "linear",
 ) -> Axes:
-    """Draw several runs in one causal plane.
+    """Draw several runs, or several measurements of one network, in one causal plane.
 
     Parameters
     ----------
     runs : mapping of name to run, or sequence of runs
-        Each as for :func:`causal_plane`.
+        Each as for :func:`causal_plane`. Of single decompositions arrows lead each layer from one
+        to the next: how it was moved by training, pruning or quantisation. :func:`changes` draws by
+        how much.
     ax : Axes, optional
     rotated, ei, contours, normalize, scale
         As of :func:`causal_plane`.
@@ -214,6 +217,8 @@ def compare(
             look = Look(colour[path.name], style.marker, style.line)
             draw_path(ax, styled(path, look), dashed=True)
     frame(ax, plane, np.vstack([p.everything for drawn in ways.values() for p in drawn]), contours)
+    if all(len(path.points) <= 1 for drawn in ways.values() for path in drawn):
+        _arrows(ax, list(ways.values()), colour)
     if len(layers) > symbols():
         _depth_key(ax, len(layers), low=0.4, high=1.0)
     else:
@@ -229,6 +234,18 @@ def compare(
               bbox_to_anchor=(1.01, 0.0), fontsize=8.5, title_fontsize=8.5, handlelength=3.2,
               alignment="left")  # fmt: skip
     return ax
+
+
+def _arrows(ax: Axes, ways: Sequence[Sequence[Path]], colour: Mapping[str, str]) -> None:
+    """Draw where each layer went from one run to the next; none from or to what is not known."""
+    known = [{p.name: p for p in drawn if len(p.points) and not p.ends_open} for drawn in ways]
+    for before, after in itertools.pairwise(known):
+        for name in before.keys() & after.keys():
+            ax.annotate(
+                "", after[name].place, before[name].place,
+                arrowprops={"arrowstyle": "-|>", "color": colour[name], "lw": 1.2, "shrinkA": 5.0,
+                            "shrinkB": 5.0, "mutation_scale": 10.0}, zorder=3.5,
+            )  # fmt: skip
 
 
 def _legend(ax: Axes, marks: Mapping[str, str], groups: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import row_of
 from ..training import History, as_history
-from .style import ERRORS, INK, QUIET, looks, make_axes, tidy
+from .style import ERRORS, INK, QUIET, given_axes, looks, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,9 +154,7 @@ def history(
         axes = axes[:count]
     else:
         figure = None
-        axes = list(np.ravel(np.asarray(ax, dtype=object)))
-        if len(axes) < count:
-            raise ValueError(f"history draws {count} panels but got {len(axes)} axes")
+        axes = list(given_axes(ax, count, "history"))
     for names, panel in zip(groups, axes, strict=False):
         _metrics(panel, run, names, log)
     for quantity, panel in zip(chosen, axes[len(groups) :], strict=False):

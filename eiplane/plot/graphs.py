@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..files import require
 from ..results import TABLE, Decomposition, LayerResult, row_of
-from .style import INK, make_axes, tidy
+from .scales import color_limits
+from .style import INK, given_axes, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +60,7 @@ def edges(
     values = _values(layer, quantity)
     n_out, n_in = values.shape
     ax = make_axes(ax, (min(1.6 + 0.42 * max(n_in, 4), 9.0), min(1.4 + 0.42 * max(n_out, 4), 7.0)))
-    low, high = _limits([values]) if limits is None else limits
+    low, high = color_limits([values]) if limits is None else limits
     image = ax.imshow(
         values, cmap="viridis" if low >= 0 else "PuOr", vmin=low, vmax=high, aspect="equal",
         interpolation="nearest",
@@ -83,36 +85,53 @@ def edges(
     return ax
 
 
-def matrices(decomposition: Decomposition, *, quantity: str = "ei_edges") -> Any:
+def matrices(
+    decomposition: Decomposition,
+    ax: Sequence[Axes] | None = None,
+    *,
+    quantity: str = "ei_edges",
+) -> Any:
     """Draw the heat maps of all layers, side by side on one scale.
 
     Parameters
     ----------
     decomposition : Decomposition
+    ax : sequence of Axes, optional
+        One a layer, of one figure; a new figure's if left out.
     quantity : str
         As of :func:`edges`.
 
     Returns
     -------
     ndarray of Axes, shape (layers,)
+
+    Raises
+    ------
+    ValueError
+        If the measure was not made, or there are fewer axes than layers.
     """
     all_values = [_values(layer, quantity) for layer in decomposition]
-    limits = _limits(all_values)
+    limits = color_limits(all_values)
+    axes = _columns(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
+    for layer, one in zip(decomposition, axes, strict=True):
+        edges(layer, one, quantity=quantity, limits=limits, colorbar=False)
+    bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
+    bar.set_label(_LABELS[quantity], fontsize=9)
+    bar.outline.set_visible(False)
+    return axes
+
+
+def _columns(all_values: Sequence[Array]) -> Any:
+    """Return axes of a new figure, as wide as the layers are."""
     pyplot = require("matplotlib.pyplot", "plot")
     widths = [max(v.shape[1], 3) for v in all_values]
     height = max(max(v.shape[0], 3) for v in all_values)
     scale = min(0.5, 12.0 / (sum(widths) + 3 * len(widths)))
-    figure, grid = pyplot.subplots(
+    _, grid = pyplot.subplots(
         1, len(widths), squeeze=False, layout="constrained", width_ratios=widths,
         figsize=(1.4 + scale * (sum(widths) + 2.2 * len(widths)), 1.7 + scale * height),
     )  # fmt: skip
-    axes = grid[0]
-    for layer, ax in zip(decomposition, axes, strict=True):
-        edges(layer, ax, quantity=quantity, limits=limits, colorbar=False)
-    bar = figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
-    bar.set_label(_LABELS[quantity], fontsize=9)
-    bar.outline.set_visible(False)
-    return axes
+    return grid[0]
 
 
 def network(
@@ -155,7 +174,7 @@ def network(
     ax = make_axes(ax, (2.0 + 1.9 * len(layers), 4.4))
     tallest = max(map(len, kept))
     where = [np.linspace(1, -1, len(k)) * (len(k) - 1) / max(tallest - 1, 1) for k in kept]
-    low, high = _limits(layers)
+    low, high = color_limits(layers)
     peak = max(abs(low), abs(high)) or 1.0
     colors = require("matplotlib.colors", "plot")
     map_of = require("matplotlib", "plot").colormaps["YlGnBu" if low >= 0 else "PuOr"]
@@ -203,15 +222,6 @@ def _values(layer: LayerResult, quantity: str) -> Array:
     if values is None:
         raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")
     return np.asarray(values).reshape(values.shape[0], -1)
-
-
-def _limits(matrices: list[Array]) -> tuple[float, float]:
-    high = max(float(m.max()) for m in matrices)
-    low = min(float(m.min()) for m in matrices)
-    if low < -0.02 * max(high, 1e-3):
-        extent = max(high, -low)
-        return -extent, extent
-    return 0.0, high or 1.0
 
 
 def _kept(layers: list[Array], most: int) -> list[NDArray[np.intp]]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..files import require
 from ..recurrence import ThroughTime
-from ..results import error_of, row_of
-from .style import INK, looks, make_axes, tidy
+from ..results import LayerResult, bounds_of, error_of, row_of
+from .style import ERRORS, INK, looks, make_axes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,9 @@ def lags(
     Returns
     -------
     Axes
-        A line a quantity, with one standard error. What is saturated has a hollow mark.
+        A line a quantity. Bars with a mark are two standard errors to either side; a broad bar
+        without a mark reaches from one rigorous bound to the other, where no more is known, and no
+        line leads through it.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def lags(
         If a quantity was not measured, or they have different units.
     """
     wanted = _DRAWN if quantities is None else tuple(quantities)
-    known = [q for q in wanted if any(getattr(x, q, None) is not None for x in result)]
+    known = [q for q in wanted if any(_of(x, q) is not None or _bounds(x, q) for x in result)]
     if not known or (quantities is not None and len(known) < len(wanted)):
         missing = [q for q in wanted if q not in known]
         raise ValueError(f"not measured: {', '.join(missing)}")
@@ -65,13 +67,13 @@ def lags(
         errors = np.zeros(len(values)) if error is None else _numbers(result, error.name)
         label = row.label.removesuffix(f" ({row.unit})")
         ax.errorbar(
-            result.lags, values, np.nan_to_num(errors), color=look.color, ls=look.line,
+            result.lags, values, ERRORS * np.nan_to_num(errors), color=look.color, ls=look.line,
             marker=look.marker, ms=5, capsize=2, label=label,
         )  # fmt: skip
-        if row.name in ("ei", "phi"):
-            hollow = np.array([bool(x.saturated) for x in result])
-            ax.plot(np.array(result.lags)[hollow], values[hollow], look.marker, ms=5,
-                    mfc="white", mec=look.color, ls="none", zorder=5)  # fmt: skip
+        for lag, layer, value in zip(result.lags, result, values, strict=True):
+            bounds = _bounds(layer, row.name)
+            if np.isnan(value) and bounds is not None:
+                ax.vlines(lag, *bounds, color=look.color, lw=4.0, alpha=0.45)
     if log:
         ax.set_xscale("symlog", linthresh=1, base=2)
     else:
@@ -84,6 +86,16 @@ def lags(
     return ax
 
 
+def _of(layer: LayerResult, name: str) -> Any:
+    return getattr(layer, name, None)
+
+
+def _bounds(layer: LayerResult, name: str) -> tuple[float, float] | None:
+    row = bounds_of(name)
+    bounds: tuple[float, float] | None = None if row is None else _of(layer, row.name)
+    return bounds
+
+
 def _numbers(result: ThroughTime, name: str) -> Any:
-    values = [getattr(layer, name) for layer in result]
+    values = [_of(layer, name) for layer in result]
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)

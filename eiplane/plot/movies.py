@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import require, write_whole
+from ..files import require
 from ..training import History, as_history
+from .film import Strip, chosen_frames, chosen_metric, movie_path, picture, tints, write_movie
 from .frames import frame
 from .labels import Label, place
 from .planes import Path as Way
 from .planes import Plane, paths
-from .style import INK, QUIET, new_figure, shades, tidy
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .style import INK, new_figure, shades
 
 __all__ = ["animate"]
-
-Array = NDArray[np.float64]
-
-#: Where the strip below stands.
-CURSOR = "#D55E00"
 
 
 def animate(
@@ -82,25 +74,16 @@ def animate(
     OSError
         For an mp4 without ffmpeg.
     """
-    target = Path(path)
-    kind = target.suffix.lower()
-    if kind not in (".gif", ".mp4"):
-        raise ValueError(f"a moving picture is a .gif or an .mp4 file, not {target.name!r}")
+    target = movie_path(path)
     run = as_history(source)
-    if len(run) > max_frames:
-        chosen = np.unique(np.linspace(0, len(run) - 1, max_frames).round().astype(int))
-        run = History([run[int(i)] for i in chosen], run.name)
+    run = History([run[i] for i in chosen_frames(len(run), max_frames)], run.name)
     film = _Film(run, Plane(rotated, ei, normalize, scale), size, dpi, title)
-    still = max(1, round(seconds * fps))
-    if kind == ".gif":
-        _write_gif(film, target, fps, still)
-    else:
-        _write_mp4(film, target, fps, still)
+    write_movie(film, target, fps, seconds)
     return target
 
 
 class _Film:
-    """Draws the frames."""
+    """Draws the frames: a :class:`.film.Film`."""
 
     def __init__(
         self, run: History, plane: Plane, size: tuple[float, float], dpi: float, title: str | None
@@ -108,12 +91,13 @@ class _Film:
         self.run = run
         self.ways = paths(run, plane)
         self.figure = new_figure(size, dpi)
-        self.metric = _chosen_metric(run)
-        if self.metric is None:
+        self.palette = tints([way.look.color for way in self.ways])
+        self.strip = None
+        if chosen_metric(run) is None:
             self.ax = self.figure.subplots()
         else:
             self.ax, below = self.figure.subplots(2, height_ratios=[5, 1])
-            self._strip(below, self.metric)
+            self.strip = Strip(below, run)
         if title:
             self.figure.suptitle(title, fontsize=11)
         everything = np.vstack([way.everything for way in self.ways])
@@ -128,16 +112,6 @@ class _Film:
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         self.trails = [self._trail(way) for way in self.ways]
-
-    def _strip(self, ax: Axes, metric: str) -> None:
-        ax.plot(self.run.steps, self.run.metric(metric), color="#222222", lw=1.3)
-        ax.set_xlabel("step", fontsize=9)
-        ax.set_ylabel(metric.replace("_", "\n"), fontsize=8.5)
-        ax.grid(axis="y", color=QUIET, lw=0.5)
-        ax.tick_params(labelsize=8)
-        ax.margins(x=0.01)
-        tidy(ax)
-        self.now = ax.axvline(self.run.steps[0], color=CURSOR, lw=1.5)
 
     def _trail(self, way: Way) -> tuple[Any, Any, Any]:
         collection = require("matplotlib.collections", "plot").LineCollection
@@ -155,7 +129,7 @@ class _Film:
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures as RGB arrays."""
-        for i, step in enumerate(self.run.steps):
+        for step in self.run.steps:
             for way, name, (lines, head, span) in zip(
                 self.ways, self.names, self.trails, strict=True
             ):
@@ -171,66 +145,6 @@ class _Film:
                     # The tail fades, but what is long past stays visible.
                     lines.set_color(shades(way.look.color, np.linspace(0.05, 1.0, len(pieces))))
             self.clock.set_text(f"step {step:>6,}")
-            if self.metric is not None:
-                self.now.set_xdata([self.run.steps[i]] * 2)
-            self.figure.canvas.draw()
-            yield np.asarray(self.figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
-
-
-def _chosen_metric(run: History) -> str | None:
-    names = run.metrics
-    for word in ("test_accuracy", "accuracy", "acc", "loss"):
-        for name in names:
-            if word in name:
-                return name
-    return names[0] if names else None
-
-
-def _write_gif(film: _Film, target: Path, fps: float, still: int) -> None:
-    image = require("PIL.Image", "plot")
-    pictures = list(film.frames())
-    # One palette for all frames, so that nothing flickers: tints of what is drawn with.
-    palette = image.new("P", (1, 1))
-    palette.putpalette(_palette([way.look.color for way in film.ways]).ravel().tolist())
-    frames = [
-        image.fromarray(p).quantize(palette=palette, dither=image.Dither.NONE) for p in pictures
-    ]
-    pace = round(1000 / fps)
-    durations = [pace] * (len(frames) - 1) + [pace * still]
-    write_whole(
-        target,
-        lambda file: frames[0].save(
-            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0,
-            optimize=False,
-        ),
-    )  # fmt: skip
-
-
-def _palette(colours: list[str]) -> NDArray[np.uint8]:
-    """Return at most 256 colours: greys, and tints and dark shades of each layer's colour."""
-    rgb = require("matplotlib.colors", "plot").to_rgb
-    base = [rgb(c) for c in colours[:: -(-len(colours) // 7)]]
-    count = 208 // (len(base) + 1)
-    parts = [np.append(np.linspace(0.0, 0.94, 39), 1.0)[:, None] * np.ones(3)]
-    for colour in [*base, rgb(CURSOR)]:
-        tint = np.linspace(0.0, 0.88, count - 6)[:, None]  # white itself is a grey
-        shade = np.linspace(0.6, 1.0, 6, endpoint=False)[:, None]  # the names are darkened
-        parts += [(1 - tint) * colour + tint, shade * colour]
-    return np.round(255 * np.vstack(parts)).astype(np.uint8)
-
-
-def _write_mp4(film: _Film, target: Path, fps: float, still: int) -> None:
-    animation = require("matplotlib.animation", "plot")
-    if not animation.FFMpegWriter.isAvailable():
-        raise OSError("an mp4 needs the program ffmpeg, which was not found; write a .gif instead")
-    writer = animation.FFMpegWriter(
-        fps=fps, extra_args=["-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]
-    )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        part = Path(folder) / target.name
-        with writer.saving(film.figure, part, film.figure.dpi):
-            for _ in film.frames():
-                writer.grab_frame()
-            for _ in range(still - 1):
-                writer.grab_frame()
-        os.replace(part, target)
+            if self.strip is not None:
+                self.strip.move(int(step))
+            yield picture(self.figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_normalize",
     "check_scale",
+    "color_limits",
     "levels",
     "set_symlog",
     "sizes",
@@ -71,6 +73,26 @@ def sizes(history: History, layer: str, normalize: str | None) -> Array:
             raise ValueError(f"cannot be divided by {normalize}: {layer!r} has no {name}")
         size = size * found
     return size
+
+
+def color_limits(matrices: Sequence[Array]) -> tuple[float, float]:
+    """Return the ends of one scale of colours for matrices of bits.
+
+    Parameters
+    ----------
+    matrices : sequence of ndarray of float64
+
+    Returns
+    -------
+    low, high : float
+        From 0 on; round 0 where values are negative by more than noise.
+    """
+    high = max(float(m.max()) for m in matrices)
+    low = min(float(m.min()) for m in matrices)
+    if low < -0.02 * max(high, 1e-3):
+        extent = max(high, -low)
+        return -extent, extent
+    return 0.0, high or 1.0
 
 
 def threshold(values: Array) -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "Look",
     "depth_map",
     "depths",
+    "given_axes",
     "keep_legend",
     "looks",
     "make_axes",
@@ -133,6 +134,32 @@ def make_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 5.0)) -> Axes:
         return ax
     pyplot = require("matplotlib.pyplot", "plot")
     return pyplot.subplots(figsize=size, layout="constrained")[1]  # type: ignore[no-any-return]
+
+
+def given_axes(ax: Any, count: int, what: str) -> np.ndarray[Any, Any]:
+    """Return the axes that were given for several panels.
+
+    Parameters
+    ----------
+    ax : sequence of Axes
+    count : int
+        How many are drawn.
+    what : str
+        The function's name.
+
+    Returns
+    -------
+    ndarray of Axes, shape (count,)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
+    axes = np.ravel(np.asarray(ax, dtype=object))
+    if len(axes) < count:
+        raise ValueError(f"{what} draws {count} panels but got {len(axes)} axes")
+    return axes[:count]
 
 
 def keep_legend(ax: Axes, legend: Any) -> None:

@@ -1,8 +1,5 @@
-"""One self-contained page of a run or a decomposition.
+"""One self-contained page about a model or a run, or several side by side."""
 
-Needs the extra ``report``.
-"""
+from .page import html_report, write_report
 
-from .page import write_report
-
-__all__ = ["write_report"]
+__all__ = ["html_report", "write_report"]

@@ -1,46 +1,58 @@
-"""A page about a tracked run: one file, to be opened in any browser, without any network."""
+"""A page about models and runs: one file, to be opened in any browser, without any network."""
 
 from __future__ import annotations
 
-import json
-import math
+import base64
+import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._version import __version__
-from ..files import require, write_whole
-from ..plot.style import ERRORS, looks
-from ..results import ASSUMED, TOLD, between, range_text, row_of, with_error
-from ..training import History, Record, as_history
+from ..files import write_whole
+from ..results import Decomposition
+from .data import as_json, page_data, shown_of
+from .groups import grouped
+from .sections import SECTIONS, Parts
+from .sources import Source, sources_of
 
-__all__ = ["write_report"]
+__all__ = ["html_report", "write_report"]
 
-# What a layer's mark and line are called in Plotly, in the order of the pictures' looks.
-_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+#: The page's script, in the order in which it runs.
+_SCRIPTS = ("base.js", "plane.js", "charts.js")
 
 
-def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
-    """Write a self-contained HTML page about a run.
+def write_report(
+    source: Any, path: str | os.PathLike[str], *, title: str | None = None, **options: Any
+) -> Path:
+    """Write a self-contained HTML page about a model or a run, or several side by side.
 
-    It has a table of the layers, the causal plane, with what a layer's numbers are where the mouse
-    points, and the history of every quantity and metric; a slider moves all of them through the
-    steps. Everything is in the file, the drawing library (Plotly) too; the page may not even ask
-    for anything from the network.
+    It says what was analysed, what was not and why, and where ranges come from; it has a table of
+    the layers to sort and to search, the causal plane, quantities against depth, heat maps of
+    edges, the network drawn, what nodes carry, the strongest and the deadest edges and neurons,
+    the definitions and the settings. Numbers have their errors; of what is not known the bounds
+    stand there. Of a run a slider moves the plane through the steps, and there are histories.
+    Several are compared layer by layer, by name. Everything is in the file; the page may not even
+    ask for anything from the network.
 
     Parameters
     ----------
-    source : Tracker, History, sequence of Decomposition, or path of a tracked run
+    source : Decomposition, Tracker, History, sequence of Decomposition, weights or path
+        A model that was measured, or anything that :func:`eiplane.analyze` takes; a tracked run.
+        Or a mapping of names to such: they are put side by side, and changes are those against the
+        first.
     path : path-like
         Written whole or not at all.
     title : str, optional
-        The run's name if left out.
+        If left out, the names of what it is about.
+    **options
+        Of :func:`eiplane.analyze`, for weights. ``measures`` left out are ``sensitivity``,
+        ``ei_parts`` and, of a network of up to 100,000 weights, ``ei``; of a larger one its
+        ``bounds``.
 
     Returns
     -------
@@ -48,94 +60,98 @@ def write_report(source: Any, path: str | os.PathLike[str], *, title: str | None
 
     Raises
     ------
-    ImportError
-        If plotly is missing (``pip install "eiplane[report]"``).
     OSError, TypeError, ValueError
-        If there is no run to be read, or the page cannot be written.
+        If there is nothing to be read or measured, or the page cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, eiplane
+    >>> from eiplane.report import write_report
+    >>> before, after = [np.eye(3)], [np.diag([1.0, 1.0, 0.0])]
+    >>> write_report({"whole": before, "pruned": after}, "pruning.html").name
+    'pruning.html'
     """
-    library = require("plotly.offline", "report").get_plotlyjs()
-    run = as_history(source)
-    if not len(run):
-        raise ValueError("this run has no record to report")
+    found = sources_of(source, options)
     target = Path(path)
-    parts = {
-        "@TITLE@": escape(title or run.name or target.stem),
-        "@VERSION@": escape(__version__),
-        "@DATA@": _script_safe(json.dumps(_data(run), allow_nan=False)),
-        # The library comes last: what is in it is not looked through for marks.
-        "@PLOTLY@": library.replace("</script", "<\\/script"),
-    }
-    page = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    for mark, text in parts.items():
-        page = page.replace(mark, text)
+    named = title or " and ".join(s.name for s in found if s.name) or target.stem
+    page = _page(found, named, edges=True)
     write_whole(target, lambda file: file.write(page.encode()))
     return target
 
 
-def _data(run: History) -> dict[str, Any]:
-    shown = run.shown
-    layers = []
-    for i, (name, look) in enumerate(zip(run.layers, looks(len(run.layers)), strict=True)):
-        entries = [_entry(record, name) for record in run]
-        entry = next(filter(None, entries))
-        layers.append(
-            {
-                "name": name,
-                "shape": f"{entry['n_in']}→{entry['n_out']}, {entry['activation']}",
-                "color": look.color,
-                "symbol": _SYMBOLS[i % len(_SYMBOLS)],
-                "dash": _DASHES[i % len(_DASHES)],
-                "inputs": [_inputs(e) for e in entries],
-                "values": {q: _plain(run.values(name, q)) for q in shown},
-                "errors": {q: _plain(run.errors(name, q)) for q in shown},
-                "bounds": {q: [_plain(b) for b in run.bounds(name, q).T] for q in shown},
-                "texts": {q: _texts(run, name, q) for q in shown},
-            }
-        )
-    sources = {e.get("range_source") for record in run for e in record.layers}
-    first, last = int(run.steps[0]), int(run.steps[-1])
-    return {
-        "about": f"{len(layers)} layers, {len(run)} records from step {first:,} to step {last:,}. "
-        "Information in bits.",
-        "steps": run.steps.tolist(),
-        "tells_inputs": not TOLD.isdisjoint(sources),
-        "legend": ASSUMED if "assumed" in sources else "",
-        "labels": {q: row_of(q).words for q in shown},
-        "errors": ERRORS,
-        "layers": layers,
-        "metrics": {name: _plain(run.metric(name)) for name in run.metrics},
+def html_report(decomposition: Decomposition, title: str, edges: bool = True) -> str:
+    """Return the page about a decomposition; see :func:`eiplane.report.write_report`.
+
+    Parameters
+    ----------
+    decomposition : Decomposition
+    title : str
+    edges : bool
+        Whether to include heat maps, nodes and the strongest and deadest edges of every layer.
+    """
+    return _page(sources_of(decomposition, {}), title, edges)
+
+
+def _page(sources: Sequence[Source], title: str, edges: bool) -> str:
+    names = list(dict.fromkeys(layer.name for s in sources for layer in s.layers))
+    names += [n for s in sources for n in s.history.layers if n not in set(names)]
+    groups = grouped(names)
+    parts = Parts(sources, names, groups, shown_of(sources), edges)
+    drawn = [(key, heading, make(parts)) for key, heading, make in SECTIONS]
+    drawn = [section for section in drawn if section[2]]
+    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    filled = {
+        "@HASH@": digest,
+        "@TITLE@": escape(title),
+        "@STYLE@": _asset("page.css"),
+        "@SUMMARY@": escape(_summary(sources, names)),
+        "@NAV@": "".join(f'<li><a href="#{key}">{escape(h)}</a></li>' for key, h, _ in drawn),
+        "@TOOLS@": _tools(sources, names),
+        "@VERSION@": escape(__version__),
+        "@SCRIPT@": script,
+        "@BODY@": "\n".join(
+            f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{escape(heading)}</h2>'
+            f"{body}</section>"
+            for key, heading, body in drawn
+        ),
+        "@DATA@": as_json(page_data(sources, names, groups)),
     }
+    return _filled(_asset("page.html"), filled)
 
 
-def _entry(record: Record, name: str) -> Mapping[str, Any]:
-    return next((e for e in record.layers if e["name"] == name), {})
+def _filled(page: str, parts: Mapping[str, str]) -> str:
+    """Return the page with its marks replaced; what is put in is not looked through for marks."""
+    return re.sub("@[A-Z]+@", lambda mark: parts[mark[0]], page)
 
 
-def _inputs(entry: Mapping[str, Any]) -> str:
-    return range_text(entry["in_range"], entry.get("range_source")) if "in_range" in entry else ""
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _texts(run: History, name: str, quantity: str) -> list[str]:
-    """Return what the page says of a quantity at every step; empty where nothing is known."""
-    return [
-        with_error(value, None if math.isnan(error) else error)
-        if math.isfinite(value)
-        else between(low, high)
-        if math.isfinite(low + high)
+def _summary(sources: Sequence[Source], names: Sequence[str]) -> str:
+    count = f"{len(names)} layer{'' if len(names) == 1 else 's'}"
+    if len(sources) > 1:
+        return f"{len(sources)} side by side: {', '.join(s.name for s in sources)}; {count}."
+    (source,) = sources
+    if source.moves:
+        first, last = int(source.history.steps[0]), int(source.history.steps[-1])
+        return f"{count}, {len(source.history)} records from step {first:,} to step {last:,}."
+    skipped = f"; {len(source.skipped)} parts were not analysed" if source.skipped else ""
+    return f"{count}{skipped}."
+
+
+def _tools(sources: Sequence[Source], names: Sequence[str]) -> str:
+    """Return what stays in sight: the search, and the slider of a run."""
+    slider = (
+        '<div id="time"><button id="play" type="button" aria-label="play">▶</button>'
+        '<input id="slider" type="range" min="0" value="0" step="1" aria-label="step">'
+        '<output id="now" for="slider"></output></div>'
+        if any(source.moves for source in sources)
         else ""
-        for value, error, (low, high) in zip(
-            run.values(name, quantity).tolist(),
-            run.errors(name, quantity).tolist(),
-            run.bounds(name, quantity).tolist(),
-            strict=True,
-        )
-    ]
-
-
-def _plain(values: np.ndarray[Any, Any]) -> list[float | None]:
-    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values.tolist()]
-
-
-def _script_safe(text: str) -> str:
-    """Return JSON that ends no script element."""
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )
+    return (
+        '<div id="tools" role="search"><label>Show layers <input id="search" type="search" '
+        'placeholder="name, role or block" aria-keyshortcuts="/" autocomplete="off"></label>'
+        f'<span id="found" role="status">{len(names)} of {len(names)} layers</span>{slider}</div>'
+    )

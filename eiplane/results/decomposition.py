@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..files import json_text, require, write_whole
 from .archive import read_archive, write_archive
-from .html import html_page, html_skipped, html_table
+from .html import html_skipped, html_table
 from .layer import LayerResult
 from .measures import Skipped
 from .printed import printable
@@ -92,15 +92,17 @@ class Decomposition(Sequence[LayerResult]):
         path : path-like, optional
             Written whole or not at all.
         edges : bool
-            Whether to include a heat map of every layer's edges.
+            Whether to include heat maps, and the strongest and deadest edges, of every layer.
         title : str
 
         Returns
         -------
         str
-            The table, what was skipped, the heat maps and the settings, without any script.
+            As :func:`eiplane.report.write_report` makes it.
         """
-        page = html_page(self.layers, self.skipped, self.settings, edges, title)
+        from ..report import html_report
+
+        page = html_report(self, title, edges)
         if path is not None:
             write_whole(path, lambda file: file.write(page.encode()))
         return page

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._version import __version__
 from .measures import Skipped
 from .quantities import Quantities, Quantity, bounds_of
 from .table import cells, columns_of, legend_of
 
-__all__ = ["html_edges", "html_page", "html_skipped", "html_table"]
+__all__ = ["NUMBERS", "html_edges", "html_skipped", "html_table"]
 
 Array = NDArray[np.float64]
 
@@ -30,7 +29,7 @@ _ABOVE, _BELOW = "20,130,200", "230,159,0"
 
 #: Up to so many rows and columns the edges are a table with numbers; a larger map has at most so
 #: many squares a side, each of several edges.
-_NUMBERS, _SQUARES = 12, 64
+NUMBERS, _SQUARES = 12, 64
 
 #: Shades of a map.
 _SHADES = 16
@@ -118,7 +117,7 @@ def html_edges(layer: Quantities) -> str:
     what = f"{'EI' if name == 'ei_edges' else 'Sensitivity'} of every edge of {layer.name}"
     most = float(matrix.max())
     scale = f"from 0 to {most:.4g} bits"
-    if max(matrix.shape) <= _NUMBERS:
+    if max(matrix.shape) <= NUMBERS:
         return _numbered(matrix, f"{what}, {scale}", most)
     return _drawn(matrix, what, scale)
 
@@ -200,80 +199,7 @@ def _paths(levels: NDArray[Any]) -> str:
     )
 
 
-def html_page(
-    layers: Sequence[Quantities],
-    skipped: Sequence[Skipped],
-    settings: dict[str, Any],
-    edges: bool,
-    title: str,
-) -> str:
-    """Return a whole page: the table, what was skipped, the edges and the settings.
-
-    Parameters
-    ----------
-    layers : sequence of LayerResult
-    skipped : sequence of Skipped
-    settings : dict
-        Plain values.
-    edges : bool
-        Whether to include the heat maps.
-    title : str
-
-    Returns
-    -------
-    str
-    """
-    maps = [(layer.name, html_edges(layer)) for layer in layers] if edges else []
-    parts = [f"<h1>{escape(title)}</h1>", f'<div class="wide">{html_table(layers)}</div>']
-    parts.append(html_skipped(skipped))
-    if any(drawn for _, drawn in maps):
-        parts.append("<h2>Edges</h2>")
-        parts += [
-            f"<details{' open' if len(maps) <= 8 else ''}><summary>{escape(name)}</summary>"
-            f'<div class="wide">{drawn}</div></details>'
-            for name, drawn in maps
-            if drawn
-        ]
-    listed = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
-        for name, value in settings.items()
-    )
-    parts.append(
-        f"<details><summary>Settings</summary><table><caption>Settings, eiplane "
-        f"{escape(__version__)}</caption><tbody>{listed}</tbody></table></details>"
-    )
-    return _PAGE.replace("@TITLE@", escape(title)).replace("@BODY@", "\n".join(filter(None, parts)))
-
-
 def html_skipped(skipped: Sequence[Skipped]) -> str:
     """Return what was skipped as a list; empty where that is nothing."""
     items = "".join(f"<li>{escape(s.name)}: {escape(s.reason)}</li>" for s in skipped)
     return f"<p>Skipped:</p><ul>{items}</ul>" if items else ""
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>@TITLE@</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 84rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; }
-h2 { font-size: 1.15rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: .3rem 0; opacity: .75; }
-th, td { padding: .25rem .7rem; white-space: nowrap; }
-tbody tr { border-top: 1px solid rgba(128, 128, 128, .35); }
-summary { cursor: pointer; padding: .3rem 0; }
-</style>
-</head>
-<body>
-@BODY@
-</body>
-</html>
-"""

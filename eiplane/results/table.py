@@ -17,6 +17,7 @@ __all__ = [
     "columns_of",
     "legend_of",
     "range_text",
+    "table_cell",
     "text_table",
     "with_error",
 ]
@@ -53,14 +54,14 @@ def cells(layers: Sequence[Quantities]) -> tuple[list[str], list[list[str]]]:
         name = layer.name + (" (saturated)" if layer.saturated else "")
         first = [name, f"{layer.n_in}→{layer.n_out}", layer.activation, layer.method or NOTHING]
         first += [range_text(layer.in_range, layer.range_source)] if told else []
-        rows.append(first + [_cell(layer, q) for q in columns])
+        rows.append(first + [table_cell(layer, q) for q in columns])
     headings = ["layer", "shape", "activation", "method", *([_INPUTS] if told else [])]
     return headings + [str(q.heading) for q in columns], rows
 
 
 def columns_of(layers: Sequence[Quantities]) -> list[Quantity[Any]]:
     """Return the quantities that have columns, the last ones of the table."""
-    return [q for q in TABLE if q.heading and any(_cell(x, q) != NOTHING for x in layers)]
+    return [q for q in TABLE if q.heading and any(table_cell(x, q) != NOTHING for x in layers)]
 
 
 def text_table(layers: Sequence[Quantities]) -> list[str]:
@@ -98,7 +99,7 @@ def _tells_ranges(layers: Sequence[Quantities]) -> bool:
     return any(layer.range_source in TOLD for layer in layers)
 
 
-def _cell(layer: Quantities, shown: Quantity[Any]) -> str:
+def table_cell(layer: Any, shown: Quantity[Any]) -> str:
     """Return a value with its error; of one that is not known the bounds, if those are."""
     value, error, bounds = (
         None if q is None else getattr(layer, q.name)

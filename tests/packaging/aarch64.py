@@ -1,9 +1,10 @@
-"""Run the core's tests and the known answers on aarch64, in an emulator, with a cross-built wheel.
+"""Run known answers, demo and the core's tests on aarch64, emulated, with a cross-built wheel.
 
 ``python tests/packaging/aarch64.py WHEEL FOLDER``: on a Debian machine as root, with ``qemu-user``
 installed. Debian's own Python for arm64 is unpacked into FOLDER (nothing of it is installed), NumPy
 and pytest for aarch64 come from the package index. The known answers are compared with this
-machine's, bit for bit.
+machine's, bit for bit; the demo fails if it costs 15 seconds of a processor or more. (pip itself
+takes some 35 seconds there to install NumPy and rich, which is the emulator's and theirs.)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import zipfile
@@ -20,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 TESTS = ("test_core.py", "test_pairwise.py", "test_portable.py")
 #: Start Python again, which the emulator does not do for them.
 ELSEWHERE = "bounded_memory or numpy_finds"
+#: What ``eiplane demo`` may cost, in seconds of a processor.
+LIMIT = 15.0
 NEEDED = ("numpy", "rich", "pytest", "hypothesis", "mpmath")
 
 
@@ -68,8 +72,19 @@ def unpack_packages(wheel: Path, version: str, folder: Path) -> Path:
     return site
 
 
+def demo(emulated: tuple[str | Path, ...], env: dict[str, str], folder: Path) -> None:
+    """Run the demo, and fail if it is not right or costs too much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown = run(*emulated, "-m", "eiplane", "demo", "--text", env=env, cwd=folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cost = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(shown, f"shown for {cost:.1f} s of a processor", sep="\n")
+    if "layer 3" not in shown or cost >= LIMIT:
+        raise SystemExit(f"that is not the demo, or not below {LIMIT:g} s")
+
+
 def main() -> None:
-    """Prepare the emulated system, run the tests, compare the known answers."""
+    """Prepare the emulated system, compare the known answers, run demo and tests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path)
     parser.add_argument("folder", type=Path)
@@ -77,13 +92,16 @@ def main() -> None:
     folder = options.folder.resolve()
     root, version = unpack_python(folder)
     site = unpack_packages(options.wheel.resolve(), version, folder)
-    env = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    # What is installed is compiled: here the first run does that, and the later ones are timed.
+    env = {**os.environ, "PYTHONPATH": str(site), "PYTHONPYCACHEPREFIX": str(folder / "pycache")}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     emulated = ("qemu-aarch64", "-L", root, root / "usr" / "bin" / f"python{version}")
     there = run(*emulated, HERE / "known_answers.py", env=env, cwd=folder)
     here = run(sys.executable, HERE / "known_answers.py", cwd=folder)
     if set(there.splitlines()) != set(here.splitlines()):
         raise SystemExit("known answers differ between this machine and aarch64")
     print(f"{len(set(there.splitlines()))} known answers are the same bits on aarch64")
+    demo(emulated, env, folder)
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"not ({ELSEWHERE})", *TESTS)
     subprocess.run([*map(str, (*emulated, *tests))], env=env, cwd=HERE.parent, check=True)
 

@@ -64,3 +64,44 @@ def track(weights: list[NDArray[np.float64]]) -> None:
     assert_type(eiplane.plot.text_plane(tracker), str)
     assert_type(eiplane.mutual_information(weights[0][0], weights[0][1], bins=8), float)
     assert_type(eiplane.get_activation("tanh"), eiplane.Activation)
+
+
+def score(layers: list[eiplane.Layer]) -> float:
+    return float(len(layers))
+
+
+def take_away(layers: list[eiplane.Layer]) -> None:
+    curve = eiplane.ablate(layers, "ei", evaluate=score, rng=0)
+    assert_type(curve, eiplane.Ablation)
+    assert_type(curve.area, float)
+    assert_type(eiplane.delta_ei_parts(layers[0]), NDArray[np.float64])
+    eiplane.plot.ablation([curve], label="accuracy").set_ylim(0.0, 1.0)
+
+
+def scales(matrix: NDArray[np.float64], layer: eiplane.Layer) -> None:
+    found = eiplane.tpm(matrix, macro="greedy", normalize=True)
+    assert_type(found, eiplane.Transitions)
+    assert_type(found.ei, float)
+    if found.macro is not None:
+        assert_type(found.macro.emergence, float)
+    units = eiplane.macro_units(layer, bins=2)
+    assert_type(units, eiplane.MacroUnits)
+    assert_type(units[0].ei, float | None)
+    for unit in units:
+        assert_type(unit.ei_parts, float)
+
+
+def through_time(w_x: NDArray[np.float64], w_h: NDArray[np.float64]) -> None:
+    found = eiplane.through_time((w_x, w_h), lags=(1, 2, 4), perturb="state")
+    assert_type(found, eiplane.ThroughTime)
+    assert_type(found.lag(2), eiplane.LayerResult)
+    assert_type(found.tpm(1), eiplane.Transitions)
+    eiplane.plot.lags(found, quantities=("ei_parts",)).set_xlim(0.0, 4.0)
+
+
+def noisy(weight: NDArray[np.float64]) -> None:
+    d = eiplane.analyze(weight, "identity", noise=("gaussian", 0.1), measures="bounds")
+    assert_type(d[0].ei_bounds, tuple[float, float] | None)
+    assert_type(eiplane.gaussian_ei(weight, 0.1), float)
+    eiplane.plot.layers(d, quantities=["ei_parts"], normalize="edges", scale="symlog")
+    d.plot(normalize="outputs").set_ylim(0.0, 1.0)

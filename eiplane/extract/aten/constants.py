@@ -132,7 +132,7 @@ class Constants:
         """Return a parameter's name, less a last ``weight``."""
         if name == "weight":
             return self._root
-        return re.sub(r"(\.|_)weight$", "", name)
+        return re.sub(r"((\.|_)weight|/kernel)$", "", name)
 
     def name(self, names: frozenset[str]) -> str:
         """Return a layer's name from the parameters that its weight is made of."""
@@ -152,8 +152,8 @@ class Constants:
 
 
 def _plain(name: str) -> str:
-    """Return a name without what torch.compile puts around a module."""
-    return name.replace("_orig_mod.", "")
+    """Return a name without what torch.compile and Keras put around a module."""
+    return re.sub(r"^.*_torch_params\.", "", name.replace("_orig_mod.", ""))
 
 
 def _modules(module: Any) -> Iterable[tuple[str, Any]]:

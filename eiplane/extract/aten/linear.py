@@ -71,7 +71,7 @@ def _report(run: Run, p: _Product) -> Codes:
     )  # fmt: skip
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
-    made.still = run.still
+    made.still = run.maps_of_constants.follows
     run.flow.noted.pop(made.name, None)
     made.straight = run.flow.signals.straight(p.x.codes, p.axis)
     shape = tuple(p.out.shape)

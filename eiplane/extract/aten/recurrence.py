@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from ...network import get_activation
 from ..arrays import plain
+from ..flow.gates import fits
 from ..flow.signals import Map
 from .call import numbers
 
 __all__ = ["Cell", "reproduces", "reproduces_layer", "reproduces_step"]
 
 Array = NDArray[np.float64]
-
-#: Roundings that the steps of a sequence may add up, in units of the type's precision.
-_ROUNDINGS = 1024.0
 
 
 @dataclass(eq=False)
@@ -73,13 +71,6 @@ def _double(tensor: Any) -> Array:
     return np.asarray(numbers(tensor), dtype=np.float64)
 
 
-def _fits(found: Array, seen: Array, precision: float) -> bool:
-    if not np.isfinite(seen).all():
-        return True  # says nothing
-    error = _ROUNDINGS * precision * (1.0 + np.abs(seen))
-    return found.shape == seen.shape and bool((np.abs(found - seen) <= error).all())
-
-
 def reproduces(
     cells: Mapping[tuple[int, int], Cell], args: Sequence[Any], out: Any, precision: float
 ) -> bool:
@@ -117,7 +108,7 @@ def reproduces(
             )
             sides.append(states_of[::-1] if way else states_of)
         x = np.concatenate(sides, axis=-1)
-    return _fits(x, seen, precision)
+    return fits(x, seen, precision)
 
 
 def reproduces_layer(cell: Cell, args: Sequence[Any], out: Any, precision: float) -> bool:
@@ -135,7 +126,7 @@ def reproduces_layer(cell: Cell, args: Sequence[Any], out: Any, precision: float
     data, seen = _double(x)[:, 0], _double(out)[:, 0]
     h, c = (_double(s).reshape(-1, s.shape[-2], s.shape[-1])[0, 0] for s in (h, c))
     found, _, _ = _run(cell, data[::-1] if backwards else data, h, c)
-    return _fits(found[::-1] if backwards else found, seen, precision)
+    return fits(found[::-1] if backwards else found, seen, precision)
 
 
 def reproduces_step(cell: Cell, x: Any, states: Any, out: Any, precision: float) -> bool:
@@ -148,6 +139,6 @@ def reproduces_step(cell: Cell, x: Any, states: Any, out: Any, precision: float)
     outs = out if isinstance(out, list | tuple) else (out,)
     found = [h] if c is None else [h, c]
     return all(
-        _fits(mine, np.atleast_2d(_double(seen))[0], precision)
+        fits(mine, np.atleast_2d(_double(seen))[0], precision)
         for mine, seen in zip(found, outs, strict=True)
     )

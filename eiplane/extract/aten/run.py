@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
-from .recurrent import CELLS, LAYERS, gates
+from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
+from .still import Still
 from .tensors import as_tensors, refuse_layouts, shares, written_by
 from .uses import Uses
 
@@ -50,6 +52,8 @@ class Run:
         Which of the tensors that came from Python, in order, are constants.
     saved : dict, optional
         Is told which of the module's tensors are written into, and what was there before.
+    still : frozenset of str
+        Parameters whose products with constants are layers.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Run:
         flow: Flow | None = None,
         same: frozenset[int] = frozenset(),
         saved: dict[int, tuple[Any, Any]] | None = None,
+        still: frozenset[str] = frozenset(),
     ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
@@ -67,7 +72,7 @@ class Run:
         self._shadows = Shadows(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
-        self.still = False  # a map of a constant is followed
+        self.maps_of_constants = Still(self.flow, self.constants, still)
         self._left: list[Operand] = []
         self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
         self._same = same
@@ -80,6 +85,7 @@ class Run:
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
         self._drawn = False  # random numbers were
+        self._below = has_scripted_recurrence(torch, module)  # of what takes operators apart
         self._inside = False  # of an operator that is followed as a whole
 
     # -- running
@@ -107,7 +113,8 @@ class Run:
         self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
             self._shadows.put(value, self.flow.begin("input", tuple(value.shape), _given(value)))
-        with Functions(), Operators():
+        below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
+        with Functions(), below(), Operators():
             out = module(*args, **kwargs)
             if inspect.isgenerator(out):
                 out = list(out)
@@ -136,6 +143,10 @@ class Run:
                 self._leaves(tensor)
         if self._inside or name not in _WHOLE:
             return func(*args, **kwargs)
+        return self._as_whole(name, func, args, kwargs)
+
+    def _as_whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run and follow what is one thing, and not the operators that it is made of."""
         self._inside = True
         try:
             out = func(*args, **kwargs)
@@ -164,12 +175,14 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
-        if func._schema.name.removeprefix("aten::") in FUSED:
-            name = func._schema.name.removeprefix("aten::")
+        name = func._schema.name.removeprefix("aten::")
+        if name in LAYERS | CELLS:  # as a script or a graph calls them
+            return self._as_whole(name, func, args, kwargs)
+        if name in FUSED:
             made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
             if made is not NotImplemented:
                 return made
-        elif self._parts:  # nothing has taken it apart before it came here
+        elif self._parts or self._below:  # nothing has taken it apart before it came here
             made = self._in_parts(lambda: func.decompose(*args, **kwargs))
             if made is not NotImplemented:
                 return made
@@ -322,13 +335,14 @@ class Run:
             for tensor in dynamic:
                 self._leaves(tensor)
             return
-        self.still = False
+        self.maps_of_constants.follows = False
         if not dynamic:
-            first = self._first_state(name, args, operands)
+            first = self.maps_of_constants.begun(name, args, operands)
             if first is None:
                 self._constant(name, tensors, results, writes)
                 return
-            self.still, dynamic = True, [first]
+            self._uses.begun(first)
+            dynamic = [first]
         if not results:
             return
         moved = torch.Tag.inplace_view in func.tags and name not in _RESIZED
@@ -350,26 +364,6 @@ class Run:
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
                 self._shadows.put(tensor, codes)
-
-    def _first_state(self, name: str, args: Any, operands: dict[int, Operand]) -> Any:
-        """Return what a parameter is multiplied with, if that is made of no parameter itself.
-
-        Such as the zeros that a recurrent network written by hand begins with: this is one more
-        use of the layer.
-        """
-        if name not in ("mm", "addmm") or len(args) < 2:
-            return None
-        x, weight = args[-2], args[-1]
-        if not self.constants.knows(weight) or self.constants.names(x):
-            return None
-        numbers_of = np.asarray(operands[id(x)].read(), dtype=np.float64)
-        if numbers_of.size == 0:
-            return None
-        low, high = float(numbers_of.min()), float(numbers_of.max())
-        operands[id(x)].codes = self.flow.begin(
-            "a constant", tuple(x.shape), lambda: Known(low, high, "given")
-        )
-        return x
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""
@@ -421,6 +415,10 @@ class Run:
         return bool(roots) and all(o.traits.get("random") for o in roots)
 
     # -- what comes of it
+
+    def still_layers(self) -> frozenset[str]:
+        """Return the parameters that map constants alone: layers, if a run is told so."""
+        return self.maps_of_constants.layers(self._uses.used, self.covered)
 
     def note(self, names: frozenset[str], reason: str) -> None:
         """List the weights of some names."""

@@ -27,7 +27,7 @@ class Uses:
 
     def __init__(self, torch: Any, constants: Constants) -> None:
         self._torch, self._constants = torch, constants
-        self._used: dict[str, set[str]] = {}
+        self.used: dict[str, set[str]] = {}  # by each parameter's name
         self.covered: set[str] = set()  # what layers were made of, or is listed already
 
     def mark(
@@ -49,19 +49,23 @@ class Uses:
         elif name == "embedding":
             self._note(tensors[0], NOTES[name])
 
+    def begun(self, tensor: Any) -> None:
+        """Note that a map of a constant took it."""
+        self._note(tensor, "move")
+
     def _note(self, tensor: Any, use: str) -> None:
         try:
             names = self._constants.names(tensor)
         except (NotImplementedError, RuntimeError):
             return  # it has no storage
         for n in names:
-            self._used.setdefault(n, set()).add(use)
+            self.used.setdefault(n, set()).add(use)
 
     def left(self) -> Iterator[tuple[str, str]]:
         """Yield the parameters that made no layers, by title, and why."""
         for name, value in self._constants.weights:
             if name in self.covered:
                 continue
-            reason = unused(self._used.get(name), value.shape)
+            reason = unused(self.used.get(name), value.shape)
             if reason is not None:
                 yield self._constants.title(name), reason

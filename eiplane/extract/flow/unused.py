@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["unused"]
+__all__ = ["HARMLESS", "unused"]
 
 #: What only these use is a position or a scale, not a map from inputs to outputs.
-_HARMLESS = frozenset(["norm", "move", "elementwise"])
+HARMLESS = frozenset(["norm", "move", "elementwise"])
 
 
 def unused(used: set[str] | None, shape: Sequence[int]) -> str | None:
@@ -22,8 +22,8 @@ def unused(used: set[str] | None, shape: Sequence[int]) -> str | None:
     """
     if used is None:
         return "no use of it was seen in the forward pass"
-    strange = sorted(used - _HARMLESS - {"constant"})
-    if used <= _HARMLESS:
+    strange = sorted(used - HARMLESS - {"constant"})
+    if used <= HARMLESS:
         return None
     told = [use for use in sorted(used) if " " in use]
     if told:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Activation, Known, RangeRule, Unknown, get_activation
+from ...network import Activation, Join, Known, RangeRule, Unknown, get_activation
 from ..flow import Codes
 from ..flow.gates import gate
-from .call import Call
+from .call import Call, precision_of
 from .cells import Cell, activation_names
+from .recurrence import Direction, Gate, reproduces
 
 if TYPE_CHECKING:
     from .run import Run
@@ -33,23 +35,34 @@ def _recurrent(run: Run, call: Call) -> Any:
     run.covered |= weight.names | inner.names
     cells = activation_names(call.kind, call.attributes)
     hidden = _hidden(call, cells)
-    for d in range(len(weight.value)):
+    directions = [Direction() for _ in weight.value]
+    for d, each in enumerate(directions):
         for tensor, side in ((weight, "W"), (inner, "R")):
             name = run.name(call, tensor)
             if not any("::" not in n for n in tensor.names):
-                name = f"{name}.{side}"  # by the node: the weight itself has no name
+                name = f"{_place(name, call)}.{side}"  # the weight itself has no name
             name += "_reverse" if d else ""
-            _blocks(run, call, name, d, side, cells[d], hidden)
+            gates = _blocks(run, call, name, d, side, cells[d], hidden)
+            setattr(each, "ins" if side == "W" else "back", gates)
+    given = [None if t is None else t.value for t in call.inputs]
+    precision = precision_of(call.value(0).dtype)
+    if not reproduces(call.kind, call.attributes, directions, cells, given, call.outs, precision):
+        for made in (m for each in directions for m in each.maps):
+            made.unproved = "its gates do not reproduce what the node computed in the run"
     return _outputs(run, call, hidden)
 
 
+def _place(name: str, call: Call) -> str:
+    """Return the name of a node's place, which several nodes of one module may have."""
+    last = call.node.name.rpartition("/")[2]
+    return f"{name}.{last}" if re.search(r"_\d+$", last) and last != name else name
+
+
 def _hidden(call: Call, cells: list[list[Cell]]) -> tuple[float, float] | None:
-    """Return where hidden states lie, if they are bounded."""
+    """Return where hidden states lie, if they are bounded, but for a first one that is a signal."""
     low, high = 0.0, 0.0
-    if call.has(5):
-        if call.dynamic(5):
-            return None
-        low, high = float(call.value(5).min()), float(call.value(5).max())
+    if call.has(5) and not call.dynamic(5):
+        low, high = min(low, float(call.value(5).min())), max(high, float(call.value(5).max()))
     for each in cells:
         names = [c.name for c in each]
         last = names[-1]
@@ -61,7 +74,7 @@ def _hidden(call: Call, cells: list[list[Cell]]) -> tuple[float, float] | None:
 
 def _blocks(
     run: Run, call: Call, name: str, d: int, side: str, cells: list[Cell], hidden: Any
-) -> None:
+) -> dict[str, Gate]:
     """Report the blocks of one of the two matrices of a direction, a layer for each gate.
 
     A gate adds up what comes from the input and what comes from the hidden state; each matrix is
@@ -69,10 +82,12 @@ def _blocks(
     GRU that resets after its product takes its part from the hidden state apart.
     """
     matrix = call.value(1 if side == "W" else 2)[d]
+    key = (*run.names_of(call.tensor(1 if side == "W" else 2)), d)
     gates = _GATES[call.kind]
     size = matrix.shape[0] // len(gates)
     both = call.value(3)[d].astype(np.float64) if call.has(3) else None
     after = bool(call.attributes.get("linear_before_reset", 0))
+    found = {}
     for k, (letter, place) in enumerate(gates):
         rows = slice(k * size, (k + 1) * size)
         halves = None if both is None else (both[: len(matrix)][rows], both[len(matrix) :][rows])
@@ -89,11 +104,19 @@ def _blocks(
         limit = float(call.attributes.get("clip", 0.0))
         if limit > 0.0 and not linear:
             activation = _limited(cells[place], limit)
-        x = call.operand(0) if side == "W" and call.dynamic(0) else None
+        at = 0 if side == "W" else 5  # the input, or what the state begins with
+        x = call.operand(at) if call.dynamic(at) else None
+        made = None
         if side == "W" and x is None:
             run.flow.noted.setdefault(full, "its input does not depend on the network's input")
-            continue
-        gate(run.flow, full, matrix[rows], bias, activation, x, None if side == "W" else hidden)
+        elif letter == "f" and call.attributes.get("input_forget", 0):
+            run.flow.noted.setdefault(full, "the node has no forget gate but 1 less the input gate")
+        else:
+            bounds = None if side == "W" else hidden
+            made = gate(run.flow, full, matrix[rows], bias, activation,
+                        None if side == "R" and hidden is None else x, bounds, key)  # fmt: skip
+        found[letter] = Gate(matrix[rows], bias, activation, made)
+    return found
 
 
 _NAMED = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "softsign": "softsign",
@@ -125,9 +148,16 @@ def _limited(cell: Cell, limit: float) -> Activation:
 
 def _outputs(run: Run, call: Call, hidden: Any) -> list[Codes | None]:
     """Give the results of a recurrent node their codes."""
+    signals = [t for t in call.inputs if t is not None and t.codes is not None]
+    begins = call.inputs[5] if call.dynamic(5) and call.kind == "GRU" else None
 
-    def within(_: list[RangeRule]) -> RangeRule:
-        return Known(*hidden) if hidden is not None else Unknown()
+    def within(rules: list[RangeRule]) -> RangeRule:
+        known = Known(*hidden) if hidden is not None else Unknown()
+        if begins is None:
+            return known
+        # A GRU may stay where it began; the others forget that in one step.
+        first = next(r for r, t in zip(rules, signals, strict=True) if t is begins)
+        return Join(operands=(known, first))
 
     made: list[Codes | None] = []
     for k, out in enumerate(call.outs):
