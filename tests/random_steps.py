@@ -20,6 +20,11 @@ def vector(z, seed):
     return VECTORS[seed, : z.shape[-1]].to(z.dtype)
 
 
+def coarse(z, dtype):
+    """Round; not in double precision, where a module says what its numbers mean."""
+    return z if z.dtype == torch.float64 else z.to(dtype)
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: ``function(z, seed)``, and for ``order`` the places of the features it takes."""
@@ -129,8 +134,8 @@ simple(
     clone=lambda z, s: z.clone(),
     detach=lambda z, s: z.detach() * 1.0,
     double=lambda z, s: z.to(torch.float64).tanh().to(z.dtype),
-    half=lambda z, s: z.to(torch.float16).to(z.dtype),
-    bfloat=lambda z, s: torch.relu(z.to(torch.bfloat16)).to(z.dtype),
+    half=lambda z, s: coarse(z, torch.float16).to(z.dtype),
+    bfloat=lambda z, s: torch.relu(coarse(z, torch.bfloat16)).to(z.dtype),
     fake_quantised=lambda z, s: torch.fake_quantize_per_tensor_affine(
         z.float(), 0.1, 0, -8, 7).to(z.dtype),
     polynomial=lambda z, s: 0.1 * z**3 - 0.5 * z**2 + z,
