@@ -8,6 +8,7 @@ from .network.channel import Channel
 
 FOLLOWED: int
 UNIT: float
+FINE: float
 ACTIVATIONS: dict[str, int]
 
 class _Samples(Protocol):
@@ -36,6 +37,20 @@ class _Job(_Samples, Protocol):
     @property
     def masks(self) -> int: ...
 
+class _Points(Protocol):
+    @property
+    def factors(self) -> NDArray[np.uint32]: ...
+    @property
+    def shifts(self) -> NDArray[np.uint32]: ...
+    @property
+    def key(self) -> int: ...
+    @property
+    def purpose(self) -> int: ...
+
+class CorePoints:
+    def __init__(self, points: _Points) -> None: ...
+    def draw(self, input: int, first: int, count: int) -> NDArray[np.uint32]: ...
+
 class CoreChannel:
     def __init__(self, channel: Channel) -> None: ...
 
@@ -56,8 +71,21 @@ def select(name: str | None) -> str: ...
 def pairs_masked(channel: CoreChannel) -> bool: ...
 def pairs_size(channel: CoreChannel, job: _Job) -> int: ...
 def pairs_count(
-    channel: CoreChannel, job: _Job, cancel: NDArray[np.int32]
+    channel: CoreChannel, job: _Job, cancel: NDArray[np.int32], points: CorePoints | None = None
 ) -> NDArray[np.uint64]: ...
+def replicates_reduce(
+    channel: CoreChannel,
+    job: _Job,
+    part: _Job,
+    counts: NDArray[np.uint64],
+    cancel: NDArray[np.int32],
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.uint64],
+]: ...
 def pairs_reduce(
     channel: CoreChannel,
     job: _Job,

@@ -19,6 +19,7 @@ if ei_active() == NULL:
 
 FOLLOWED = EI_FOLLOWED
 UNIT = EI_UNIT
+FINE = EI_FINE
 
 ACTIVATIONS = {
     "identity": 0, "relu": 1, "leaky_relu": 2, "sigmoid": 3, "tanh": 4, "softplus": 5, "gelu": 6,

@@ -8,7 +8,32 @@ cdef ei_job job_of(object job) except *:
     j.in_start, j.in_stop = job.in_start, job.in_stop
     j.first, j.count = job.first, job.count
     j.stream, j.masks = job.stream, job.masks
+    j.points = NULL
     return j
+
+
+cdef class CorePoints:
+    """Where samples are, as C sees it; keeps its arrays alive."""
+
+    cdef ei_points c
+    cdef object kept
+
+    def __init__(self, points):
+        cdef const uint32_t[::1] factor = points.factors, shift = points.shifts
+        if factor.shape[0] != shift.shape[0] or factor.shape[0] == 0:
+            raise ValueError("as many shifts as factors, and at least one")
+        self.kept = (factor, shift)
+        self.c.key, self.c.purpose, self.c.n = points.key, points.purpose, <size_t>factor.shape[0]
+        self.c.factor, self.c.shift = &factor[0], &shift[0]
+
+    def draw(self, size_t input, uint64_t first, size_t count):
+        """Return an input's draws first .. first + count (multiples of 64), uint32."""
+        out = np.empty(count, np.uint32)
+        cdef uint32_t[::1] view = out
+        if count:
+            with nogil:
+                ei_points_draw(ei_active(), &self.c, input, first, count, &view[0])
+        return out
 
 
 cdef class Edges:
@@ -48,10 +73,12 @@ def pairs_size(CoreChannel channel, job):
     return size
 
 
-def pairs_count(CoreChannel channel, job, int32_t[::1] cancel):
+def pairs_count(CoreChannel channel, job, int32_t[::1] cancel, CorePoints points=None):
     """Return the counts of a job: 64-bit words, additive over samples."""
     cdef ei_job j = job_of(job)
     cdef int status
+    if points is not None:
+        j.points = &points.c
     counts = np.zeros(pairs_size(channel, job), np.uint64)
     cdef uint64_t[::1] view = counts
     with nogil:
@@ -69,6 +96,30 @@ def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int
         status = ei_pairs_reduce(&channel.c, &j, &k, &cancel[0], &counts[0], &edges.out)
     check(status)
     return edges
+
+
+def replicates_reduce(CoreChannel channel, job, part, const uint64_t[:, ::1] counts,
+                      int32_t[::1] cancel):
+    """Return plug-in information, the corrected one and its variance of every edge of a part, the sum
+    of each replicate's pseudo-values, and the numbers of dropped values, from complete counts."""
+    cdef ei_job j = job_of(job), k = job_of(part)
+    cdef int status
+    cdef size_t replicates = <size_t>counts.shape[0]
+    if replicates < 2 or <size_t>counts.shape[1] != pairs_size(channel, job):
+        raise ValueError("counts of at least two replicates of the job")
+    shape = (part.out_stop - part.out_start, part.in_stop - part.in_start)
+    found = [np.empty(shape), np.empty(shape), np.empty(shape)]
+    sums, dropped = np.empty(replicates, np.int64), np.empty(shape[0], np.uint64)
+    cdef double[:, ::1] a = found[0], b = found[1], d = found[2]
+    cdef int64_t[::1] e = sums
+    cdef uint64_t[::1] f = dropped
+    cdef ei_replicates_out out
+    out.information, out.corrected, out.variance = &a[0, 0], &b[0, 0], &d[0, 0]
+    out.sums, out.dropped = &e[0], &f[0]
+    with nogil:
+        status = ei_replicates_reduce(&channel.c, &j, &k, replicates, &cancel[0], &counts[0, 0], &out)
+    check(status)
+    return (*found, sums, dropped)
 
 
 def pairs_held(CoreChannel channel, job):

@@ -84,6 +84,16 @@ cdef extern from "kernels/ei_info.h" nogil:
     ei_information ei_measure(const ei_kernels *, const uint64_t *, size_t, size_t, size_t, double *, double *)
 
 
+cdef extern from "kernels/ei_points.h" nogil:
+    ctypedef struct ei_points:
+        uint64_t key
+        uint32_t purpose
+        size_t n
+        const uint32_t *factor
+        const uint32_t *shift
+    void ei_points_draw(const ei_kernels *, const ei_points *, size_t, uint64_t, size_t, uint32_t *)
+
+
 cdef extern from "pairs/ei_pairs.h" nogil:
     ctypedef struct ei_job:
         uint64_t key
@@ -91,6 +101,17 @@ cdef extern from "pairs/ei_pairs.h" nogil:
         uint64_t first, count
         size_t stream
         int masks
+        const ei_points *points
+
+    ctypedef struct ei_replicates_out:
+        double *information
+        double *corrected
+        double *variance
+        int64_t *sums
+        uint64_t *dropped
+
+    double EI_FINE
+    int ei_replicates_reduce(const ei_channel *, const ei_job *, const ei_job *, size_t, ei_cancel, const uint64_t *, const ei_replicates_out *)
 
     ctypedef struct ei_pairs_out:
         double *information

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .extract import ExtractOptions, to_network
-from .joint import JointOptions, checked_memory, closed_bounds, joint, noisy_bounds
-from .network import (
-    FAR,
-    Channel,
-    Interval,
-    Layer,
-    Network,
-    RangeRule,
-    Stage,
-    automatic_range,
-    discretize,
-    evaluate,
-    input_rule,
-    spans_of,
+from .extract import ExtractOptions, between, parts_of, to_network
+from .joint import (
+    JointOptions,
+    checked_memory,
+    closed_bounds,
+    joint,
+    noisy_bounds,
+    vector_bounds,
 )
-from .pairwise import Measure, NoisyLayer, Surroundings, check_method, measure
+from .network import spans_of
+from .pairwise import Called, Measure, NoisyLayer, Surroundings, check_method, measure
+from .plan import Plan, Target
 from .results import Decomposition, LayerResult, Pairwise
 from .run import (
     Progress,
-    Range,
+    Purpose,
     Runner,
     Sampling,
     Settings,
@@ -137,8 +132,10 @@ def analyze(
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
     spans : "layers", "all" or list of (first, last)
-        Also measure through several layers at once: ``"all"`` adds every chain of consecutive
-        layers; a list of pairs of names or positions measures just those.
+        Also measure through several layers at once, from the input of the first to the output of
+        the last: ``"all"`` adds every chain of consecutive dense layers; a list of pairs of names
+        or positions measures just those. Of a torch Module also any parts by their names: blocks
+        with residuals, branches, convolutions. Those are run as they are.
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
     input_size : sequence of int, optional
@@ -193,181 +190,24 @@ def analyze(
             activation, layers, input_size, input_data, strict, key, settings.data_quantiles, tell
         )
         found = to_network(weights, wanted)
-        plan = Plan(found.network, settings)
-        targets = spans_of(found.network, spans, found.selected)
+        targets = spans_of(found.network, spans, found.selected, parts_of(weights))
+        named = [pair for pair in targets if isinstance(pair[0], str)]
+        plan = Plan(found.network, settings, [str(end) for pair in named for end in pair])
         results = []
         with Runner(workers, executor, tell) as runner:
             for number, (first, last) in enumerate(targets, start=1):
                 stage(tell, number, len(targets))
-                target, draws = plan.target(first, last), sampling.of_layer(first, last)
-                results.append(_measure(target, settings, options, draws, runner))
-    warn_assumed(plan.assumed(targets), settings.input_range)  # what fails needs no warning
+                if isinstance(first, int) and isinstance(last, int):
+                    target, draws = plan.target(first, last), sampling.of_layer(first, last)
+                    results.append(_measure(target, settings, options, draws, runner))
+                else:
+                    ends = (weights, str(first), str(last))
+                    results.append(_measure_part(ends, wanted, plan, sampling, tell))
+    starts = [first for first, _ in targets if isinstance(first, int)]
+    warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
     return Decomposition(
         tuple(results), found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
     )
-
-
-@dataclass(frozen=True)
-class Target:
-    """One thing to measure, a layer or a span of them.
-
-    Parameters
-    ----------
-    channel : Channel
-        Bears the name.
-    activation : str
-        Of the last layer.
-    in_range, out_range : tuple of float
-    range_source : str
-        Of ``in_range``.
-    edge_shape : tuple of int
-        Of the per-edge arrays.
-    layer : Layer
-        The last one.
-    """
-
-    channel: Channel
-    activation: str
-    in_range: Range
-    out_range: Range
-    range_source: str
-    edge_shape: tuple[int, ...]
-    layer: Layer
-
-
-class Plan:
-    """Ranges and channels of a network's layers, each found when it is needed.
-
-    Parameters
-    ----------
-    network : Network
-    settings : Settings
-    """
-
-    def __init__(self, network: Network, settings: Settings) -> None:
-        self.network = network
-        self.settings = settings
-        self.seen = network.seen if settings.ranges == "data" else {}
-        self.names = [str(layer.name) for layer in network]
-        self.index = {name: i for i, name in enumerate(self.names)}
-        self._rules: dict[str, RangeRule] = {}
-        self._memo: dict[int, tuple[RangeRule, Interval]] = {}
-        self._automatic: dict[tuple[str, Range], Range] = {}
-        settings.range_of(0, len(network))  # a list of the wrong length fails at once
-        settings.check_names(self.names)
-
-    def in_range(self, index: int) -> Range:
-        """Return the range of a layer's inputs: what follows from all that lies before it."""
-        return self._in_range(index)[0]
-
-    def range_source(self, index: int) -> str:
-        """Return what a layer's input range follows from.
-
-        Returns
-        -------
-        str
-            As of :attr:`eiplane.LayerResult.range_source`.
-        """
-        return self._in_range(index)[1]
-
-    def assumed(self, targets: Iterable[tuple[int, int]]) -> list[str]:
-        """Return the names of the measured layers whose input range is assumed."""
-        first = dict.fromkeys(start for start, _ in targets)
-        return [self.names[i] for i in first if self.range_source(i) == "assumed"]
-
-    def _in_range(self, index: int) -> tuple[Range, str]:
-        found = self._whole(self._feed(index))
-        if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
-            return found
-        # A layer of a file: nothing says that the network's input is its own.
-        return found[0], "assumed" if self.settings.in_range is None else "given"
-
-    def _feed(self, index: int) -> Interval:
-        """Return the range of a layer's inputs, and its source."""
-        fixed = self._fixed(index)
-        if fixed is not None:
-            return fixed
-        rule = input_rule(self.network, self.names[index], self._rules)
-        return evaluate(rule, self, self._memo)
-
-    def _fixed(self, index: int) -> Interval | None:
-        """Return the range of a layer's inputs if it is given, or was seen."""
-        name, source = self.names[index], "given"
-        span = self.settings.in_range_of(name)
-        if span is None and name in self.seen:
-            span, source = self.seen[name].inputs, "data"
-        return None if span is None else Interval.of(*span, source)
-
-    def _whole(self, found: Interval) -> tuple[Range, str]:
-        """Return one range for all inputs, and its source."""
-        low, high = float(found.low.min()), float(found.high.max())
-        finite = np.isfinite(low) and np.isfinite(high)
-        if not finite or (max(-low, high) > FAR and found.source not in ("given", "data")):
-            return self.settings.input_range, "assumed"
-        if high - low <= 1e-12 * max(abs(low), abs(high)):
-            low, high = low - 0.5, high + 0.5
-        return (low, high), found.source
-
-    def out_range(self, index: int) -> Range:
-        """Return the range of a layer's outputs."""
-        chosen = self.output(self.names[index], None)
-        if chosen is not None:
-            return chosen[0], chosen[1]
-        low, high, _ = self._made(index, self._feed(index))
-        return low, high
-
-    # -- what evaluating the ranges asks for
-
-    @property
-    def in_range_of_network(self) -> Range:
-        """The range of the network's input."""
-        return self.settings.input_range
-
-    def output(self, name: str, feed: Interval | None) -> tuple[float, float, str] | None:
-        """Return a layer's output range and its source; None if that takes the input's range."""
-        index = self.index[name]
-        chosen = self._chosen(index)
-        if chosen != "auto":
-            return chosen[0], chosen[1], "given"
-        seen = self.seen.get(name)
-        if seen is not None and seen.outputs is not None:
-            return (*seen.outputs, "data")
-        layer = self.network[index]
-        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
-        natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
-        if natural.natural_range is not None:
-            return (*natural.natural_range, "activation")
-        fixed = self._fixed(index)
-        feed = feed if fixed is None else fixed
-        return None if feed is None else self._made(index, feed)
-
-    def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
-        key = self.names[index], self._whole(feed)[0]
-        if key not in self._automatic:
-            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
-        return (*self._automatic[key], "activation")
-
-    def _chosen(self, index: int) -> Literal["auto"] | Range:
-        return self.settings.range_of(index, len(self.network), self.names[index])
-
-    def target(self, first: int, last: int) -> Target:
-        """Return what is measured from the input of one layer to the output of another."""
-        layer = self.network[last].load()
-        name, out_range = self.names[last], self.out_range(last)
-        in_range, source = self.in_range(first), self.range_source(first)
-        before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        channel = discretize(layer, self.settings.binning, in_range, out_range, before)
-        shape = layer.edge_shape
-        if first != last:
-            name = f"{self.names[first]}..{name}"
-            shape = (channel.n_out, channel.n_in)
-        return Target(
-            replace(channel, name=name), layer.function, in_range, out_range, source, shape, layer
-        )
-
-
-def _stage(layer: Layer) -> Stage:
-    return Stage(layer.n_in, layer.n_out, layer.matrix(), layer.offsets(), layer.activation)
 
 
 def _measure(
@@ -379,13 +219,14 @@ def _measure(
 ) -> LayerResult:
     channel = target.channel
     parts: dict[str, Pairwise] = {}
-    check_method(channel, settings.method)
+    both: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    wanted = [which for which in both if which in settings.measures]
     noisy = _noisy(target, settings)
-    wanted: tuple[Measure, ...] = ("sensitivity", "ei_parts")
+    check_method(channel, settings.method, wanted)
     for which in wanted:
-        if which in settings.measures and noisy is not None:
+        if noisy is not None:
             parts[which] = _shaped(noisy.measure(which, runner), target.edge_shape)
-        elif which in settings.measures:
+        else:
             part = measure(which, channel, settings.method, sampling, runner)
             parts[which] = _shaped(part, target.edge_shape)
     whole = bounds = None
@@ -416,11 +257,61 @@ def _measure(
     )
 
 
+def _measure_part(
+    ends: tuple[Any, str, str],
+    options: ExtractOptions,
+    plan: Plan,
+    sampling: Sampling,
+    tell: Progress | None,
+) -> LayerResult:
+    """Measure a part of a module by running it."""
+    settings = plan.settings
+    if settings.method == "exact" or settings.noise is not None:
+        what = "method='exact'" if settings.method == "exact" else "noise"
+        raise ValueError(
+            f"spans: {ends[1:]!r} is no chain of dense layers, and {what} is for those"
+        )
+    with between(*ends, options) as part:
+        in_range, source = plan.part_range(part)
+        out_range = plan.part_output(part)
+        called = Called(
+            part.name, part.run, part.n_in, part.n_out, in_range, out_range, settings.bins,
+            settings.outliers == "drop", settings.baseline, tell,
+        )  # fmt: skip
+        found: dict[str, Pairwise] = {}
+        purposes: dict[Measure, Purpose] = {
+            "sensitivity": Purpose.SINGLE,
+            "ei_parts": Purpose.PAIRS,
+        }
+        for which, purpose in purposes.items():
+            if which in settings.measures:
+                key = sampling.of_part(part.name).key(purpose)
+                found[which] = called.measure(which, key, sampling.samples, sampling.tol)
+    bounds = None
+    if settings.measures & {"ei", "bounds"}:
+        bounds = vector_bounds(part.n_in, part.n_out, settings.bins, found.get("ei_parts"))
+    return LayerResult(
+        part.name,
+        part.n_in,
+        part.n_out,
+        part.kind,
+        *settings.bins,
+        in_range,
+        out_range,
+        settings.outliers,
+        found.get("sensitivity"),
+        found.get("ei_parts"),
+        None,
+        source,
+        bounds,
+    )
+
+
 def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
     """Return the layer with its noise; None if there is none."""
     if settings.noise is None:
         return None
-    if target.channel.stages:
+    if target.layer is None:
         raise ValueError(
             f"layer {target.channel.name!r}: noise is for single layers without pooling"
         )

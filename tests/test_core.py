@@ -11,7 +11,7 @@ import pytest
 
 from eiplane import Layer, _core, reference
 from eiplane.network import Binning, Stage, discretize, get_activation
-from eiplane.pairwise.sampled import Job
+from eiplane.pairwise.job import Job
 
 CANCEL = np.zeros(1, np.int32)
 

@@ -29,6 +29,7 @@ ROOMS = [
     "joint",
     "emergence",
     "recurrence",
+    "plan",
     "analyze",
     "ablation",
     "training",

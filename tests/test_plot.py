@@ -716,6 +716,9 @@ def test_edges_of_a_tracked_run_move(tmp_path, generator):
         made = pictures.animate_edges(source, tmp_path / "a.gif", layers="0", dpi=40, max_frames=2)
         with Image.open(made) as film:
             assert film.n_frames == 2
+    from eiplane.cli import main
+
+    assert main(["plot", str(path), str(tmp_path / "a.gif"), "--kind", "edges"]) == 0
     with pytest.raises(ValueError, match=r"no edges of 'x'; there are 0, 1"):
         pictures.animate_edges(path, tmp_path / "b.gif", layers="x")
     with pytest.raises(ValueError, match="edges=True"):

@@ -15,7 +15,7 @@ from eiplane.joint import JointOptions, joint
 from eiplane.joint.exact import exact_single
 from eiplane.joint.given import conditional_entropies
 from eiplane.network import Binning, automatic_range, discretize
-from eiplane.pairwise.sampled import Job
+from eiplane.pairwise.job import Job
 from eiplane.run import Runner, Sampling
 
 CANCEL = np.zeros(1, np.int32)

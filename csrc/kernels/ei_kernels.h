@@ -28,6 +28,16 @@
 #endif
 #endif
 
+/* The bits of a number in the opposite order. */
+static inline uint32_t ei_mirrored(uint32_t v)
+{
+    v = (v >> 16) | (v << 16);
+    v = ((v >> 8) & 0x00ff00ffu) | ((v & 0x00ff00ffu) << 8);
+    v = ((v >> 4) & 0x0f0f0f0fu) | ((v & 0x0f0f0f0fu) << 4);
+    v = ((v >> 2) & 0x33333333u) | ((v & 0x33333333u) << 2);
+    return ((v >> 1) & 0x55555555u) | ((v & 0x55555555u) << 1);
+}
+
 typedef struct {
     const char *name;
 
@@ -39,6 +49,10 @@ typedef struct {
      * 2 b + i is word i, sample 32 + 2 b + i word 2 + i. first and n are multiples of 64. */
     void (*draw)(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first, size_t n,
                  uint32_t *out);
+
+    /* Coordinate of points first .. first + n (multiples of 64) of a shifted rank-1 lattice, bent by the
+     * tent map: ei_points.h. */
+    void (*lattice)(uint32_t factor, uint32_t shift, uint64_t first, size_t n, uint32_t *out);
 
     /* Inputs from draws. Value of sample 16 p + i goes to out[p * stride + i]; n a multiple of 16. */
     void (*inputs)(const uint32_t *draws, size_t n, double lo, double scale, double *out,

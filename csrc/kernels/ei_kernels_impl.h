@@ -44,6 +44,7 @@ const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .given = &EI_CAT(ei_given_kernels, EI_NAME),
     .wide = &EI_CAT(ei_wide_kernels, EI_NAME),
     .draw = draw,
+    .lattice = lattice,
     .inputs = inputs,
     .affine = affine,
     .activate = activate,

@@ -49,6 +49,22 @@ EI_FN void draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first,
     }
 }
 
+/* Twice the distance to the nearest of 0 and 2^32. */
+EI_FORCE uint32_t tent(uint32_t v) { return (v << 1) ^ (uint32_t)(0 - (v >> 31)); }
+
+EI_FN void lattice(uint32_t factor, uint32_t shift, uint64_t first, size_t n, uint32_t *out)
+{
+    uint32_t step[EI_GROUP];
+    for (uint32_t l = 0; l < EI_GROUP; l++)
+        step[l] = ei_mirrored(l) * factor;
+    for (size_t g = 0; g < n; g += EI_GROUP) {
+        /* The lowest bits of a point's number are the highest of the mirrored one. */
+        const uint32_t here = ei_mirrored((uint32_t)(first + g)) * factor + shift;
+        for (size_t l = 0; l < EI_GROUP; l++)
+            out[g + l] = tent(here + step[l]);
+    }
+}
+
 EI_FN void inputs(const uint32_t *draws, size_t n, double lo, double scale, double *out,
                   size_t stride)
 {

@@ -30,7 +30,7 @@ int ep_follow_open(ep_followed *f, const ei_channel *c, const ei_job *job, int e
     if (status == EI_OK)
         ei_label_map(c, f->map);
     for (size_t at = 0; status == EI_OK && at < f->n; at += e.block) {
-        const size_t n = ei_whole_groups(ei_eval_next(&e, job->key, 0, job->first + at, f->n - at));
+        const size_t n = ei_whole_groups(ep_next(&e, job, job->first + at, f->n - at));
         for (size_t a = 0; every_input && a < ep_inputs(job); a++)
             e.kernels->offsets(e.draws + (job->in_start + a) * e.block, n, c->in_bins, (uint32_t)row,
                                f->offset + a * EI_FOLLOWED + at);
@@ -47,8 +47,7 @@ void ep_follow_input(ep_followed *f, const ei_channel *c, const ei_job *job, siz
 {
     uint32_t draws[EI_FOLLOWED];
     const ei_kernels *kernels = ei_active();
-    kernels->draw(job->key, 0, (uint32_t)(job->in_start + a), job->first, ei_whole_groups(f->n),
-                  draws);
+    ep_draw(kernels, job, job->in_start + a, job->first, ei_whole_groups(f->n), draws);
     kernels->offsets(draws, f->n, c->in_bins, (uint32_t)ei_row_length(c), f->offset);
 }
 

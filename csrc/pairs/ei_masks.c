@@ -61,8 +61,7 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
     for (size_t at = 0; at < count; at += e->block) {
         if (ei_cancelled(cancel))
             return EI_ECANCELLED;
-        const size_t some =
-            ei_eval_next(e, job->key, 0, job->first + chunk * CHUNK + at, count - at);
+        const size_t some = ep_next(e, job, job->first + chunk * CHUNK + at, count - at);
         const size_t groups = ei_whole_groups(some) / EI_GROUP;
         for (size_t a = 0; x && a < ep_inputs(job); a++)
             e->kernels->draw_masks(e->draws + (job->in_start + a) * e->block, groups, w->edges, k,
@@ -197,8 +196,7 @@ static int kept_inputs(kept_masks *w, const ei_job *job, size_t a0, size_t a1, e
             uint64_t *x = w->x + (a - a0) * k * WORDS;
             if (ei_cancelled(cancel))
                 return EI_ECANCELLED;
-            kernels->draw(job->key, 0, (uint32_t)(job->in_start + a), job->first + chunk * CHUNK, n,
-                          w->draws);
+            ep_draw(kernels, job, job->in_start + a, job->first + chunk * CHUNK, n, w->draws);
             kernels->draw_masks(w->draws, n / 64, w->masks.edges, k, x, WORDS);
             finish_input(&w->masks, x, count, words, w->x_margin + (a - a0) * k);
         }

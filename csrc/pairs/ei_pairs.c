@@ -28,7 +28,7 @@ size_t ei_pairs_size(const ei_channel *c, const ei_job *job)
     return size + ep_outputs(job) + (masked ? margins : 0);
 }
 
-static ep_parts split(const ei_channel *c, const ei_job *job, uint64_t *tables)
+ep_parts ep_split(const ei_channel *c, const ei_job *job, uint64_t *tables)
 {
     ep_parts p;
     size_t cells = by_masks(c, job) ? (c->in_bins - 1) * c->n_thresholds : ep_table_cells(c);
@@ -40,36 +40,39 @@ static ep_parts split(const ei_channel *c, const ei_job *job, uint64_t *tables)
     return p;
 }
 
+const uint64_t *ep_table_of(const ei_channel *c, const ei_job *job, ep_parts p, size_t b, size_t a,
+                            const uint16_t *map, uint64_t *own)
+{
+    const size_t pair = b * ep_inputs(job) + a, k = c->in_bins - 1, m = c->n_thresholds;
+    if (!by_masks(c, job))
+        return p.pairs + pair * ep_table_cells(c);
+    ep_unfold(c, p.pairs + pair * k * m, p.x_margin + a * k, p.y_margin + b * m, *p.total,
+              ei_map_of(c, map, job->out_start + b), own);
+    return own;
+}
+
 int ei_pairs_count(const ei_channel *c, const ei_job *job, ei_cancel cancel, uint64_t *tables)
 {
-    ep_parts p = split(c, job, tables);
+    ep_parts p = ep_split(c, job, tables);
     return by_masks(c, job) ? ep_count_masked(c, job, cancel, p) : ep_count_scattered(c, job, cancel, p);
 }
 
 int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, ei_cancel cancel,
                     const uint64_t *tables, const ei_pairs_out *out)
 {
-    const size_t n_in = ep_inputs(job), cells = ep_table_cells(c);
-    const size_t k = c->in_bins - 1, m = c->n_thresholds;
     const size_t b0 = part->out_start - job->out_start, a0 = part->in_start - job->in_start;
-    const int masked = by_masks(c, job);
-    ep_parts p = split(c, job, (uint64_t *)tables);
+    ep_parts p = ep_split(c, job, (uint64_t *)tables);
     ep_followed f;
     ep_begin(part, out);
     int status = ep_follow_open(&f, c, part, 1);
     for (size_t b = b0; status == EI_OK && b < b0 + ep_outputs(part); b++) {
         out->dropped[b - b0] = p.outliers[b];
         for (size_t a = a0; a < a0 + ep_inputs(part); a++) {
-            const uint64_t *table = p.pairs + (b * n_in + a) * cells;
             if (a % POLL == 0 && ei_cancelled(cancel)) {
                 status = EI_ECANCELLED;
                 break;
             }
-            if (masked) {
-                ep_unfold(c, p.pairs + (b * n_in + a) * k * m, p.x_margin + a * k, p.y_margin + b * m,
-                          *p.total, ei_map_of(c, f.map, job->out_start + b), f.table);
-                table = f.table;
-            }
+            const uint64_t *table = ep_table_of(c, job, p, b, a, f.map, f.table);
             ep_note(c, part, &f, b - b0, a - a0, f.offset + (a - a0) * EI_FOLLOWED, table, out);
         }
     }
@@ -81,18 +84,12 @@ int ei_pairs_table(const ei_channel *c, const ei_job *job, const uint64_t *table
                    size_t a, uint64_t *table)
 {
     const size_t cells = ep_table_cells(c), row = ei_row_length(c), columns = c->out_bins + 1;
-    const size_t k = c->in_bins - 1, m = c->n_thresholds, pair = b * ep_inputs(job) + a;
-    ep_parts p = split(c, job, (uint64_t *)tables);
+    ep_parts p = ep_split(c, job, (uint64_t *)tables);
     uint16_t *map = ei_alloc(ei_map_size(c), sizeof *map);
     uint64_t *own = ei_alloc(cells, sizeof *own);
     if (map && own) {
-        const uint64_t *from = p.pairs + pair * cells;
         ei_label_map(c, map);
-        if (by_masks(c, job)) {
-            ep_unfold(c, p.pairs + pair * k * m, p.x_margin + a * k, p.y_margin + b * m, *p.total,
-                      ei_map_of(c, map, job->out_start + b), own);
-            from = own;
-        }
+        const uint64_t *from = ep_table_of(c, job, p, b, a, map, own);
         for (size_t x = 0; x < c->in_bins; x++)
             for (size_t y = 0; y < columns; y++)
                 table[x * columns + y] = y < row ? from[x * row + y] : 0;

@@ -8,6 +8,7 @@
 #define EI_PAIRS_H
 
 #include "kernels/ei_eval.h"
+#include "kernels/ei_points.h"
 
 /* Which part of the work: outputs and inputs (half-open), and samples (first a multiple of 64). */
 typedef struct {
@@ -18,6 +19,7 @@ typedef struct {
                       has only some of the layer's columns */
     int masks;     /* count with bit masks (1) or not (0): the layout of the counts depends on it, and
                       the machines of a cluster might choose differently. -1: what suits this CPU */
+    const ei_points *points; /* of ei_pairs_count: where samples are; NULL: at random, by the key */
 } ei_job;
 
 /* Where results go; arrays of (out_stop - out_start) x (in_stop - in_start), row by row. */
@@ -56,6 +58,25 @@ int ei_pairs_count(const ei_channel *channel, const ei_job *job, ei_cancel cance
  * within the job's; out is shaped for the part. The job's samples are those counted in all. */
 int ei_pairs_reduce(const ei_channel *channel, const ei_job *job, const ei_job *part,
                     ei_cancel cancel, const uint64_t *tables, const ei_pairs_out *out);
+
+/* Where results of replicates go; shaped like those of ei_pairs_out. */
+typedef struct {
+    double *information; /* plug-in, of all counts together */
+    double *corrected;   /* less its bias, by the jackknife over the replicates */
+    double *variance;    /* of that */
+    int64_t *sums;       /* one a replicate: its pseudo-values of all edges, in units of EI_FINE bits */
+    uint64_t *dropped;   /* one an output: values outside its range */
+} ei_replicates_out;
+
+#define EI_FINE (1.0 / 4294967296.0)
+
+/* Reduce the complete counts of replicates of `job`, independent of each other, for the outputs and
+ * inputs of `part`. At least two replicates; tables: their counts, ei_pairs_size words each. Of replicate
+ * r of n the pseudo-value is n I - (n - 1) I_r, I_r without it: their mean has no bias of the first
+ * order, and their spread is the error (J. W. Tukey 1958). */
+int ei_replicates_reduce(const ei_channel *channel, const ei_job *job, const ei_job *part,
+                         size_t replicates, ei_cancel cancel, const uint64_t *tables,
+                         const ei_replicates_out *out);
 
 /* The table of one pair (counted from out_start, in_start), in_bins x (out_bins + 1), the last column
  * for dropped samples; for the tests. */

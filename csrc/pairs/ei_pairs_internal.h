@@ -18,10 +18,39 @@ static inline size_t ep_inputs(const ei_job *job) { return job->in_stop - job->i
 
 static inline size_t ep_table_cells(const ei_channel *c) { return c->in_bins * ei_row_length(c); }
 
+/* Draws of one input. */
+static inline void ep_draw(const ei_kernels *kernels, const ei_job *job, size_t input, uint64_t first,
+                           size_t n, uint32_t *out)
+{
+    if (job->points)
+        ei_points_draw(kernels, job->points, input, first, n, out);
+    else
+        kernels->draw(job->key, 0, (uint32_t)input, first, n, out);
+}
+
+/* Draw and evaluate samples, as ei_eval_next does. */
+static inline size_t ep_next(ei_eval *e, const ei_job *job, uint64_t first, uint64_t left)
+{
+    if (!job->points)
+        return ei_eval_next(e, job->key, 0, first, left);
+    const size_t some = left < e->block ? (size_t)left : e->block, n = ei_whole_groups(some);
+    for (size_t k = 0; k < e->channel->n_in; k++)
+        ei_points_draw(e->kernels, job->points, k, first, n, e->draws + k * e->block);
+    ei_eval_forward(e, n);
+    return some;
+}
+
 /* Where the parts of the counts stand. The margins and the total are of the masks' way alone. */
 typedef struct {
     uint64_t *pairs, *outliers, *x_margin, *y_margin, *total;
 } ep_parts;
+
+/* Where they stand in a job's counts. */
+ep_parts ep_split(const ei_channel *c, const ei_job *job, uint64_t *tables);
+
+/* The table of a pair, counted from the job's first: within the counts, or made in `own`. */
+const uint64_t *ep_table_of(const ei_channel *c, const ei_job *job, ep_parts p, size_t b, size_t a,
+                            const uint16_t *map, uint64_t *own);
 
 /* What one sample does to the information of an edge: weight (pointwise - mean) of its cell, and nothing
  * if it is dropped. */

@@ -122,7 +122,7 @@ static int store(scattered *w, const ei_job *job, uint64_t first, size_t count, 
     for (size_t at = 0; at < count; at += e->block) {
         if (ei_cancelled(cancel))
             return EI_ECANCELLED;
-        const size_t some = ei_eval_next(e, job->key, 0, first + at, count - at);
+        const size_t some = ep_next(e, job, first + at, count - at);
         for (size_t b = 0; b < e->n_out; b++)
             ei_eval_labels(e, b, ei_whole_groups(some), w->map, w->y + b * w->stored + at);
         ep_outliers(e, some, w->scratch, outliers);
@@ -138,8 +138,7 @@ static int count_input(scattered *w, const ei_job *job, size_t input, uint64_t f
     const size_t row = ei_row_length(c), cells = ep_table_cells(c);
     for (size_t at = 0; at < count; at += SEGMENT) {
         const size_t some = ei_least(SEGMENT, count - at);
-        w->eval.kernels->draw(job->key, 0, (uint32_t)input, first + at, ei_whole_groups(some),
-                              w->draws);
+        ep_draw(w->eval.kernels, job, input, first + at, ei_whole_groups(some), w->draws);
         w->eval.kernels->offsets(w->draws, some, c->in_bins, (uint32_t)row, w->offset);
         if (cells > EI_SMALL_CELLS)
             sort_by_row(w->offset, some, row, c->in_bins, w->order);

@@ -69,8 +69,9 @@ def _add_plot(commands: Any) -> None:
     add = parser.add_argument
     add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
     add("out", metavar="OUT", help=".png, .pdf, .svg; of one run also .gif, .mp4")
-    add("--kind", choices=("plane", "history", "phi", "layers"), default="plane",
-        help="layers: the last moment's, against their depth (default: plane)")  # fmt: skip
+    add("--kind", choices=("plane", "history", "phi", "layers", "edges"), default="plane",
+        help="layers: the last moment's, against their depth; edges: a moving picture, of a run "
+        "tracked with edges=True (default: plane)")  # fmt: skip
     add("--quantities", type=read_names, metavar="NAME,...", help="of --kind history and layers")
     add_plane_options(add)
     add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")
@@ -88,6 +89,9 @@ def _plot(options: argparse.Namespace) -> None:
         raise ValueError("several runs can only be compared in one causal plane, not moving")
     sizes = {"normalize": options.normalize, "scale": options.scale}
     plane = {"rotated": not options.plain, "ei": options.ei, **sizes}
+    if options.kind == "edges":
+        plot.animate_edges(options.run[0], options.out)
+        return
     if moving:
         plot.animate(runs[0], options.out, **plane)
         return

@@ -12,13 +12,14 @@ from ..files import warn_user
 from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
 from .arrays import from_sequence, is_lone_pair, is_matrix
+from .between import Between, between, parts_of
 from .keras import from_keras, is_keras
 from .options import Extracted, ExtractOptions, matches, select
 from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
 from .state import from_mapping
 
-__all__ = ["ExtractOptions", "Extracted", "to_network"]
+__all__ = ["Between", "ExtractOptions", "Extracted", "between", "parts_of", "to_network"]
 
 _NO_SEQUENCE = (bytes, bytearray, set, frozenset)
 

@@ -24,7 +24,7 @@ from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
 from .steady import adds, alike, unsteady, varied
 
-__all__ = ["from_module"]
+__all__ = ["examples", "from_module", "untouched"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -65,23 +65,8 @@ def from_module(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with _untouched(module, torch) as saved, recurrent_by_name(torch, module):
-        data: Iterator[Inputs] | None = None
-        if options.input_data is not None:
-            at_once = None if example is None else example.at_once
-            data = (
-                part
-                for args, kwargs in _data(module, options.input_data, torch)
-                for part in in_parts(args, kwargs, at_once)
-            )
-            first = next(data, None)
-            if first is None:
-                raise ValueError("input_data is empty: there is no batch to run the network on")
-            inputs: Iterable[Inputs] = [first]
-        elif example is not None and options.input_size is None:
-            inputs = [(example.args, example.kwargs)]
-        else:
-            inputs = _guesses(module, options, torch, kind)
+    with untouched(module, torch) as saved, recurrent_by_name(torch, module):
+        inputs, data = examples(module, options, example)
         run, used = _followed(torch, module, inputs, kind, saved)
         told: dict[str, Any] = {"saved": saved}
         others = _again(torch, module, used, told) if run.numbers_left else []
@@ -124,6 +109,41 @@ def _without_layers(run: Run, used: Inputs, kind: str, torch: Any) -> None:
         raise ValueError(
             f"the example input of {_shapes(torch, *used)} is empty: nothing went through {kind}"
         )
+
+
+def examples(
+    module: Any, options: ExtractOptions, example: Example | None = None
+) -> tuple[Iterable[Inputs], Iterator[Inputs] | None]:
+    """Return inputs to try on a module, best first, and the batches of data that are left.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    options : ExtractOptions
+    example : Example, optional
+        What a program was exported with.
+
+    Returns
+    -------
+    inputs : iterable of (args, kwargs)
+    data : iterator of (args, kwargs), or None
+        None without ``input_data``.
+    """
+    torch = sys.modules["torch"]
+    if options.input_data is not None:
+        at_once = None if example is None else example.at_once
+        data = (
+            part
+            for args, kwargs in _data(module, options.input_data, torch)
+            for part in in_parts(args, kwargs, at_once)
+        )
+        first = next(data, None)
+        if first is None:
+            raise ValueError("input_data is empty: there is no batch to run the network on")
+        return [first], data
+    if example is not None and options.input_size is None:
+        return [(example.args, example.kwargs)], None
+    return _guesses(module, options, torch, type(module).__name__), None
 
 
 def _followed(
@@ -349,7 +369,7 @@ def _shapes(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _untouched(module: Any, torch: Any) -> Iterator[Saved]:
+def untouched(module: Any, torch: Any) -> Iterator[Saved]:
     """Run in evaluation mode and leave everything as it was."""
     saved: Saved = {}
     modules = list(module.modules())

@@ -4,6 +4,16 @@ Whole layers are measured in :mod:`eiplane.pairwise` and :mod:`eiplane.joint`.
 """
 
 from .entropies import Multiplicities, entropy, halved_bias, multiplicities
+from .replicates import Jackknifed, information_of, jackknife
 from .samples import mutual_information
 
-__all__ = ["Multiplicities", "entropy", "halved_bias", "multiplicities", "mutual_information"]
+__all__ = [
+    "Jackknifed",
+    "Multiplicities",
+    "entropy",
+    "halved_bias",
+    "information_of",
+    "jackknife",
+    "multiplicities",
+    "mutual_information",
+]

@@ -4,6 +4,7 @@ A layer falls into independent pieces (``plan``); each is exact or goes to an es
 that ``choice`` picks (``estimator`` is what they all are); ``assemble`` puts the pieces together.
 """
 
+from .called import vector_bounds
 from .closed import closed_bounds
 from .convergence import Convergence, convergence
 from .engine import joint
@@ -28,4 +29,5 @@ __all__ = [
     "joint",
     "noisy_bounds",
     "once_a_layer",
+    "vector_bounds",
 ]

@@ -7,7 +7,7 @@ or in :mod:`.known` if its pieces are to be found numerically.
 
 from .activation import Activation
 from .automatic import automatic_range
-from .channel import Binning, Channel, Rule, discretize
+from .channel import MAX_THRESHOLDS, Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array
@@ -39,6 +39,7 @@ __all__ = [
     "FAR",
     "LEAST",
     "MAX_BINS",
+    "MAX_THRESHOLDS",
     "MOST",
     "Activation",
     "Binning",

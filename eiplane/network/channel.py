@@ -20,6 +20,7 @@ from .small import enlarged
 from .stage import Stage
 
 __all__ = [
+    "MAX_THRESHOLDS",
     "Binning",
     "Channel",
     "Rule",

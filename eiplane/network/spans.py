@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,13 @@ from .network import Network
 __all__ = ["spans_of"]
 
 
-def spans_of(network: Network, spans: Any, selected: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the spans to measure, as pairs of positions.
+def spans_of(
+    network: Network,
+    spans: Any,
+    selected: Sequence[str],
+    parts: Collection[str] = (),
+) -> list[tuple[int, int] | tuple[str, str]]:
+    """Return the spans to measure.
 
     Parameters
     ----------
@@ -21,10 +26,13 @@ def spans_of(network: Network, spans: Any, selected: Sequence[str]) -> list[tupl
     spans : "layers", "all" or list of pairs of names or positions
     selected : sequence of str
         Names of the layers that were asked for.
+    parts : collection of str
+        Names of the parts of a module, which may be spans without being chains of layers.
 
     Returns
     -------
-    list of (int, int)
+    list of (int, int) or (str, str)
+        Positions of the layers of a chain; names of parts of what is none.
 
     Raises
     ------
@@ -32,13 +40,14 @@ def spans_of(network: Network, spans: Any, selected: Sequence[str]) -> list[tupl
         For what is no span, or no chain of dense layers.
     """
     index = {name: i for i, name in enumerate(network.names)}
-    singles = [(index[name], index[name]) for name in selected]
+    singles: list[tuple[int, int] | tuple[str, str]] = []
+    singles += [(index[name], index[name]) for name in selected]
     if isinstance(spans, str):
         if spans == "layers":
             return singles
         if spans != "all":
             raise ValueError(f"spans must be 'layers', 'all' or a list of pairs, got {spans!r}")
-        wanted = {i for i, _ in singles}
+        wanted = {index[name] for name in selected}
         longer = [
             (first, last)
             for first in range(len(network))
@@ -46,18 +55,26 @@ def spans_of(network: Network, spans: Any, selected: Sequence[str]) -> list[tupl
             if {first, last} <= wanted and _break(network, first, last) is None
         ]
         return singles + longer
-    pairs = []
-    for pair in spans:
-        if isinstance(pair, str) or len(tuple(pair)) != 2:
-            raise ValueError(f"spans: a span is a pair (first, last), got {pair!r}")
-        first, last = (_position(network, index, end) for end in pair)
-        if first > last:
-            raise ValueError(f"spans: {pair!r} ends before it begins")
-        reason = _break(network, first, last)
-        if reason:
-            raise ValueError(f"spans: {pair!r} is not a chain of dense layers: {reason}")
-        pairs.append((first, last))
-    return pairs
+    return [_chosen(network, index, pair, parts) for pair in spans]
+
+
+def _chosen(
+    network: Network, index: dict[str, int], pair: Any, parts: Collection[str]
+) -> tuple[int, int] | tuple[str, str]:
+    """Return one span of a list."""
+    if isinstance(pair, str) or len(tuple(pair)) != 2:
+        raise ValueError(f"spans: a span is a pair (first, last), got {pair!r}")
+    first, last = pair
+    named = isinstance(first, str) and isinstance(last, str) and {first, last} <= set(parts)
+    if named and not {first, last} <= set(index):
+        return str(first), str(last)
+    start, stop = (_position(network, index, end) for end in (first, last))
+    reason = _break(network, start, stop) if start <= stop else "it ends before it begins"
+    if reason is None:
+        return start, stop
+    if named:
+        return str(first), str(last)
+    raise ValueError(f"spans: {pair!r} is not a chain of dense layers: {reason}")
 
 
 def _position(network: Network, index: dict[str, int], end: Any) -> int:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..network import Channel
 from ..results import Pairwise
 from ..run import Runner, Sampling
-from . import exact, sampled
+from . import exact, lines, sampled, simplices
 from .measures import Measure
+from .straight import single
 
 __all__ = ["check_method", "measure"]
 
 
-def check_method(channel: Channel, method: str) -> None:
+def check_method(channel: Channel, method: str, wanted: Iterable[Measure]) -> None:
     """Raise ValueError where a layer was to be exact and cannot be."""
-    if method == "exact" and not exact.applies(channel):
+    if method == "exact" and not all(_exactly(which, channel) for which in wanted):
         raise ValueError(
-            f"layer {channel.name!r}: method='exact' is for single layers without pooling; "
-            "use method='auto' or 'sample'"
+            f"layer {channel.name!r}: method='exact' is for single layers without pooling; several "
+            "layers have exact EI_parts only with one hidden unit, or with two or three inputs and "
+            "activations that are linear in pieces; use method='auto' or 'sample'"
         )
+
+
+def _exactly(which: Measure, channel: Channel) -> bool:
+    if exact.applies(channel):
+        return True
+    if which == "sensitivity":
+        return lines.applies(channel)
+    return simplices.applies(channel) or exact.applies(single(channel))
 
 
 def measure(
@@ -42,9 +54,20 @@ def measure(
     Raises
     ------
     ValueError
-        If the method is ``"exact"`` and the layer is several at once.
+        If the method is ``"exact"`` and nothing exact applies.
     """
-    check_method(channel, method)
-    if method != "sample" and exact.applies(channel):
-        return exact.measure(which, channel, runner)
+    if method == "sample":
+        return sampled.measure(which, channel, sampling, runner)
+    alone = single(channel)
+    if exact.applies(alone):
+        return exact.measure(which, alone, runner)
+    try:
+        if which == "sensitivity" and lines.applies(channel):
+            return lines.sensitivity(channel, runner)
+        if which == "ei_parts" and simplices.applies(channel):
+            return simplices.ei_parts(channel)
+    except lines.LostError as error:
+        if method == "exact":
+            raise ValueError(f"layer {channel.name!r}: {error}; use method='sample'") from None
+    check_method(channel, method, (which,))
     return sampled.measure(which, channel, sampling, runner)

@@ -6,7 +6,6 @@ integers and every sample's random numbers follow from its index, so the cut nev
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel
 from ..results import Pairwise
-from ..run import Purpose, Runner, Sampling, cancel_flag
+from ..run import Purpose, Runner, Sampling, cancel_flag, even_cuts
+from . import replicated
+from .job import Job, evaluation
 from .measures import Measure
 
 __all__ = ["DEFAULT_SAMPLES", "ei_parts", "measure", "sensitivity"]
@@ -38,8 +39,8 @@ _BLOCK_BYTES = 32 << 20  # counts, or output bins, of one unit
 _UNIT_EDGES = 1 << 20  # edges of a unit that is sent away: 8 MiB there, 24 MiB back
 
 # What work takes a core, roughly (bench/roofline.py measures it): an increment with masks, one
-# without, an evaluation of one edge, a draw put in its place in sorted order, a measured edge.
-_MASKED, _SCATTERED, _EVALUATED = 0.2e-9, 1.2e-9, 0.15e-9
+# without, a draw put in its place in sorted order, a measured edge.
+_MASKED, _SCATTERED = 0.2e-9, 1.2e-9
 _SORTED, _MEASURED = 3e-9, 2e-6
 
 
@@ -51,21 +52,6 @@ _EDGES = {
 }  # fmt: skip
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A block of work, as the core takes it: outputs, inputs (half-open) and samples."""
-
-    key: int
-    out_start: int
-    out_stop: int
-    in_start: int
-    in_stop: int
-    first: int
-    count: int
-    stream: int = 0  # of random numbers, that of the channel's first input
-    masks: int = -1  # count with bit masks, or not; -1: what suits the CPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +85,7 @@ class Unit:
     @property
     def where(self) -> str:
         """Which unit this is, for errors."""
-        job = self.whole
-        spans = (
-            ("outputs", job.out_start, job.out_stop),
-            ("inputs", job.in_start, job.in_stop),
-            ("samples", job.first, job.first + job.count),
-        )
-        return ", ".join(f"{name} {start}..{stop - 1}" for name, start, stop in spans)
+        return self.whole.where
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,24 +129,6 @@ def single_unit(unit: Unit) -> Block:
     return replace(_block(unit, edges), spread=None, variances=edges.variances)
 
 
-def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
-    """Cut ``range(total)`` into at most ``parts`` nearly equal ranges at multiples of ``step``.
-
-    Parameters
-    ----------
-    total, parts, step : int
-
-    Returns
-    -------
-    list of tuple of int
-        Start and stop of every range; none is empty.
-    """
-    steps = -(-total // step)
-    parts = max(1, min(parts, steps))
-    bounds = [min(total, step * (steps * i // parts)) for i in range(parts + 1)]
-    return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
-
-
 def measure(which: Measure, channel: Channel, sampling: Sampling, runner: Runner) -> Pairwise:
     """Sample ``I(x_A; y_B)`` of every edge.
 
@@ -186,10 +148,13 @@ def measure(which: Measure, channel: Channel, sampling: Sampling, runner: Runner
     key = sampling.key(purpose)
 
     def run(samples: int) -> Pairwise:
+        if which == "ei_parts" and channel.stages and replicated.applies(channel, samples):
+            return replicated.ei_parts(channel, key, samples, runner)
         return engine(channel, Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples), runner)
 
     if sampling.tol is None:
-        return run(DEFAULT_SAMPLES if sampling.samples is None else sampling.samples)
+        usual = replicated.DEFAULT_SAMPLES if channel.stages else DEFAULT_SAMPLES
+        return run(usual if sampling.samples is None else sampling.samples)
     most = MOST_SAMPLES if sampling.samples is None else sampling.samples
     samples = min(FIRST_SAMPLES, most)
     while True:
@@ -218,7 +183,7 @@ def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
     job = replace(job, masks=int(masked))  # the same wherever the units go
     words = _core.pairs_size(core, job)
     what = f"{channel.name}: EI_parts"
-    each = _evaluation(channel) + channel.n_in * channel.n_out * (_MASKED if masked else _SCATTERED)
+    each = evaluation(channel) + channel.n_in * channel.n_out * (_MASKED if masked else _SCATTERED)
     pieces = runner.pieces(job.count * each)
     if _by_samples(channel, runner, words * 8, pieces):
         if words * 8 > _SHARED_BYTES:  # that many times
@@ -269,7 +234,7 @@ def _by_samples(channel: Channel, runner: Runner, size: int, pieces: int) -> boo
 def _measure_single(channel: Channel, job: Job, runner: Runner) -> Pairwise:
     seconds = channel.n_in * (channel.n_out * _MEASURED + job.count * _SORTED)
     if channel.stages:  # all but the first map is evaluated for every input
-        seconds += channel.n_in * job.count * _evaluation(channel)
+        seconds += channel.n_in * job.count * evaluation(channel)
     cuts = even_cuts(channel.n_in, runner.pieces(seconds))
     alone = not channel.stages and channel.baseline == 0.0  # one column says all about its input
     units = [
@@ -288,12 +253,6 @@ _MEASURES: dict[Measure, tuple[Purpose, Callable[[Channel, Job, Runner], Pairwis
     "ei_parts": (Purpose.PAIRS, _measure_pairs),
     "sensitivity": (Purpose.SINGLE, _measure_single),
 }
-
-
-def _evaluation(channel: Channel) -> float:
-    """Seconds that one sample's evaluation takes."""
-    edges = channel.weight.size + sum(s.weight.size for s in channel.stages if s.weight is not None)
-    return _EVALUATED * edges
 
 
 def _assemble(channel: Channel, job: Job, blocks: Sequence[Block]) -> Pairwise:

@@ -9,7 +9,7 @@ from .cells import cell_octaves, octave_values
 from .evaluation import evaluate, input_bins, inputs, output_bins
 from .exact import exact_information, exact_single_table, exact_table, uniform_sum
 from .forward import Polytopes, log_forward
-from .generator import draws, philox
+from .generator import draws, lattice, philox
 from .given import dirichlet_product, given_entropy, sinc_product
 from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
@@ -32,6 +32,7 @@ __all__ = [
     "inputs",
     "joint_bins",
     "joint_table",
+    "lattice",
     "log_backward",
     "log_forward",
     "mixed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HALF", "draws", "philox"]
+__all__ = ["HALF", "draws", "lattice", "philox"]
 
 Words = NDArray[np.uint64]
 
@@ -63,3 +63,23 @@ def draws(key: int, stream: int, first: int, count: int, purpose: int = 0) -> ND
     # Of the 16 blocks of a group words 0 and 1 make 32 samples, words 2 and 3 the next 32.
     halves = words.reshape(2, 2, groups, 16).transpose(2, 0, 3, 1)
     return halves.reshape(-1)[:count].astype(np.uint32)
+
+
+def lattice(factor: int, shift: int, first: int, count: int) -> NDArray[np.uint32]:
+    """Return a coordinate of the points ``first`` to ``first + count`` of a shifted lattice.
+
+    Parameters
+    ----------
+    factor, shift, first, count : int
+
+    Returns
+    -------
+    ndarray of uint32, shape (count,)
+        ``tent(mirrored(i) factor + shift)``, modulo 2**32; see ``csrc/kernels/ei_points.h``.
+    """
+    values = []
+    for i in range(first, first + count):
+        mirrored = int(format(i % 2**32, "032b")[::-1], 2)
+        v = (mirrored * factor + shift) % 2**32
+        values.append(2 * v if v < 2**31 else 2 * (2**32 - v) - 1)
+    return np.array(values, np.uint32)

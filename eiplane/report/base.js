@@ -37,8 +37,8 @@ const unit = (quantity, per) => page.units[quantity] ? page.units[quantity] + pe
 // A number at a moment: value, two standard errors, and bounds where no more is known; all may be null.
 function read(layer, quantity, i, per = "") {
   const by = size(layer, per, quantity), scaled = v => v == null ? null : v / by;
-  const value = layer.values[quantity][i], error = layer.errors[quantity][i];
-  const [low, high] = layer.bounds[quantity].map(b => b[i]);
+  const value = layer.values[quantity][i], error = layer.errors[quantity]?.[i];
+  const [low, high] = (layer.bounds[quantity] || [[], []]).map(b => b[i]);
   const open = value == null && low != null && high != null;
   return {value: scaled(value), half: value == null ? 0 : scaled(page.errors * (error || 0)),
           low: open ? scaled(low) : null, high: open ? scaled(high) : null};

@@ -18,13 +18,15 @@ from .sources import Source
 __all__ = ["as_json", "page_data", "shown_of"]
 
 #: Numbers of layers, quantities and moments that a page holds; of longer runs moments are left out.
-MOST_CELLS = 24_000
+#: Of more layers, in all sources together, only the quantities of the printed table are shown.
+MOST_CELLS, MOST_LAYERS = 24_000, 500
 
 
 def shown_of(sources: Sequence[Source]) -> list[str]:
     """Return the quantities that the sources have, in the table's order."""
     found = {q for source in sources for q in source.history.shown}
-    return [row.name for row in TABLE if row.name in found]
+    many = sum(len(source.layers) for source in sources) > MOST_LAYERS
+    return [row.name for row in TABLE if row.name in found and (row.heading or not many)]
 
 
 def page_data(
@@ -88,13 +90,16 @@ def _thinned(run: History, most: int) -> History:
 def _layer(run: History, name: str, shown: Sequence[str]) -> dict[str, Any]:
     entries = [_entry(record, name) for record in run]
     entry = next(filter(None, entries))
+    errors = {q: _plain(run.errors(name, q)) for q in shown}
+    bounds = {q: [_plain(b) for b in run.bounds(name, q).T] for q in shown}
     return {
         "n_in": entry.get("n_in"),
         "n_out": entry.get("n_out"),
         "inputs": [_inputs(e) for e in entries],
         "values": {q: _plain(run.values(name, q)) for q in shown},
-        "errors": {q: _plain(run.errors(name, q)) for q in shown},
-        "bounds": {q: [_plain(b) for b in run.bounds(name, q).T] for q in shown},
+        # Where none is known at any step there is no entry.
+        "errors": {q: e for q, e in errors.items() if any(e)},
+        "bounds": {q: b for q, b in bounds.items() if any(v is not None for v in b[0])},
         "texts": {q: _texts(run, name, q) for q in shown},
     }
 

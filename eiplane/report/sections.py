@@ -28,9 +28,9 @@ from .tables import (
 
 __all__ = ["SECTIONS", "Parts"]
 
-#: Of so many layers' details at most the page is made; of so many squares a side is a heat map at
-#: most, by the number of layers.
-_DETAILS, _SQUARES = 300, ((12, 96), (40, 64), (130, 48), (300, 32))
+#: The page has the details of so many layers at most, in all sources together; a heat map has so
+#: many squares a side, by the number of layers.
+_DETAILS, _SQUARES = 200, ((12, 96), (40, 64), (130, 48), (200, 40))
 
 #: Of more layers than that the details lie in those of their block.
 _GROUPED = 40
@@ -69,8 +69,9 @@ class Parts:
         """Numbers of the layers that are shown edge by edge."""
         if not self.edges:
             return frozenset()
+        most = _DETAILS // len(self.sources)
         known = {x.name for s in self.sources for x in s.layers if edges_of(x) is not None}
-        return frozenset(i for i, name in enumerate(self.names[:_DETAILS]) if name in known)
+        return frozenset(i for i, name in enumerate(self.names[:most]) if name in known)
 
     def titles(self) -> list[Title]:
         """Return what tables need to know of every layer's name."""
@@ -285,8 +286,8 @@ def _edges(parts: Parts) -> str:
     ]
     if not sections:
         return "<p>The edges were not measured one by one, or a run does not keep them.</p>"
-    left = len(parts.names) - _DETAILS
-    more = f"<p>{left:,} more layers are in the table alone.</p>" if left > 0 else ""
+    left = len(parts.names) - _DETAILS // len(parts.sources)
+    more = f"<p>The {left:,} layers that follow are in the table alone.</p>" if left > 0 else ""
     return "".join(sections) + more
 
 

@@ -131,9 +131,10 @@ def layers_table(source: Source, which: int, titles: Sequence[Title], caption: s
         cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell]
         cells += [f"<td>{escape(title.group.role)}</td>"] if with_role else []
         cells.append(f'<td data-v="{edges}">{layer.n_in}→{layer.n_out}</td>')
-        cells += [_number(layer, q.name, f"{which},{number},{q.name}") for q in columns]
+        key = f"{which},{number}," if source.moves else ""  # what the slider changes
+        cells += [_number(layer, q.name, key and f"{key}{q.name}") for q in columns]
         cells += [f"<td>{escape(str(t))}</td>" for t in (layer.activation, method)]
-        cells.append(_range(layer.in_range, layer.range_source, f"{which},{number},inputs"))
+        cells.append(_range(layer.in_range, layer.range_source, key and f"{key}inputs"))
         cells.append(_range(layer.out_range, None, ""))
         rows.append(f'<tr data-l="{number}">{"".join(cells)}</tr>')
     return (

@@ -4,7 +4,8 @@ The options of every engine are checked here; how anything is measured stands ab
 """
 
 from .extent import Extent
-from .parallel import EACH, Progress, Runner, cancel_flag, default_threads
+from .lattice import REPLICATES, Points, points_of
+from .parallel import EACH, Progress, Runner, cancel_flag, default_threads, even_cuts
 from .progress import progress_bar, stage
 from .quantiles import QuantileSketch
 from .ranges import AssumedRangeWarning, warn_assumed
@@ -23,8 +24,10 @@ from .settings import (
 __all__ = [
     "CHOICES",
     "EACH",
+    "REPLICATES",
     "AssumedRangeWarning",
     "Extent",
+    "Points",
     "Progress",
     "Purpose",
     "QuantileSketch",
@@ -40,6 +43,8 @@ __all__ = [
     "checked_threads",
     "default_threads",
     "entropy_of",
+    "even_cuts",
+    "points_of",
     "progress_bar",
     "stage",
     "warn_assumed",

@@ -6,6 +6,7 @@ order of the units, so nothing depends on who computed what, or when, or how oft
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import secrets
@@ -29,7 +30,14 @@ from numpy.typing import NDArray
 
 from ..files import Closing, warn_user
 
-__all__ = ["Progress", "Runner", "WorkerLostWarning", "cancel_flag", "default_threads"]
+__all__ = [
+    "Progress",
+    "Runner",
+    "WorkerLostWarning",
+    "cancel_flag",
+    "default_threads",
+    "even_cuts",
+]
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -103,6 +111,24 @@ def default_threads() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
+
+
+def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
+    """Cut ``range(total)`` into at most ``parts`` nearly equal ranges at multiples of ``step``.
+
+    Parameters
+    ----------
+    total, parts, step : int
+
+    Returns
+    -------
+    list of tuple of int
+        Start and stop of every range; none is empty.
+    """
+    steps = -(-total // step)
+    parts = max(1, min(parts, steps))
+    bounds = [min(total, step * (steps * i // parts)) for i in range(parts + 1)]
+    return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
 
 
 class Runner(Closing):

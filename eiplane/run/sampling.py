@@ -7,6 +7,7 @@ sample alone (Philox: ``draw`` in ``csrc/kernels/ei_kernels.h``, and its twin in
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -62,6 +63,11 @@ class Sampling:
     def of_layer(self, layer: int, span: int = 0) -> Sampling:
         """Return the same settings for another layer."""
         return replace(self, layer=layer, span=span)
+
+    def of_part(self, name: str) -> Sampling:
+        """Return the same settings for a part of a module, by its name."""
+        words = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], "<u4")
+        return replace(self, layer=int(words[0]), span=int(words[1]))
 
 
 def entropy_of(rng: int | np.random.Generator | np.random.SeedSequence | None) -> int:

@@ -161,6 +161,13 @@ class Settings:
         """Return the input range that is given for a layer by its name, if one is."""
         return by_name(self.in_ranges, name)
 
+    def out_range_of(self, name: str) -> Range | None:
+        """Return the output range that is given for a name, or for all, if one is."""
+        given: Range | Literal["auto"] | None = by_name(self.out_ranges, name)
+        if given is None and not isinstance(self.out_range, list):
+            given = self.out_range
+        return None if given is None or isinstance(given, str) else given
+
     def check_names(self, names: Sequence[str]) -> None:
         """Raise ValueError for ranges of layers that are not among these."""
         check_names(self.in_ranges, names, "in_range")
