@@ -31,6 +31,9 @@ import eiplane
 #: A coupling of the blocks that changes nothing, but keeps them from being taken apart.
 COUPLING = 1e-9
 
+#: Samples of a first look at a layer's outputs, and the share that must have been met more often.
+_FIRST, _REPEATS = 1 << 13, 0.55
+
 CAMPAIGNS = ("small", "known", "counted", "bounds")
 
 
@@ -47,6 +50,7 @@ class Case:
     parts: tuple[np.ndarray, ...] = ()
     times: int = 1
     known: float | None = None
+    span: tuple[float, float] | None = None
 
     @property
     def layer(self) -> eiplane.Layer:
@@ -56,6 +60,8 @@ class Case:
     @cached_property
     def out_range(self) -> tuple[float, float]:
         """The range of its outputs: that of the parts, where it has any."""
+        if self.span is not None:
+            return self.span
         weight = self.parts[0] if self.parts else self.weight
         layer = eiplane.Layer(weight, activation=self.activation)
         return eiplane.analyze([layer], measures="sensitivity", bins=2)[0].out_range
@@ -63,7 +69,10 @@ class Case:
     def truth(self, counter: Counter) -> Truth | None:
         """Return its truth."""
         if self.known is not None:
-            return Truth(self.known, 0.0, self.known, 0.0, 1.0)
+            # The coupling moves outputs past the edges of bins: by no more than so many bits.
+            moved = COUPLING * self.weight.shape[1] * self.bins[1]
+            error = -2.0 * len(self.weight) * moved * math.log2(moved)
+            return Truth(self.known, error, self.known, error, 1.0)
         found = [
             counter.count(part, self.activation, self.bins, self.out_range, self.outliers == "drop")
             for part in (self.parts or (self.weight,))
@@ -84,7 +93,7 @@ class Case:
             warnings.simplefilter("ignore")
             found = eiplane.analyze(
                 [self.layer], measures="ei", bins=self.bins, out_range=self.out_range,
-                outliers=self.outliers, rng=seed, **options,
+                outliers=self.outliers, rng=seed, threads=1, **options,
             )[0]  # fmt: skip
         return {
             "case": self.name, "seed": seed, "estimator": found.joint.estimator,
@@ -182,10 +191,21 @@ def counted_cases() -> list[Case]:
 
 
 def shrunk(case: Case, counter: Counter) -> Case:
-    """Return a case whose outputs can be counted: weights are halved until they can."""
-    while case.truth(counter) is None:
-        case = Case(case.name, case.weight / 2.0, None, case.activation, case.bins)
+    """Return a case whose outputs can be counted: weights are halved, and the range is not."""
+    span = case.out_range
+    while repeats(case, span) < _REPEATS or case.truth(counter) is None:
+        case = Case(case.name, case.weight / 2.0, None, case.activation, case.bins, span=span)
     return case
+
+
+def repeats(case: Case, span: tuple[float, float]) -> float:
+    """Return the share of a first few samples whose outputs are not the only ones of their kind."""
+    x = np.random.default_rng(0).random((_FIRST, case.weight.shape[1]))
+    y = eiplane.get_activation(case.activation)(x @ case.weight.T)
+    place = (y - span[0]) / (span[1] - span[0]) * case.bins[1]
+    labels = np.clip(place, 0, case.bins[1] - 1).astype(np.int8)
+    count = np.unique(labels, axis=0, return_counts=True)[1]
+    return 1.0 - float((count == 1).sum()) / _FIRST
 
 
 def bounds_cases() -> list[Case]:

@@ -93,7 +93,7 @@ def draw(found, path):
     for way, rows in found.items():
         if not rows:
             continue
-        width, off, stated, seconds = np.array(rows, float).T
+        width, off, stated, seconds = np.array(sorted(rows, key=lambda r: r[0]), float).T
         left.plot(width, off, "o-", color=COLOURS[way], label=NAMES[way], markersize=4)
         if way == "wide":
             left.plot(width, stated, ":", color=COLOURS[way], label="wide, as stated")

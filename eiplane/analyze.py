@@ -236,9 +236,9 @@ def _measure(
             edges = None if known is None else known.edges.reshape(channel.n_out, -1)
             bounds = noisy_bounds(noisy, edges, runner)
     elif "ei" in settings.measures:
-        whole = joint(channel, sampling, options, runner, parts.get("ei_parts"))
+        whole = joint(channel.widened(), sampling, options, runner, parts.get("ei_parts"))
     elif "bounds" in settings.measures:
-        bounds = closed_bounds(channel, runner, parts.get("ei_parts"))
+        bounds = closed_bounds(channel.widened(), runner, parts.get("ei_parts"))
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -321,6 +321,8 @@ def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
 
 def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
     """Return the same numbers in the shape of the weight."""
+    if part.edges.shape == shape:
+        return part
     return replace(
         part,
         edges=part.edges.reshape(shape),

@@ -75,6 +75,7 @@ class Plan:
         self.index = {name: i for i, name in enumerate(self.names)}
         self._rules: dict[str, RangeRule] = {}
         self._memo: dict[int, tuple[RangeRule, Interval]] = {}
+        self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
@@ -99,6 +100,11 @@ class Plan:
         return [self.names[i] for i in first if self.range_source(i) == "assumed"]
 
     def _in_range(self, index: int) -> tuple[Range, str]:
+        if index not in self._found:
+            self._found[index] = self._found_range(index)
+        return self._found[index]
+
+    def _found_range(self, index: int) -> tuple[Range, str]:
         found = self._whole(self._feed(index))
         if found[1] != "given" or self._fixed(index) is not None or self.network.chained:
             return found
@@ -211,14 +217,16 @@ class Plan:
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        whole = discretize(layer, self.settings.binning, in_range, out_range, before)
+        whole = discretize(layer, self.settings.binning, in_range, out_range, before, narrow=True)
         channel = merged(whole)
         shape = layer.edge_shape
         if first != last:
             name = f"{self.names[first]}..{name}"
             shape = (channel.n_out, channel.n_in)
+        if name != channel.name:
+            channel = replace(channel, name=name)
         return Target(
-            replace(channel, name=name),
+            channel,
             layer.function,
             in_range,
             out_range,

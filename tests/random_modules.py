@@ -6,7 +6,6 @@ any use of any map: the map's input is put in, and what the features are after t
 treats each by itself is taken out. Nothing here asks eiplane anything.
 """
 
-import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -445,6 +444,7 @@ class Site:
     Parameters
     ----------
     module : RandomModule
+        In double precision; several may share it.
     at : tuple of int
         Map and use.
     through : bool or str
@@ -452,13 +452,15 @@ class Site:
     """
 
     def __init__(self, module, at, through=True):
-        self.module, self.at = copy.deepcopy(module).double().eval(), at
+        self.module, self.at = module, at
         made = module.maps[at[0]]
         self.conv = made if isinstance(made, Convolution) else None
         self.bare = False
         self.groups = 1 if self.conv is None else self.conv.groups
         self.pool, self.through, self.n_in = False, through, made.n_in
+        self.single = False  # there is but one place, so that what is called a pooling does nothing
         if self.conv is not None:
+            self.single = not module.sizes[at[0]][-1] > self.conv.kernel
             self.pool = bool(through) and self._pool()
             self.field = self.conv.kernel + int(self.pool)
             self.n_in = self.field**2 * (made.n_in // self.conv.groups)
@@ -468,14 +470,14 @@ class Site:
         """Return 1 if a pooling of two by two belongs to the layer: no step before it mixes."""
         block = next(b for b in self.module.blocks if b.map == self.at[0])
         before = [STEPS[name].kind for name, _ in block.steps[: block.pooled_after]]
-        wide = self.module.sizes[self.at[0]][-1] > self.conv.kernel
-        return bool(block.pool) and "mix" not in before and wide
+        return bool(block.pool) and "mix" not in before and not self.single
 
     def outputs(self, x, group=0):
         """Return what the features become, shape (n, n_out); x has shape (n, n_in)."""
         module = self.module
         module.clear()
-        module.bare, module.through = self.bare, self.pool and self.through
+        module.bare = self.bare
+        module.through = True if self.single else self.pool and self.through
         x = torch.as_tensor(np.asarray(x))
         n = len(x)
         module.at = self.at

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import eiplane
 from eiplane import _core, reference
-from eiplane.joint.bounds import KnownOutputs, WholeBounds, closed_form
-from eiplane.joint.bracket import bracket, known_outputs
+from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
+from eiplane.joint.bracket import _number, _quantile, bracket, known_outputs
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
@@ -337,6 +338,35 @@ def test_dropped(size, width):
     assert found.information[1] < 4.0  # less than the inputs' own entropy
 
 
+@pytest.mark.parametrize("kind", ["max", "mean"])
+def test_bounds_of_pooled_convolutions(kind):
+    """Against points of a grid: nine inputs of two bins, one position of two channels."""
+    kernel = np.random.default_rng(3).normal(size=(2, 1, 2, 2))
+    layer = Layer(kernel, None, "relu", "conv", 1, Pool(kind, (2, 2)))
+    closed, sampled = (
+        eiplane.analyze([layer], bins=(2, 4), out_range=(0, 2), measures=measures)[0]
+        for measures in ("bounds", "ei")
+    )
+    rng = np.random.default_rng(0)
+    within, whole = [], np.zeros(16)
+    windows = [np.ix_([a, a + 1], [b, b + 1]) for a in (0, 1) for b in (0, 1)]
+    for cell in range(512):
+        x = (rng.random((1000, 9)) + (cell >> np.arange(9) & 1)) / 2.0
+        places = [np.arange(9).reshape(3, 3)[w].ravel() for w in windows]
+        z = np.stack([x[:, p] @ kernel.reshape(2, 4).T for p in places])
+        y = np.maximum(z.max(axis=0), 0.0) if kind == "max" else np.maximum(z, 0.0).mean(axis=0)
+        labels = np.clip((y * 2.0).astype(int), 0, 3)
+        p = np.bincount(labels @ [1, 4], minlength=16) / len(x)
+        whole += p / 512
+        within.append(-(p[p > 0] * np.log2(p[p > 0])).sum())
+    entropy = -(whole[whole > 0] * np.log2(whole[whole > 0])).sum()
+    for found in (closed, sampled):
+        low, high = found.ei_bounds
+        assert low - 0.01 <= entropy - np.mean(within) <= high + 0.01
+        assert found.output_entropy_bounds[0] <= entropy <= found.output_entropy_bounds[1] + 1e-3
+    assert sampled.ei_bounds[1] < 3.9  # less than all that two outputs can tell
+
+
 def test_maximum_pooling_is_bounded_by_what_it_pools():
     kernel = np.random.default_rng(0).normal(size=(4, 1, 2, 2))
     pool = Pool("max", (2, 2), (2, 2))
@@ -364,6 +394,32 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
     by_name = {layer.name: layer for layer in d}
     assert by_name["0..1"].ei > 2.9 > 0.5 > by_name["0"].ei
     assert by_name["0..1"].ei <= by_name["0..1"].ei_bounds[1]
+
+
+def test_widened_by_student_s_quantile():
+    for freedom in (13, 20, 29, 61):
+        assert _quantile(freedom) == pytest.approx(
+            stats.t.ppf(stats.norm.cdf(4.0), freedom), rel=1e-3
+        )
+
+
+def test_rank_and_copies():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(6, 9))
+    twice = np.vstack([weight, 2.0 * weight[:2], weight[3:4]])
+    for scale in (1.0, 1e-100, 1e100):
+        assert _rank(scale * weight) == _rank(scale * weight.T) == 6
+        assert _rank(scale * twice) == _rank(scale * twice.T) == 6
+    nearly = np.vstack([weight, weight[0] + 1e-7 * rng.normal(size=9)])
+    assert _rank(nearly) == 7
+    assert repeated(channel_of(twice)).tolist() == [False] * 8 + [True]
+    signed = np.array([[0.0, 1.0], [-0.0, 1.0]])
+    assert repeated(channel_of(signed)).tolist() == [False, True]
+
+
+def test_layers_of_half_a_million_weights_have_sampled_bounds():
+    assert 16 <= _number(1536, 384) <= 64
+    assert _number(10_000, 10_000) == 0
 
 
 # ---- the core and its twin ----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -664,3 +665,40 @@ def test_analyze_takes_it_where_it_applies(generator):
     assert (layer.sensitivity_edges == exact.sensitivity(channel, HERE).edges).all()
     assert analyze([weight], measures="ei_parts", method="exact")[0].method == "exact"
     assert analyze([weight], measures="ei_parts", method="sample")[0].method == "sample"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", ">f4"])
+def test_large_narrow_layers_are_widened_by_rows(dtype, generator, monkeypatch):
+    """The same digits as from float64, however much of the weights is widened at a time."""
+    monkeypatch.setattr("eiplane.network.channel._LARGE", 1)
+    weight = np.rint(generator.normal(size=(7, 5)) * 20).astype(dtype)
+    bias = generator.normal(size=7).astype("f4")
+    options = {"in_range": (-1, 1), "samples": 64, "bins": 3, "progress": False, "threads": 1}
+    for activation in ("relu", "tanh"):
+        for measures in (("sensitivity", "ei_parts"), ("bounds", "ei_parts"), "ei"):
+            for method in ("exact", "sample"):
+                got = analyze(
+                    (weight, bias), activation, measures=measures, method=method, **options
+                )
+                want = analyze(
+                    (weight.astype(float), bias), activation, measures=measures, method=method,
+                    **options,
+                )  # fmt: skip
+                assert got.to_json() == want.to_json()
+    with ThreadPoolExecutor(2) as pool:
+        away = analyze((weight, bias), "relu", measures="ei_parts", executor=pool, **options)[0]
+    here = analyze((weight.astype(float), bias), "relu", measures="ei_parts", **options)[0]
+    np.testing.assert_array_equal(away.ei_edges, here.ei_edges)
+
+
+def test_memory_beside_a_large_result(generator):
+    """A layer in float32 takes its results and little beside: no copy in float64."""
+    weight = generator.random((512, 2048), dtype=np.float32) / 64
+    tracemalloc.start()
+    try:
+        layer = analyze(weight, "relu", measures="ei_parts", threads=1, progress=False)[0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert layer.ei_edges.nbytes == 8 << 20
+    assert peak < layer.ei_edges.nbytes + (3 << 20)

@@ -521,7 +521,6 @@ def logged(module, h):
         (lambda m, h: h * h.abs().max().item(), True),
         (lambda m, h: torch.relu(h - float(h.mean())), True),
         (lambda m, h: torch.relu(h * h.tolist()[0][0]), True),
-        (lambda m, h: torch.relu(h + torch.full((4,), h.min().item())), True),
         (logged, False),
     ],
 )
@@ -533,6 +532,13 @@ def test_a_number_taken_from_the_data_is_no_constant(between, listed):
     assert found.network.names == (("b",) if listed else ("a", "b"))
     if listed:
         assert "from the data" in reasons["a"] or "leave torch" in reasons["a"]
+
+
+def test_a_tensor_filled_with_a_number_from_the_data_is_another_signal():
+    torch.manual_seed(0)
+    module = Taken(lambda m, h: torch.relu(h + torch.full((4,), h.min().item())))
+    found = layers(to_network(module, ExtractOptions()))
+    assert found["a"].activation.name == "identity"  # all that a sum with it leaves of it
 
 
 def test_projections_of_an_attention_behind_a_layer_keep_their_names():

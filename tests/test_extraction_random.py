@@ -4,6 +4,7 @@
 as many modules from that seed on.
 """
 
+import copy
 import os
 import warnings
 
@@ -38,14 +39,13 @@ def extracted(module, x):
 
 def alike(directions, weight):
     """Return which rows of a layer point where which rows of the real map do."""
-
-    def unit(rows):
-        size = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(size == 0, 1.0, size)
-
-    a, b = unit(weight), unit(directions)
+    sizes = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (weight, directions)]
+    a, b = (r / np.where(n == 0, 1.0, n) for r, n in zip((weight, directions), sizes, strict=True))
     zero = ~a.any(1)[:, None] & ~b.any(1)
-    return (np.abs(a @ b.T) > 1 - 1e-5) | zero
+    angle = np.sqrt(np.maximum(0.0, 1.0 - (a @ b.T) ** 2))
+    # By chance few are that near; weights that nearly cancel keep few digits in single precision.
+    with np.errstate(divide="ignore"):
+        return (angle < 1e-4 + 1e-6 / sizes[1].T) & (a.any(1)[:, None] & b.any(1)) | zero
 
 
 def rows_of(layer, site, values=None):
@@ -98,14 +98,15 @@ def differences(module, x, rng):
     layers, listed = extracted(module, x)
     wrong, notes = [], []
     uses = module.sites()
+    exact = copy.deepcopy(module).double()
     rounded = any(name in ("half", "bfloat") for b in module.blocks for name, _ in b.steps)
     # Numbers of few digits are taken as exact.
     tolerance, accuracy = (0.05, 0.02) if rounded else (TOLERANCE, 1e-4)
     names = {k: f"maps.{module.alias(k)}" for k, _ in uses}
     for name in dict.fromkeys(names.values()):
-        sites = [Site(module, at) for at in uses if names[at[0]] == name]
+        sites = [Site(exact, at) for at in uses if names[at[0]] == name]
         # A pooling of features that differ belongs to no layer, nor does a scale behind one.
-        sites += [Site(module, s.at, t) for s in sites if s.pool for t in (False, "pool")]
+        sites += [Site(exact, s.at, t) for s in sites if s.pool for t in (False, "pool")]
         mine = [n for n in layers if is_of(n.name, name) or "constant" in n.name]
         fits = [np.zeros((n.n_out, len(sites), max(s.n_out for s in sites)), bool) for n in mine]
         near = [False] * len(mine)
@@ -122,6 +123,9 @@ def differences(module, x, rng):
                 match = np.ones((len(rows), site.n_out), bool)
                 match = match if site.pool else alike(directions, rows)
                 near[i] |= match.any()
+                if not match.any():
+                    notes.append((layer.name, u, "other directions"))
+                    continue
                 found, error = sensitivity(layer, in_range, out_range, bins)
                 gap = np.abs(rows_of(layer, site, found)[:, None] - real[None]).max(2)
                 fits[i][:, u, : site.n_out] = (

@@ -172,6 +172,26 @@ def test_a_dominant_weight_says_how_exact_it_is():
         assert found.errors[0] < (1e-8 if ratio < 1e4 else 1e-3)
 
 
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("towers", [[3.0], [2.0, -1.0, 0.6]])
+def test_what_a_few_towers_leave_out_is_bounded(towers, free):
+    """Cuts at the edges of cells, where what is left out matters most; and elsewhere."""
+    rng = np.random.default_rng(len(towers))
+    for small in (1e-6, 1e-8):
+        small_ones = small * rng.uniform(-1, 1, 5 if len(towers) == 1 else 3)
+        weight = np.concatenate([small_ones, towers])[None]
+        given = np.ones(weight.shape[1], bool)
+        given[[0, -1] if free else []] = False
+        for out_range in ((0.0, 3.0), (0.1, 2.9)):
+            channel = channel_of(weight, (2, 3), "identity", out_range)
+            found = given_entropies(channel, given, normal=True)
+            off = abs(found.values[0] - by_fractions(channel, given, 0))
+            assert off <= found.errors[0] < 1e-4
+            assert np.isfinite(found.normal).all()
+    near = given_entropies(channel_of(np.tile(1.0, (1, 12)), 4), np.ones(12, bool))
+    assert near.errors[0] < 1e-8  # none towers
+
+
 def test_distribution_of_a_few_uniforms():
     rng = np.random.default_rng(1)
     for widths in ([1.0], [1e-9, 1.0], [1.0, 1.0, 1.0], [1e-3, 0.3, 0.4, 5.0]):

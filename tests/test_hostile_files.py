@@ -1,6 +1,8 @@
 """Files that are damaged, or lie: a ValueError that names the file, soon and in little memory."""
 
+import gzip
 import io
+import os
 import struct
 import time
 import zipfile
@@ -11,6 +13,7 @@ import pytest
 
 import eiplane
 from eiplane.extract import ExtractOptions, to_network
+from eiplane.training import History
 
 rng = np.random.default_rng(0)
 W = rng.normal(size=(4, 3))
@@ -277,3 +280,107 @@ def test_a_result_that_unpacks_to_very_much(tmp_path, member):
         with pytest.raises(ValueError, match=r"no array of real numbers|unpacks to more") as caught:
             eiplane.load(path)
         assert str(path) in str(caught.value)
+
+
+SUFFIXES = ("npz", "npy", "safetensors", "pt", "pt2", "onnx", "bin", "safetensors.index.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "jsonl", "saved"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "folder"])
+def test_what_is_no_file_is_not_opened(tmp_path, kind, suffix):
+    """To open a pipe waits for who writes to it, and a device may never end."""
+    if suffix in ("onnx", "pt2"):
+        pytest.importorskip("onnx" if suffix == "onnx" else "torch")
+    path = tmp_path / f"m.{suffix}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    else:
+        path.mkdir()
+    read = {"jsonl": History.read, "saved": eiplane.load}.get(suffix)
+    options = {} if suffix in ("onnx", "pt2") else {"activation": "relu"}
+    with pytest.raises((ValueError, OSError)) as caught:
+        (read or eiplane.analyze)(path, **({} if read else options))
+    assert str(path) in str(caught.value)
+    if kind in ("pipe", "device"):
+        assert f"not a regular file, but a {kind}" in str(caught.value)
+
+
+def test_a_folder_with_pipes_in_it(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes with names here")
+    os.mkfifo(tmp_path / "a.safetensors")
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"a\.safetensors: not a regular file"):
+        eiplane.analyze(tmp_path, "relu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b'"dtype":""', b'"dtype":null', b'"dtype":["F64"]', b'"dtype":64', b'"shape":[-4,-3]',
+        b'"shape":[4.0,3]', b'"shape":[true,12]', b'"shape":null', b'"shape":[4,3,null]',
+        b'"data_offsets":[-96,0]', b'"data_offsets":[96,0]', b'"data_offsets":[0,97]',
+        b'"data_offsets":[0]', b'"data_offsets":[0,96.0]', b'"data_offsets":[0,1e2]',
+        b'"data_offsets":[0,NaN]', b'"data_offsets":[0,99999999999999999999]',
+        b'"shape":[4294967296,4294967296]', b'"dtype":"F64","dtype":"F32"',
+    ],
+)  # fmt: skip
+def test_headers_that_lie(tmp_path, change):
+    """One field of a header is another one."""
+    fields = {b"dtype": b'"F64"', b"shape": b"[4,3]", b"data_offsets": b"[0,96]"}
+    fields[change[1:].partition(b'"')[0]] = change.partition(b":")[2]
+    body = b",".join(b'"%s":%s' % field for field in fields.items())
+    text = b'{"fc.weight":{%s}}' % body
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + W.tobytes())
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "after"),
+    [
+        (b"\xef\xbb\xbf", b"", b""),  # a mark of byte order
+        (b"", b"\xff\xfe{}", b""), (b"", b"{}{}", b""), (b"", b"[]", b""), (b"", b"NaN", b""),
+        (b"", b'{"a":{}}', b""), (b"", b'{"\xff":{}}', b""), (b"", b"[" * 50_000, b""),
+        (b"", b'{"a":1,"a":1}', b""),
+    ],
+)  # fmt: skip
+def test_headers_that_are_none(tmp_path, before, text, after):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(before + len(text).to_bytes(8, "little") + text + after)
+    refused(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 2**31, 2**62, 2**64 - 1])
+def test_lengths_of_headers(tmp_path, length):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}")
+    refused(path)
+
+
+def test_archives_that_are_odd_and_fine_or_not(tmp_path):
+    """Large members' headers are read; an archive in an archive, or packed whole, is refused."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made, made.open("a.npy", "w", force_zip64=True) as member:
+        member.write(npy(W))
+    (tmp_path / "m.npz").write_bytes(out.getvalue())
+    everything(tmp_path / "m.npz")
+    for name, data in (
+        ("nested.npz", archive({"a.npz": bytes(archive({"a.npy": npy(W)}))})),
+        ("nested.npz", archive({"a.npy": bytes(archive({"a.npy": npy(W)}))})),
+        ("packed.npz", gzip.compress(bytes(archive({"a.npy": npy(W)})))),
+        ("packed.npy", gzip.compress(npy(W))),
+        ("an.npz", npy(W)),
+        ("an.npy", archive({"a.npy": npy(W)})),
+        ("an.safetensors", npy(W)),
+        ("lines.npy", npy(W).replace(b"\n", b"\r\n")),
+        ("marked.npz", b"\xef\xbb\xbf" + npy(W)),
+        ("empty.npz", archive({})),
+    ):
+        (tmp_path / name).write_bytes(data)
+        refused(tmp_path / name)

@@ -340,3 +340,22 @@ def test_a_function_that_writes_into_what_it_is_given(generator):
     for a, b in zip(found, wanted, strict=True):
         assert np.allclose(a.ei_edges, b.ei_edges, atol=1e-9)
         assert np.allclose(a.sensitivity_edges, b.sensitivity_edges, atol=1e-9)
+
+
+def test_a_function_whose_last_digit_depends_on_the_place_in_the_array():
+    """As that of vectors is: the numbers left over at the end are computed in another way."""
+
+    def function(z):
+        z = np.asarray(z, dtype=np.float64)
+        lanes = np.arange(z.size).reshape(z.shape) % 4
+        nudged = np.where(lanes == 3, np.nextafter(z, np.inf), z)
+        return np.mod(np.maximum(nudged, 0.0) * 0.7, 0.7)
+
+    for low, high in np.random.default_rng(0).uniform([-4.0, 1.5], [-1.0, 7.0], size=(60, 2)):
+        pieces = find_pieces(function, low, high, "it")
+        starts = [piece.start for piece in pieces]
+        assert starts == sorted(starts)
+        thresholds, labels = preimage(pieces, np.array([-0.1, 0.35, 0.8]), False)
+        z = np.linspace(low, high, 2001)
+        ours = labels[np.searchsorted(thresholds, z, side="right")]
+        assert (ours != (function(z) >= 0.35)).mean() < 2e-3

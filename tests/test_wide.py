@@ -231,6 +231,55 @@ def test_against_counting(n_in, n_out, spread, activation, bins, outliers):
         assert (np.abs(found[0].influence_in - truth.influence_in) < 4.0 * error + 0.02).all()
 
 
+def test_influences_where_samples_are_dropped():
+    """Of single inputs and outputs, given that a sample is kept: against plain counting."""
+    weight = dense(10, 3, 2.0, 4)
+    low, high, bins = -0.7, 0.9, 4
+    rng = np.random.default_rng(0)
+    x, z = [], []
+    for _ in range(4):
+        some = rng.random((500_000, 10))
+        out = some @ weight.T
+        kept = ((out >= low) & (out <= high)).all(axis=1)
+        x.append(some[kept])
+        z.append(out[kept])
+    inputs = (np.concatenate(x) * bins).astype(int)
+    outputs = ((np.concatenate(z) - low) / (high - low) * bins).astype(int)
+    share = len(inputs) / 2_000_000
+
+    def entropy(columns):
+        count = np.bincount(np.ravel_multi_index(columns.T, [bins] * columns.shape[1]))
+        p = count[count > 0] / count.sum()
+        return -(p * np.log2(p)).sum() + (len(p) - 1) / (2 * math.log(2) * count.sum())
+
+    both = [np.column_stack([inputs[:, k], outputs]) for k in range(10)]
+    wanted = [entropy(b[:, :1]) + entropy(outputs) - entropy(b) for b in both]
+    options = {"activation": "identity", "out_range": (low, high), "bins": bins, "outliers": "drop"}
+    off = []
+    for seed in range(3):
+        found = joint(weight, rng=seed, **options)
+        assert found.estimator == "wide"
+        assert abs(found.outlier_fraction - (1.0 - share)) < 0.02
+        off.append((found.influence_in - wanted) / found.influence_in_stderr)
+        counted = joint(weight, estimator="conditional", rng=seed, **options)
+        error = np.hypot(found.influence_out_stderr, counted.influence_out_stderr)
+        assert (np.abs(found.influence_out - counted.influence_out) < 4.0 * error).all()
+    assert np.abs(off).max() < 4.0
+    assert np.sqrt(np.mean(np.square(off))) < 1.6
+
+
+def test_estimates_stay_within_their_bounds():
+    # An identity behind a coupling that keeps it in one piece: bounds are all but exact.
+    weight = np.eye(12) + 1e-9
+    found = joint(weight, activation="identity", out_range=(0, 1), bins=4, samples=40)
+    for value, stderr, (low, high) in (
+        (found.ei, found.ei_stderr, found.ei_bounds),
+        (found.output_entropy, found.output_entropy_stderr, found.output_entropy_bounds),
+    ):
+        assert 23.99 < low <= value <= high <= 24.0
+        assert stderr <= high - low
+
+
 def test_blocks_that_are_not_taken_apart():
     # A coupling of 1e-9 hides that the layer falls into blocks; the truth is the blocks' sum.
     rng = np.random.default_rng(3)

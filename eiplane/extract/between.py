@@ -2,7 +2,7 @@
 
 What goes into the first part is replaced by what is to be tried, in batches; everything that does
 not come from there is that of the first sample of an example input. The module is afterwards as it
-was: see :func:`.modules.untouched`.
+was: see :func:`.untouched.untouched`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..run import Extent, Range
-from .modules import examples, untouched
+from .modules import examples
 from .options import ExtractOptions
+from .untouched import untouched
 
 __all__ = ["Between", "between", "parts_of"]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..network import refuse_masked
 
 __all__ = [
     "Entries",
@@ -87,6 +90,7 @@ def plain(value: Any) -> NDArray[Any]:
         if any(kind in str(tensor.dtype) for kind in ("bfloat16", "float8")):
             tensor = tensor.float()
         return np.asarray(tensor.numpy())
+    refuse_masked(value, "an array")
     array = np.asarray(value)
     if array.dtype.kind == "V" and "float" in array.dtype.name:
         return array.astype(np.float32)  # of ml_dtypes, as JAX has them
@@ -151,6 +155,7 @@ def entry_of(name: str, value: Any) -> Entry:
 # -- names ------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def _split(name: str) -> tuple[str, str]:
     """Return what a name says of the module, with the separator, and its last part."""
     at = max(name.rfind("."), name.rfind("/")) + 1

@@ -5,10 +5,8 @@ torch is not imported here: there is no module to read before the user has done 
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
-import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,14 +20,13 @@ from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
-from .steady import adds, alike, unsteady, varied
+from .reruns import once, rerun
+from .steady import adds, unsteady
+from .untouched import untouched
 
-__all__ = ["examples", "from_module", "untouched"]
+__all__ = ["examples", "from_module"]
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-
-#: What the forward pass itself has written into, by id, with what was there before.
-Saved = dict[int, tuple[Any, Any]]
 
 
 def from_module(
@@ -65,24 +62,22 @@ def from_module(
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     kind = type(module).__name__
     _refuse(module, kind, torch)
-    with untouched(module, torch) as saved, recurrent_by_name(torch, module):
+    with untouched(module, torch) as state, recurrent_by_name(torch, module):
         inputs, data = examples(module, options, example)
-        run, used = _followed(torch, module, inputs, kind, saved)
-        told: dict[str, Any] = {"saved": saved}
-        others = _again(torch, module, used, told) if run.numbers_left else []
-        same = alike([run.returned, *(other.returned for other in others)])
-        if same:
-            told["same"] = same
-            run = _once(torch, module, used, told)
-            others = _again(torch, module, used, told)
+        run, used = _followed(torch, module, inputs, kind)
+        told: dict[str, Any] = {}
+        others: list[Any] = []
+        if run.leaving:
+            run, others, returned = rerun(torch, module, used, run, state)
+            told["returned"] = returned
         still = run.still_layers()
         if still and not others:
-            more = _once(torch, module, used, {**told, "still": still})
+            more = once(torch, module, used, state, {**told, "still": still})
             if adds(run.finish()[0], more.finish()[0]):
                 run, told["still"] = more, still
         network, skipped = run.finish()
         if network is not None and others:
-            refused = unsteady(network, [other.finish()[0] for other in others])
+            refused = unsteady(network, others)
             if refused:
                 network, skipped = run.finish(refused)
         if network is None:
@@ -94,6 +89,8 @@ def from_module(
         if data is not None and options.quantiles is not None:
             observer = Observer(run.flow.layers, options.quantiles)
             del run
+            if "returned" in told:
+                told["returned"] = told["returned"].elsewhere()
             _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
@@ -146,13 +143,11 @@ def examples(
     return _guesses(module, options, torch, type(module).__name__), None
 
 
-def _followed(
-    torch: Any, module: Any, inputs: Iterable[Inputs], kind: str, saved: Saved
-) -> tuple[Run, Inputs]:
+def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> tuple[Run, Inputs]:
     """Return the run on the first input that the module takes, and that input."""
     errors: list[tuple[str, Exception]] = []
     for args, kwargs in inputs:
-        run = Run(torch, module, saved=saved)
+        run = Run(torch, module)
         try:
             run.follow(module, args, kwargs)
             return run, (args, kwargs)
@@ -168,29 +163,6 @@ def _followed(
         f"({type(first).__name__}: {first}); give one that it takes with input_size= or "
         "input_data="
     ) from first
-
-
-def _once(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> Run:
-    """Return one more run of a module on the same input, with what is known now."""
-    run = Run(torch, module, **told)
-    run.follow(module, *used)
-    return run
-
-
-def _again(torch: Any, module: Any, used: Inputs, told: Mapping[str, Any]) -> list[Run]:
-    """Return the runs of a module on other inputs, of those that it takes."""
-    runs = []
-    for args, kwargs in varied(used, torch):
-        run = Run(torch, module, **told)
-        try:
-            run.follow(module, args, kwargs)
-            runs.append(run)
-        except MemoryError:
-            raise
-        except Exception:
-            if run.failure is not None:
-                raise
-    return runs
 
 
 def _observe(
@@ -366,52 +338,3 @@ def _shapes(torch: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     values = [*args, *kwargs.values()]
     shapes = [f"shape {tuple(v.shape)}" for v in values if isinstance(v, torch.Tensor)]
     return ", ".join(shapes) or "no tensors"
-
-
-@contextlib.contextmanager
-def untouched(module: Any, torch: Any) -> Iterator[Saved]:
-    """Run in evaluation mode and leave everything as it was."""
-    saved: Saved = {}
-    modules = list(module.modules())
-    attributes = [dict(vars(m)) for m in modules]
-    modes = [getattr(m, "training", None) for m in modules]
-    buffers = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
-    copies = [None if b is None else b.detach().clone() for _, _, b in buffers]
-    versions = [None if b is None or b.is_inference() else b._version for _, _, b in buffers]
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    mha = torch.backends.mha if hasattr(torch.backends, "mha") else None
-    fast = mha.get_fastpath_enabled() if mha is not None else False
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    quiet = contextlib.nullcontext()
-    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
-    if "torch._dynamo" in sys.modules and stance is not None:
-        quiet = stance("force_eager")
-    try:
-        # The attribute itself: a train() of the user's own may do more than set it.
-        for m, mode in zip(modules, modes, strict=True):
-            if mode is not None:  # as of a script that is frozen
-                m.training = False
-        if mha is not None:
-            mha.set_fastpath_enabled(False)
-        with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
-            yield saved
-    finally:
-        if mha is not None:
-            mha.set_fastpath_enabled(fast)
-        for m, had in zip(modules, attributes, strict=True):
-            now = vars(m)
-            for key in set(now) - set(had):
-                del now[key]
-            now.update((key, value) for key, value in had.items() if now.get(key) is not value)
-        for m, mode in zip(modules, modes, strict=True):
-            if mode is not None and m.training is not mode:
-                m.training = mode  # a script keeps it elsewhere
-        with torch.no_grad():
-            for tensor, before in saved.values():
-                tensor.copy_(before)
-            for (owner, name, b), copy, version in zip(buffers, copies, versions, strict=True):
-                owner[name] = b
-                if b is not None and (version is None or b._version != version):
-                    b.copy_(copy)
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002

@@ -71,7 +71,7 @@ def dequantised(
         elif entry.problem and last.endswith("weight") and len(entry.shape) >= 2:
             state = inside.get(name, [])  # bitsandbytes' four bits, torchao, quanto: of its own
             whole, used = (None, state) if state else _scaled(entries, entry, about or {})
-        elif last in _PACKED and entry.code[0] in "UI":
+        elif last in _PACKED and entry.code.startswith(("U", "I")):
             beside = inside.get(parent(name), [*entries])
             gone.update(n for n in beside if parent(n) == parent(name) and leaf(n) != "bias")
             reason = f"{_PACKED[last]}: a format that eiplane does not undo; dequantise it first"
@@ -129,7 +129,7 @@ def _scaled(
             lambda: _values(entry) * _values(rows).reshape(column) / 127,
         ), beside
     scales = [by_leaf[last] for last in _SCALES if last in by_leaf]
-    packed = entry.code == "U8" or (entry.code[0] == "I" and entry.code != "I8")
+    packed = entry.code == "U8" or (entry.code.startswith("I") and entry.code != "I8")
     if len(scales) != 1 or packed or sibling(entry.name, "weight_scale_2") in entries:
         return None, beside
     (scale,) = scales

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import check_regular
 from .entries import Entry, float8
 
 __all__ = ["read_names", "read_safetensors"]
@@ -29,6 +30,7 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 def read_safetensors(path: Path) -> list[Entry]:
     """Return the tensors of a ``.safetensors`` file; ValueError if it is none, or lies."""
+    check_regular(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -49,11 +51,13 @@ def read_safetensors(path: Path) -> list[Entry]:
     entries = []
     for name, about in header.items():
         try:
-            kind, shape = str(about["dtype"]), tuple(about["shape"])
+            kind, shape = about["dtype"], tuple(about["shape"])
             begin, end = about["data_offsets"]
             counts = (*shape, begin, end)
             if any(type(n) is not int or n < 0 for n in counts):
                 raise ValueError
+            if not isinstance(kind, str) or not kind:
+                raise TypeError
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{path}: the header says nothing clear of {name!r}") from None
         if kind in _DTYPES:

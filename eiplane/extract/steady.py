@@ -1,8 +1,4 @@
-"""Whether what a run showed of a module's layers holds on another input as well.
-
-A number that Python takes from the data (``h * z.max().item()``) comes back as a constant that
-nothing tells from one of the module's own. On another input it is another one.
-"""
+"""Whether what a run showed of a module's layers holds in another run as well."""
 
 from __future__ import annotations
 
@@ -12,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..network import Layer, Network
+from ..results import Skipped
+from .aten import FROM_DATA
+from .flow.finish import without_use
 
-__all__ = ["adds", "alike", "unsteady", "varied"]
-
-_REASON = "a number that Python takes from the data goes into it, so it is another on every input"
+__all__ = ["adds", "copied", "unsteady", "varied"]
 
 
 def varied(value: Any, torch: Any) -> tuple[Any, ...]:
@@ -37,8 +34,26 @@ def varied(value: Any, torch: Any) -> tuple[Any, ...]:
     return _changed(value, torch, -1.0, 1.0), _changed(value, torch, -5.0, 2.0)
 
 
+def copied(value: Any, torch: Any) -> Any:
+    """Return a copy of example inputs, into which a module may write.
+
+    Parameters
+    ----------
+    value : object
+        Tensors, and sequences and mappings of some; anything else comes back as it is.
+    torch : module
+
+    Returns
+    -------
+    object
+    """
+    return _changed(value, torch, 1.0, 0.0)
+
+
 def _changed(value: Any, torch: Any, scale: float, shift: float) -> Any:
     if isinstance(value, torch.Tensor):
+        if scale == 1.0:
+            return value.clone()
         if value.is_floating_point() or value.is_complex():
             return scale * value + shift
         if not value.ndim:
@@ -51,44 +66,33 @@ def _changed(value: Any, torch: Any, scale: float, shift: float) -> Any:
     return value
 
 
-def alike(runs: Sequence[Sequence[bytes]]) -> frozenset[int]:
-    """Return which tensors that came from Python are the same on all inputs: constants.
-
-    Parameters
-    ----------
-    runs : sequence of sequence of bytes
-        Digests of the tensors of each run, in order of appearance.
-
-    Returns
-    -------
-    frozenset of int
-        Empty where there is one run alone, or where they did not take as many.
-    """
-    if len(runs) < 2 or len({len(found) for found in runs}) > 1:
-        return frozenset()
-    return frozenset(k for k, each in enumerate(zip(*runs, strict=True)) if len(set(each)) == 1)
-
-
-def unsteady(first: Network, others: Sequence[Network | None]) -> dict[str, str]:
-    """Return the layers of a run that are others on another input, and what to say of them.
+def unsteady(
+    first: Network, others: Sequence[tuple[Network | None, tuple[Skipped, ...]]]
+) -> dict[str, str]:
+    """Return the layers of a run that are others in another run, and what to say of them.
 
     Parameters
     ----------
     first : Network
-    others : sequence of Network or None
-        Of the other inputs. What ran on the first one alone is not judged.
+    others : sequence of (Network or None, tuple of Skipped)
+        Of the other runs. What did not run there is not judged.
 
     Returns
     -------
     dict of str to str
     """
     found = {}
-    for second in others:
+    for second, skipped in others:
         known = {str(layer.name): layer.load() for layer in second or ()}
+        listed = {s.name: s.reason for s in skipped}
         for layer in first:
             name = str(layer.name)
-            if name in known and not _same(layer.load(), known[name]):
-                found[name] = _REASON
+            if name in known:
+                other = not _same(layer.load(), known[name])
+            else:
+                other = name in listed and not without_use(listed[name])
+            if other:
+                found[name] = FROM_DATA
     return found
 
 
@@ -106,14 +110,15 @@ def adds(first: Network | None, second: Network | None) -> bool:
     if second is None or first is None:
         return second is not None
     more = set(second.names) > set(first.names)
-    return more and not unsteady(first, [second])
+    return more and not unsteady(first, [(second, ())])
 
 
 def _same(one: Layer, two: Layer) -> bool:
     if one.shape != two.shape or one.groups != two.groups or one.edge_shape != two.edge_shape:
         return False
-    # Small, ordinary and large pre-activations: functions may agree on any one of them.
-    at = np.random.default_rng(0).uniform(-1.0, 1.0, size=(8, one.n_in))
-    at *= np.geomspace(0.1, 30.0, 8)[:, None]
+    # Functions may agree on most numbers, so along a few lines there are many, small and large.
+    rng, count = np.random.default_rng(0), 96 if one.n_in * one.n_out < 1 << 20 else 16
+    at = rng.uniform(-1.0, 1.0, size=(4, one.n_in))[rng.integers(0, 4, count)]
+    at *= rng.permutation(np.geomspace(0.01, 30.0, count))[:, None]
     with np.errstate(all="ignore"):
         return bool(np.allclose(one(at), two(at), rtol=1e-6, atol=1e-9, equal_nan=True))

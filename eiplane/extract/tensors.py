@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..files import check_regular
 from ..network import Network
 from ..results import Skipped
 from .entries import Entry
@@ -48,6 +49,8 @@ def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     OSError
         If it cannot be read.
     """
+    if not path.is_dir():
+        check_regular(path)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         from .onnx import from_onnx
 
@@ -95,6 +98,7 @@ def _beside(path: Path) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     """Return a file's object; an empty one if there is none, or it is something else."""
     try:
+        check_regular(path)
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
@@ -125,6 +129,7 @@ def _directory(path: Path) -> list[Entry]:
 
 def _index(path: Path) -> list[Entry]:
     """Return the tensors of several files, as an index lists them."""
+    check_regular(path)
     try:
         places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         if not isinstance(places, dict) or not places:

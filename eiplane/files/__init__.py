@@ -6,12 +6,14 @@ What every other room may use, and what knows of none of them.
 from .closing import Closing
 from .extras import require
 from .jsonl import Appender, read_records, uncollected
+from .regular import check_regular
 from .telling import warn_user
 from .whole import json_text, write_whole
 
 __all__ = [
     "Appender",
     "Closing",
+    "check_regular",
     "json_text",
     "read_records",
     "require",

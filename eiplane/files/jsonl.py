@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .closing import Closing
+from .regular import check_regular
 from .whole import named
 
 __all__ = ["Appender", "read_records", "uncollected"]
@@ -36,9 +37,13 @@ def read_records(path: str | Path) -> list[Json]:
     OSError
         If the file cannot be read.
     ValueError
-        If any other line is not a JSON object; it names the line.
+        If any other line is not a JSON object (it names the line), or it is no regular file.
     """
+    check_regular(Path(path))
     return _parse(Path(path).read_bytes(), path)[0]
+
+
+_raw_decode = json.JSONDecoder().raw_decode
 
 
 class Appender(Closing):
@@ -127,6 +132,9 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # all is old now: nobody goes through it for being new
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -141,7 +149,7 @@ def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
         end = content.find(b"\n", start)
         line = content[start:] if end < 0 else content[start:end]
         try:
-            record = json.loads(line)
+            record = _decoded(line)
             if not isinstance(record, dict):
                 raise ValueError("it is not a JSON object")
         except (ValueError, RecursionError) as error:
@@ -153,6 +161,18 @@ def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
             return records, len(content), False
         start = end + 1
     return records, start, True
+
+
+def _decoded(line: bytes) -> Any:
+    """Return the value of a line: as ``json.loads``, whose way to it takes a fifth of the time."""
+    try:
+        text = str(line, "utf-8")
+        value, end = _raw_decode(text)
+        if end == len(text):
+            return value
+    except (ValueError, RecursionError):
+        pass
+    return json.loads(line)
 
 
 def _finite(value: Any) -> Any:

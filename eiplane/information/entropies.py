@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..network import refuse_masked
+
 __all__ = [
     "ESTIMATORS",
     "Multiplicities",
@@ -92,6 +94,7 @@ def multiplicities(counts: ArrayLike) -> Multiplicities:
     ValueError
         If one is negative, not whole or not finite, or all are zero.
     """
+    refuse_masked(counts, "counts")
     array = np.asarray(counts)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"counts must be whole numbers, not of dtype {array.dtype}")
@@ -178,15 +181,14 @@ def _unseen(n: float, f1: float, f2: float) -> float:
 
 
 def halved_bias(m: Multiplicities) -> float:
-    """Return by how much Chao, Wang and Jost's estimate would move on half of the sample, in bits.
+    """Return by how much Chao, Wang and Jost's estimate would fall on half of the sample, in bits.
 
     The expectation over all halves, from the counts of counts alone: a measure of the bias that is
     left, as that falls with the size of the sample. Of the part without bias, ``sum over k < N of
     r(k) / k``, a half lacks the terms from N/2 on; a value that occurred c times occurs in a half
     once with chance ``c / 2**c`` and twice with ``c (c - 1) / 2**(c + 1)``.
 
-    What chance may make of it, a standard error of about ``sqrt(f1 + 1) / N`` nats with f1 the
-    number of values seen once, is in it: with less, samples of some thousand were trusted too far.
+    Its standard error is about ``sqrt(f1) / N`` nats, f1 the number of values seen once.
 
     Parameters
     ----------
@@ -195,7 +197,7 @@ def halved_bias(m: Multiplicities) -> float:
     Returns
     -------
     float
-        At least 0.
+        Positive where the estimate still grows with the sample.
     """
     n = m.total
     if n < 4:
@@ -210,7 +212,7 @@ def halved_bias(m: Multiplicities) -> float:
     # An expectation below 1 is a chance of one.
     share = min(f2, 1.0)
     part = share * _unseen(n / 2.0, f1, max(f2, 1.0)) + (1.0 - share) * _unseen(n / 2.0, f1, 0.0)
-    return abs(lost + whole - part) / _LN2
+    return (lost + whole - part) / _LN2
 
 
 def _late_terms(most: int) -> Array:

@@ -59,6 +59,8 @@ def mutual_information(
     if not len(first):
         raise ValueError("x and y are empty")
     x_bins, y_bins = checked_bins(bins)
+    if range is None:
+        first, second = _moderate(first), _moderate(second)
     x_range, y_range = _ranges(range, first, second)
     table = np.zeros((x_bins, y_bins), np.uint64)
     np.add.at(table, (_binned(first, x_bins, x_range), _binned(second, y_bins, y_range)), 1)
@@ -73,6 +75,12 @@ def _ranges(given: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple
         return checked_range(pair[0], "range of x"), checked_range(pair[1], "range of y")
     both = checked_range(given, "range")
     return both, both
+
+
+def _moderate(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers near the ends of the double range in another unit, a power of two."""
+    exponent = int(np.frexp(max(float(values.max()), -float(values.min())))[1])
+    return np.ldexp(values, -exponent) if abs(exponent) > 1000 else values
 
 
 def _own(values: NDArray[np.float64]) -> Range:

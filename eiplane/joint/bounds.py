@@ -68,6 +68,8 @@ WIDEN, SLACK = 4.0, 1e-8
 #: Of a row's own square, the least that may be left beside the rows chosen before, for it to count
 #: as independent of them: what rounding does to its logarithm is then below 1e-6 bits.
 _INDEPENDENT = 1e-8
+#: Share of a Gram matrix's greatest eigenvalue above which the least is no rounding error.
+_FULL = 1e-10
 #: Beyond so many rows or columns the rank is not looked for.
 _RANK = 1024
 #: Bits by which rounding may move a sum of thousands of logarithms.
@@ -131,10 +133,10 @@ def upper_bound(
 def repeated(channel: Channel) -> NDArray[np.bool_]:
     """Return which outputs are copies of an earlier one."""
     rule = np.zeros(channel.n_out) if channel.rule is None else channel.rule
-    rows = np.column_stack([channel.weight, channel.bias, rule])
-    twins = np.ones(len(rows), bool)
-    twins[np.unique(rows, axis=0, return_index=True)[1]] = False
-    return twins
+    rows = np.column_stack([channel.weight, channel.bias, rule]).astype(np.float64)
+    rows += 0.0  # -0 is 0
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(row.tobytes(), i) < i for i, row in enumerate(rows)], bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,14 +233,24 @@ def closed_form(
     effective = int((given & (channel.weight != 0.0).any(axis=0)).sum())
     high = effective * math.log2(channel.in_bins)
     if given.all() and max(weight.shape) <= _RANK:
-        rank = int(np.linalg.matrix_rank(weight))
-        high = min(high, rank * math.log2(channel.in_bins) + _ROUNDING)
+        high = min(high, _rank(weight) * math.log2(channel.in_bins) + _ROUNDING)
     top = np.minimum(entropies + slack, math.log2(channel.out_bins))
     return WholeBounds(
         (low, high),
         (max(whole[0], float(entropies.max()) - slack), float(top.sum())),
         (max(noise, float(rest.max()) - slack, 0.0), float((rest + slack).sum())),
     ).joined()
+
+
+def _rank(weight: Array) -> int:
+    """Return the rank; by singular values only where the Gram matrix leaves a doubt."""
+    small = weight if weight.shape[0] <= weight.shape[1] else weight.T
+    size = float(np.abs(small).max())
+    scaled = small / size
+    values = np.linalg.eigvalsh(scaled @ scaled.T)
+    if values[0] > _FULL * values[-1]:
+        return len(small)
+    return int(np.linalg.matrix_rank(weight))
 
 
 def _independent_part(weight: Array, widths: Array, values: Array) -> list[float]:
@@ -255,18 +267,20 @@ def _independent_part(weight: Array, widths: Array, values: Array) -> list[float
     # A row's own size does not matter: brought near 1, so that no square leaves float64.
     exponents = np.frexp(np.abs(scaled).max(axis=1, keepdims=True))[1]
     scaled = np.ldexp(scaled, -exponents)
-    squares = np.einsum("ij,ij->i", scaled, scaled)
+    gram = scaled @ scaled.T
+    squares = gram.diagonal().copy()
     some = squares > 0.0  # the products of a row may all vanish
     normal = 0.5 * np.log2(2.0 * math.pi * math.e / 12.0 * np.where(some, squares, 1.0))
     own = np.minimum(normal, np.log2(np.where(some, np.abs(scaled).sum(axis=1), 1.0)))
     own[~some] = np.inf
-    return [_greedy(scaled, squares, gain - own) for gain in values]
+    most = min(weight.shape)
+    return [_greedy(gram, squares, most, gain - own) for gain in values]
 
 
-def _greedy(scaled: Array, squares: Array, gain: Array) -> float:
+def _greedy(gram: Array, squares: Array, most: int, gain: Array) -> float:
     """Return the greatest sum found of gain_B + log2(length of row B beside the rows before)."""
     left = squares.copy()
-    columns = np.empty((min(scaled.shape), len(squares)))
+    columns = np.empty((most, len(squares)))
     best = total = 0.0
     for k in range(len(columns)):
         open_to = left > _INDEPENDENT * squares
@@ -278,7 +292,7 @@ def _greedy(scaled: Array, squares: Array, gain: Array) -> float:
             break
         total += float(score[chosen])
         best = max(best, total)
-        across = scaled @ scaled[chosen] - columns[:k].T @ columns[:k, chosen]
+        across = gram[chosen] - columns[:k, chosen] @ columns[:k]
         columns[k] = across / math.sqrt(left[chosen])
         left = left - columns[k] ** 2
         left[chosen] = 0.0

@@ -36,10 +36,10 @@ __all__ = ["bracket", "known_outputs"]
 
 Array = NDArray[np.float64]
 
-#: Multiplications to spend, and beyond which no samples are taken at all.
-_WORK, _MOST_WORK = 1 << 28, 1 << 37
-#: Samples: the fewest and the most.
-_FEWEST, _MOST = 32, 64
+#: Multiplications to spend, and the most of them: some ten seconds of two cores.
+_WORK, _MOST_WORK = 1 << 28, 1 << 39
+#: Samples: the fewest that make sense, the fewest where they cost little, and the most.
+_LEAST, _FEWEST, _MOST = 16, 32, 64
 #: Numbers of a stack of matrices that is worked on at once.
 _STACK = 1 << 21
 #: Number of the stream of random numbers.
@@ -89,8 +89,8 @@ def bracket(
     edges : ndarray of float64, shape (n_out, n_in), optional
         Lower bounds of ``I(X_A; Y_B)``.
     samples : int, optional
-        0: the closed forms alone. When left out, as many as take some seconds, and none where a few
-        dozen would take minutes.
+        0: the closed forms alone. When left out, as many as take some seconds, and none where even
+        a few would take longer.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def bracket(
     bounds = closed_form(channel, given, known, edges)
     rows = np.flatnonzero(~repeated(channel) & (channel.weight != 0.0).any(axis=1))
     number = _number(len(rows), channel.n_in) if samples is None else samples
-    if number < _FEWEST or not len(rows) or bounds.information[1] == 0.0:
+    if number < _LEAST or not len(rows) or bounds.information[1] == 0.0:
         return bounds
     drawn = _simulate(channel, rows, given, runner, key, number)
     controls = np.stack(
@@ -111,9 +111,9 @@ def bracket(
 
 def _number(n_out: int, n_in: int) -> int:
     cost = 2 * sampling_cost(n_out, n_in)
-    if n_out == 0 or cost * _FEWEST > _MOST_WORK:
+    if n_out == 0 or cost * _LEAST > _MOST_WORK:
         return 0
-    return min(max(_WORK // cost, _FEWEST), _MOST)
+    return min(max(_WORK // cost, _FEWEST), _MOST, _MOST_WORK // cost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,8 +272,20 @@ def _mean(values: Array, controls: _Controls) -> Interval:
     rest = values - factors @ used.values
     freedom = float(n - 1 - len(used.values))
     spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / freedom / n)
-    # Student's quantile for the normal's (Fisher and Cornish 1960).
-    z, v = WIDEN, freedom
-    quantile = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v * v)
     known = float(np.abs(factors) @ used.errors)
-    return float(rest.mean()), quantile * spread + known + _QUADRATURE
+    return float(rest.mean()), _quantile(freedom) * spread + known + _QUADRATURE
+
+
+def _quantile(v: float) -> float:
+    """Return Student's quantile, of v degrees of freedom, in the place of the normal's 4.
+
+    R. A. Fisher and E. A. Cornish, Technometrics 2(2), 209-225, 1960.
+    """
+    z = WIDEN
+    terms = (
+        (z**3 + z) / 4.0,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160.0,
+    )
+    return z + sum(term / v ** (k + 1) for k, term in enumerate(terms))

@@ -86,7 +86,7 @@ class Counting(Estimator):
         task = self.task
         if self.saturated:
             return None
-        if self.looked < _PAIRS and Wide.applies(task, 0) and not task.channel.drops:
+        if self.looked < _PAIRS and Wide.applies(task, 0):
             found = filtered_influence(task)
             if found is not None:
                 return found

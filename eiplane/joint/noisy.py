@@ -65,12 +65,16 @@ def gaussian_ei(weight: Any, noise: Any, *, in_range: Sequence[float] = (0.0, 1.
     if given is None or given.kind != "gaussian":
         raise ValueError(f"the closed form is for Gaussian noise, got {noise!r}")
     low, high = checked_range(in_range, "in_range")
-    return _log_det(matrix, (high - low) ** 2 / 12.0, given.scale)
+    return _log_det(matrix, 1.0 / 12.0, high - low, given.scale)
 
 
-def _log_det(weight: Array, variance: float, std: float) -> float:
-    ratios = np.linalg.svd(weight, compute_uv=False) * (math.sqrt(variance) / std)
-    return float(0.5 * np.log2(1.0 + ratios**2).sum())
+def _log_det(weight: Array, share: float, width: float, std: float) -> float:
+    """Return the capacity for inputs whose variance is that share of their squared width."""
+    values = np.linalg.svd(weight, compute_uv=False)
+    values = values[values > 0.0]
+    # Ratios may leave float64, and their squares more so; logarithms do not.
+    ratios = np.log2(values) + (math.log2(width) - math.log2(std) + 0.5 * math.log2(share))
+    return float(0.5 * np.logaddexp2(0.0, 2.0 * ratios).sum())
 
 
 def noisy_bounds(noisy: NoisyLayer, edges: Array | None, runner: Runner) -> VectorBounds:
@@ -95,8 +99,8 @@ def noisy_bounds(noisy: NoisyLayer, edges: Array | None, runner: Runner) -> Vect
     width = noisy.around.in_range[1] - noisy.around.in_range[0]
     if layer.groups == 1 and layer.activation.name == "identity" and noise.kind == "gaussian":
         weight = layer.matrix()
-        low = max(low, _log_det(weight, _SAME_ENTROPY * width**2, noise.scale))
-        high = min(high, _log_det(weight, width**2 / 12.0, noise.scale))
+        low = max(low, _log_det(weight, _SAME_ENTROPY, width, noise.scale))
+        high = min(high, _log_det(weight, 1.0 / 12.0, width, noise.scale))
     most = min(high, layer.n_in * math.log2(noisy.around.in_bins))
     least = lower_bound(edges if layer.groups == 1 else None, None)
     return VectorBounds((min(max(least - _SLACK, 0.0), most), most), (max(low, 0.0), high))

@@ -80,19 +80,13 @@ def settled_information(
     -------
     Measured
     """
-    low, high = bounds
     if saturated and not published:
         return Measured(None, None, bounds)
-    value, error = estimate.value, estimate.stderr
-    if not published:
-        value = min(max(value, low), high)
+    error = estimate.stderr
     # An error that rests on a bias estimated from next to nothing is none.
     if saturated and estimate.coverage < 0.5:
-        error = max(error, 0.5 * (high - low))
-    # Whatever was estimated, the truth is within the bounds: no error is longer than the way to the
-    # farther one, nor shorter than that to the nearer one from outside.
-    error = min(max(error, low - value, value - high), max(value - low, high - value))
-    return Measured(value, error, bounds, estimate.bias)
+        error = max(error, 0.5 * (bounds[1] - bounds[0]))
+    return _respecting(bounds, estimate, error, published)
 
 
 def settled_output(estimate: Estimate, bounds: WholeBounds, published: bool) -> Measured:
@@ -109,11 +103,24 @@ def settled_output(estimate: Estimate, bounds: WholeBounds, published: bool) -> 
     -------
     Measured
     """
-    value, error = estimate.value, estimate.stderr
-    low, high = bounds.entropy
+    error = estimate.stderr
     if estimate.coverage < LEAST_COVERAGE:
         if not published:
             return Measured(None, None, bounds.entropy)
         # All that is certain is that it lies between the bounds.
-        error = max(error, high - value, value - low)
-    return Measured(value, error, bounds.entropy, estimate.bias)
+        error = math.inf
+    return _respecting(bounds.entropy, estimate, error, published)
+
+
+def _respecting(
+    bounds: tuple[float, float], estimate: Estimate, error: float, published: bool
+) -> Measured:
+    """Return an estimate with what the bounds say of it: the truth is within them.
+
+    No error is longer than the way to the farther one, nor shorter than that to the nearer one from
+    outside.
+    """
+    low, high = bounds
+    value = estimate.value if published else min(max(estimate.value, low), high)
+    error = min(max(error, low - value, value - high), max(value - low, high - value))
+    return Measured(value, error, bounds, estimate.bias)

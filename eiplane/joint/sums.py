@@ -53,6 +53,10 @@ def uniform_distribution(widths: Array, t: Array) -> Array:
     -------
     ndarray of float64
     """
+    # In the unit of the widest powers stay in float64; the new unit is a power of two.
+    exponent = int(np.frexp(widths[-1])[1]) if len(widths) else 0
+    widths, t = np.ldexp(widths, -exponent), np.ldexp(np.asarray(t, np.float64), -exponent)
+    widths = widths[widths > 1e-200]
     n = len(widths)
     if n == 0:
         return (t > 0.0).astype(np.float64)
@@ -83,4 +87,4 @@ def uniform_distribution(widths: Array, t: Array) -> Array:
             ) / widths[d - 1]
         return value
 
-    return np.clip(integral(n, np.asarray(t, dtype=np.float64)), 0.0, 1.0)
+    return np.clip(integral(n, t), 0.0, 1.0)

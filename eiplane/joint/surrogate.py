@@ -40,12 +40,16 @@ class Controls:
         Of ``p_B(y_B | cell)``, as if z were normal.
     count, outside : int
         Samples in all, and those with any output outside its range.
+    bins : ndarray of int64, shape (n_in, in_bins)
+        How often the inputs were in each of their bins, where samples are dropped and this is not
+        known beforehand; n_in 0 elsewhere.
     """
 
     output: Array
     within: Array
     count: int
     outside: int
+    bins: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +121,14 @@ def _controls(p: Problem, samples: Samples, count: int) -> Controls:
         still = np.broadcast_to(p.known.centre[:, None], shift.shape)
         outer = _normal_surprise(p, samples.labels, still, np.ones_like(p.width))
     within = _normal_surprise(p, samples.labels, shift, p.width)
-    return Controls(outer, within, count, samples.outside)
+    return Controls(outer, within, count, samples.outside, _bins(p, samples))
+
+
+def _bins(p: Problem, samples: Samples) -> NDArray[np.int64]:
+    bins = p.channel.in_bins
+    if not (p.influence and p.channel.drops):
+        return np.zeros((0, bins), np.int64)
+    return np.stack([np.bincount(own, minlength=bins) for own in samples.bins])
 
 
 def _normal_surprise(p: Problem, labels: NDArray[np.intp], centre: Array, width: Array) -> Array:

@@ -28,14 +28,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..information import multiplicities
 from ..network import Channel
-from .estimates import Estimate
+from .budget import PILOT
+from .estimates import Estimate, estimate_entropy
 from .estimator import Estimator, Nodes, PieceResult, Standing
 from .filtering import Filtered, FilterUnit, filter_unit, problem
 from .given import LEAST
 from .levels import Controlled, Deviations, Mean, controlled_mean, share_out, two_levels
 from .nodes import SingleOutputs
 from .settle import settled_information, settled_output, whole_bounds
+from .stream import Stream, draw_in_cells
 from .surrogate import Surrogates, control_unit, surrogate_unit
 from .task import Task
 
@@ -106,12 +109,12 @@ def filtered_influence(task: Task) -> Nodes | None:
     Parameters
     ----------
     task : Task
-        Without stages or drops.
+        Without stages.
 
     Returns
     -------
     Nodes or None
-        None where too many volumes did not settle.
+        None where too many volumes did not settle, or almost everything is dropped.
     """
     wide = Wide(task)
     wide.look()
@@ -126,13 +129,15 @@ def _look(usual: int) -> int:
 class _Means:
     """Means of the control variates, their variances over samples, and what else was seen.
 
-    ``outside`` is None where no samples were taken for this.
+    ``outside`` and ``bins`` (of the kept samples' inputs) are None where no samples were taken for
+    this.
     """
 
     values: Array
     variances: Array
     kept: float
     outside: float | None
+    bins: NDArray[np.int64] | None = None
 
 
 class Wide(Estimator):
@@ -201,7 +206,12 @@ class Wide(Estimator):
     def look(self) -> None:
         """Filter samples for the influence of inputs alone."""
         self._means = _Means(np.zeros(2), np.zeros(2), 1.0, 0.0)
+        if self.task.channel.drops:
+            self._means = self._measure_controls(_CONTROLS[1])
         self.cheap = False
+        if self._means.kept < _KEPT:
+            self.saturated = True
+            return
         self._take(min(default_filtered(self.task.channel) // 2, _LOOK_ALONE), 0)
         self._combine()
 
@@ -236,7 +246,8 @@ class Wide(Estimator):
         if not values.shape[1]:
             return _Means(np.zeros(2), np.zeros(2), 0.0, outside)
         means, variances = values.mean(axis=1), values.var(axis=1) / values.shape[1]
-        return _Means(means, variances, values.shape[1] / count, outside)
+        bins = np.sum([f.bins for f in found], axis=0)
+        return _Means(means, variances, values.shape[1] / count, outside, bins)
 
     def _take(self, filtered: int, surrogates: int) -> None:
         """Go on to so many samples that are kept, roughly: filtered, and with a surrogate."""
@@ -295,21 +306,36 @@ class Wide(Estimator):
             self.information = estimate(saw.joint, saw.cheap_joint, controls)
 
     def input_influence(self) -> Nodes | None:
-        """Return ``I(X_A; Y)`` of the given inputs: ``E log2 p(bin | y) in_bins``."""
-        if self.saturated or self.task.channel.drops:
+        """Return ``I(X_A; Y)`` of the given inputs: ``E log2 p(bin | y) / p(bin)``.
+
+        Where samples are dropped the bins are not alike, given that a sample is kept: ``p(bin)`` is
+        then counted.
+        """
+        if self.saturated:
             return None
         posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
         # The entropy of the bin given y has little noise, but the approximation makes it wrong; the
         # surprise at the bin that was drawn shows by how much, all inputs taken together.
+        posterior = posterior[np.isfinite(posterior).all(axis=(1, 2))]
         own, values = posterior[:, :, 0], posterior[:, :, 1]
         root = math.sqrt(max(len(values) - 1, 1))
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
         shift, error = self._shift(float(off.mean()), float(off.std()) / root)
+        own, unlike = self._input_entropies()
         most = math.log2(self.task.channel.in_bins)
         return Nodes(
-            np.clip(values.mean(axis=0) + shift, 0.0, most),
-            np.hypot(values.std(axis=0) / root, error),
+            np.clip(values.mean(axis=0) + shift - (most - own), 0.0, own),
+            np.sqrt((values.std(axis=0) / root) ** 2 + error**2 + unlike**2),
         )
+
+    def _input_entropies(self) -> tuple[Array, Array]:
+        """Return ``H(X_A)`` of the given inputs, of samples that are kept, and its error."""
+        task = self.task
+        if self._means is None or self._means.bins is None or not self._means.bins.size:
+            return np.full(task.n_given, math.log2(task.channel.in_bins)), np.zeros(task.n_given)
+        counts = self._means.bins[task.given]
+        found = [estimate_entropy(multiplicities(c)) for c in counts]
+        return np.array([e.value for e in found]), np.array([e.stderr for e in found])
 
     def _shift(self, seen: float, error: float) -> tuple[float, float]:
         """Return what to add to influences, and its error, from what was seen and its error.
@@ -322,10 +348,18 @@ class Wide(Estimator):
         share = expected**2 / max(expected**2 + error**2, 1e-300)
         return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)
 
+    def _singles(self) -> SingleOutputs:
+        """Return what is known of single outputs; where samples are dropped, some are counted."""
+        task = self.task
+        if not (task.channel.drops and task.options.influence) or self.saturated:
+            return SingleOutputs(task)
+        stream = Stream(task, False)
+        stream.count(2 * PILOT)
+        return SingleOutputs(task, stream.counted, draw_in_cells(task, 2 * PILOT))
+
     def result(self) -> PieceResult:
         """Return what was found."""
-        task = self.task
-        singles = SingleOutputs(task)
+        task, singles = self.task, self._singles()
         bounds = whole_bounds(task, singles, None)
         influence = self.input_influence() if task.options.influence else None
         outside = None if self._means is None else self._means.outside

@@ -10,7 +10,7 @@ from .automatic import automatic_range
 from .channel import MAX_THRESHOLDS, Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
-from .layer import Layer, LazyLayer, real_array
+from .layer import Layer, LazyLayer, real_array, refuse_masked
 from .limits import FAR, LEAST, MAX_BINS, MOST, resolved
 from .network import Network, Seen
 from .noise import Noise, checked_noise
@@ -75,6 +75,7 @@ __all__ = [
     "known_activations",
     "per_row",
     "real_array",
+    "refuse_masked",
     "resolved",
     "spans_of",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .monotone import Function, Piece
-from .numeric import evaluated, find_pieces
+from .numeric import evaluated, find_pieces, sampled
 from .table import Table, tabulated
 
 __all__ = ["Activation"]
@@ -270,6 +270,22 @@ class Activation:
             self._found[asked] = find_pieces(self.function, *asked, self.title)
         return self._found[asked]
 
+    def check(self, low: float, high: float) -> None:
+        """Raise what :meth:`pieces_on` would, in a fraction of its time.
+
+        Parameters
+        ----------
+        low, high : float
+            Finite, ``low <= high``.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        if not self.pieces:
+            low, high = self._within(np.array([low, high]))
+            sampled(self.function, float(low), float(high), self.title)
+
     def tabulated(self, low: float, high: float) -> Table:
         """Return the function on an interval as the core can evaluate it: a piecewise polynomial.
 
@@ -347,6 +363,8 @@ def _checked_range(value: Any, what: str) -> Range | None:
     if value is None:
         return None
     try:
+        if any(isinstance(end, str | bytes) for end in value):  # reads like a number, and is none
+            raise TypeError
         low, high = (float(end) for end in value)
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a pair of numbers, not {value!r}") from None

@@ -16,7 +16,7 @@ __all__ = ["automatic_range", "joined_image"]
 
 Array = NDArray[np.float64]
 
-_BLOCK = 1 << 20  # weights
+_BLOCK = 1 << 17  # weights
 
 
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:

@@ -7,6 +7,7 @@ intervals of the pre-activation ``z = W x + b``. Nothing here decides anything a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .activation import Activation
 from .layer import Layer, check_reach
 from .limits import resolved
-from .preimage import preimage
+from .preimage import preimages
 from .reach import reach, with_tables
 from .small import enlarged
 from .stage import Stage
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+#: Weights of which a copy in float64 is not made where rows of it do.
+_LARGE = 1 << 20
 
 #: Thresholds of one output, at most; see csrc/ei_channel.h.
 MAX_THRESHOLDS = 4096
@@ -111,7 +115,9 @@ class Channel:
     name : str
         The layer's name.
     weight : ndarray of float64, shape (n_out, n_in)
-        C-contiguous. For a grouped convolution a row's inputs are those of its own group.
+        C-contiguous. For a grouped convolution a row's inputs are those of its own group. Of a
+        large layer it may be the layer's own numbers, in half the memory or less: see
+        :meth:`widened`.
     bias : ndarray of float64, shape (n_out,)
     in_lo, in_hi : float
         Every input is uniform on this range.
@@ -131,7 +137,7 @@ class Channel:
     """
 
     name: str
-    weight: Array
+    weight: NDArray[Any]
     bias: Array
     in_lo: float
     in_hi: float
@@ -157,6 +163,12 @@ class Channel:
     def drops(self) -> bool:
         """Whether any interval of any output is dropped."""
         return any(rule.drops for rule in self.rules)
+
+    def widened(self) -> Channel:
+        """Return the channel with weights in float64: itself, or a copy."""
+        if self.weight.dtype == np.float64 and self.weight.flags.c_contiguous:
+            return self
+        return replace(self, weight=np.require(self.weight, np.float64, ("C", "A")))
 
     def tables(self) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.uint16]]:
         """Return thresholds, labels, limits and flags of all rules, one rule after the other."""
@@ -215,6 +227,7 @@ def discretize(
     in_range: tuple[float, float],
     out_range: tuple[float, float],
     before: tuple[Stage, ...] = (),
+    narrow: bool = False,
 ) -> Channel:
     """Return the channel of a layer.
 
@@ -226,6 +239,8 @@ def discretize(
         Checked by the caller: finite, low below high. ``in_range`` is that of the first stage.
     before : tuple of Stage
         Of a span: the layers before this one.
+    narrow : bool
+        Whether the weights of a large layer may stay in their own, narrower type.
 
     Returns
     -------
@@ -252,7 +267,11 @@ def discretize(
     high = max(in_range[1], binning.baseline)
     check_reach(layer, (low, high))
     try:
-        weight, bias, activation, stages = _steps(layer, before, low, high)
+        if narrow and not before and _may_stay(layer):
+            weight, bias, activation = layer.rows(), layer.offsets(), layer.activation
+            stages: tuple[Stage, ...] = ()
+        else:
+            weight, bias, activation, stages = _steps(layer, before, low, high)
         stages = with_tables(stages, low, high)
         rules = _rules(activation, stages, weight, bias, (low, high), out_range, binning)
     except (TypeError, ValueError) as error:
@@ -274,6 +293,13 @@ def discretize(
     return enlarged(channel)
 
 
+def _may_stay(layer: Layer) -> bool:
+    """Whether nothing but the rows of a layer will be looked at, and a copy would take much."""
+    weight, narrower = layer.weight, layer.weight.dtype.itemsize < 8
+    closed = all(function.pieces for function in layer.activation.distinct)
+    return layer.pool is None and closed and narrower and weight.size >= _LARGE
+
+
 def _rules(
     activation: Activation,
     stages: tuple[Stage, ...],
@@ -291,8 +317,7 @@ def _rules(
     for i, function in enumerate(activation.distinct):
         mine = slice(None) if activation.rule is None else activation.rule == i
         pieces = function.pieces_on(float(ends[0, mine].min()), float(ends[1, mine].max()))
-        thresholds, labels = preimage(pieces, edges, binning.drop)
-        limits, inside = preimage(pieces, edges[[0, -1]], True)
+        thresholds, labels, limits, inside = preimages(pieces, edges, binning.drop)
         if len(thresholds) > MAX_THRESHOLDS:
             raise ValueError(
                 f"{function.title} crosses the edges of the {binning.out_bins} bins "

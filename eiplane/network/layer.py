@@ -15,7 +15,7 @@ from .known import get_activation
 from .limits import MOST
 from .pool import Pool
 
-__all__ = ["Layer", "LazyLayer", "check_reach", "real_array"]
+__all__ = ["Layer", "LazyLayer", "check_reach", "real_array", "refuse_masked"]
 
 Array = NDArray[np.float64]
 
@@ -40,8 +40,9 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
     TypeError
         If it is not numeric: complex, object, string.
     ValueError
-        If an entry is NaN or infinite (it names the first).
+        If an entry is NaN or infinite (it names the first), or masked.
     """
+    refuse_masked(value, what)
     detach = getattr(value, "detach", None)
     if callable(detach):  # a torch tensor, without importing torch
         value = detach().cpu()
@@ -65,6 +66,23 @@ def real_array(value: Any, what: str) -> NDArray[Any]:
             f"{array[where]} at {list(where)}; replace them before measuring"
         )
     return array
+
+
+def refuse_masked(value: Any, what: str) -> None:
+    """Raise ValueError for an array that says of entries that they are missing.
+
+    Parameters
+    ----------
+    value : object
+    what : str
+        What it is, for the error.
+    """
+    plain = type(value) is np.ndarray or not isinstance(value, np.ndarray)
+    if not plain and isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        missing = int(np.asarray(value.mask).sum())
+        raise ValueError(
+            f"{what} has {missing} masked entries; fill them before measuring, e.g. with .filled(0)"
+        )
 
 
 def _check_size(array: NDArray[Any], what: str) -> None:
@@ -231,6 +249,15 @@ class Layer(_Sized):
             C-contiguous; a row holds the inputs that the output sees.
         """
         return np.require(self.weight.reshape(self.n_out, -1), np.float64, ("C", "A"))
+
+    def rows(self) -> NDArray[Any]:
+        """Return the weight as a matrix of its own type, without a copy.
+
+        Returns
+        -------
+        ndarray, shape (n_out, n_in / groups)
+        """
+        return self.weight.reshape(self.n_out, -1)
 
     def offsets(self) -> Array:
         """Return the bias as float64, zeros where there is none.

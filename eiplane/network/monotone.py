@@ -14,6 +14,9 @@ __all__ = ["Function", "Piece", "Samples", "Search", "places", "searched", "unbo
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
+#: Points at which a function is evaluated at once, where few places are looked for.
+_AT_ONCE = 512
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -136,16 +139,12 @@ def places(function: Function, searches: Sequence[Search], least: float) -> Arra
         for part in ("low", "high", "wanted", "sign")
     )
     strict = np.concatenate([s.strict for s in searches])
-    while True:
-        middle = 0.5 * (low + high)
-        going = (middle > low) & (middle < high) & (high - low > least)
-        if not going.any():
-            return high
-        with np.errstate(all="ignore"):
-            value = sign * function(middle)
-        there = (value > wanted) | (~strict & (value == wanted))
-        high = np.where(going & there, middle, high)
-        low = np.where(going & ~there, middle, low)
+
+    def there(middle: Array) -> NDArray[np.bool_]:
+        value = sign * function(middle.ravel()).reshape(middle.shape)
+        return np.asarray((value > wanted) | (~strict & (value == wanted)))
+
+    return _halved(there, low, high, least)
 
 
 def unbounded(function: Function, start: float, stop: float, rising: bool) -> Function:
@@ -168,14 +167,57 @@ def unbounded(function: Function, start: float, stop: float, rising: bool) -> Fu
             high = np.maximum(start + 1.0, 2.0 * y + 50.0)
         if math.isinf(start):
             low = np.full(y.shape, -800.0)
-        for _ in range(1100):
-            middle = 0.5 * (low + high)
-            above = (function(middle) >= y) == rising
-            stuck = (middle <= low) | (middle >= high)
-            if stuck.all():
-                break
-            high = np.where(above, middle, high)
-            low = np.where(above, low, middle)
-        return high
+
+        def there(middle: Array) -> NDArray[np.bool_]:
+            value = function(middle.ravel()).reshape(middle.shape)
+            return np.asarray((value >= y) == rising)
+
+        return _halved(there, low, high, 0.0)
 
     return inverse
+
+
+def _halved(
+    there: Callable[[Array], NDArray[np.bool_]], low: Array, high: Array, least: float
+) -> Array:
+    """Return the upper ends of intervals halved until no double, or less than asked, is inside.
+
+    Few intervals are cheap to evaluate beside what a call of a function costs: all the middles that
+    the next halvings can ask for are evaluated at once, and no decision is another one for it.
+
+    Parameters
+    ----------
+    there : callable
+        Says of points, (k, n), whether the place looked for is at or before them.
+    low, high : ndarray of float64, shape (n,)
+    least : float
+        Narrower intervals are left as they are.
+    """
+    if not len(low):
+        return high
+    levels = max(1, int(math.log2(_AT_ONCE / len(low) + 1.0)))
+    columns = np.arange(len(low))
+    while True:
+        points = _points(low, high, levels)
+        with np.errstate(all="ignore"):
+            says = there(points)
+        at = np.full(len(low), 1 << (levels - 1))
+        for level in reversed(range(levels)):
+            middle = points[at, columns]
+            going = (middle > low) & (middle < high) & (high - low > least)
+            if not going.any():
+                return high
+            here = says[at, columns]
+            high = np.where(going & here, middle, high)
+            low = np.where(going & ~here, middle, low)
+            at += np.where(here, -((1 << level) >> 1), (1 << level) >> 1)
+
+
+def _points(low: Array, high: Array, levels: int) -> Array:
+    """Return the ends of intervals and all middles of so many halvings between, ascending."""
+    points = np.empty(((1 << levels) + 1, len(low)))
+    points[0], points[-1] = low, high
+    for level in reversed(range(levels)):
+        half, step = 1 << level, 2 << level
+        points[half::step] = 0.5 * (points[:-1:step] + points[step::step])
+    return points

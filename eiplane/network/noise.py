@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .limits import LEAST, MOST
+
 __all__ = ["Noise", "checked_noise"]
 
 _WHAT = (
@@ -58,6 +60,8 @@ def checked_noise(value: Any) -> Noise | None:
         raise ValueError(f"{_WHAT}; got {value!r}")
     if not math.isfinite(scale) or not scale > 0.0:
         raise ValueError(f"noise: its scale must be above 0 and finite, got {scale!r}")
+    if not LEAST <= scale <= MOST:
+        raise ValueError(f"noise: its scale must be from {LEAST:g} to {MOST:g}, got {scale!r}")
     return Noise(str(kind), float(scale))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from .monotone import Function, Piece, Samples
 
-__all__ = ["MAX_TURNS", "evaluated", "find_pieces", "grid", "jumps_in"]
+__all__ = ["MAX_TURNS", "Jumps", "evaluated", "find_pieces", "grid", "jumps_in", "sampled"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -122,16 +123,33 @@ def find_pieces(function: Function, low: float, high: float, title: str) -> tupl
     if not low < high:
         value = float(evaluated(function, np.array([low]), title)[0])
         return (Piece(-math.inf, math.inf, value, value),)
-    z, f = _samples(function, low, high, title)
+    z, f = sampled(function, low, high, title)
     z, f, jumps = _with_jumps(function, z, f, title)
     turns = _turns(z, f)
-    if len(turns) > MAX_TURNS:
+    places = _located(function, z, f, turns, jumps)
+    return _assembled(function, z, f, turns, places, jumps)
+
+
+def sampled(function: Function, low: float, high: float, title: str) -> tuple[Array, Array]:
+    """Return where a function was evaluated, and its values.
+
+    Parameters
+    ----------
+    function, low, high, title
+        As of :func:`find_pieces`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`find_pieces`.
+    """
+    z, f = _samples(function, low, high, title)
+    if len(_turns(z, f)) > MAX_TURNS:
         raise ValueError(
             f"{title}: turns more than {MAX_TURNS} times between {low:.6g} and {high:.6g}, too "
             "often to be measured (single precision within it would do that as well)"
         )
-    places = _located(function, z, f, turns, jumps)
-    return _assembled(function, z, f, turns, places, jumps)
+    return z, f
 
 
 def grid(low: float, high: float) -> Array:
@@ -211,20 +229,39 @@ def _with_jumps(
     cells = np.unique(np.concatenate([turns - 1, turns]))
     if not len(cells) or len(cells) > 4 * MAX_TURNS:
         return z, f, np.zeros(len(z) - 1, bool)
-    left_of, right_of, real = jumps_in(function, z[cells], z[cells + 1], title)
-    left_of, right_of = left_of[real], right_of[real]
-    more = np.concatenate([z, left_of, right_of])
-    z, first = np.unique(more, return_index=True)
-    sides = evaluated(function, np.concatenate([left_of, right_of]), title)
-    f = np.concatenate([f, sides])[first]
+    found = jumps_in(function, z[cells], z[cells + 1], title)
+    left_of, right_of = found.before[found.real], found.after[found.real]
+    # The values that were seen there: asked again, beside other numbers, a function may give others
+    # in the last digit (one lane of a vector, or alone at its end), and stand beyond the jump.
+    sides = [found.at_before[found.real], found.at_after[found.real]]
+    z, first = np.unique(np.concatenate([left_of, right_of, z]), return_index=True)
+    f = np.concatenate([*sides, f])[first]
     jumps = np.zeros(len(z) - 1, bool)
     jumps[np.searchsorted(z, left_of)] = True
     return z, f, jumps
 
 
-def jumps_in(
-    function: Function, a: Array, b: Array, title: str
-) -> tuple[Array, Array, NDArray[np.bool_]]:
+class Jumps(NamedTuple):
+    """Where a function changes most in some intervals.
+
+    Parameters
+    ----------
+    before, after : ndarray of float64, shape (n,)
+        Neighbouring doubles (near 0, as good as) between which the change lies.
+    at_before, at_after : ndarray of float64, shape (n,)
+        The function's values there.
+    real : ndarray of bool, shape (n,)
+        Whether it jumps.
+    """
+
+    before: Array
+    after: Array
+    at_before: Array
+    at_after: Array
+    real: NDArray[np.bool_]
+
+
+def jumps_in(function: Function, a: Array, b: Array, title: str) -> Jumps:
     """Return where a function changes most in intervals, and whether it jumps there.
 
     Parameters
@@ -236,9 +273,7 @@ def jumps_in(
 
     Returns
     -------
-    before, after : ndarray of float64, shape (n,)
-        Neighbouring doubles (near 0, as good as) between which the change lies.
-    jumps : ndarray of bool, shape (n,)
+    Jumps
     """
     fa, fb = evaluated(function, a, title), evaluated(function, b, title)
     whole = np.abs(fb - fa)
@@ -248,7 +283,8 @@ def jumps_in(
         m = 0.5 * (a + b)
         going = (m > a) & (m < b) & (b - a > least)
         if not going.any():
-            return a, b, (np.abs(fb - fa) > 1e-3 * whole) & (np.abs(fb - fa) > 4.0 * noise)
+            step = np.abs(fb - fa)
+            return Jumps(a, b, fa, fb, (step > 1e-3 * whole) & (step > 4.0 * noise))
         fm = evaluated(function, m, title)
         left = np.abs(fm - fa) >= np.abs(fb - fm)
         b, fb = np.where(going & left, m, b), np.where(going & left, fm, fb)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .monotone import Piece, Search, places, searched
 
-__all__ = ["preimage"]
+__all__ = ["preimage", "preimages"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -36,7 +36,34 @@ def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, 
     labels : ndarray of int32, shape (m + 1,)
         The bin of every interval, or -1. Neighbours differ.
     """
+    cuts, bin_of = _cut(pieces, edges)
+    return _labelled(cuts, bin_of, len(edges) - 1, drop)
+
+
+def preimages(
+    pieces: Sequence[Piece], edges: Array, drop: bool
+) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.int32]]:
+    """Return :func:`preimage`, and that of the first and last edges alone, nothing outside.
+
+    Parameters
+    ----------
+    pieces, edges, drop
+        As of :func:`preimage`.
+
+    Returns
+    -------
+    thresholds, labels : ndarray
+    limits, inside : ndarray
+        ``inside`` is 0 between the two edges, and -1 elsewhere.
+    """
+    cuts, bin_of = _cut(pieces, edges)
     bins = len(edges) - 1
+    inside = np.where((bin_of < 0) | (bin_of >= bins), -1, 0)
+    return *_labelled(cuts, bin_of, bins, drop), *_labelled(cuts, inside, 1, True)
+
+
+def _cut(pieces: Sequence[Piece], edges: Array) -> tuple[Array, Index]:
+    """Return all that cuts the pieces, and the bins between: below 0, or too large, outside."""
     inside: list[Array] = []
     raw: list[Index] = []
     searches: dict[int, Search] = {}
@@ -57,7 +84,11 @@ def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, 
     for piece, inner in zip(pieces, inside, strict=True):
         thresholds += [np.array([piece.start]), np.clip(inner, piece.start, piece.stop)]
     cuts = np.concatenate(thresholds)[1:]
-    bin_of = np.concatenate(raw)
+    return cuts, np.concatenate(raw)
+
+
+def _labelled(cuts: Array, bin_of: Index, bins: int, drop: bool) -> tuple[Array, NDArray[np.int32]]:
+    """Return the cuts at which bins change, and the bins."""
     outside = (bin_of < 0) | (bin_of >= bins)
     bin_of = np.where(outside, -1, bin_of) if drop else np.clip(bin_of, 0, bins - 1)
     # Of intervals that rounding made empty only the last has any z; equal neighbours are one.

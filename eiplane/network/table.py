@@ -113,8 +113,9 @@ def tabulated(function: Function, low: float, high: float, title: str) -> Table:
             raise ValueError(f"{title}: is too rough to be tabulated from {low:g} to {high:g}")
         after, before = middle.copy(), middle.copy()
         if depth >= _LOOK_FOR_JUMPS:
-            before, after, jumps = jumps_in(function, start, stop, title)
-            before, after = np.where(jumps, before, middle), np.where(jumps, after, middle)
+            found = jumps_in(function, start, stop, title)
+            before = np.where(found.real, found.before, middle)
+            after = np.where(found.real, found.after, middle)
         start, stop = np.concatenate([start, after]), np.concatenate([before, stop])
         empty = start > stop
         start, stop = start[~empty], stop[~empty]

@@ -57,7 +57,7 @@ def measure(
         If the method is ``"exact"`` and nothing exact applies.
     """
     if method == "sample":
-        return sampled.measure(which, channel, sampling, runner)
+        return sampled.measure(which, channel.widened(), sampling, runner)
     alone = single(channel)
     if exact.applies(alone):
         return exact.measure(which, alone, runner)
@@ -70,4 +70,4 @@ def measure(
         if method == "exact":
             raise ValueError(f"layer {channel.name!r}: {error}; use method='sample'") from None
     check_method(channel, method, (which,))
-    return sampled.measure(which, channel, sampling, runner)
+    return sampled.measure(which, channel.widened(), sampling, runner)

@@ -7,7 +7,7 @@ each other, so work is cut by outputs and the cut never shows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,22 +56,27 @@ def _block(rows: _core.ExactRows) -> Block:
     return Block(rows.information, rows.marginal, rows.bound, rows.outside)
 
 
+def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
+    """Return the channel for the core, in float64 no more of it than is needed, and which rows."""
+    if rows.channel.weight.dtype == np.float64:
+        return _core.CoreChannel(rows.channel), rows.start, rows.stop
+    part = rows.channel.rows(rows.start, rows.stop)
+    return _core.CoreChannel(part.widened()), 0, part.n_out
+
+
 def parts_rows(rows: Rows) -> Block:
     """Return the numbers of a unit with every input perturbed."""
-    core = _core.CoreChannel(rows.channel)
-    return _block(_core.exact_parts(core, rows.start, rows.stop, cancel_flag()))
+    return _block(_core.exact_parts(*_core_of(rows), cancel_flag()))
 
 
 def sensitivity_rows(rows: Rows) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
-    core = _core.CoreChannel(rows.channel)
-    return _block(_core.exact_sensitivity(core, rows.start, rows.stop, cancel_flag()))
+    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag()))
 
 
 def marginal_rows(rows: Rows) -> Block:
     """Return the probabilities of the output bins of a unit."""
-    core = _core.CoreChannel(rows.channel)
-    return _block(_core.exact_marginals(core, rows.start, rows.stop, cancel_flag()))
+    return _block(_core.exact_marginals(*_core_of(rows), cancel_flag()))
 
 
 #: What a unit of each measure runs, and what the progress calls it.
@@ -120,7 +125,7 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     def placed(rows: Rows) -> Block:
         block = function(rows)
         edges[rows.start : rows.stop] = block.information
-        return replace(block, information=edges[:0])
+        return Block(edges[:0], block.marginal, block.bound, block.outside)
 
     # Threads write to one place, so that the edges of a large layer are never held twice.
     here = runner.executor is None

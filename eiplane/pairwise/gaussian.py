@@ -40,6 +40,8 @@ _WAVES, _ENOUGH = (256, 1024), 1e-13
 _FEW = 3
 #: Largest table of t and z, and densities held at once.
 _MOST, _BLOCK = 1 << 27, 1 << 21
+#: Deviations beyond which noise adds no digit (exp(-10**2 / 2) is 2e-22), and t done at once.
+_FAR, _ROWS = 10.0, 256
 #: Waves where f is the identity.
 _LINEAR = 8192
 
@@ -124,7 +126,7 @@ class _Row:
             found, bound, marginal = _informations(given, step)
             information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
-        if len(some) <= _FEW and len(self._kinks(centre - reach, centre + reach)):
+        if len(some) <= _FEW and self._bends(centre, reach):
             given = np.concatenate([self._direct(t, centre, widths, i) for i in range(len(some))])
             information[some], bound, marginal = _informations(given, step)
             return GaussianRow(information, marginal - self._own_entropy(), bound)
@@ -179,6 +181,17 @@ class _Row:
         starts = [piece.start for piece in self.f.pieces_on(low, high)]
         return np.array([s for s in starts if low < s < high])
 
+    def _bends(self, centre: float, reach: float) -> bool:
+        """Whether f has kinks where it is expanded in waves: out of reach they slow them too."""
+        if self.f.interval is not None or self.f.name == "identity":
+            return self.f.name != "identity"
+        fade = self._fade(centre, reach)
+        return len(self._kinks(centre - reach - fade, centre + reach + fade)) > 0
+
+    def _fade(self, centre: float, reach: float) -> float:
+        """Return over what the expansion of f fades out, beside the reach of z."""
+        return max(reach, 4.0 * self._scale(centre - reach, centre + reach))
+
     def _scale(self, low: float, high: float) -> float:
         """Return how far z moves while f moves by one deviation, at least, jumps left out."""
         z = np.linspace(low, high, 2049)
@@ -187,10 +200,21 @@ class _Row:
         steepest = float(moved.max()) / (z[1] - z[0])
         return self.std / steepest if steepest > 0 else high - low
 
-    def _noise(self, t: Array, z: Array) -> Array:
-        """Return the density of the noise at ``t - f(z)``; shape (t, z)."""
-        u = (t[:, None] - self.f(z)) / self.std
-        return np.asarray(np.exp(-0.5 * u * u) / (self.std * math.sqrt(2.0 * math.pi)))
+    def _smeared(self, t: Array, z: Array, mass: Array) -> Array:
+        """Return the noise about f of masses at z, at every t; masses (z, k), result (t, k).
+
+        What is too far from a t to add a digit is left out: t goes on evenly, so that where noise
+        is narrow a block of it needs few z.
+        """
+        f, found = self.f(z), np.empty((len(t), mass.shape[1]))
+        far, whole = _FAR * self.std, len(t) * len(z) <= _BLOCK
+        step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(z)))
+        for first in range(0, len(t), step):
+            some = slice(first, first + step)
+            near = slice(None) if whole else (f > t[some][0] - far) & (f < t[some][-1] + far)
+            u = (t[some, None] - f[near]) / self.std
+            found[some] = np.exp(-0.5 * u * u) @ mass[near]
+        return found / (self.std * math.sqrt(2.0 * math.pi))
 
     def _alone(self, t: Array, centre: float, widths: Array) -> Array:
         """Return densities given each bin of a single input; shape (1, t, bins)."""
@@ -199,12 +223,9 @@ class _Row:
         longest = 1.5 * self._scale(float(edges[0]), float(edges[-1]))
         z, weights = _panels(edges, self._kinks(float(edges[0]), float(edges[-1])), longest)
         at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
-        density = np.zeros((1, len(t), self.bins))
-        starts = np.searchsorted(at, np.arange(self.bins))
-        for some in _chunks(len(t), len(z)):
-            mass = self._noise(t[some], z) * (weights * (self.bins / width))
-            density[0, some] = np.add.reduceat(mass, starts, axis=1)
-        return density
+        mass = np.zeros((len(z), self.bins))
+        mass[np.arange(len(z)), at] = weights * (self.bins / width)
+        return self._smeared(t, z, mass)[None]
 
     def _direct(self, t: Array, centre: float, widths: Array, i: int) -> Array:
         """Return densities given each bin of one of two or three inputs; shape (1, t, bins)."""
@@ -218,8 +239,7 @@ class _Row:
             longest = 1.5 * self._scale(low, high)
             z, weights = _panels(ends, self._kinks(low, high), longest)
             mass = weights * _density(z - at, law)
-            for some in _chunks(len(t), len(z)):
-                density[0, some, k] = self._noise(t[some], z) @ mass
+            density[0, :, k] = self._smeared(t, z, mass[:, None])[:, 0]
         return density
 
     def _series(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
@@ -227,7 +247,7 @@ class _Row:
             return self._convolved(t, centre, reach, widths)
         if self.f.interval is not None:
             raise ValueError("Gaussian noise needs a function that is defined everywhere")
-        fade = max(reach, 4.0 * self._scale(centre - reach, centre + reach))
+        fade = self._fade(centre, reach)
         period = 2.0 * (reach + fade)
         ends = np.array([centre - reach - fade, centre + reach + fade])
         scale = self._scale(float(ends[0]), float(ends[1]))
@@ -244,10 +264,8 @@ class _Row:
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
             phase = np.outer(z - centre, series.frequency)
             real, imaginary = weights[:, None] * np.cos(phase), weights[:, None] * np.sin(phase)
-            series.real, series.imaginary = np.empty((2, len(t), phase.shape[1]))
-            for some in _chunks(len(t), len(z)):
-                noise = self._noise(t[some], z)
-                series.real[some], series.imaginary[some] = noise @ real, noise @ imaginary
+            both = self._smeared(t, z, np.concatenate([real, imaginary], axis=1))
+            series.real, series.imaginary = np.split(both, 2, axis=1)
             size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
             left = size * np.abs(series.greatest(self.bins))
             done = len(left) <= waves or left[-waves // 8 :].max() < _ENOUGH * left.max()
@@ -357,11 +375,6 @@ def _panels(ends: Array, kinks: Array, longest: float) -> tuple[Array, Array]:
     half = 0.5 * np.diff(edges)[:, None]
     nodes = edges[:-1, None] + half * (points + 1.0)
     return nodes.ravel(), (half * weights).ravel()
-
-
-def _chunks(rows: int, columns: int) -> list[slice]:
-    step = max(1, _BLOCK // columns)
-    return [slice(first, first + step) for first in range(0, rows, step)]
 
 
 def _entropy(density: Array, step: float, axis: int) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import write_whole
+from ..files import check_regular, write_whole
 from .layer import PARTS, LayerResult
 from .measures import Skipped
 from .plain import plain
@@ -73,6 +73,7 @@ def read_archive(path: str | Path) -> Contents:
         If it is not such a file.
     """
     try:
+        check_regular(Path(path))
         with np.load(path, allow_pickle=False) as arrays:
             header = json.loads(str(_array(arrays, "header")))
             if header["format"] > FORMAT:

@@ -33,7 +33,14 @@ def progress_bar(progress: bool | Progress | None = None) -> Iterator[Progress |
     Yields
     ------
     Progress or None
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
     """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"progress must be True, False, None or callable, not {progress!r}")
     if callable(progress):
         yield progress
         return

@@ -297,7 +297,7 @@ def checked_range(value: Any, what: str) -> Range:
         squares leave float64.
     """
     try:
-        lo, hi = (float(v) for v in value)
+        lo, hi = map(_float, value)
     except (TypeError, ValueError):
         raise ValueError(f"{what} must be a pair of numbers (lo, hi), got {value!r}") from None
     if not (math.isfinite(lo) and math.isfinite(hi)):
@@ -311,6 +311,12 @@ def checked_range(value: Any, what: str) -> Range:
             f"{what} is too narrow for float64: it may be down to {LEAST:g} wide, got ({lo}, {hi})"
         )
     return lo, hi
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str | bytes):  # reads like a number, and is none
+        raise TypeError
+    return float(value)
 
 
 def _check_resolved(checked: dict[str, Any]) -> None:

@@ -70,7 +70,9 @@ class Record:
         """
         try:
             step, layers = value["step"], tuple(value["layers"])
-            metrics = {k: np.nan if v is None else float(v) for k, v in value["metrics"].items()}
+            metrics = value["metrics"]
+            if set(map(type, metrics.values())) != {float}:
+                metrics = {k: np.nan if v is None else float(v) for k, v in metrics.items()}
             if type(step) is not int or not 0 <= step < 1 << 63:
                 raise ValueError("its step is no whole number")
             for layer in layers:

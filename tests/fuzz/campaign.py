@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,31 @@ def bounded(seconds: float = CASE_SECONDS) -> Iterator[None]:
         raise Wrong("slow", f"took more than {seconds} seconds")
 
     before = signal.signal(signal.SIGALRM, late)
-    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=sys.__stderr__)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Callable[[], None]]:
+    """End this process if the function that this gives is not called for long: C sees no signal."""
+    last = 0.0
+
+    def alive() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now > last + 5.0:  # a thread is started for it
+            last = now
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=sys.__stderr__)
+
+    alive()
+    try:
+        yield alive
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def limit_memory(gibibytes: float) -> None:
@@ -86,7 +103,7 @@ def limit_memory(gibibytes: float) -> None:
 
 
 def problem(fuzzer: Any, case: Case) -> Wrong | None:
-    """Return what is wrong with a case: a crash, a leaked warning and another type of error too."""
+    """Return what is wrong with a case: a leaked warning and another type of error too."""
     try:
         with bounded(), warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
@@ -129,22 +146,32 @@ def run(
 ) -> tuple[int, list[Found]]:
     """Try cases until the time is up; return how many, and those that failed, one of a kind."""
     until, index, found, told = time.monotonic() + seconds, start, {}, time.monotonic()
-    while time.monotonic() < until and (most is None or index < start + most):
-        case = fuzzer.make(generator(seed, index))
-        wrong = problem(fuzzer, case)
-        if wrong is not None and wrong.kind not in found:
-            small = shrink(fuzzer, case, wrong.kind)
-            again = problem(fuzzer, small) or wrong
-            found[wrong.kind] = Found(seed, index, small, wrong.kind, str(again))
-            if tell:
-                print(f"\n{seed}/{index}: {again}\n  {json.dumps(small)[:2000]}", flush=True)
-            if len(found) >= keep:
-                break
-        index += 1
-        if tell and time.monotonic() > told + 10:
-            told = time.monotonic()
-            print(f"{index - start} cases, {len(found)} kinds of failure", file=sys.stderr)
+    with watched() as alive:
+        while time.monotonic() < until and (most is None or index < start + most):
+            alive()
+            case = fuzzer.make(generator(seed, index))
+            wrong = problem(fuzzer, case)
+            if wrong is not None and wrong.kind not in found:
+                found[wrong.kind] = examined(fuzzer, seed, index, case, wrong)
+                if tell:
+                    one = found[wrong.kind]
+                    print(
+                        f"\n{seed}/{index}: {one.text}\n  {json.dumps(one.case)[:2000]}", flush=True
+                    )
+                if len(found) >= keep:
+                    break
+            index += 1
+            if tell and time.monotonic() > told + 10:
+                told = time.monotonic()
+                print(f"{index - start} cases, {len(found)} kinds of failure", file=sys.stderr)
     return index - start, list(found.values())
+
+
+def examined(fuzzer: Any, seed: int, index: int, case: Case, wrong: Wrong) -> Found:
+    """Return what was found, as small as it gets."""
+    small = shrink(fuzzer, case, wrong.kind)
+    again = problem(fuzzer, small) or wrong
+    return Found(seed, index, small, wrong.kind, str(again))
 
 
 def kept(name: str) -> list[Case]:

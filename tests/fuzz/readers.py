@@ -6,18 +6,23 @@ only claims to hold, and without running anything that it brings.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import gzip
 import io
 import json
 import os
 import pickle
+import re
 import resource
+import shutil
 import tempfile
 import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +32,7 @@ import eiplane
 from .campaign import Case, Wrong
 
 #: Seconds and bytes that a small file may take: most of both is for a busy machine.
-SECONDS, BYTES = 10.0, 2 << 30
+SECONDS, BYTES = 2.0, 2 << 30
 
 #: What a payload would leave behind.
 CANARY = "eiplane-fuzz-ran-code"
@@ -93,6 +98,18 @@ def _pt(rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
+def _pt2(rng: np.random.Generator) -> bytes:
+    import torch
+
+    sizes = rng.integers(1, 4, 3).tolist()
+    net = torch.nn.Sequential(
+        torch.nn.Linear(sizes[0], sizes[1]), torch.nn.ReLU(), torch.nn.Linear(sizes[1], sizes[2])
+    )
+    out = io.BytesIO()
+    torch.export.save(torch.export.export(net.eval(), (torch.zeros(2, sizes[0]),)), out)
+    return out.getvalue()
+
+
 def _onnx(rng: np.random.Generator) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
@@ -125,12 +142,12 @@ def _decomposition(rng: np.random.Generator) -> bytes:
 
 WHOLE: dict[str, Callable[[np.random.Generator], bytes]] = {
     "w.npz": _npz, "w.npy": _npy, "w.safetensors": _safetensors, "w.pt": _pt, "w.onnx": _onnx,
-    "saved.npz": _decomposition,
+    "saved.npz": _decomposition, "w.pt2": _pt2,
 }  # fmt: skip
 
 
 def _available(name: str) -> bool:
-    library = {"w.pt": "torch", "w.onnx": "onnx"}.get(name)
+    library = {"w.pt": "torch", "w.pt2": "torch", "w.onnx": "onnx"}.get(name)
     try:
         return library is None or __import__(library) is not None
     except ImportError:
@@ -203,7 +220,7 @@ def _header(data: bytes, rng: np.random.Generator) -> bytes:
     if kind < 0.7:  # a name given twice
         return pack_safetensors(text[:-1] + b"," + text[1:], body)
     if kind < 0.8:
-        return pack_safetensors(b"[" * 100_000, body)
+        return pack_safetensors(b"[" * (100_000 if rng.random() < 0.05 else 2000), body)
     if kind < 0.9:
         return pack_safetensors(text.replace(b"fc1", b"\xff\xfe\x00"), body)
     return pack_safetensors(text.replace(b'"F', b'"C'), body)
@@ -245,23 +262,25 @@ class _Payload:
 
 
 def _pickles(rng: np.random.Generator) -> bytes:
-    deep: object = []
-    for _ in range(5000):
-        deep = [deep]
-    with contextlib.suppress(RecursionError):
-        deep_pickle = b"\x80\x02" + b"(" * 200_000 + b"t" * 200_000 + b"."
-        return [
-            pickle.dumps(_Payload(), 2),
-            pickle.dumps({"fc1.weight": _Payload()}, 2),
-            deep_pickle,
-            b"\x80\x02]" + b"q\x000" * 3 + b".",
-            b"\x80\x02cos\nsystem\n(S'true'\ntR.",
-            b"\x80\x02}X\xff\xff\xff\x7fabc.",
-            b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
-            b"\x80\x02]" + b"(h\x00h\x00e" * 50 + b".",
-            b"",
-        ][int(rng.integers(9))]
-    return b""
+    deep = 200_000 if rng.random() < 0.02 else 1000
+    payloads = (
+        lambda: pickle.dumps(_Payload(), 2),
+        lambda: pickle.dumps({"fc1.weight": _Payload()}, 2),
+        lambda: b"\x80\x02" + b"(" * deep + b"t" * deep + b".",
+        lambda: b"\x80\x02]" + b"q\x000" * 3 + b".",
+        lambda: b"\x80\x02cos\nsystem\n(S'true'\ntR.",
+        lambda: b"\x80\x02}X\xff\xff\xff\x7fabc.",
+        lambda: b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+        lambda: b"\x80\x02]" + b"(h\x00h\x00e" * 50 + b".",
+        lambda: b"",
+    )
+    return payloads[int(rng.integers(len(payloads)))]()
+
+
+def _packed_size(rng: np.random.Generator) -> int:
+    """Return how much is packed: to pack much takes long."""
+    what = rng.random()
+    return 300 << 20 if what < 0.002 else 5 << 20 if what < 0.02 else 200 << 10
 
 
 def _zip(data: bytes, rng: np.random.Generator) -> bytes:
@@ -294,17 +313,14 @@ def _zip(data: bytes, rng: np.random.Generator) -> bytes:
                         method = int(rng.choice([zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]))
                     elif kind == 5:
                         continue
-                    elif kind == 6:  # a few hundred bytes that say they are hundreds of megabytes
-                        content, method = (
-                            bytes(300 << 20) if rng.random() < 0.05 else bytes(5 << 20),
-                            8,
-                        )
+                    elif kind == 6:  # a few bytes that say they are hundreds of kilo- or megabytes
+                        content, method = bytes(_packed_size(rng)), 8
                     elif name.endswith(".pkl"):
                         content = _pickles(rng)
                 archive.writestr(name, content, method)
     made = bytearray(out.getvalue())
     if kind == 7 or rng.random() < 0.3:  # fields of the headers: flags, methods, sizes
-        starts = [i for i in range(len(made)) if made[i : i + 4] in (b"PK\x01\x02", b"PK\x03\x04")]
+        starts = [m.start() for m in re.finditer(rb"PK(\x01\x02|\x03\x04)", made)]
         if starts:
             start = int(rng.choice(starts)) + int(
                 rng.choice([6, 8, 10, 14, 18, 20, 22, 24, 26, 42])
@@ -378,18 +394,41 @@ MUTATIONS: dict[str, tuple[Callable[[bytes, np.random.Generator], bytes], ...]] 
     "w.npy": (_bytes, _npy_header, _npy_header),
     "w.safetensors": (_bytes, _header, _header),
     "w.pt": (_bytes, _zip, _zip),
+    "w.pt2": (_bytes, _zip, _zip),
     "w.onnx": (_bytes, _graph, _graph),
     "saved.npz": (_bytes, _zip),
 }
 
 
+#: How often each comes up: those that take long to read, whole, less often.
+_SHARES = {
+    "w.npz": 36, "w.npy": 30, "w.safetensors": 48, "w.pt": 36, "w.onnx": 2, "w.pt2": 1,
+    "saved.npz": 8,
+}  # fmt: skip
+
+#: Whole files of each format, all made once: half of the time went there.
+_KEPT = 40
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(n for n, share in _SHARES.items() if _available(n) for _ in range(share))
+
+
+@cache
+def _whole(name: str, number: int) -> bytes:
+    return WHOLE[name](np.random.default_rng([number if name != "w.pt2" else number % 3, 1]))
+
+
 def make(rng: np.random.Generator) -> Case:
     """Return a file, or a folder of them, and which is to be opened."""
-    names = [name for name in WHOLE if _available(name)]
-    name = str(rng.choice(names))
-    if name == "w.safetensors" and rng.random() < 0.3:
+    names = _names()
+    name = names[int(rng.integers(len(names)))]
+    if name == "w.safetensors" and rng.random() < 0.1:
         return _shards(rng)
-    data = WHOLE[name](rng)
+    if rng.random() < 0.03:
+        return _odd(name, rng)
+    data = _whole(name, int(rng.integers(_KEPT)))
     choices = MUTATIONS[name]
     data = choices[int(rng.integers(len(choices)))](data, rng)
     if rng.random() < 0.2:
@@ -398,7 +437,7 @@ def make(rng: np.random.Generator) -> Case:
 
 
 def _shards(rng: np.random.Generator) -> Case:
-    one, two = _safetensors(rng), _safetensors(rng)
+    one, two = (_whole("w.safetensors", int(rng.integers(_KEPT))) for _ in range(2))
     two = two.replace(b"fc1.", b"fc3.").replace(b"fc2.", b"fc4.").replace(b"steps", b"stepz")
     index: object = {
         "metadata": {"total_size": 1},
@@ -414,6 +453,33 @@ def _shards(rng: np.random.Generator) -> Case:
     name = "m.safetensors.index.json"
     files = {"a.safetensors": one, "b.safetensors": two, name: text}
     return _case(files, "." if rng.random() < 0.3 else name)
+
+
+def _odd(name: str, rng: np.random.Generator) -> Case:
+    """Return a file that is another one than its name says, is no file, is packed or is empty."""
+    data = _whole(name, int(rng.integers(_KEPT)))
+    other = ("w.npz", "w.npy", "w.safetensors", "w.pt", "w.bin", "w")[int(rng.integers(6))]
+    kind = int(rng.integers(7))
+    if kind == 0:
+        data = b""
+    elif kind == 1:
+        data = gzip.compress(data)
+    elif kind == 2:
+        data = b"\xef\xbb\xbf" + data
+    elif kind == 3:
+        data = data.replace(b"\n", b"\r\n")
+    elif kind == 4:  # an archive in an archive
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("fc1.weight.npy", data)
+        data = out.getvalue()
+    elif kind == 5:
+        data += rng.bytes(int(rng.integers(1, 300)))
+    case = _case({other if rng.random() < 0.5 else name: data}, "")
+    case["open"] = next(iter(case["files"]))
+    if kind == 6:
+        case["kind"] = ("folder", "fifo", "loop", "device")[int(rng.integers(4))]
+    return case
 
 
 def _case(files: Files, opened: str) -> Case:
@@ -436,34 +502,64 @@ def _memory(extra: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@cache
+def scratch(_process: int) -> Path:
+    """Return a folder for the files of this process, in memory where there is such a place."""
+    memory = Path("/dev/shm")
+    parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    place = Path(tempfile.mkdtemp(prefix="eiplane-fuzz-", dir=parent)) / "here"
+    place.mkdir()
+    atexit.register(shutil.rmtree, place.parent, ignore_errors=True)
+    return place
+
+
+def _lay(place: Path, case: Case) -> None:
+    """Put the files of a case in an empty folder."""
+    for name, data in case["files"].items():
+        path = place / name
+        kind = case.get("kind")
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "loop":
+            path.symlink_to(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.write_bytes(base64.b64decode(data))
+
+
+def _clear(place: Path) -> None:
+    for entry in os.scandir(place):
+        os.rmdir(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
+
+
 def check(case: Case) -> None:
     """Raise Wrong for what must not be."""
     canary = Path(tempfile.gettempdir()) / CANARY
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "here"
-        place.mkdir()
-        for name, data in case["files"].items():
-            (place / name).write_bytes(base64.b64decode(data))
-        path = place / case["open"]
-        start = time.perf_counter()
-        try:
-            with _memory(BYTES), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                warnings.simplefilter("error", RuntimeWarning)
-                _read(path)
-        except (ValueError, TypeError, OSError) as error:
-            names = ["here", *case["files"]] if len(case["files"]) > 1 else [case["open"]]
-            if not any(name in str(error) for name in names):
-                raise Wrong(
-                    f"file not named by {type(error).__name__}", str(error)[:300]
-                ) from error
-        finally:
-            ran = canary.exists()
-            canary.unlink(missing_ok=True)
-        if ran:
-            raise Wrong("ran code", case["open"])
-        if time.perf_counter() - start > SECONDS:
-            raise Wrong("slow", f"{time.perf_counter() - start:.1f} s")
+    place = scratch(os.getpid())
+    _clear(place)  # what was cut off by an alarm may have left something
+    _lay(place, case)
+    path = place / case["open"]
+    start = time.process_time()
+    try:
+        with _memory(BYTES), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", RuntimeWarning)
+            _read(path)
+    except (ValueError, TypeError, OSError) as error:
+        names = ["here", *case["files"]] if len(case["files"]) > 1 else [case["open"]]
+        if not any(name in str(error) for name in names):
+            raise Wrong(f"file not named by {type(error).__name__}", str(error)[:300]) from error
+    finally:
+        ran = canary.exists()
+        canary.unlink(missing_ok=True)
+        _clear(place)
+    if ran:
+        raise Wrong("ran code", case["open"])
+    if time.process_time() - start > SECONDS:
+        raise Wrong("slow", f"{time.process_time() - start:.1f} s")
 
 
 def _read(path: Path) -> None:
@@ -471,7 +567,9 @@ def _read(path: Path) -> None:
         result = eiplane.load(path)
         str(result)
         return
-    options = {} if path.suffix == ".onnx" else {"activation": "relu"}
+    options = (
+        {} if path.suffix in (".onnx", ".pt2") else {"activation": "hardtanh", "out_range": (-1, 1)}
+    )
     result = eiplane.analyze(
         path, bins=2, measures="sensitivity", method="exact", threads=1, progress=False, **options
     )
@@ -486,4 +584,4 @@ def smaller(case: Case) -> Iterator[Case]:
     for name, data in files.items():
         if len(data) > 400:
             for keep in (len(data) // 2, len(data) - 100):
-                yield _case({**files, name: data[:keep]}, case["open"])
+                yield {**case, **_case({**files, name: data[:keep]}, case["open"])}

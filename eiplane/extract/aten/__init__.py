@@ -5,6 +5,7 @@ functions, compiled and scripted parts. torch is never imported here; whoever ha
 """
 
 from .call import tensors_in
+from .leaving import FROM_DATA, Change, Returned, Taken
 from .run import Run
 
-__all__ = ["Run", "tensors_in"]
+__all__ = ["FROM_DATA", "Change", "Returned", "Run", "Taken", "tensors_in"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,10 @@ class Call:
         return tuple(self.outs[0].shape)
 
 
+#: A number of doubles that fills whole vectors of any instruction set.
+_LANES = 32
+
+
 @dataclass(frozen=True)
 class Slot:
     """Stands for an array in the arguments of an operator."""
@@ -108,37 +113,63 @@ class AtenOperator:
 
     def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the operator's result."""
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        wide = [self.enter(np.broadcast_to(a, shape)) for a in arrays]
+        return self.leave(self.on(wide), shape)
+
+    @staticmethod
+    def enter(array: NDArray[Any]) -> Any:
+        """Return an array as a tensor of whole vectors.
+
+        What is left over at the end of an array is computed in another way than the rest, which
+        may differ in the last digit.
+        """
         import torch
 
-        # Not all operators broadcast by themselves.
-        wide = np.broadcast_arrays(*arrays)
-        kinds = self.kinds or "f" * len(wide)
-        tensors = [torch.from_numpy(_wide(a, k)) for a, k in zip(wide, kinds, strict=True)]
+        size = array.size
+        whole = np.empty(-(-size // _LANES) * _LANES, array.dtype)
+        whole[:size] = array.reshape(-1)
+        whole[size:] = whole[:1]
+        return torch.from_numpy(whole)
+
+    def on(self, tensors: list[Any]) -> Any:
+        """Return the operator's result of tensors, of one shape or of single numbers."""
+        import torch
+
+        kinds = self.kinds or "f" * len(tensors)
+        taken = [_wide(torch, t, kind) for t, kind in zip(tensors, kinds, strict=True)]
+        if len(taken) > 1:  # not all operators broadcast by themselves
+            taken = torch.broadcast_tensors(*taken)
 
         def filled(value: Any) -> Any:
             if isinstance(value, Slot):
-                return tensors[value.index]
+                return taken[value.index]
             if isinstance(value, list | tuple):
-                return type(value)(filled(v) for v in value)
+                return type(value)(map(filled, value))
             return value
 
         kwargs = {k: filled(v) for k, v in self.kwargs.items()}
-        with torch.no_grad():
-            made = getattr(torch.ops.aten, self.name)(*map(filled, self.args), **kwargs)
+        made = getattr(torch.ops.aten, self.name)(*map(filled, self.args), **kwargs)
         made = made[0] if isinstance(made, list | tuple) else made
-        result: NDArray[Any] = made.numpy()
         # Whole numbers know no infinity: of what is not bounded nothing comes that is known.
-        for array, kind in zip(wide, kinds, strict=True):
-            if kind == "i" and array.dtype.kind == "f" and not np.isfinite(array).all():
-                result = np.where(np.isfinite(array), result.astype(np.float64), np.nan)
+        for tensor, kind in zip(tensors, kinds, strict=True):
+            if kind == "i" and tensor.is_floating_point() and not tensor.isfinite().all():
+                made = torch.where(tensor.isfinite(), made.double(), torch.nan)
+        return made
+
+    @staticmethod
+    def leave(tensor: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return a tensor as an array of a shape."""
+        result: NDArray[Any] = tensor.numpy()[: math.prod(shape)].reshape(shape)
         return result
 
 
-def _wide(array: NDArray[Any], kind: str) -> NDArray[Any]:
-    """Return an array that torch takes, floats as float64 unless something else is meant."""
-    if array.dtype.kind != "f":
-        return np.array(array)
-    return np.array(array, dtype={"b": np.bool_, "i": np.int64}.get(kind, np.float64))
+def _wide(torch: Any, tensor: Any, kind: str) -> Any:
+    """Return a tensor that an operator takes, floats in double unless something else is meant."""
+    if not tensor.is_floating_point():
+        return tensor
+    wanted = {"b": torch.bool, "i": torch.int64}.get(kind, torch.float64)
+    return tensor if tensor.dtype is wanted else tensor.to(wanted)
 
 
 Result = Codes | None | Sequence[Codes | None]

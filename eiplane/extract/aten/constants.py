@@ -78,10 +78,6 @@ class Constants:
         """Return whether a tensor is a parameter, a buffer or an attribute, or a part of one."""
         return tensor.untyped_storage()._cdata in self._named
 
-    def owners(self, tensor: Any) -> list[Any]:
-        """Return the module's tensors that share a storage with one."""
-        return [n.own for n in self._named.get(tensor.untyped_storage()._cdata, [])]
-
     def names(self, tensor: Any) -> frozenset[str]:
         """Return the names of the tensors that a constant is made of."""
         key = tensor.untyped_storage()._cdata

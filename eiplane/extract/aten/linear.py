@@ -177,6 +177,9 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
     weight, x = (a, call.operand(b)) if left else (b.transpose(1, 2), call.operand(a))
     named, count = run.constants.names(weight), int(weight.shape[0])
     axis = -2 if left else -1
+    if not count:  # an expert to which nothing went
+        run.note(named, "no row was sent to it in the forward pass")
+        return np.full(call.shape, -1, dtype=np.int64)
     if count == 1 or weight.stride(0) == 0:
         return _alike(run, call, weight[0], x, left, named)
     if count > _MOST:
@@ -287,7 +290,7 @@ def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
 def _drawn(run: Run, call: Call, factors: tuple[Any, ...]) -> None:
     """List a weight that is drawn at random, by the names of what it is made of."""
     for t in factors:
-        if run.is_noise(call.operand(t)):
+        if run.flow.is_noise(call.operand(t).codes):
             named = run.constants.names(t)
             run.note(named, _RANDOM)
             if not named:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ...network import Known, Network, NetworkInput, RangeRule, Unknown
+from ...network import Known, Network, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
@@ -19,17 +18,14 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
+from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
-from .tensors import as_tensors, refuse_layouts, shares, written_by
+from .tensors import as_tensors, range_of_input, refuse_layouts, shares, written_by
 from .uses import Uses
 
 __all__ = ["Run"]
-
-#: What a tensor's numbers leave by, for Python or NumPy.
-_ESCAPES = frozenset(["numpy", "tolist", "item", "__array__", "__dlpack__", "__float__", "__int__",
-                      "__index__", "__bool__", "data_ptr"])  # fmt: skip
 
 #: Storages to remember before those that are gone are forgotten. What stands for one, small as it
 #: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
@@ -37,6 +33,9 @@ _SEEN = 64
 
 #: Functions that are followed as a whole, not by the operators that they are made of.
 _WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
+
+#: Functions that make text.
+_TEXT = frozenset(["__repr__", "__str__", "__format__"])
 
 
 class Run:
@@ -48,10 +47,10 @@ class Run:
     module : torch.nn.Module
     flow : Flow, optional
         What the run is reported to.
-    same : frozenset of int
-        Which of the tensors that came from Python, in order, are constants.
-    saved : dict, optional
-        Is told which of the module's tensors are written into, and what was there before.
+    change : Change, optional
+        What Python is to be handed in place of the data's numbers.
+    returned : Returned, optional
+        Where those come back, if other runs showed it.
     still : frozenset of str
         Parameters whose products with constants are layers.
     """
@@ -61,8 +60,8 @@ class Run:
         torch: Any,
         module: Any,
         flow: Flow | None = None,
-        same: frozenset[int] = frozenset(),
-        saved: dict[int, tuple[Any, Any]] | None = None,
+        change: Change | None = None,
+        returned: Returned | None = None,
         still: frozenset[str] = frozenset(),
     ) -> None:
         self.torch = torch
@@ -73,12 +72,8 @@ class Run:
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
         self.maps_of_constants = Still(self.flow, self.constants, still)
-        self._left: list[Operand] = []
-        self.returned: list[bytes] = []  # digests of the tensors that came from Python since then
-        self._same = same
-        self._saved = {} if saved is None else saved
+        self.leaving = Leaving(torch, change or Change(), returned)
         self.returns = True  # whether the module returned any numbers
-        self.numbers_left = False  # whether Python took any that depend on the input
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
         self._busy = False
@@ -112,7 +107,9 @@ class Run:
 
         self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
-            self._shadows.put(value, self.flow.begin("input", tuple(value.shape), _given(value)))
+            self._shadows.put(
+                value, self.flow.begin("input", tuple(value.shape), range_of_input(value))
+            )
         below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
         with Functions(), below(), Operators():
             out = module(*args, **kwargs)
@@ -129,7 +126,7 @@ class Run:
                 self.flow.use(operand, None)
         arrays = [] if tensors else arrays_in(out)
         self.returns = bool(tensors or arrays)
-        for left in self._left:
+        for left in self.leaving.left():
             found = np.asarray(left.read())
             if any(a.shape == found.shape and np.array_equal(a, found) for a in arrays):
                 self.flow.use(left, None)
@@ -138,25 +135,31 @@ class Run:
         name = getattr(func, "__name__", "")
         if self._busy:  # with its own bookkeeping
             return func(*args, **kwargs)
-        if name in _ESCAPES:
-            for tensor in tensors_in(self.torch, args):
-                self._leaves(tensor)
+        if name in _TEXT and not self._inside:  # which is read by people
+            return self._hidden(lambda: func(*args, **kwargs))
         if self._inside or name not in _WHOLE:
+            if self.leaving.by(name) and not self._inside:
+                found = tensors_in(self.torch, (args, kwargs))
+                return self.leaving.function(self, name, func, args, kwargs, found)
             return func(*args, **kwargs)
         return self._as_whole(name, func, args, kwargs)
 
     def _as_whole(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Run and follow what is one thing, and not the operators that it is made of."""
-        self._inside = True
-        try:
-            out = func(*args, **kwargs)
-        finally:
-            self._inside = False
+        out = self._hidden(lambda: func(*args, **kwargs))
         if name == "scaled_dot_product_attention":
             self._guarded(lambda: self._attention(func, args, kwargs, out))
         else:
             self._guarded(lambda: gates(self, name, args, kwargs, out))
         return out
+
+    def _hidden(self, work: Any) -> Any:
+        """Do something without following its operators."""
+        self._inside = True
+        try:
+            return work()
+        finally:
+            self._inside = False
 
     def _attention(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         """Follow attention as one operator: which ones it is made of depends on its mask."""
@@ -187,13 +190,18 @@ class Run:
             if made is not NotImplemented:
                 return made
         args = as_tensors(self.torch, func, args)
-        before = self._guarded(lambda: self._seen(func, args, kwargs))
+        tensors, operands = self._guarded(lambda: self._seen(func, args, kwargs))
+        took = self._guarded(lambda: self._took(func, args, kwargs, tensors, operands))
         if func is self.torch.ops.aten._local_scalar_dense.default and not isinstance(
             args[0], self.torch.Tensor
         ):
             return args[0]  # a traced program's constant, which arrives as a number already
+        dynamic = [t for t in tensors if operands[id(t)].codes is not None]
+        self._guarded(lambda: self.leaving.shaped(self, func, dynamic))
         out = func(*args, **kwargs)
-        self._guarded(lambda: self._followed(func, args, kwargs, out, *before))
+        self._guarded(lambda: self._followed(func, args, kwargs, out, tensors, operands, took))
+        if isinstance(out, bool | int | float | complex):
+            return self._guarded(lambda: self.leaving.operator(self, func, dynamic, out))
         return out
 
     def _in_parts(self, work: Any) -> Any:
@@ -209,6 +217,8 @@ class Run:
         self._busy = True
         try:
             return work()
+        except EndlessError:
+            raise
         except Exception as error:
             self.failure = error
             raise
@@ -240,17 +250,9 @@ class Run:
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
         codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
-        if codes is None and self._left and tensor.is_floating_point() and self._is_new(tensor):
+        if codes is None and self.leaving and tensor.is_floating_point() and self._is_new(tensor):
             codes = self._returned(tensor)
         return Operand(codes, lambda: numbers(tensor), precision)
-
-    def _leaves(self, tensor: Any) -> None:
-        """Note that Python or NumPy take numbers that depend on the input."""
-        self.numbers_left = self.numbers_left or self.dynamic(tensor)
-        if tensor.is_floating_point() and self.dynamic(tensor):
-            codes = self._shadows.get(tensor)
-            assert codes is not None
-            self._left.append(Operand(codes.copy(), lambda: numbers(tensor)))
 
     def _is_new(self, tensor: Any) -> bool:
         """Return whether no operator that was seen has made a tensor."""
@@ -260,14 +262,12 @@ class Run:
 
     def _returned(self, tensor: Any) -> Codes | None:
         """Report a tensor that came from where numbers have left for, unless it is a constant."""
-        found = np.ascontiguousarray(numbers(tensor))
-        shape = f"{found.dtype}{found.shape}".encode()
-        self.returned.append(hashlib.blake2b(shape + found.tobytes()).digest())
-        if len(self.returned) - 1 in self._same:
+        sites = self.leaving.tensor(numbers(tensor))
+        if sites is None:
             self._made([tensor])
             return None
         codes = self.flow.event(
-            "Python", list(self._left), tuple(tensor.shape), lambda _: Unknown(),
+            "Python", self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
         self._shadows.put(tensor, codes)
@@ -292,9 +292,6 @@ class Run:
         tensors, found = tensors_in(self.torch, (args, kwargs)), {}
         writes = func._schema.is_mutable
         written = written_by(func, args, kwargs) if writes else None
-        if written is not None and self._has_storage(written):
-            for own in self.constants.owners(written):
-                self._saved.setdefault(id(own), (own, own.detach().clone()))
         for tensor in tensors:
             refuse_layouts(tensor)
             operand = self.operand(tensor)
@@ -306,6 +303,21 @@ class Run:
             found[id(tensor)] = operand
         return tensors, found
 
+    def _took(
+        self, func: Any, args: Any, kwargs: Any, tensors: list[Any], operands: dict[int, Operand]
+    ) -> frozenset[str] | None:
+        """Return where numbers left that an operator takes; None if it takes none."""
+        fixed: list[Any] = []
+        if self.leaving and self._is_pointwise(func):
+            fixed = [t for t in tensors if operands[id(t)].codes is None and self._has_storage(t)]
+        named = [t for t in fixed if self.constants.names(t)]
+        fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
+        return self.leaving.called(func, args, kwargs, fresh, [numbers(t) for t in named])
+
+    def _is_pointwise(self, func: Any) -> bool:
+        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        return self.torch.Tag.pointwise in func.tags or name in UNTAGGED
+
     # -- following a call
 
     def _followed(
@@ -316,11 +328,13 @@ class Run:
         out: Any,
         tensors: list[Any],
         operands: dict[int, Operand],
+        took: frozenset[str] | None,
     ) -> None:
         torch = self.torch
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
-        self._made(results)
+        if "set_" not in func._schema.name:  # a storage that comes from elsewhere
+            self._made(results)
         namespace, _, name = func._schema.name.partition("::")
         writes = func._schema.is_mutable
         if namespace != "aten":
@@ -331,9 +345,13 @@ class Run:
         if self._is_random(func, name, args, kwargs):
             self._random(name, args, kwargs, results)
             return
-        if name == "_local_scalar_dense":
-            for tensor in dynamic:
-                self._leaves(tensor)
+        if took is not None:
+            self._uses.say(tensors, FROM_DATA)
+            used = [operands[id(t)] for t in dynamic] + self.leaving.left(took)
+            for tensor in results:
+                codes = self.flow.event("Python", used, tuple(tensor.shape), lambda _: Unknown(),
+                                        unknown=FROM_DATA)  # fmt: skip
+                self._shadows.put(tensor, codes)
             return
         self.maps_of_constants.follows = False
         if not dynamic:
@@ -350,7 +368,7 @@ class Run:
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
         self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
-        if self._drawn and all(self.is_noise(operands[id(t)]) for t in dynamic):
+        if self._drawn and all(self.flow.is_noise(operands[id(t)].codes) for t in dynamic):
             self.constants.computed([t for t in results if not shares(t, tensors)], tensors)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
@@ -406,14 +424,6 @@ class Run:
             )
             self._shadows.put(tensor, codes)
 
-    def is_noise(self, operand: Operand) -> bool:
-        """Return whether an array is made of random numbers and constants alone."""
-        if operand.codes is None or not self._drawn:
-            return False
-        origins, made_of = self.flow.signals.origins, self.flow.marks(operand.codes)
-        roots = [o for o in origins if made_of >> o.index & 1 and not o.before]
-        return bool(roots) and all(o.traits.get("random") for o in roots)
-
     # -- what comes of it
 
     def still_layers(self) -> frozenset[str]:
@@ -433,14 +443,6 @@ class Run:
         for title, reason in self._uses.left():
             self.flow.noted.setdefault(title, reason)
         return finished(self.flow, refused)
-
-
-def _given(tensor: Any) -> Callable[[], RangeRule]:
-    """Return what makes the rule of an input: of small whole numbers all that there are."""
-    if tensor.is_floating_point():
-        return NetworkInput
-    most = {"bool": 1.0, "uint8": 255.0}.get(str(tensor.dtype).removeprefix("torch."))
-    return Unknown if most is None else lambda: Known(0.0, most, "given")
 
 
 #: They change a tensor's shape in place, and what it holds as well.

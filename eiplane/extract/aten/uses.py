@@ -49,6 +49,12 @@ class Uses:
         elif name == "embedding":
             self._note(tensors[0], NOTES[name])
 
+    def say(self, tensors: list[Any], reason: str) -> None:
+        """Note why the matrices among some tensors make no layers."""
+        for tensor in tensors:
+            if tensor.ndim >= 2:
+                self._note(tensor, reason)
+
     def begun(self, tensor: Any) -> None:
         """Note that a map of a constant took it."""
         self._note(tensor, "move")

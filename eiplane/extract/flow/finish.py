@@ -30,7 +30,7 @@ from .signals import Map, Origin, Value
 from .sums import is_term, settle
 from .weights import layer_of, rows_text
 
-__all__ = ["finished"]
+__all__ = ["finished", "without_use"]
 
 
 @dataclass(eq=False)
@@ -323,6 +323,11 @@ class _Finish:
             assert made is not None
             rule = Mapped(made, made.monotone, operands=(rule,))
         return rule
+
+
+def without_use(reason: str) -> bool:
+    """Return whether a layer is listed only because a run made no use of it."""
+    return reason in (_STILL, _DEAD)
 
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"

@@ -343,6 +343,14 @@ class Flow:
                 found |= origin.mark if whole else 1 << origin.index
         return found
 
+    def is_noise(self, codes: Codes | None) -> bool:
+        """Return whether an array is made of random numbers and constants alone."""
+        if codes is None:
+            return False
+        made_of = self.marks(codes)
+        roots = [o for o in self.signals.origins if made_of >> o.index & 1 and not o.before]
+        return bool(roots) and all(o.traits.get("random") for o in roots)
+
     # -- rules of operands ----------------------------------------------------------------------
 
     def _rows(self, numbers: NDArray[np.int64], fixed: tuple[Array, Array] | None) -> Any:

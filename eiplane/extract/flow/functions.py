@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,8 +40,24 @@ def from_chain(chain: Chain, rows: int, by_row: bool) -> Activation:
     Activation
     """
     if not by_row:
-        return Activation.from_function(_Applied(chain.of_row(0)), chain.name)
+        return _made(chain.of_row(0), chain.name)
     name = f"{chain.name} by row"
-    return per_row(
-        [Activation.from_function(_Applied(chain.of_row(r)), chain.name) for r in range(rows)], name
-    )
+    return per_row([_made(chain.of_row(r), chain.name) for r in range(rows)], name)
+
+
+#: By what they do: networks have the same function after most of their layers, and what is found
+#: of one (its pieces) holds for all.
+_MADE: dict[Any, Activation] = {}
+_MOST = 256
+
+
+def _made(chain: Chain, name: str) -> Activation:
+    key = None if chain.key is None else (name, chain.key)
+    found = None if key is None else _MADE.get(key)
+    if found is None:
+        found = Activation.from_function(_Applied(chain), name)
+        if key is not None:
+            while len(_MADE) >= _MOST:
+                _MADE.pop(next(iter(_MADE)), None)
+            _MADE[key] = found
+    return found

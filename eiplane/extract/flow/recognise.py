@@ -150,7 +150,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
         return Function(value, scale * factor, shift * factor, activation)
     own = from_chain(made, len(rows), values.shape[0] > 1)
     try:
-        own.images(np.array([-8.0]), np.array([8.0]))
+        for function in own.distinct:
+            function.check(-8.0, 8.0)
     except (TypeError, ValueError) as error:
         return Function(value, scale, shift, None, f"its output goes through {made.name}: {error}")
     return Function(value, scale, shift, own)

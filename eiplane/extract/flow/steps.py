@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,20 @@ class Operator(Protocol):
 
     def __call__(self, arrays: list[Array]) -> Array:
         """Return the result, which broadcasts as NumPy does."""
+
+
+@runtime_checkable
+class Native(Operator, Protocol):
+    """An operator with arrays of its own, which a chain need not leave between two steps."""
+
+    def enter(self, array: Array) -> Any:
+        """Return an array as one of its own, flat."""
+
+    def on(self, arrays: list[Any]) -> Any:
+        """Return the result of its own arrays, of one shape or of single numbers."""
+
+    def leave(self, array: Any, shape: tuple[int, ...]) -> Array:
+        """Return one of its own as an array of a shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +125,40 @@ class Chain:
     steps: tuple[tuple[Step, tuple[int, ...]], ...]
     rows: Any = field(default=None)
 
+    @functools.cached_property
+    def _native(self) -> Native | None:
+        """What all of its operators are, if they work on arrays of their own."""
+        kinds = {type(step.operator) for step, _ in self.steps}
+        operator = self.steps[0][0].operator if self.steps else None
+        return operator if len(kinds) == 1 and isinstance(operator, Native) else None
+
+    @functools.cached_property
+    def key(self) -> Any:
+        """What is equal for chains that do the same; None where that cannot be told."""
+        keys = tuple((step.key, taken) for step, taken in self.steps)
+        return None if any(key is None for key, _ in keys) else keys
+
     def __call__(self, z: Array) -> Array:
         """Return the function's values, of shape (rows or 1, k)."""
+        native = self._native
+        if native is not None and z.size and not self.by_row:
+            return self._at_once(native, z)
         made: list[Array] = [z]
         with np.errstate(all="ignore"):
             for step, taken in self.steps:
                 made.append(step([made[i] for i in taken], self.rows))
         return made[-1]
+
+    def _at_once(self, native: Native, z: Array) -> Array:
+        """Return the values of a chain that is the same for all rows, by native operators alone."""
+        made = [native.enter(z)]
+        for step, taken in self.steps:
+            given = iter(taken)
+            arrays = [
+                made[next(given)] if c is None else native.enter(c)[0] for c in step.constants
+            ]
+            made.append(step.operator.on(arrays))  # type: ignore[attr-defined]
+        return native.leave(made[-1], z.shape)
 
     def of_row(self, row: int) -> Chain:
         """Return the function of one of its rows, with only what that takes."""

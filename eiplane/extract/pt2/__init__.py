@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...files import require
+from ...files import check_regular, require
 from ..programs import Example
 from .archive import read_archive
 from .graph import Program
@@ -42,6 +42,7 @@ def read_program(path: Path, key: str | None = None) -> tuple[Any, Example | Non
         For a file that is no whole program, holds something pickled other than weights, or uses
         operators that are not ATen's.
     """
+    check_regular(path)
     torch = require("torch", "torch")
     archive = read_archive(torch, path, key)
     try:
