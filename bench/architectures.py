@@ -14,6 +14,7 @@ they were; results are kept in ``architectures.json`` and shown by ``architectur
 from __future__ import annotations
 
 import argparse
+import datetime
 import fnmatch
 import importlib
 import importlib.metadata
@@ -355,7 +356,7 @@ def written(kept: dict[str, Any]) -> str:
     if assumed:
         lines += ["", "Ranges that are assumed: " + "; ".join(assumed) + "."]
     versions = ", ".join(f"{k} {v}" for k, v in sorted(kept["versions"].items()))
-    lines += ["", f"With {versions}."]
+    lines += ["", f"Found on {kept.get('date', 'an unknown day')}, with {versions}."]
     return "\n".join(lines) + "\n"
 
 
@@ -365,7 +366,7 @@ def main() -> int:
     parser.add_argument("--package", help="only families of this package")
     parser.add_argument("--markdown-only", action="store_true", help="write the table anew")
     chosen = parser.parse_args()
-    kept: dict[str, Any] = {"families": {}, "versions": {}}
+    kept: dict[str, Any] = {"families": {}, "versions": {}, "date": ""}
     if KEPT.exists():
         kept = json.loads(KEPT.read_text())
     logging.disable(logging.WARNING)
@@ -382,6 +383,7 @@ def main() -> int:
             continue
         row = measured(family)
         kept["families"][family.name] = row
+        kept["date"] = datetime.date.today().isoformat()
         for package in ("torch", "torchvision", "transformers"):
             try:
                 kept["versions"][package] = importlib.metadata.version(package)

@@ -108,17 +108,10 @@ def _detection(kind: str, **options: Any) -> Build:
         utils = importlib.import_module(f"{library.__name__}.detection.backbone_utils")
         inner = {"layer2": "0", "layer3": "1", "layer4": "2"}
         backbone = utils.BackboneWithFPN(_small_resnet(library), inner, [128, 256, 512], 32)
-        if kind != "FasterRCNN":  # of these each map has anchors of its own
-            parts = importlib.import_module(f"{library.__name__}.detection.anchor_utils")
-            aspects = ((0.5, 1.0, 2.0),) * 4 if kind == "RetinaNet" else ((1.0,),) * 4
-            sizes = ((8, 10), (16, 20), (32, 40), (64, 80))
-            sizes = sizes if kind == "RetinaNet" else tuple((s[0],) for s in sizes)
-            options["anchor_generator"] = parts.AnchorGenerator(sizes, aspects)
-        else:
-            parts = importlib.import_module(f"{library.__name__}.detection.rpn")
-            options["rpn_anchor_generator"] = parts.AnchorGenerator(
-                ((8,), (16,), (32,), (64,)), ((0.5, 1.0, 2.0),) * 4
-            )
+        parts = importlib.import_module(f"{library.__name__}.detection.rpn")
+        options["rpn_anchor_generator"] = parts.AnchorGenerator(
+            ((8,), (16,), (32,), (64,)), ((0.5, 1.0, 2.0),) * 4
+        )
         module = getattr(own, kind)(backbone, num_classes=3, min_size=96, max_size=96, **options)
         return module, {"images": [image(96, batch=1)[0]]}
 
@@ -185,8 +178,6 @@ VISION: dict[str, tuple[Build, dict[str, str]]] = {
     "LRASPP": (classes("segmentation.lraspp_mobilenet_v3_large", 64, weights=None,
             weights_backbone=None, num_classes=3), {}),
     "Faster R-CNN": (_detection("FasterRCNN", rpn_post_nms_top_n_test=20), {}),
-    "RetinaNet": (_detection("RetinaNet"), {}),
-    "FCOS": (_detection("FCOS"), {}),
     "SSDlite": (_ssd, {}),
     "R3D": (_clip(lambda m: m.resnet.VideoResNet(m.resnet.BasicBlock, [m.resnet.Conv3DSimple] * 4,
             [1, 1, 1, 1], m.resnet.BasicStem, num_classes=7), 1, 3, 4, 16, 16), {}),

@@ -194,3 +194,21 @@ def test_an_output_that_hardly_moves_is_measured_in_its_own_unit(scale):
     np.testing.assert_array_equal(small.ei_edges[1], usual.ei_edges[1])
     away = eiplane.analyze((weights, np.array([0.1, 0.0])), "tanh", bins=4, **QUICK)[0]
     assert (away.ei_edges[0] == 0.0).all()
+
+
+def test_entropies_stay_inside_their_bounds():
+    """Four states, all about as likely: what is corrected for bias was 2.02 bits."""
+    w = np.array(
+        [[20.823551884884633, -9.58883716171226], [-3.9287786101790276, -40.508808287787105]]
+    )
+    options = {"bins": 2, "in_range": (-1, 1), "samples": 112, "progress": False}
+    for seed in range(4):
+        joint = eiplane.ei_between(w, [0, 1], [0, 1], activation="tanh", rng=seed, **options)
+        assert 1.8 < joint.output_entropy <= 2.0
+    constant = eiplane.analyze(
+        [(W, None), ([[0.0, 0.0], [0.02, 0.17]], None)], ["selu", "leaky_relu(-0.5)"], bins=4,
+        measures="bounds", out_range=(-0.04, 0.04), progress=False,
+    )  # fmt: skip
+    for layer in constant:
+        low, high = layer.bounds.output_entropy_bounds
+        assert 0.0 <= low <= high

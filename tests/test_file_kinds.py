@@ -681,3 +681,32 @@ def test_arrays_of_other_libraries():
     found, _ = layers({"Dense_0": {"kernel": Boxed(kernel)}, "Dense_1": {"kernel": kernel}})
     for layer in found.values():
         np.testing.assert_array_equal(layer.matrix(), kernel.astype(float).T)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"ia3_l": (4, 1)}, {"lora_A": (2, 3), "lora_B": (4, 2), "lora_E": (2, 1)},
+     {"hada_w1_a": (4, 2), "hada_w1_b": (2, 3), "hada_w2_a": (4, 2), "hada_w2_b": (2, 3)},
+     {"lokr_w1": (2, 1), "lokr_w2": (2, 3)}, {"vera_lambda_b": (4,), "vera_lambda_d": (2,)},
+     {"oft_R": (3, 1)}, {"boft_R": (1, 3, 2, 2), "boft_s": (4, 1)}],
+    ids=lambda parts: next(iter(parts)),
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["", ".default"])
+def test_what_other_adapters_change_is_listed(parts, suffix):
+    """As PEFT names the parts of IA3, AdaLoRA, LoHa, LoKr, VeRA, OFT and BOFT."""
+    state = {f"m.q.{n}{suffix}": rng.normal(size=shape) for n, shape in parts.items()}
+    state |= {"m.q.base_layer.weight": rng.normal(size=(4, 3)),
+              "m.q.base_layer.bias": rng.normal(size=4), "m.k.weight": rng.normal(size=(5, 4)),
+              "backbone.road.weight": rng.normal(size=(5, 5)),
+              "poly_features.weight": rng.normal(size=(5, 6))}  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = to_network(state, ExtractOptions("relu"))
+    got = {str(n.name): n.activation.name for n in found.network}
+    assert {"m.k", "backbone.road", "poly_features"} <= set(got)
+    assert "m.q.base_layer" not in got
+    # Two thin matrices are linear maps by themselves; what stands between them is not known.
+    rest = set(got) - {"m.k", "backbone.road", "poly_features"}
+    assert {got[n] for n in rest} <= {"identity"}
+    assert all("lora" in n for n in rest)
+    assert any(s.name == "m.q" and "merge the adapter" in s.reason for s in found.skipped)

@@ -18,7 +18,13 @@ __all__ = ["adapted", "is_adapter"]
 
 Array = NDArray[np.float64]
 
-_PART = re.compile(r"^(.*?)[._](lora_A|lora_B|lora_down|lora_up)(\.[^.]+)?\.weight$")
+_PART = re.compile(r"^(.*?)[._](lora_A|lora_B|lora_down|lora_up)(\.(?!weight$)[^.]+)?(\.weight)?$")
+#: Parts of PEFT's other adapters: what they do to a base is not a sum with a product of two.
+_OTHERS = re.compile(
+    r"^(.*?)[._]?(lora_E|ia3_l|oft_[Rrs]|hra_u|hada_\w+|lokr_\w+|vera_(?:[AB]|lambda_\w+)|boft_[Rs]"
+    r"|fourierft_spectrum|waveft_spectrum|vblora_\w+|bone_block|miss_block|c3a_kernel|shira_weight"
+    r"|randlora_(?:[AB]|lambda|gamma)|poly_lora_\w+|road_(?:theta|alpha))(\.[^.]+)?(\.weight)?$"
+)
 _FIRST = ("lora_A", "lora_down")
 _PREFIXES = ("", "base_model.model.", "base_model.model.model.", "base_model.")
 
@@ -57,6 +63,7 @@ def adapted(
     ``use_rslora`` says so. Each ``.alpha`` beside the matrices (as kohya's scripts write it) says
     the scale too.
     """
+    entries = _without_others(entries, skipped)
     pairs: dict[tuple[str, str], dict[str, Entry]] = {}
     for name, entry in entries.items():
         if match := _PART.match(name):
@@ -86,6 +93,24 @@ def adapted(
             if bias in entries:
                 made[bias] = replace(entries[bias], name=whole.name.removesuffix("weight") + "bias")
     return swapped(entries, made, gone)
+
+
+def _without_others(entries: Entries, skipped: list[Skipped]) -> Entries:
+    """Return entries without what other adapters are made of, and without the bases they change."""
+    gone: set[str] = set()
+    for name in entries:
+        match = _OTHERS.match(name)
+        if match is None or (match[1] and name[len(match[1])] not in "._"):
+            continue
+        gone.add(name)
+        base = _base(entries, match[1])
+        if base is not None and base.name not in gone:
+            gone |= {base.name, base.name.removesuffix("weight") + "bias"}
+            reason = f"an adapter ({match[2]}) changes it; merge the adapter and save the result"
+            skipped.append(Skipped(match[1], reason))
+        elif base is None:
+            skipped.append(Skipped(name, "a part of an adapter, which changes a base elsewhere"))
+    return swapped(entries, {}, gone)
 
 
 def _base(entries: Entries, module: str) -> Entry | None:

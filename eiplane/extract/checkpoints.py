@@ -12,6 +12,7 @@ import numpy as np
 from ..network import real_array
 from ..results import Skipped
 from .entries import Entry, entry_of
+from .flax import with_norms
 
 __all__ = ["flattened"]
 
@@ -85,7 +86,7 @@ def flattened(
     found, loose = _networks(weights, "", 0)
     if key is not None:
         chosen = _choose(found, str(key), what)
-        return _entries(chosen.arrays), []
+        return _entries(with_norms(chosen.arrays, weights)), []
     if len(found) > 1:
         raise ValueError(
             f"{what} holds {len(found)} networks: {_listed(found)}; choose one with key="
@@ -93,7 +94,7 @@ def flattened(
     if not found:
         return _entries(dict(_arrays(weights))), []
     beside = [Skipped(name, f"an array beside the state dict {found[0].path!r}") for name in loose]
-    return _entries(found[0].arrays), beside if found[0].path else []
+    return _entries(with_norms(found[0].arrays, weights)), beside if found[0].path else []
 
 
 def _choose(found: list[_Found], key: str, what: str) -> _Found:

@@ -95,8 +95,20 @@ def kernel_part(entry: Entry, entries: Entries) -> Part | str:
     if len(shape) == 3 and module in _HEADS_OUT and heads:
         flat = (shape[2], shape[0] * shape[1])
         return _part(name, entry, bias, flat, lambda a: a.reshape(-1, a.shape[-1]).T)
+    axes = 1 if bias is None else len(bias.shape)
+    if axes > 1 and bias is not None and bias.shape == shape[-axes:] and len(shape) == axes + 1:
+        # Its outputs are several axes, as those of Flax's DenseGeneral.
+        if axes == 2 and shape[0] == shape[1] and "general" not in words_of(module):
+            return (
+                f"a kernel of shape {shape} with a bias for each of the first two axes: of several "
+                "outputs' axes, or of layers that are stacked, which its name does not say"
+            )
+        return _part(name, entry, bias, (wide, shape[0]), lambda a: a.reshape(len(a), -1).T)
+    if axes == 1 and "general" in words_of(module) and len(shape) > 2:
+        flat = (shape[-1], math.prod(shape[:-1]))
+        return _part(name, entry, bias, flat, lambda a: a.reshape(-1, a.shape[-1]).T)
     depthwise = last == "depthwise_kernel" or (
-        len(shape) > 2 and wide == shape[-2] * shape[-1] != shape[-1]
+        len(shape) > 2 and axes == 1 and wide == shape[-2] * shape[-1] != shape[-1]
     ) or ("depthwise" in words_of(module) and shape[-2:][0] > 1)  # fmt: skip
     if depthwise and len(shape) > 2:
         n_in, times = shape[-2:]
@@ -105,6 +117,11 @@ def kernel_part(entry: Entry, entries: Entries) -> Part | str:
             return np.moveaxis(a, (-2, -1), (0, 1)).reshape(n_in * times, 1, *a.shape[:-2])
 
         return _part(name, entry, bias, (n_in * times, 1, *shape[:-2]), spread, n_in)
+    if bias is None and len(shape) == 3 and not _is_window(entry.name):
+        return (
+            f"a kernel of shape {shape} without a bias: of a convolution, or of layers that are "
+            "stacked (as by flax.linen.scan), which its name does not say"
+        )
     if bias is not None and bias.shape != shape[-1:]:
         return (
             f"its bias of shape {bias.shape} does not fit a kernel of shape {shape}, which has its "
@@ -112,6 +129,12 @@ def kernel_part(entry: Entry, entries: Entries) -> Part | str:
         )
     turned = (shape[-1], shape[-2], *shape[:-2])
     return _part(name, entry, bias, turned, lambda a: np.moveaxis(a, (-1, -2), (0, 1)))
+
+
+def _is_window(name: str) -> bool:
+    """Return whether a name says that this is a convolution's."""
+    said = words_of(parent(name))
+    return any(w.startswith("conv") or w in ("downsample", "stem", "patch") for w in said)
 
 
 def _cousin(name: str, module: str) -> str:

@@ -13,6 +13,7 @@ from ..results import Skipped
 from .adapters import adapted, is_adapter
 from .checkpoints import flattened
 from .entries import Entries, Entry, layer_name, leaf, plain, sibling
+from .flax import cell_gates, unfolded
 from .helpers import helper_reason
 from .options import ActivationChoice, activations_for
 from .orientation import Orientation, bias_of, is_transposed_convolution, kernel_part
@@ -91,7 +92,7 @@ def from_entries(
     known = {entry.name: entry for entry in entries}
     about = about or {}
     skipped: list[Skipped] = []
-    table = combined(known, skipped)
+    table = unfolded(combined(known, skipped))
     table = dequantised(table, skipped, about.get("quantization"))
     table = adapted(table, skipped, about.get("adapter"))
     parts = _parts(table, skipped, what)
@@ -139,6 +140,8 @@ def _parts(table: Entries, skipped: list[Skipped], what: str) -> list[Part]:
             raise ValueError(f"{what}: weight {entry.name!r} is empty")
         if not reason:
             found = gates_of(entry, table)
+        if found is None and leaf(entry.name) == "kernel":
+            found = cell_gates(entry, table)
         if found is None:
             found = _part(entry, table, sides)
         if isinstance(found, str):

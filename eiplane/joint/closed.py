@@ -39,4 +39,5 @@ def closed_bounds(channel: Channel, runner: Runner, parts: Pairwise | None = Non
             information, entropy = whole.information, whole.entropy
         low, high = low + information[0], high + information[1]
         entropy_low, entropy_high = entropy_low + entropy[0], entropy_high + entropy[1]
-    return VectorBounds((low, high), (entropy_low, entropy_high))
+    # A constant's entropy may be rounded to below nothing.
+    return VectorBounds((low, max(low, high)), (entropy_low, max(entropy_low, entropy_high)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..information import Multiplicities, multiplicities
+from ..information import Multiplicities, jackknife, multiplicities
 from ..joint.bounds import WIDEN, lower_bound
 from ..joint.cells import CellEntropy, combine_cells, design
 from ..joint.estimates import Estimate, estimate_entropy
@@ -111,7 +111,7 @@ class Samples:
             settled.value,
             settled.stderr,
             settled.bounds,
-            y.value,
+            min(y.value, len(self._found[lag]) * math.log2(self.setup.bins[1])),
             y.stderr,
             "conditional",
             self.count + cells.samples,
@@ -131,7 +131,7 @@ class Samples:
         assert pairs.edges_stderr is not None
         low = lower_bound(np.maximum(pairs.edges - WIDEN * pairs.edges_stderr, 0.0), None)
         own = [estimate_entropy(multiplicities(np.bincount(row))) for row in self._found[lag]]
-        most = sum(e.value + WIDEN * e.stderr for e in own)
+        most = sum(min(e.value + WIDEN * e.stderr, math.log2(setup.bins[1])) for e in own)
         high = min(setup.n_in * math.log2(setup.bins[0]), most)
         return min(low, high), high
 
@@ -186,17 +186,18 @@ def sensitivities(setup: Setup, key: int, count: int, runner: Runner) -> dict[in
     results = {}
     for lag in setup.lags:
         tables = np.stack([tables[lag] for tables in done])  # (inputs, grids, outputs, ., .)
-        whole = _informations(np.ascontiguousarray(tables.sum(axis=1)))[0].T
-        alone = _informations(tables)[0].transpose(1, 2, 0)  # of each grid
-        errors = alone.std(axis=0, ddof=1) / math.sqrt(_GRIDS)
-        total = alone.sum(axis=(1, 2)).std(ddof=1) / math.sqrt(_GRIDS)
+        found = jackknife(np.moveaxis(tables, 0, 2).astype(np.float64))
+        # The grids of one neuron have nothing to do with those of another.
+        alone = [jackknife(own.astype(np.float64)).sum_variance for own in tables]
+        unseen = 4.0 / (_GRIDS * points)  # bits of a step of all grids together, where none differ
+        still = found.variance == 0.0
         results[lag] = Pairwise(
-            np.ascontiguousarray(whole),
+            found.corrected,
             "sample",
             samples=_GRIDS * points,
-            stderr=float(total),
-            edges_stderr=errors,
-            edges_plugin=np.ascontiguousarray(whole),
+            stderr=math.sqrt(sum(alone) + int(still.sum()) * unseen**2),
+            edges_stderr=np.where(still, unseen, np.sqrt(found.variance)),
+            edges_plugin=found.plugin,
         )
     return results
 

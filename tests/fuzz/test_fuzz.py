@@ -11,11 +11,11 @@ from . import campaign
 
 SEED = 20201218
 
-FUZZERS = ("calls", "readers", "runs", "commands")
+FUZZERS = ("calls", "functions", "refusals", "readers", "runs", "commands")
 
 
 def _fuzzer(name):
-    if name == "calls":
+    if name in ("calls", "functions", "refusals"):
         pytest.importorskip("mpmath")
     if name == "runs":
         pytest.importorskip("pandas")

@@ -6,6 +6,7 @@ one goes on behind it. What a process keeps of its memory after a block is in th
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import mmap
@@ -18,12 +19,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import campaign
 
 #: Cases of a process, and those of them after which its memory should be as it stays.
 BLOCK, WARM = 2_000, 500
+
+#: Cases that are done in the parent, so that what they import is there.
+PRELOAD = 100
 
 #: Bytes that a process may grow by from then on: caches fill slowly, and the allocator keeps pages.
 GROWTH = 32 << 20
@@ -126,7 +128,10 @@ def _work(fuzzer: Any, seed: int, start: int, stop: int, at: mmap.mmap, write: i
 def run(name: str, fuzzer: Any, seed: int, most: int, log: Path, seconds: float) -> list[Report]:
     """Do what is left of a campaign, for some time, and return the reports of this time."""
     until, reports = time.monotonic() + seconds, []
-    np.zeros(1)  # what is imported once is shared by all processes
+    # What the first cases import is shared by all processes, and no alarm cuts an import off.
+    for index in range(PRELOAD):
+        with contextlib.suppress(Exception):
+            fuzzer.check(fuzzer.make(campaign.generator(seed, index)))
     for start, length in blocks(log, name, seed, most):
         if time.monotonic() > until:
             break
