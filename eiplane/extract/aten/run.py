@@ -22,7 +22,7 @@ from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
-from .tensors import as_tensors, range_of_input, refuse_layouts, shares, written_by
+from .tensors import as_tensors, range_of_input, read_by, refuse_layouts, shares, written_by
 from .uses import Uses
 
 __all__ = ["Run"]
@@ -309,7 +309,8 @@ class Run:
         """Return where numbers left that an operator takes; None if it takes none."""
         fixed: list[Any] = []
         if self.leaving and self._is_pointwise(func):
-            fixed = [t for t in tensors if operands[id(t)].codes is None and self._has_storage(t)]
+            read = read_by(func, kwargs, tensors)
+            fixed = [t for t in read if operands[id(t)].codes is None and self._has_storage(t)]
         named = [t for t in fixed if self.constants.names(t)]
         fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
         return self.leaving.called(func, args, kwargs, fresh, [numbers(t) for t in named])
