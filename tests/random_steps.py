@@ -20,6 +20,11 @@ def vector(z, seed):
     return VECTORS[seed, : z.shape[-1]].to(z.dtype)
 
 
+def coarse(z, dtype):
+    """Round; not in double precision, where a module says what its numbers mean."""
+    return z if z.dtype == torch.float64 else z.to(dtype)
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: ``function(z, seed)``, and for ``order`` the places of the features it takes."""
@@ -129,8 +134,8 @@ simple(
     clone=lambda z, s: z.clone(),
     detach=lambda z, s: z.detach() * 1.0,
     double=lambda z, s: z.to(torch.float64).tanh().to(z.dtype),
-    half=lambda z, s: z.to(torch.float16).to(z.dtype),
-    bfloat=lambda z, s: torch.relu(z.to(torch.bfloat16)).to(z.dtype),
+    half=lambda z, s: coarse(z, torch.float16).to(z.dtype),
+    bfloat=lambda z, s: torch.relu(coarse(z, torch.bfloat16)).to(z.dtype),
     fake_quantised=lambda z, s: torch.fake_quantize_per_tensor_affine(
         z.float(), 0.11, 0, -8, 7).to(z.dtype),  # on no threshold of others: precision decides ties
     polynomial=lambda z, s: 0.1 * z**3 - 0.5 * z**2 + z,
@@ -138,6 +143,7 @@ simple(
     remainder=lambda z, s: torch.remainder(z, 0.7),
     masked_features=lambda z, s: z * (vector(z, s) > 0.8).to(z.dtype),
     power=lambda z, s: torch.relu(z) ** 1.5,
+    two_uses=lambda z, s: torch.stack([torch.relu(z), torch.tanh(z)]).mean(0),
     two_scales=lambda z, s: torch.tanh(z * vector(z, s)) * vector(z, (s + 3) % 10),
 )  # fmt: skip
 
@@ -413,7 +419,6 @@ simple(
     own_mean=lambda z, s: torch.where(z > z.mean(-1, keepdim=True), z, torch.zeros_like(z)),
     with_neighbour=lambda z, s: z * z.roll(1, -1).sigmoid(),
     sum_with_neighbour=lambda z, s: torch.relu(z + z.roll(1, -1)),
-    two_uses=lambda z, s: torch.stack([torch.relu(z), torch.tanh(z)]).mean(0),
     relu_and_sum=lambda z, s: torch.relu(z) + z.sum(-1, keepdim=True),
     largest=lambda z, s: z / (1 + z.amax(-1, keepdim=True).abs()),
     scaled_by_item=lambda z, s: torch.relu(z) * z.max().item(),

@@ -4,6 +4,8 @@ Each of them is the same on every input; handed another one, the network compute
 """
 
 import copy
+import ctypes
+import itertools
 import math
 import pickle
 import warnings
@@ -225,3 +227,22 @@ def test_the_module_is_as_it_was():
     assert module.scales is scales
     assert not hasattr(module, "seen")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_memory_that_an_operator_fills_is_no_number_from_the_data():
+    bytes_before = itertools.count(1)
+
+    def between(m, h):
+        assert bool(torch.isfinite(h).all())
+        out = torch.empty_like(h)
+        # What the allocator leaves there, another thing every time.
+        ctypes.memset(out.data_ptr(), next(bytes_before), out.numel() * out.element_size())
+        return torch.sigmoid(h.t(), out=out.t()).t()
+
+    found = to_network(Net(between), ExtractOptions(input_data=torch.rand(5, 3)))
+    assert next(bytes_before) > 2
+    assert [(n.name, n.activation.name) for n in found.network] == [
+        ("a", "sigmoid"),
+        ("b", "identity"),
+    ]
+    assert {s.name for s in found.skipped} == {"w"}  # which nothing uses

@@ -21,12 +21,15 @@ _STATE = "a matrix of a state-space model's recurrence: no linear map between la
 _CODES = "codes or prototypes that inputs are compared with: no linear map"
 _FIXED = "a fixed table (filters, frequencies, a grid): no linear map"
 _SHAPE = "one constant for every input, by its shape: no linear map"
+_STACK = "several matrices in one array, as its bias says, one row each; pass them one by one"
 _UNCLEAR = (
     "more than two dimensions, of which its name does not say which are inputs and which outputs"
 )
 
 #: The last words of an embedding's own name.
-_EMBEDS = words("embedding embeddings embed embeds emb embs embedder lookup codebook codebooks")
+_EMBEDS = words(
+    "embedding embeddings embed embeds embd emb embs embedder lookup codebook codebooks"
+)
 #: What stands behind those words in other names of embeddings. Anything else (``embed_out``,
 #: ``embeddings_project``, ``time_embed.linear``) is a linear map.
 _OF_WHAT = words(
@@ -110,13 +113,15 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
         Empty if nothing says so.
     """
     name, last = entry.name, leaf(entry.name)
-    known = len(last) > 2 or "." in name or "/" in name  # an "A" or a "D" may be anything
+    known = len(last) > 1 or "." in name or "/" in name  # an "A" or a "D" may be anything
     if last in _LEAVES and known and len(entries) > 1:  # what is given by itself is meant
         return _LEAVES[last]
     low = "_".join(words_of(last)) if not last.islower() else last
     for pattern, reason in _PATTERNS:
         if pattern.search(low):
             return reason
+    if last in ("spline_weight", "spline_scaler") and sibling(name, "spline_scaler") in entries:
+        return "a spline's weights are the product of spline_weight and spline_scaler"
     bias = entries.get(sibling(name, "bias"))
     if last == "bias" or (last.endswith("bias") and "weight" not in last):
         return _MASK
@@ -124,6 +129,9 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
         return _NORM
     if bias is not None and bias.shape == entry.shape and last in ("weight", "scale"):
         return _NORM  # a bias of the weight's own shape: elementwise
+    stacked = bias is not None and len(bias.shape) == 2 < len(entry.shape)
+    if stacked and bias is not None and bias.shape == entry.shape[:2]:
+        return _STACK
     if last in ("weight", "weights", "w") and len(entry.shape) == 2 and bias is None:
         return _EMBEDDING if _is_embedding(name, entries) else ""
     if len(entry.shape) >= 3 and ("." in name or "/" in name) and not is_weight_name(name):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..network import Network
 from ..results import Skipped
-from .aten import Run
+from .aten import Run, tensors_in
 from .batches import batches_of
 from .flow.observed import Observer
 from .options import ExtractOptions
@@ -81,6 +81,7 @@ def from_module(
             if refused:
                 network, skipped = run.finish(refused)
         if network is None:
+            _without_layers(run, used, kind, torch)
             listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
             raise ValueError(
                 f"{kind} has no layer that eiplane can analyse" + (f" ({listed})" if listed else "")
@@ -93,6 +94,18 @@ def from_module(
             _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
+
+
+def _without_layers(run: Run, used: Inputs, kind: str, torch: Any) -> None:
+    """Raise ValueError if there is a plain reason for finding nothing."""
+    if not run.returns:
+        raise ValueError(
+            f"the forward pass of {kind} returns no tensor, so it is not known what its result is"
+        )
+    if any(t.numel() == 0 for t in tensors_in(torch, used)):
+        raise ValueError(
+            f"the example input of {_shapes(torch, *used)} is empty: nothing went through {kind}"
+        )
 
 
 def examples(

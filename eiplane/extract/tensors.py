@@ -49,7 +49,7 @@ def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     OSError
         If it cannot be read.
     """
-    if not path.is_dir():
+    if path.exists() and not path.is_dir():
         check_regular(path)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         from .onnx import from_onnx

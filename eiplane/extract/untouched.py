@@ -35,6 +35,9 @@ class State:
         self._versions = [
             None if b is None or b.is_inference() else b._version for _, _, b in self._buffers
         ]
+        # Their forward pass shortens their rows, in place.
+        tables = [m.weight for m in modules if getattr(m, "max_norm", None) is not None]
+        self._tables = [(w, w.detach().clone()) for w in tables]
         self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
     def begin(self) -> None:
@@ -64,6 +67,8 @@ class State:
                 m.training = mode  # a script keeps it elsewhere
         with self._torch.no_grad():
             kept = zip(self._buffers, self._copies, self._versions, strict=True)
+            for table, before in self._tables:
+                table.copy_(before)
             for (owner, name, b), copy, version in kept:
                 owner[name] = b
                 if b is not None and (version is None or b._version != version):

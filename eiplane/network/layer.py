@@ -203,9 +203,11 @@ class Layer(_Sized):
             bias = real_array(bias, f"{title}: bias")
             _check_size(bias, f"{title}: bias")
             if bias.shape != (weight.shape[0],):
+                turned = weight.ndim == 2 and bias.shape == (weight.shape[1],)
+                hint = "; it fits the weight's transpose, as which other libraries keep it"
                 raise ValueError(
                     f"{title}: bias must have shape ({weight.shape[0]},), one number an output, "
-                    f"not {bias.shape}"
+                    f"not {bias.shape}" + (hint if turned else "")
                 )
         groups = self.groups
         if not isinstance(groups, int) or groups < 1 or weight.shape[0] % groups:

@@ -250,6 +250,7 @@ def call(case: Case, **changed: Any) -> eiplane.Decomposition:
                 options[name][None] = tuple(given["rest"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", eiplane.SaturationWarning)
+        warnings.simplefilter("ignore", eiplane.AssumedRangeWarning)
         return eiplane.analyze(weights, activations, progress=False, **options)
 
 
@@ -259,6 +260,8 @@ def is_ordinary(case: Case) -> bool:
     numbers += [abs(b) for x in case["layers"] for b in x.get("bias", [])]
     options = case["options"]
     numbers.append(abs(options.get("baseline", 0.0)))
+    noise = options.get("noise", 0.0)
+    numbers += [noise] if isinstance(noise, float) else noise[1:] if noise != "dither" else []
     for name in ("in_range", "out_range"):
         given = options.get(name, (0, 1))
         pairs = [given]

@@ -22,7 +22,7 @@ from typing import Any
 from . import campaign
 
 #: Cases of a process, and those of them after which its memory should be as it stays.
-BLOCK, WARM = 2_000, 500
+BLOCK, WARM = 10_000, 2_000
 
 #: Cases that are done in the parent, so that what they import is there.
 PRELOAD = 100

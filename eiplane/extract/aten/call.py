@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..flow import Codes, Operand
 
-__all__ = ["AtenOperator", "Call", "Slot", "numbers", "tensors_in"]
+__all__ = ["AtenOperator", "Call", "Slot", "arrays_in", "numbers", "tensors_in"]
 
 
 def numbers(tensor: Any) -> NDArray[Any]:
@@ -180,6 +180,18 @@ def tensors_in(torch: Any, value: Any) -> list[Any]:
     found: dict[int, Any] = {}
     _collect(torch, value, 0, found)
     return list(found.values())
+
+
+def arrays_in(value: Any) -> list[NDArray[Any]]:
+    """Return the arrays and numbers in a value, in lists and mappings too."""
+    if isinstance(value, bool | str | bytes):
+        return []
+    if isinstance(value, np.ndarray | np.number | float | int):
+        return [np.asarray(value)]
+    parts = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(value, list | tuple | Mapping):
+        return []
+    return [a for part in parts for a in arrays_in(part)]
 
 
 #: What holds no tensors, to be told quickly.

@@ -167,11 +167,25 @@ def _extent(tensor: Any) -> tuple[int, int]:
 
 
 def _attributes(torch: Any, module: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the tensors that modules keep as plain attributes."""
+    """Yield the tensors that modules keep as plain attributes, in lists and mappings too."""
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
-            several = value if isinstance(value, list | tuple) else [value]
-            for k, one in enumerate(several):
-                if isinstance(one, torch.Tensor):
-                    label = name if one is value else f"{name}.{k}"
-                    yield f"{prefix}.{label}".lstrip("."), one
+            if name not in _OF_TORCH:
+                yield from _held(torch, f"{prefix}.{name}".lstrip("."), value)
+
+
+#: What torch keeps in a module by itself.
+_OF_TORCH = frozenset(["_parameters", "_buffers", "_modules"])
+
+#: How deep lists and mappings may lie in each other.
+_DEPTH = 4
+
+
+def _held(torch: Any, name: str, value: Any, depth: int = 0) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif depth < _DEPTH and isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in items:
+            if isinstance(one, torch.Tensor | dict | list | tuple):
+                yield from _held(torch, f"{name}.{key}", one, depth + 1)

@@ -6,25 +6,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ...network import RangeRule, Unknown
+from ...network import Join, Known, RangeRule, Unknown
 from ..flow import Codes, Operand, Step
 from ..flow.combined import chosen, combined_rule, known_norm
 from ..flow.pointwise import pointwise
+from ..flow.rounding import rounded
 from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
+from .complexes import is_complex, on_complex
 
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["UNTAGGED", "converted", "elementwise", "masked", "step_maker"]
+__all__ = ["UNTAGGED", "converted", "elementwise", "kept", "masked", "step_maker"]
 
 #: Elementwise without bearing the tag: some in any version of torch, some in 2.0.
 UNTAGGED = words(
     """
     masked_fill _prelu_kernel hardswish floor_divide heaviside _to_copy relu6 log_sigmoid_forward
-    copysign where
+    copysign where complex polar
     celu elu hardshrink hardsigmoid hardtanh isfinite isinf leaky_relu mish rad2deg selu silu
     softplus softshrink threshold
     """
@@ -43,9 +46,10 @@ _MONOTONE = words(
 
 def elementwise(run: Run, call: Call) -> Codes | None:
     """Report an elementwise operator."""
+    if is_complex(call):
+        return on_complex(run, call)
     if call.name == "_to_copy" and _keeps(call):
-        (x,) = (call.operand(t) for t in call.tensors)
-        return None if x.codes is None else x.codes.copy()
+        return kept(run, call, call.tensors[0])
     written = call.kwargs.get("out")
     kwargs = {k: v for k, v in call.kwargs.items() if k != "out"}
     arrays: list[Any] = []
@@ -68,8 +72,9 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     name = call.name
     operator: Any = AtenOperator(name, args, kwargs, "".join(map(_kind, arrays)))
     operands = [call.operand(t) for t in arrays]
-    if name == "where" and len(arrays) == 3:
-        moved = chosen(run.flow, operands, call.shape)
+    choice = _choice(name, args, operands)
+    if choice:
+        moved = chosen(run.flow, choice, call.shape)
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
@@ -87,6 +92,27 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     )
 
 
+def kept(run: Run, call: Call, source: Any) -> Codes | None:
+    """Report that floats go from one type to another."""
+    codes = call.operand(source).codes
+    if codes is None:
+        return None
+    before, after = (float(run.torch.finfo(t.dtype).eps) for t in (source, call.out))
+    return rounded(run.flow, np.broadcast_to(codes, call.shape), before, after)
+
+
+def _choice(name: str, args: Any, operands: list[Operand]) -> list[Operand]:
+    """Return a condition, what is taken where it holds and where not; nothing for another kind."""
+    if name == "where" and len(operands) == 3:
+        return operands
+    if name != "masked_fill" or len(args) < 3:
+        return []
+    value = args[2]
+    constant = Operand(None, lambda: np.asarray(value, dtype=np.float64))
+    filled = operands[value.index] if isinstance(value, Slot) else constant
+    return [operands[args[1].index], filled, operands[args[0].index]]
+
+
 def _kind(tensor: Any) -> str:
     if tensor.is_floating_point() or tensor.is_complex():
         return "f"
@@ -95,8 +121,11 @@ def _kind(tensor: Any) -> str:
 
 def step_maker(name: str, operator: Any, several: bool, first: bool) -> Any:
     """Return what makes the step of an operator."""
-    monotone = not several and (
-        name in _MONOTONE or name == "mul" or (name == "div" and bool(first))
+    truth = isinstance(operator, AtenOperator) and "b" in operator.kinds
+    monotone = (
+        not several
+        and not truth
+        and (name in _MONOTONE or name == "mul" or (name == "div" and bool(first)))
     )
 
     def made(constants: tuple[NDArray[Any] | None, ...]) -> Step:
@@ -156,8 +185,14 @@ def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
     It lives as long as the run does, and so holds nothing of the call: tensors least of all.
     """
     name, scale = call.name, 1.0
+    if "bool" in str(call.out.dtype):
+        return lambda _: Known(0.0, 1.0)
+    filled = call.given(2, "value")
+    if name == "masked_fill" and isinstance(filled, int | float):
+        value = float(filled)
+        return lambda rules: Join(True, operands=(rules[0], Known(value, value)))
     if name in ("add", "sub"):
         scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
-    elif name == "addcmul":
+    elif name in ("addcmul", "addcdiv"):
         scale = call.kwargs.get("value", 1)
     return lambda rules: combined_rule(name, rules, scale)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .call import Call
 from .linear import LINEAR
+from .lookups import LOOKUPS
 from .mixes import MIXES, NOTES
 from .moves import MOVES
 from .norms import NORMS
@@ -23,6 +24,7 @@ __all__ = ["HANDLERS", "NOTES", "added_by"]
 #: results, or NotImplemented.
 HANDLERS: dict[str, Callable[[Run, Call], Any]] = {
     **LINEAR,
+    **LOOKUPS,
     **MOVES,
     **NORMS,
     **POOLS,

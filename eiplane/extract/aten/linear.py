@@ -97,10 +97,6 @@ def _precision(run: Run, tensor: Any) -> float:
     return float(run.torch.finfo(tensor.dtype).eps) if tensor.is_floating_point() else 2.0**-23
 
 
-def _is_random(run: Run, operand: Operand) -> bool:
-    return any(o.traits.get("random") for o in run.flow.signals.origins_in(operand.codes))
-
-
 # -- matrix products ----------------------------------------------------------------------------
 
 
@@ -286,10 +282,20 @@ def _addmv(run: Run, call: Call) -> Any:
 
 def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
     """Report a product of two signals: attention's, if one of them is made of shares."""
-    if any(_is_random(run, call.operand(t)) for t in (a, b)):
-        run.flow.noted.setdefault(f"{run.constants.name(frozenset())} ({call.name})", _RANDOM)
+    _drawn(run, call, (a, b))
     width = int(a.shape[-1])
     return product(run.flow, call.name, call.operand(a), call.operand(b), width, call.shape)
+
+
+def _drawn(run: Run, call: Call, factors: tuple[Any, ...]) -> None:
+    """List a weight that is drawn at random, by the names of what it is made of."""
+    for t in factors:
+        if run.flow.is_noise(call.operand(t).codes):
+            named = run.constants.names(t)
+            run.note(named, _RANDOM)
+            if not named:
+                title = f"{run.constants.name(named)} ({call.name})"
+                run.flow.noted.setdefault(title, _RANDOM)
 
 
 # -- convolutions -------------------------------------------------------------------------------
@@ -298,6 +304,7 @@ def _both(run: Run, call: Call, a: Any, b: Any) -> Codes:
 def _convolution(run: Run, call: Call) -> Any:
     x, weight, bias, stride, padding, dilation, transposed, _, groups = call.args[:9]
     if call.dynamic(weight) or not call.dynamic(x) or (bias is not None and call.dynamic(bias)):
+        _drawn(run, call, (weight,))
         operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
         return run.flow.event("a product", operands, call.shape, lambda _: Unknown())
     axes = weight.ndim - 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
 from .elementwise import step_maker
 from .pools import spatial_mean
+from .stacked import over_copies
 
 if TYPE_CHECKING:
     from .run import Run
@@ -24,6 +26,8 @@ __all__ = ["MIXES", "NOTES"]
 NOTES = {
     "embedding": "an embedding: rows are looked up, nothing is multiplied",
     "embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
+    "embedding_renorm": "an embedding: rows are looked up, nothing is multiplied",
+    "_embedding_bag_forward_only": "an embedding: rows are looked up, nothing is multiplied",
     "_embedding_bag": "an embedding: rows are looked up, nothing is multiplied",
     "scaled_dot_product_attention": "a learnt query, key or value of an attention",
     "_trilinear": "a bilinear map: its output is a product of two inputs",
@@ -109,13 +113,6 @@ def _variance(run: Run, call: Call) -> Any:
     return made
 
 
-def _bucketized(run: Run, call: Call) -> Any:
-    """Report numbers of intervals between boundaries."""
-    edges = call.args[1] if call.name == "bucketize" else call.args[0]
-    most = float(edges.shape[-1]) if isinstance(edges, run.torch.Tensor) else None
-    return _each(run, call, lambda _: Unknown() if most is None else Known(0.0, most))
-
-
 def _cumulative(run: Run, call: Call) -> Any:
     x = call.args[0]
     size = int(x.shape[int(call.args[1])]) if x.ndim else 1
@@ -124,16 +121,6 @@ def _cumulative(run: Run, call: Call) -> Any:
         return Join(operands=(r[0], Scaled(size, operands=(r[0],))))
 
     return run.flow.event("a sum", _signals(call), call.shape, rule)
-
-
-def _embedding(run: Run, call: Call) -> Any:
-    table, index = call.args[0], call.args[1]
-    if call.dynamic(table):
-        return _used(run, call)
-    shown = np.asarray(call.operand(table).read())
-    low, high = float(shown.min()), float(shown.max())
-    return run.flow.event("an embedding", [call.operand(index)], call.shape,
-                          lambda _: Known(low, high))  # fmt: skip
 
 
 def _attention(run: Run, call: Call) -> Any:
@@ -204,28 +191,31 @@ def _dropout(run: Run, call: Call) -> Any:
 
 _PLAIN = words(
     """
-    prod norm logsumexp argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
+    argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
     nll_loss2d_forward nll_loss mse_loss l1_loss smooth_l1_loss huber_loss
     binary_cross_entropy binary_cross_entropy_with_logits kl_div cosine_embedding_loss
-    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount nonzero equal
+    _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount equal
     all any isclose median nanmedian mode histc aminmax _aminmax
     is_same_size one_hot _unique2 unique_dim unique_consecutive argwhere soft_margin_loss
     multi_margin_loss _ctc_loss _assert_async _assert_scalar allclose is_nonzero
-    view_as_complex view_as_real complex polar fft_fft _fft_r2c _fft_c2c _fft_c2r
+    view_as_complex view_as_real fft_fft _fft_r2c _fft_c2c _fft_c2r
     """
 )
 
 MIXES: dict[str, Callable[[Run, Call], Any]] = {
     **dict.fromkeys(_PLAIN, _used),
-    **dict.fromkeys(["sum", "nansum"], _sum),
-    **dict.fromkeys(["mean", "nanmean"], _mean),
-    **dict.fromkeys(["amax", "amin", "max", "min", "topk", "sort", "kthvalue", "median", "mode",
-                     "aminmax", "_aminmax"], _extreme),
-    **dict.fromkeys(["linalg_vector_norm", "norm"], _vector_norm),
+    "sum": partial(over_copies, otherwise=_sum),
+    "nansum": _sum,
+    "mean": partial(over_copies, otherwise=_mean),
+    "nanmean": _mean,
+    **dict.fromkeys(["amax", "amin", "max", "min"], partial(over_copies, otherwise=_extreme)),
+    **dict.fromkeys(["topk", "sort", "kthvalue", "median", "mode", "aminmax", "_aminmax"],
+                    _extreme),
+    "linalg_vector_norm": partial(over_copies, otherwise=_vector_norm),
+    "norm": _vector_norm,
+    **dict.fromkeys(["prod", "logsumexp"], partial(over_copies, otherwise=_used)),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _variance),
-    **dict.fromkeys(["bucketize", "searchsorted"], _bucketized),
     "cumsum": _cumulative,
-    "embedding": _embedding,
     **dict.fromkeys(
         ["_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention",
          "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",

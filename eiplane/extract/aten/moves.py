@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled
+from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes
 from ..flow.choices import decided, moved
 from ..tables import words
 from .call import Call
-from .elementwise import converted, masked
+from .elementwise import converted, kept, masked
+from .lookups import looked_up
+from .masks import nonzero, taken, written
 
 if TYPE_CHECKING:
     from .run import Run
@@ -23,7 +25,8 @@ _MOVING = words(
     """
     cat stack index gather index_select constant_pad_nd flip roll repeat tril triu index_put
     scatter slice_scatter select_scatter diagonal_scatter as_strided_scatter masked_scatter
-    _unsafe_index index_copy take masked_select pixel_shuffle pixel_unshuffle channel_shuffle
+    _unsafe_index index_copy index_fill take masked_select pixel_shuffle pixel_unshuffle
+    channel_shuffle
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
     split_with_sizes_copy im2col block_diag repeat_interleave
@@ -41,13 +44,19 @@ def _move(run: Run, call: Call) -> Any:
     if call.name == "scatter" and (call.given(4, "reduce") or "reduce" in call.kwargs):
         return NotImplemented
     if call.name in _LOOKUPS and not call.dynamic(call.tensors[0]):
-        return _lookup(run, call)
+        return looked_up(run, call)
+    if call.name == "index" and (found := taken(run, call)) is not None:
+        return found
+    if call.name in ("index_put", "_unsafe_index_put") and (
+        (found := written(run, call)) is not None
+    ):
+        return found
     data = _data(torch, call)
     if call.name in ("index_put", "_unsafe_index_put") and call.dynamic(call.args[0]):
-        written, (mask, *more) = call.args[2], call.args[1]
-        alone = not more and mask is not None and written.numel() == 1
+        new, (mask, *more) = call.args[2], call.args[1]
+        alone = not more and mask is not None and new.numel() == 1
         if alone and mask.dtype is torch.bool and mask.shape == call.args[0].shape:
-            return masked(run, call, mask, written)
+            return masked(run, call, mask, new)
     if call.name not in _LOOKUPS and _decides(run, call, data):
         return run.unknown(call)
     values: dict[int, Any] = {}
@@ -66,8 +75,24 @@ def _move(run: Run, call: Call) -> Any:
     result = _again(run, call, values)
     several = result if isinstance(result, list | tuple) else [result]
     deciding = [call.operand(t) for t in call.tensors if id(t) not in data]
-    there = [moved(run.flow, deciding, r.numpy() - 1) for r in several]
+
+    def constants() -> list[Any]:
+        return _constants(call, data)
+
+    there = [moved(run.flow, deciding, r.numpy() - 1, constants) for r in several]
     return there if isinstance(result, list | tuple) else there[0]
+
+
+def _constants(call: Call, data: set[int]) -> list[Any]:
+    """Return the constants among what is moved; what is filled in lies between them or is given."""
+    found = []
+    for tensor in call.tensors:
+        operand = call.operand(tensor)
+        if id(tensor) in data:
+            shown = np.asarray(operand.read(), dtype=np.float64)
+            found.append(shown if operand.codes is None else shown[operand.codes < 0])
+    given = (*call.args[2:], *call.kwargs.values())
+    return [*found, *(np.array(v, float) for v in given if isinstance(v, int | float))]
 
 
 def _decides(run: Run, call: Call, data: set[int]) -> bool:
@@ -85,7 +110,7 @@ def _data(torch: Any, call: Call) -> set[int]:
     data = {id(call.tensors[0])}
     named = {"index_put": 2, "_unsafe_index_put": 2, "scatter": 3, "slice_scatter": 1,
              "select_scatter": 1, "diagonal_scatter": 1, "as_strided_scatter": 1,
-             "masked_scatter": 2, "index_copy": 3}  # fmt: skip
+             "masked_scatter": 2, "index_copy": 3, "index_fill": 3}  # fmt: skip
     if call.name in named:
         source = call.given(named[call.name], "src", call.kwargs.get("values"))
         source = call.kwargs.get("source", source)
@@ -110,19 +135,22 @@ def _again(run: Run, call: Call, values: dict[int, Any]) -> Any:
     if call.name == "constant_pad_nd" and len(args) > 2:
         args[2] = 0
     kwargs.pop("value", None)
-    if call.name == "scatter" and len(args) > 3 and not isinstance(args[3], torch.Tensor):
+    scalar = call.name in ("scatter", "index_fill")
+    if scalar and len(args) > 3 and not isinstance(args[3], torch.Tensor):
         args[3] = 0
-    return getattr(torch.ops.aten, call.name)(*args, **kwargs)
+    operator = getattr(torch.ops.aten, call.name)
+    try:
+        return operator(*args, **kwargs)
+    except NotImplementedError:  # of whole numbers it knows nothing: move places instead
+        return _by_places(torch, operator, args, kwargs)
 
 
-def _lookup(run: Run, call: Call) -> Any:
-    """Report rows of a constant table, chosen by a signal."""
-    table = call.tensors[0]
-    numbers = np.asarray(call.operand(table).read())
-    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
-    run.note(run.constants.names(table), "a table: rows are looked up, nothing is multiplied")
-    operands = [call.operand(t) for t in call.tensors[1:] if call.dynamic(t)]
-    return run.flow.event("a table", operands, call.shape, lambda _: Known(low, high))
+def _by_places(torch: Any, operator: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Return what an operator that takes one array of floats alone does to whole numbers."""
+    data, *rest = args
+    places = torch.arange(1, data.numel() + 1, dtype=torch.float64).reshape(data.shape)
+    at = operator(places, *rest, **kwargs).round().to(torch.int64)
+    return torch.cat([data.new_zeros(1), data.reshape(-1)])[at]
 
 
 def _copy(run: Run, call: Call) -> Any:
@@ -132,8 +160,13 @@ def _copy(run: Run, call: Call) -> Any:
         return NotImplemented
     if codes is None:
         return None
-    kept = source.is_floating_point() == call.out.is_floating_point()
-    if not kept:
+    if source.is_complex() or call.out.is_complex():
+        return run.flow.event("complex numbers", [call.operand(source)], call.shape,
+                              lambda _: Unknown())  # fmt: skip
+    floats = source.is_floating_point(), call.out.is_floating_point()
+    if floats == (True, True):
+        return kept(run, call, source)
+    if floats[0] != floats[1]:
         return converted(run, call, source)
     return np.array(np.broadcast_to(codes, call.shape))
 
@@ -206,6 +239,7 @@ MOVES: dict[str, Callable[[Run, Call], Any]] = {
                      "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"],
                     _filled),
     **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
+    "nonzero": nonzero,
 }  # fmt: skip
 
 

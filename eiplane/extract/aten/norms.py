@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..flow import Codes
 from ..flow.normed import by_channel, over_last
 from ..flow.pointwise import scaled
 from .call import Call
+from .stacked import over_copies
 
 if TYPE_CHECKING:
     from .run import Run
@@ -111,7 +113,6 @@ NORMS: dict[str, Callable[[Run, Call], Any]] = {
          "cudnn_batch_norm", "miopen_batch_norm"],
         _batch_norm,
     ),
-    "_softmax": _softmax,
-    "_safe_softmax": _softmax,
-    "_log_softmax": _softmax,
+    **dict.fromkeys(["_softmax", "_safe_softmax", "_log_softmax"],
+                    partial(over_copies, otherwise=_softmax)),
 }  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ...network import Known, Network, NetworkInput, RangeRule, Unknown
+from ...network import Known, Network, RangeRule, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
-from .call import Call, numbers, tensors_in
+from .call import Call, arrays_in, numbers, tensors_in
 from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
@@ -21,7 +22,7 @@ from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
-from .tensors import as_tensors, refuse_layouts, shares, written_by
+from .tensors import as_tensors, range_of_input, read_by, refuse_layouts, shares, written_by
 from .uses import Uses
 
 __all__ = ["Run"]
@@ -72,11 +73,13 @@ class Run:
         self.covered = self._uses.covered
         self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
+        self.returns = True  # whether the module returned any numbers
         self._seen_storages: dict[int, Any] = {}
         self._most_seen = _SEEN
         self._busy = False
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
+        self._drawn = False  # random numbers were
         self._below = has_scripted_recurrence(torch, module)  # of what takes operators apart
         self._inside = False  # of an operator that is followed as a whole
 
@@ -104,19 +107,29 @@ class Run:
 
         self._again = Operators
         for value in tensors_in(torch, (args, kwargs)):
-            shape = tuple(value.shape)
-            rule = NetworkInput if value.is_floating_point() else Unknown
-            self._shadows.put(value, self.flow.begin("input", shape, rule))
+            self._shadows.put(
+                value, self.flow.begin("input", tuple(value.shape), range_of_input(value))
+            )
         below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
         with Functions(), below(), Operators():
             out = module(*args, **kwargs)
+            if inspect.isgenerator(out):
+                out = list(out)
         self._result(out)
 
     def _result(self, out: Any) -> None:
-        for tensor in tensors_in(self.torch, out):
+        """Report what the module has returned: tensors, or numbers that left torch."""
+        tensors = tensors_in(self.torch, out)
+        for tensor in tensors:
             operand = self.operand(tensor)
             if operand.codes is not None:
                 self.flow.use(operand, None)
+        arrays = [] if tensors else arrays_in(out)
+        self.returns = bool(tensors or arrays)
+        for left in self.leaving.left():
+            found = np.asarray(left.read())
+            if any(a.shape == found.shape and np.array_equal(a, found) for a in arrays):
+                self.flow.use(left, None)
 
     def _function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "")
@@ -296,7 +309,8 @@ class Run:
         """Return where numbers left that an operator takes; None if it takes none."""
         fixed: list[Any] = []
         if self.leaving and self._is_pointwise(func):
-            fixed = [t for t in tensors if operands[id(t)].codes is None and self._has_storage(t)]
+            read = read_by(func, kwargs, tensors)
+            fixed = [t for t in read if operands[id(t)].codes is None and self._has_storage(t)]
         named = [t for t in fixed if self.constants.names(t)]
         fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
         return self.leaving.called(func, args, kwargs, fresh, [numbers(t) for t in named])
@@ -355,6 +369,8 @@ class Run:
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
         self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
+        if self._drawn and all(self.flow.is_noise(operands[id(t)].codes) for t in dynamic):
+            self.constants.computed([t for t in results if not shares(t, tensors)], tensors)
         call = Call(name, func, args, kwargs, outs, tensors, operands)
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
@@ -402,6 +418,7 @@ class Run:
         def rule() -> RangeRule:
             return Known(low, high) if np.isfinite(low) else Unknown()
 
+        self._drawn = True
         for tensor in results:
             codes = self.flow.begin(
                 "random numbers", tuple(tensor.shape), rule, traits={"random": True}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["as_tensors", "refuse_layouts", "shares", "written_by"]
+from ...network import Known, NetworkInput, RangeRule, Unknown
+
+__all__ = ["as_tensors", "range_of_input", "read_by", "refuse_layouts", "shares", "written_by"]
 
 
 def as_tensors(torch: Any, func: Any, args: Any) -> Any:
@@ -45,3 +48,21 @@ def written_by(func: Any, args: Any, kwargs: Any) -> Any:
         if info is not None and info.is_write:
             return args[k] if k < len(args) else kwargs.get(argument.name)
     return None
+
+
+def read_by(func: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
+    """Return the tensors that an operator reads: those (``out=``) that it fills hold chance."""
+    filled = {
+        id(kwargs.get(argument.name))
+        for argument in func._schema.arguments
+        if argument.kwarg_only and argument.alias_info is not None and argument.alias_info.is_write
+    }
+    return [t for t in tensors if id(t) not in filled]
+
+
+def range_of_input(tensor: Any) -> Callable[[], RangeRule]:
+    """Return what makes the rule of an input: of small whole numbers all that there are."""
+    if tensor.is_floating_point():
+        return NetworkInput
+    most = {"bool": 1.0, "uint8": 255.0}.get(str(tensor.dtype).removeprefix("torch."))
+    return Unknown if most is None else lambda: Known(0.0, most, "given")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Unknown
+from ...network import Known, Unknown
 from .flow import Flow
 from .signals import SHIFT, Codes, Operand
 from .steps import Step
@@ -16,8 +16,15 @@ from .steps import Step
 __all__ = ["decided", "moved"]
 
 
-def moved(flow: Flow, by: Sequence[Operand], codes: Codes) -> Codes:
+def moved(
+    flow: Flow,
+    by: Sequence[Operand],
+    codes: Codes,
+    constants: Callable[[], Sequence[NDArray[Any]]] = list,
+) -> Codes:
     """Report that signals decide where entries go; return the codes of what is there then.
+
+    A constant that a signal has put somewhere is a signal: another input puts it elsewhere.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ def moved(flow: Flow, by: Sequence[Operand], codes: Codes) -> Codes:
         Constants among them decide nothing.
     codes : ndarray of int64
         The entries, where they went.
+    constants : callable
+        Returns the constants that may be put there.
 
     Returns
     -------
@@ -38,10 +47,30 @@ def moved(flow: Flow, by: Sequence[Operand], codes: Codes) -> Codes:
     for place in np.unique(places[places >= 0]).tolist():
         value = flow.signals.at(place)
         # Itself, but told apart from what did not go this way, and may lead elsewhere.
-        other = flow.signals.apply(Step("moved", _itself, (None,), True), (value,))
+        other = flow.signals.apply(Step("moved", _itself, (None,), True, keeps=True), (value,))
         there[places == place] += (other.base - value.base) << SHIFT
+    _put(flow, by, there, constants)
     decided(flow, by, there)
     return there
+
+
+def _put(
+    flow: Flow,
+    by: Sequence[Operand],
+    codes: Codes,
+    constants: Callable[[], Sequence[NDArray[Any]]],
+) -> None:
+    """Write codes where constants went."""
+    where = np.flatnonzero(codes.reshape(-1) < 0)
+    if not len(where):
+        return
+    ends = [(float(c.min()), float(c.max())) for c in constants() if c.size]
+    low, high = min((a for a, _ in ends), default=0.0), max((b for _, b in ends), default=0.0)
+    value = flow.signals.begin(1, "constants that were put", recipe=lambda _: Known(low, high))
+    for x in by:
+        if x.codes is not None:
+            value.origin.before |= flow.marks(x.codes)
+    codes.reshape(-1)[where] = (value.base << SHIFT) + where
 
 
 def decided(flow: Flow, by: Sequence[Operand], codes: Codes) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...network import Join, Known, Norm, Pairwise, RangeRule, Scaled, Unknown
 from .choices import moved
 from .flow import Flow
 from .normed import centred, normalised
-from .signals import Codes, Operand
+from .signals import SHIFT, Codes, Operand
 
 __all__ = ["chosen", "combined_rule", "known_norm", "product"]
 
@@ -27,7 +29,8 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
     ----------
     name : str
         ``add``, ``sub``, ``mul``, ``div``, ``maximum``, ``minimum``, ``rsub``, ``where``,
-        ``addcmul``, ``lerp``; of any other nothing is known.
+        ``masked_fill``, ``addcmul``, ``addcdiv``, ``lerp``, ``atan2``; of any other nothing is
+        known.
     rules : sequence of RangeRule
         Of all operands, of any number for sums and extremes.
     scale : float
@@ -47,8 +50,12 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
         return Pairwise("sub", operands=(rules[1], rules[0]))
     if name == "where":
         return Join(True, operands=tuple(rules[1:]))
-    if name == "addcmul":
-        both = Pairwise("mul", operands=(rules[1], rules[2]))
+    if name == "masked_fill":
+        return Join(True, operands=(rules[0], *rules[2:])) if len(rules) > 2 else Unknown()
+    if name == "atan2":
+        return Known(-math.pi, math.pi)
+    if name in ("addcmul", "addcdiv"):
+        both = Pairwise("mul" if name == "addcmul" else "div", operands=(rules[1], rules[2]))
         return Pairwise("add", operands=(rules[0], Scaled(scale, operands=(both,))))
     if name == "lerp":
         return Join(True, operands=(rules[0], rules[1]))
@@ -81,7 +88,24 @@ def chosen(flow: Flow, operands: Sequence[Operand], shape: Sequence[int]) -> Cod
                 return None
     where = np.broadcast_to(np.asarray(condition.read(), dtype=bool), shape)
     taken = [np.broadcast_to(np.int64(-1) if x.codes is None else x.codes, shape) for x in choices]
-    return moved(flow, [condition], np.where(where, *taken))
+    if condition.codes is not None and any(
+        _some_never(codes, there) for codes, there in zip(taken, (where, ~where), strict=True)
+    ):
+        return None  # of another input they would be taken
+
+    def constants() -> list[Any]:
+        shown = [(x.codes, np.asarray(x.read(), dtype=np.float64)) for x in choices]
+        return [a if c is None else a[c < 0] for c, a in shown]
+
+    return moved(flow, [condition], np.where(where, *taken), constants)
+
+
+def _some_never(codes: Codes, taken: NDArray[np.bool_]) -> bool:
+    """Return whether some rows of a signal are taken, and others nowhere."""
+    chosen = np.unique(codes[taken] >> SHIFT)
+    every = np.unique(codes >> SHIFT)
+    there = int((chosen >= 0).sum())
+    return 0 < there < int((every >= 0).sum())
 
 
 def known_norm(

@@ -86,6 +86,7 @@ class _Finish:
     def __init__(self, flow: Flow, refused: Mapping[str, str]) -> None:
         self._flow, self._refused = flow, refused
         self._moving: set[Any] = set()
+        self._leading: set[Any] = set()
         self._anchors: dict[int, list[_Anchor]] = {}
         self._rules: dict[int, tuple[Value, RangeRule]] = {}
         self._kinds: dict[Any, list[_Kind]] = {}
@@ -100,6 +101,7 @@ class _Finish:
         self._flow.layers.clear()
         mark_live(self._flow.signals.origins)
         self._moving = {o.map.key for o in self._flow.maps if o.map is not None and not o.map.still}
+        self._leading = {o.map.key for o in self._flow.maps if o.map is not None and o.live}
         for origin in self._flow.signals.origins:
             if origin.map is not None:
                 self._map(origin, origin.map)
@@ -134,12 +136,16 @@ class _Finish:
         if made.build is not None and (not origin.live or is_term(origin)):
             self._event(origin)  # what counts are its parts, or the sum that it is a part of
             return
+        if not origin.live and made.fixed is None and made.key in self._leading:
+            self._event(origin)  # the same weights were used to some purpose elsewhere
+            return
         settle(made)
         feed = self._fed(made)
         if made.still and made.key not in self._moving:
             found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
         elif not origin.live and made.fixed is None:
-            found = [Outcome(np.arange(origin.rows), unknown=_DEAD)]
+            nothing = made.patches is None
+            found = [Outcome(np.arange(origin.rows), unknown=_EMPTY if nothing else _DEAD)]
         else:
             found = outcomes(origin)
         kinds = self._kinds.setdefault(made.key, [])
@@ -310,6 +316,9 @@ class _Finish:
             return anchor.rule if same(value, anchor.value, anchor.rows) else Unknown()
         rule = anchor.rule
         for k in range(len(path) - 2, -1, -1):
+            last = path[k].step
+            if last is not None and last.keeps:
+                continue
             made = chain(path[k], path[k + 1], None if alone else anchor.rows)
             assert made is not None
             rule = Mapped(made, made.monotone, operands=(rule,))
@@ -323,6 +332,7 @@ def without_use(reason: str) -> bool:
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
 _STILL = "its input does not depend on the network's input"
+_EMPTY = "nothing went through it in the forward pass"
 _DEAD = "its output does not lead to the network's result"
 
 

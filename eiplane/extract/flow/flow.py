@@ -306,8 +306,11 @@ class Flow:
             assert taken is not None
             entries, at_rows = taken & ENTRY, (taken >> SHIFT) - value.base
             numbers = np.asarray(received, dtype=np.float64)
-        use = Use(value, rows, by, unknown, entries, at_rows, numbers, x.precision)
+        precision = max(x.precision, value.precision)
+        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision)
         value.origin.uses.append(use)
+        if value.mask is not None:
+            self.use(value.mask, by, unknown)  # which of them these are, it says
         if by is not None:
             by.before |= value.origin.mark
         return rows
@@ -339,6 +342,14 @@ class Flow:
                 origin = self.signals.at(place).origin
                 found |= origin.mark if whole else 1 << origin.index
         return found
+
+    def is_noise(self, codes: Codes | None) -> bool:
+        """Return whether an array is made of random numbers and constants alone."""
+        if codes is None:
+            return False
+        made_of = self.marks(codes)
+        roots = [o for o in self.signals.origins if made_of >> o.index & 1 and not o.before]
+        return bool(roots) and all(o.traits.get("random") for o in roots)
 
     # -- rules of operands ----------------------------------------------------------------------
 

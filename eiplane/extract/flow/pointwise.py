@@ -65,6 +65,9 @@ def pointwise(
         found = _function(flow, operands, wide, values, shape, make)
         if found is not None:
             return found
+        axis = _copies(operands, wide, shape)
+        if axis is not None:
+            return _apart(flow, name, operands, wide, shape, make, rule, axis)
         step = None if out is None else _joining(operands, make)
         return flow.combine(name, operands, shape, rule, step, out, **known)
     return _mixed(flow, name, operands, wide, shape, make, rule, out, known)
@@ -165,6 +168,61 @@ def _function(
         constants.append(by_row)
     made = flow.signals.apply(make(tuple(constants)), tuple(v for _, v in signals))
     return codes + ((made.base - value.base) << SHIFT)
+
+
+#: Functions that one entry is taken apart into, at most.
+_MOST = 64
+
+
+def _copies(
+    operands: Sequence[Operand], wide: Sequence[Codes | None], shape: tuple[int, ...]
+) -> int | None:
+    """Return an axis along which the one signal stands several times, each with its constant."""
+    if sum(c is not None for c in wide) != 1:
+        return None
+    (codes,) = (c for c in wide if c is not None)
+    constants = [np.asarray(x.read()) for x, c in zip(operands, wide, strict=True) if c is None]
+    for axis in reversed(range(len(shape))):
+        back = axis - len(shape)
+        varies = any(c.ndim >= -back and c.shape[back] > 1 for c in constants)
+        if not 1 < shape[axis] <= _MOST or not varies:
+            continue
+        first = codes.take([0], axis)
+        if codes.strides[axis] == 0 or bool((codes == first).all()):
+            return axis
+    return None
+
+
+def _apart(
+    flow: Flow,
+    name: str,
+    operands: Sequence[Operand],
+    wide: Sequence[Codes | None],
+    shape: tuple[int, ...],
+    make: MakeStep,
+    rule: MakeRule,
+    axis: int,
+) -> Codes:
+    """Report an operator for each of some constants."""
+    made = []
+    for k in range(shape[axis]):
+        parts = []
+        for x, codes in zip(operands, wide, strict=True):
+            mine: Any = None if codes is None else codes.take(k, axis)
+            parts.append(Operand(mine, _slice(x, shape, k, axis), x.precision))
+        rest = shape[:axis] + shape[axis + 1 :]
+        found = pointwise(flow, name, parts, rest, make, rule)
+        assert found is not None
+        made.append(found)
+    return np.stack(made, axis)
+
+
+def _slice(x: Operand, shape: tuple[int, ...], k: int, axis: int) -> Callable[[], NDArray[Any]]:
+    def read() -> NDArray[Any]:
+        numbers = np.asarray(x.read())
+        return numbers if numbers.size == 1 else np.broadcast_to(numbers, shape).take(k, axis)
+
+    return read
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:

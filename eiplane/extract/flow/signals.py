@@ -218,6 +218,10 @@ class Value:
         The last one that it is a function of alone.
     level : int
         Number of those before it.
+    precision : float
+        Of the coarsest type that it was kept in, where that is coarse.
+    mask : Operand or None
+        The condition that has taken its entries, if they are only some.
     """
 
     origin: Origin
@@ -227,6 +231,8 @@ class Value:
     by_row: bool = False
     parent: Value | None = None
     level: int = 0
+    precision: float = 0.0
+    mask: Operand | None = None
 
     @property
     def rows(self) -> int:
@@ -268,16 +274,19 @@ class Signals:
         origin.value = self._add(Value(origin, self._next))
         return origin.value
 
-    def apply(self, step: Step, operands: tuple[Value, ...]) -> Value:
+    def apply(self, step: Step, operands: tuple[Value, ...], precision: float = 0.0) -> Value:
         """Return the value that an elementwise operator makes of values of one origin."""
         key = None if step.key is None else (step.key, *(v.base for v in operands))
         if key in self._made:  # done once more, to other entries perhaps
             return self._made[key]
         by_row = step.by_row or any(v.by_row for v in operands)
         parent = common(operands)
+        coarsest = max(precision, *(v.precision for v in operands))
+        level = parent.level + 1
         value = self._add(
-            Value(parent.origin, self._next, step, operands, by_row, parent, parent.level + 1)
+            Value(parent.origin, self._next, step, operands, by_row, parent, level, coarsest)
         )
+        value.mask = next((v.mask for v in operands if v.mask is not None), None)
         if key is not None:
             self._made[key] = value
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +51,8 @@ class Step:
         Whether it never falls, or never rises, whatever the operand.
     numbers : str
         What is to be said of its parameters.
+    keeps : bool
+        Whether it gives back its operand.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Step:
     constants: tuple[Array | None, ...]
     monotone: bool = False
     numbers: str = ""
+    keeps: bool = False
 
     @property
     def label(self) -> str:
@@ -85,7 +88,7 @@ class Step:
         constants = tuple(
             c if c is None or c.ndim == 0 else c[row].reshape(()) for c in self.constants
         )
-        return Step(self.name, self.operator, constants, self.monotone, self.numbers)
+        return replace(self, constants=constants)
 
     def __call__(self, operands: Sequence[Array], rows: Any = None) -> Array:
         """Return the operator's result.

@@ -68,7 +68,21 @@ def _move(run: Run, call: Call) -> Any:
         filled = np.zeros((), np.int64) if call.has(2) else None
         values = [*values[:2], filled, *values[3:]]
     deciding = [call.operand(k) for k in others]
-    return [_back(run, m, deciding) for m in run.compute(call.node, values)]
+
+    def constants() -> list[Any]:
+        return [c for k in data if (t := call.inputs[k]) is not None for c in _constants(t)]
+
+    return [_back(run, m, deciding, constants) for m in run.compute(call.node, values)]
+
+
+def _constants(tensor: Tensor) -> list[Any]:
+    """Return the constants in a tensor, or in each of a sequence."""
+    if isinstance(tensor.value, list):
+        codes = tensor.codes if tensor.codes is not None else [None] * len(tensor.value)
+        pairs = list(zip(tensor.value, codes, strict=True))
+    else:
+        pairs = [(tensor.value, tensor.codes)]
+    return [v if c is None else v[c < 0] for v, c in pairs]
 
 
 def _codes(tensor: Tensor) -> Any:
@@ -85,10 +99,10 @@ def _raised(value: Any, codes: Codes | None) -> Any:
     return np.ascontiguousarray(codes) + 1
 
 
-def _back(run: Run, moved: Any, deciding: list[Operand]) -> Any:
+def _back(run: Run, moved: Any, deciding: list[Operand], constants: Callable[[], list[Any]]) -> Any:
     if isinstance(moved, list):
-        return [_back(run, m, deciding) for m in moved]
-    return moved_by(run.flow, deciding, np.asarray(moved, dtype=np.int64) - 1)
+        return [_back(run, m, deciding, constants) for m in moved]
+    return moved_by(run.flow, deciding, np.asarray(moved, dtype=np.int64) - 1, constants)
 
 
 def _decides(run: Run, call: Call, data: tuple[int, ...], others: list[int]) -> bool:
