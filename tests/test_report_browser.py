@@ -139,7 +139,8 @@ def test_the_keyboard_goes_from_mark_to_mark_and_opens_a_layer(open_page):
     assert "fc2" in page.inner_text("#tip")
     assert page.locator("#plane a[tabindex='0']").count() == 1
     page.keyboard.press("Enter")
-    assert page.evaluate("document.getElementById('layer-1').open")
+    # The address changes first, and what opens the layer is told of it a moment later.
+    page.wait_for_function("document.getElementById('layer-1').open", timeout=5_000)
     page.keyboard.press("Escape")
     assert page.locator("#tip").is_hidden()
 
