@@ -10,9 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import eiplane
-from eiplane.analyze import Plan
 from eiplane.extract import ExtractOptions, to_network
-from eiplane.run import Settings
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -50,15 +48,6 @@ def extracted(path, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return to_network(path, ExtractOptions(**options))
-
-
-def layers(found):
-    return {layer.name: layer for layer in found.network}
-
-
-def ranges(found, in_range=(0.0, 1.0), **chosen):
-    plan = Plan(found.network, Settings("ei", in_range=in_range, **chosen))
-    return {n: (*plan.in_range(i), plan.range_source(i)) for i, n in enumerate(found.network.names)}
 
 
 def between(path, before, after):

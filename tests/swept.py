@@ -8,9 +8,7 @@ import torch
 from torch import nn
 
 import eiplane
-from eiplane.analyze import Plan
 from eiplane.extract import ExtractOptions, to_network
-from eiplane.run import Settings
 
 
 class Net(nn.Module):
@@ -31,15 +29,6 @@ def extracted(module, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return to_network(module, ExtractOptions(**options))
-
-
-def layers(found):
-    return {layer.name: layer for layer in found.network}
-
-
-def ranges(found, in_range=(0.0, 1.0), **chosen):
-    plan = Plan(found.network, Settings("ei", in_range=in_range, **chosen))
-    return {n: (*plan.in_range(i), plan.range_source(i)) for i, n in enumerate(found.network.names)}
 
 
 def counted_sensitivity(function, n_in, out_range, bins=8, in_range=(0.0, 1.0), steps=4096):

@@ -41,7 +41,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from swept import Net, check, extracted, layers, ranges  # noqa: E402
+from found import layers, ranges  # noqa: E402
+from swept import Net, check, extracted  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 from torch.nn.utils import prune  # noqa: E402

@@ -7,24 +7,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from swept import Net  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 import eiplane  # noqa: E402
 from eiplane.extract import ExtractOptions, to_network  # noqa: E402
-
-
-class Net(nn.Module):
-    """A module of a function and its parts; they are moved from zero."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self._forward = forward
-
-    def forward(self, x):
-        return self._forward(self, x)
 
 
 class Adapted(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
+from found import layers, ranges  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 from onnx_graphs import (  # noqa: E402
@@ -19,9 +20,7 @@ from onnx_graphs import (  # noqa: E402
     between,
     check,
     extracted,
-    layers,
     node,
-    ranges,
     saved,
 )
 

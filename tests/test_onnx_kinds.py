@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
-from onnx_graphs import FLOAT, between, check, extracted, layers, node, ranges, saved
+from found import layers, ranges
+from onnx_graphs import FLOAT, between, check, extracted, node, saved
 
 from eiplane import Activation
 

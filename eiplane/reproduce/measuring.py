@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from ..run import Progress
 from ..training import History, Tracker
 from .training import Protocol, Snapshots
 
-__all__ = ["differentiation", "follow", "layers_of", "options_for"]
+__all__ = ["apart", "changes", "differentiation", "follow", "layers_of", "options_for", "spread",
+           "ways"]  # fmt: skip
+
+Array = NDArray[np.float64]
 
 
 def options_for(activation: str) -> dict[str, Any]:
@@ -98,6 +103,44 @@ def follow(
     return histories
 
 
+def ways(history: History, x: str = "degeneracy") -> list[Array]:
+    """Return every layer's way in the plane, in bits an edge.
+
+    Parameters
+    ----------
+    history : History
+    x : str
+        ``"degeneracy"``, or ``"degeneracy_joint"``.
+
+    Returns
+    -------
+    list of ndarray, shape (moments, 2)
+        Degeneracy and sensitivity.
+    """
+    found = []
+    for name in history.layers:
+        layer = next(entry for entry in history[0].layers if entry["name"] == name)
+        points = np.stack([history.values(name, q) for q in (x, "sensitivity")], axis=1)
+        found.append(points / (layer["n_in"] * layer["n_out"]))
+    return found
+
+
+def changes(history: History, x: str = "degeneracy") -> list[Array]:
+    """Return every layer's change from the first moment to the last, as :func:`ways`."""
+    return [way[-1] - way[0] for way in ways(history, x)]
+
+
+def apart(moved: Sequence[Array]) -> float:
+    """Return the mean distance between the ends of two layers' changes; 0 for a single layer."""
+    distances = [np.linalg.norm(a - b) for a, b in combinations(moved, 2)]
+    return float(np.mean(distances)) if distances else 0.0
+
+
+def spread(moved: Sequence[Array]) -> float:
+    """Return the mean distance between two layers' changes over the mean length of the changes."""
+    return float(apart(moved) / np.mean([np.linalg.norm(m) for m in moved]))
+
+
 def differentiation(history: History) -> dict[str, float]:
     """Say how differently the layers of a run move in the causal plane.
 
@@ -115,21 +158,13 @@ def differentiation(history: History) -> dict[str, float]:
         ``distance``, how far apart two layers' changes end, a mean in bits an edge; ``spread``,
         that distance divided by the mean length of the changes.
     """
-    changes = []
-    for name in history.layers:
-        layer = next(entry for entry in history[0].layers if entry["name"] == name)
-        edges = layer["n_in"] * layer["n_out"]
-        points = np.stack([history.values(name, q) for q in ("degeneracy", "sensitivity")], axis=1)
-        changes.append((points[-1] - points[0]) / edges)
-    angles, distances = [], []
-    for i, a in enumerate(changes):
-        for b in changes[:i]:
-            cosine = a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300)
-            angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-            distances.append(np.linalg.norm(a - b))
-    length = np.mean([np.linalg.norm(c) for c in changes])
+    moved = changes(history)
+    angles = []
+    for a, b in combinations(moved, 2):
+        cosine = a @ b / np.maximum(np.linalg.norm(a) * np.linalg.norm(b), 1e-300)
+        angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
     return {
         "angle": float(np.mean(angles)) if angles else 0.0,
-        "distance": float(np.mean(distances)) if distances else 0.0,
-        "spread": float(np.mean(distances) / length) if distances else 0.0,
+        "distance": apart(moved),
+        "spread": spread(moved),
     }

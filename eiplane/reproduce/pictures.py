@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..files import require
 from ..plot import trajectory
-from ..plot.style import QUIET, looks, tidy
+from ..plot.style import QUIET, Look, looks, tidy
 from ..results import row_of
 from ..training import History
 
-__all__ = ["means", "runs_side_by_side", "sheet"]
+__all__ = ["band", "means", "runs_side_by_side", "sheet"]
 
 
 def sheet(rows: int, columns: int, size: tuple[float, float], **options: Any) -> Any:
@@ -59,12 +60,12 @@ def means(
         for quantity, ax in zip(quantities, row, strict=True):
             if quantity in runs[0].metrics:
                 values = np.array([run.metric(quantity) for run in runs])
-                _band(ax, runs[0].steps, values, "#222222", "-", None)
+                band(ax, runs[0].steps, values, Look("#222222", "", "-"), None)
                 ax.set_ylabel(quantity.replace("_", " "))
             else:
                 for name, look in zip(layers, looks(len(layers)), strict=True):
                     values = np.array([run.values(name, quantity) for run in runs])
-                    _band(ax, runs[0].steps, values, look.color, look.line, name)
+                    band(ax, runs[0].steps, values, replace(look, marker=""), name)
                 ax.set_ylabel(row_of(quantity).label)
             if quantity == "phi":
                 ax.axhline(0.0, color="#555555", lw=0.8, zorder=1)
@@ -81,6 +82,8 @@ def means(
     return axes
 
 
-def _band(ax: Any, steps: Any, values: Any, color: str, line: Any, label: str | None) -> None:
-    ax.plot(steps, values.mean(axis=0), color=color, ls=line, lw=1.6, label=label)
-    ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
+def band(ax: Any, x: Any, values: Any, look: Look, label: str | None) -> None:
+    """Draw the mean over runs, shape (runs, x), and the range from the least to the greatest."""
+    ax.plot(x, values.mean(axis=0), color=look.color, ls=look.line, marker=look.marker, lw=1.6,
+            mec="white", label=label)  # fmt: skip
+    ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.15, lw=0)

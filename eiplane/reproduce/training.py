@@ -160,7 +160,7 @@ def train(protocol: Protocol, task: Task, tell: Progress | None = None) -> Snaps
     if protocol.shared:
         streams = streams[:1] * len(streams)
     weights = _initial(torch, protocol, streams)
-    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[protocol.activation]
+    f = _function(torch, protocol.activation)
     x, target = torch.from_numpy(task.x), torch.from_numpy(task.targets())
     kept: list[list[Weights]] = []
     scores: list[list[tuple[float, ...]]] = []
@@ -201,13 +201,8 @@ def accuracy_of(
     -------
     ndarray of float64, shape (networks,)
     """
-    torch = require("torch", "reproduce")
-    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[activation]
-    with torch.no_grad():
-        weights = [torch.from_numpy(np.ascontiguousarray(w)) for w in networks]
-        output = _forward(weights, f, torch.from_numpy(x).expand(len(weights[0]), -1, -1))
-        right = output.argmax(dim=2) == torch.from_numpy(label)
-        return np.asarray(right.double().mean(dim=1).numpy())
+    right = _outputs(networks, activation, x).argmax(axis=2) == label
+    return np.asarray(right.mean(axis=1))
 
 
 def loss_of(networks: list[Weights], activation: str, task: Task) -> NDArray[np.float64]:
@@ -224,13 +219,21 @@ def loss_of(networks: list[Weights], activation: str, task: Task) -> NDArray[np.
     -------
     ndarray of float64, shape (networks,)
     """
+    missed = _outputs(networks, activation, task.x) - task.targets()
+    return np.asarray((missed**2).sum(axis=2).mean(axis=1, dtype=np.float64))
+
+
+def _outputs(networks: list[Weights], activation: str, x: Weights) -> Weights:
+    """Return what networks make of examples, shape (networks, n, n_out)."""
     torch = require("torch", "reproduce")
-    f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[activation]
     with torch.no_grad():
         weights = [torch.from_numpy(np.ascontiguousarray(w)) for w in networks]
-        output = _forward(weights, f, torch.from_numpy(task.x).expand(len(weights[0]), -1, -1))
-        lost = ((output - torch.from_numpy(task.targets())) ** 2).sum(dim=2)
-        return np.asarray(lost.double().mean(dim=1).numpy())
+        inputs = torch.from_numpy(x).expand(len(weights[0]), -1, -1)
+        return np.asarray(_forward(weights, _function(torch, activation), inputs).numpy())
+
+
+def _function(torch: Any, activation: str) -> Any:
+    return {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[activation]
 
 
 def _initial(torch: Any, protocol: Protocol, streams: list[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from ...run import Progress
 from ...training import History
 from ..data import iris
 from ..learning import IRIS
-from ..pictures import sheet
+from ..pictures import band, sheet
 from ..writing import keep_figure, markdown_table
 from .claim import Claim, Effect, conclude
 from .ways import SEEDS, Subject, accuracy, unlearnt
@@ -90,10 +90,8 @@ def _draw(histories: list[History]) -> Any:
             values = np.array(
                 [np.mean([h.values(name, quantity) for name in names], axis=0) for h in histories]
             )
-            ax.plot(histories[0].steps, values.mean(axis=0), color=look.color, ls=look.line,
-                    label=f"{length} layer{'s' * (length > 1)}")  # fmt: skip
-            ax.fill_between(histories[0].steps, values.min(axis=0), values.max(axis=0), lw=0,
-                            color=look.color, alpha=0.15)  # fmt: skip
+            label = f"{length} layer{'s' * (length > 1)}"
+            band(ax, histories[0].steps, values, replace(look, marker=""), label)
         ax.set_title(quantity, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(axis="y", color=QUIET, lw=0.5)

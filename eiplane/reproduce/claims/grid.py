@@ -13,11 +13,12 @@ from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
 from ..data import digits, mnist
 from ..learning import Run
-from ..pictures import sheet
+from ..measuring import changes, spread
+from ..pictures import band, sheet
 from ..training import Protocol
 from ..writing import keep_figure, markdown_table
 from .claim import Claim, Effect, conclude
-from .ways import Subject, accuracy, changes, spread, unlearnt
+from .ways import Subject, accuracy, unlearnt
 
 __all__ = ["run_grid"]
 
@@ -94,10 +95,7 @@ def _draw(
             values = np.array(
                 [[spread(changes(h)) for h in runs[activation, d, width].histories] for d in depths]
             )
-            ax.plot(depths, values.mean(axis=1), color=look.color, ls=look.line,
-                    marker=look.marker, mec="white", label=f"width {width}")  # fmt: skip
-            ax.fill_between(depths, values.min(axis=1), values.max(axis=1), color=look.color,
-                            alpha=0.15, lw=0)  # fmt: skip
+            band(ax, depths, values.T, look, f"width {width}")
         ax.set_title(activation, fontsize=10)
         ax.set_xlabel("hidden layers")
         ax.set_xticks(depths)

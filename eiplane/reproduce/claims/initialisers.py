@@ -15,7 +15,7 @@ from ...files import Appender
 from ...joint import SaturationWarning
 from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
-from ..pictures import sheet
+from ..pictures import band, sheet
 from ..writing import keep_figure, markdown_table
 from .claim import Claim, Effect, conclude
 
@@ -129,10 +129,7 @@ def _draw(found: dict[tuple[Any, ...], dict[str, Any]], widths: Any, seeds: rang
             values = np.array(
                 [[found[name, n, s][kept] for s in seeds] for n in widths], dtype=np.float64
             )
-            ax.plot(widths, values.mean(axis=1), color=look.color, ls=look.line,
-                    marker=look.marker, mec="white", label=label)  # fmt: skip
-            ax.fill_between(widths, values.min(axis=1), values.max(axis=1), color=look.color,
-                            alpha=0.15, lw=0)  # fmt: skip
+            band(ax, widths, values.T, look, label)
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("width")
         ax.grid(axis="y", color=QUIET, lw=0.5)

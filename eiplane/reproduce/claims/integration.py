@@ -13,7 +13,7 @@ from ...run import Progress
 from ...training import History
 from ..data import digits, mnist
 from ..learning import Run
-from ..pictures import sheet
+from ..pictures import band, sheet
 from ..training import Protocol
 from ..writing import keep_figure, markdown_table
 from .claim import Claim, Effect, conclude
@@ -95,10 +95,7 @@ def _draw(drawn: Sequence[tuple[Protocol, list[History]]]) -> object:
             layers = histories[0].layers
             ends = np.array([[h.values(x, "phi")[-1] for x in layers] for h in histories])
             place = np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.array([0.5])
-            ax.plot(place, ends.mean(axis=0), color=look.color, ls=look.line, marker=look.marker,
-                    mec="white", label="-".join(map(str, protocol.sizes)))  # fmt: skip
-            ax.fill_between(place, ends.min(axis=0), ends.max(axis=0), color=look.color, lw=0,
-                            alpha=0.15)  # fmt: skip
+            band(ax, place, ends, look, "-".join(map(str, protocol.sizes)))
         ax.axhline(0, color="#555555", lw=0.8, zorder=1)
         ax.set_title(name, fontsize=10)
         ax.set_xlabel("depth, from first to last layer")

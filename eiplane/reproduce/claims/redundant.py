@@ -10,11 +10,12 @@ import numpy as np
 from ...run import Progress
 from ..data import digits, mnist
 from ..learning import digits_protocols
+from ..measuring import changes, spread
 from ..pictures import means, runs_side_by_side
 from ..training import Protocol
 from ..writing import keep_figure
 from .claim import Claim, Effect, conclude
-from .ways import SEEDS, Subject, accuracy, changes, spread, unlearnt
+from .ways import SEEDS, Subject, accuracy, unlearnt
 
 __all__ = ["run_redundancy"]
 

@@ -18,7 +18,8 @@ from ...run import Progress
 from ...training import History
 from ..data import Task, digits, iris, mnist
 from ..learning import IRIS, Run, digits_protocols, learn, mnist_protocols
-from ..pictures import sheet
+from ..measuring import changes, spread, ways
+from ..pictures import band, sheet
 from ..training import Protocol
 from ..writing import keep_figure
 from .claim import Claim, Effect, conclude
@@ -26,15 +27,12 @@ from .claim import Claim, Effect, conclude
 __all__ = [
     "Subject",
     "accuracy",
-    "changes",
     "rank_correlation",
     "run_pace",
     "run_positions",
     "run_whole",
-    "spread",
     "subjects",
     "unlearnt",
-    "ways",
 ]
 
 Array = NDArray[np.float64]
@@ -74,33 +72,6 @@ def subjects(quick: bool, data: Path | None) -> list[Subject]:
         chosen = replace(protocol, seeds=SEEDS, every=protocol.epochs // 25)
         made.append(Subject(f"{title} {chosen.name}", task, chosen))
     return made
-
-
-def ways(history: History, x: str = "degeneracy") -> list[Array]:
-    """Return every layer's way in the plane, in bits an edge.
-
-    Parameters
-    ----------
-    history : History
-    x : str
-        ``"degeneracy"``, or ``"degeneracy_joint"``.
-
-    Returns
-    -------
-    list of ndarray, shape (moments, 2)
-        Degeneracy and sensitivity.
-    """
-    found = []
-    for name in history.layers:
-        layer = next(entry for entry in history[0].layers if entry["name"] == name)
-        points = np.stack([history.values(name, q) for q in (x, "sensitivity")], axis=1)
-        found.append(points / (layer["n_in"] * layer["n_out"]))
-    return found
-
-
-def changes(history: History, x: str = "degeneracy") -> list[Array]:
-    """Return every layer's change from the first moment to the last, as :func:`ways`."""
-    return [way[-1] - way[0] for way in ways(history, x)]
 
 
 def accuracy(run: Run) -> str:
@@ -164,9 +135,7 @@ def _draw_pace(ax: Any, epochs: NDArray[np.int64], pairs: Sequence[tuple[Array, 
     middle = (epochs[1:] + epochs[:-1]) / 2
     for look, i, label in zip(looks(2), (0, 1), ("fall of the loss", "way of layers"), strict=True):
         shares = np.array([pair[i] / pair[i].sum() for pair in pairs])
-        ax.plot(middle, shares.mean(axis=0), color=look.color, ls=look.line, label=label)
-        ax.fill_between(middle, shares.min(axis=0), shares.max(axis=0), color=look.color,
-                        alpha=0.15, lw=0)  # fmt: skip
+        band(ax, middle, shares, replace(look, marker=""), label)
     ax.set_xlabel("epoch")
     ax.grid(axis="y", color=QUIET, lw=0.5)
     tidy(ax)
@@ -251,9 +220,3 @@ def run_whole(folder: Path, quick: bool, data: Path | None, tell: Progress | Non
             ax.set_title(f"{title}, {'EI_parts' if ei == 'parts' else 'EI'}", fontsize=10, pad=8)
     keep_figure(axes, folder, WHOLE.name)
     return conclude(folder, WHOLE, effects, notes, quick)
-
-
-def spread(moved: Sequence[Array]) -> float:
-    """Return the mean distance between two layers' changes over the mean length of the changes."""
-    apart = [np.linalg.norm(a - b) for a, b in combinations(moved, 2)]
-    return float(np.mean(apart) / np.mean([np.linalg.norm(m) for m in moved]))
