@@ -189,14 +189,14 @@ def sensitivities(setup: Setup, key: int, count: int, runner: Runner) -> dict[in
         found = jackknife(np.moveaxis(tables, 0, 2).astype(np.float64))
         # The grids of one neuron have nothing to do with those of another.
         alone = [jackknife(own.astype(np.float64)).sum_variance for own in tables]
-        unseen = 4.0 / (_GRIDS * points)  # bits of a step of all grids together, where none differ
-        still = found.variance == 0.0
+        # Bits of a step of all grids together: of a jump on which they agree nothing shows.
+        unseen = 4.0 / (_GRIDS * points)
         results[lag] = Pairwise(
             found.corrected,
             "sample",
             samples=_GRIDS * points,
-            stderr=math.sqrt(sum(alone) + int(still.sum()) * unseen**2),
-            edges_stderr=np.where(still, unseen, np.sqrt(found.variance)),
+            stderr=math.sqrt(sum(alone) + int((found.variance == 0.0).sum()) * unseen**2),
+            edges_stderr=np.sqrt(found.variance + unseen**2),
             edges_plugin=found.plugin,
         )
     return results
