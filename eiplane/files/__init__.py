@@ -5,6 +5,7 @@ What every other room may use, and what knows of none of them.
 
 from .closing import Closing
 from .extras import require
+from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
 from .regular import check_regular
 from .telling import warn_user
@@ -13,6 +14,8 @@ from .whole import json_text, write_whole
 __all__ = [
     "Appender",
     "Closing",
+    "Familiar",
+    "Unread",
     "check_regular",
     "json_text",
     "read_records",
