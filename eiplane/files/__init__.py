@@ -3,7 +3,9 @@
 What every other room may use, and what knows of none of them.
 """
 
+from .arrays import read_arrays
 from .closing import Closing
+from .damage import is_damage
 from .extras import require
 from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
@@ -17,7 +19,9 @@ __all__ = [
     "Familiar",
     "Unread",
     "check_regular",
+    "is_damage",
     "json_text",
+    "read_arrays",
     "read_records",
     "require",
     "uncollected",
