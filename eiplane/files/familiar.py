@@ -82,7 +82,7 @@ class Familiar:
         """Return the object of a line if its kind is known, else None: it has to be decoded."""
         kind = line.translate(None, _NUMERIC)
         pattern = self._seen.get(kind, 0)
-        if type(pattern) is int:
+        if isinstance(pattern, int):
             pattern = self._count(kind, line, pattern + 1)
         if pattern is None:
             return None
