@@ -273,6 +273,7 @@ def given_entropy(
     good: float,
     all_cuts: NDArray[np.float64],
     all_kind: NDArray[np.int32],
+    cancel: NDArray[np.int32],
 ) -> tuple[float, float, float, float]: ...
 def sums_highest(parts: NDArray[np.float64]) -> float: ...
 def sums_waves(

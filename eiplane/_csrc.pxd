@@ -256,7 +256,7 @@ cdef extern from "joint/ei_given.h" nogil:
         const int32_t *all_kind
     ctypedef struct ei_given_found:
         double value, error, kept, normal
-    int ei_given_entropy(const ei_given_row *, ei_given_found *)
+    int ei_given_entropy(const ei_given_row *, ei_given_found *, ei_cancel)
     double ei_given_highest(const ei_given_sums *)
     void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
     void ei_given_of_s(const ei_given_sums *, double, size_t, double *)

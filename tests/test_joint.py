@@ -18,8 +18,8 @@ from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octav
 from eiplane.joint.engine import measure
 from eiplane.joint.exact import exact_single
 from eiplane.joint.pieces import by_group, connected
-from eiplane.joint.task import Target
 from eiplane.joint.shards import SharedCounter
+from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
 from eiplane.network import Binning, Layer, Rule, Stage, discretize, get_activation, per_row
 from eiplane.run import Runner, Sampling

@@ -12,7 +12,6 @@ from .. import _core
 from ..information import Multiplicities, multiplicities
 from ..network import Channel
 from ..run import Runner, cancel_flag
-from .budget import multiplications
 
 __all__ = [
     "GROUP",
@@ -186,9 +185,7 @@ def open_counters(
     return sets, [_core.Counter(1, 64, budget) for _ in job.pairs]
 
 
-def beyond_memory(
-    channel: Channel, samples: int, memory: int, error: MemoryError
-) -> MemoryError:
+def beyond_memory(channel: Channel, samples: int, memory: int, error: MemoryError) -> MemoryError:
     """Return the error of vectors that take more memory than is allowed."""
     return MemoryError(
         f"layer {channel.name!r}: the distinct vectors of {samples} samples need "
@@ -300,9 +297,7 @@ class Counter:
         return Counted(sets, pairs, self._margins, self._kept, self._outside, self.samples)
 
 
-def _renumbered(
-    entries: Words, one: NDArray[np.uint32], two: NDArray[np.uint32]
-) -> Words:
+def _renumbered(entries: Words, one: NDArray[np.uint32], two: NDArray[np.uint32]) -> Words:
     """Return the entries of a pair with other places of its two sets' vectors."""
     found = entries.copy()
     # A signed view: an index of another type would be copied.
