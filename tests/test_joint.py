@@ -533,13 +533,17 @@ def test_drops_in_cells():
 
 def test_everything_dropped():
     channel = channel_of([[1.0, 1.0]], 8, "identity", (5.0, 6.0), True)
-    with pytest.warns(SaturationWarning):
+    with pytest.warns(SaturationWarning, match=r"every sample is dropped.*between 0 and 3"):
         result = ei(channel, samples=1000)
     assert result.saturated
+    assert result.coverage == 0.0
     assert result.ei is result.ei_stderr is result.output_entropy is None
     assert result.ei_bounds == (0.0, 3.0)  # of one output
     result = silently(ei, channel, samples=1000, estimator="plugin")
     assert result.saturated
+    for estimator in ("plugin", "wide"):
+        with pytest.warns(SaturationWarning, match="every sample is dropped"):
+            ei(channel, samples=1000, estimator=estimator)
     silent = channel_of(np.zeros((2, 2)), 8, "identity", (5.0, 6.0), True)
     none = silently(ei, silent)
     assert none.saturated
