@@ -47,8 +47,8 @@ def warn_saturated(name: str, result: Joint, drops: bool = False) -> None:
         reason = f"{result.samples} samples are too few for the entropy of its outputs{seen}"
         if drops and result.outlier_fraction == 1.0:
             reason = (
-                "every sample is dropped, as an output lies outside out_range in each (a wider one, "
-                'or outliers="clip", keeps them)'
+                "every sample is dropped, as an output of each lies outside out_range (a wider "
+                'one, or outliers="clip", keeps them)'
             )
         warn_user(
             f"layer {name}: {reason}; ei is known to lie between {low:.4g} and {high:.4g}, and no "
