@@ -175,6 +175,11 @@ class Runner(Closing):
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether units find what others have left in this process's memory."""
+        return self.executor is None or isinstance(self.executor, ThreadPoolExecutor)
+
     def pieces(self, seconds: float) -> int:
         """Return into how many units to cut work.
 
