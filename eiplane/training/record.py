@@ -54,7 +54,7 @@ class Record:
     def from_json(cls, value: Mapping[str, Any]) -> Record:
         """Return the record that :meth:`to_json` wrote.
 
-        That of a line of :func:`record_lines` is decoded when its layers or metrics are asked for.
+        That of a line that was recognised is decoded when its layers or metrics are asked for.
 
         Raises
         ------
