@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import platform
 from dataclasses import replace
 
 import mpmath
@@ -137,6 +139,22 @@ def test_outliers(instruction_set, generator):
         z = channel.bias[:, None] + channel.weight[:, k, None] * reference.inputs(channel, r[k])
         singles += ((z < -0.1) | (z > 1.0)).sum(axis=1)
     assert np.array_equal(_core.single_run(core, job, CANCEL).dropped, singles)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not os.path.exists("/proc/cpuinfo"), reason="asks Linux"
+)
+def test_all_that_the_processor_has_is_found():
+    """Whatever compiler made the core: one that knows of its baseline alone is slow in silence."""
+    with open("/proc/cpuinfo") as file:
+        flags = set(next(line for line in file if line.startswith("flags")).split())
+    if os.environ.get("EIPLANE_ONLY"):
+        pytest.skip("built for one instruction set")
+    narrow = {"avx2", "bmi1", "bmi2", "abm", "popcnt"}
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vpopcntdq"}
+    expected = ["baseline"]
+    expected += ["avx2"] * (narrow <= flags) + ["avx512"] * (narrow | wide <= flags)
+    assert _core.supported() == expected
 
 
 def test_instruction_sets_agree(generator):

@@ -13,25 +13,48 @@ typedef const ei_kernels *volatile ei_shared_table;
 typedef _Atomic(const ei_kernels *) ei_shared_table;
 #endif
 
+#if defined(EI_WITH_AVX2) || defined(EI_WITH_AVX512)
+#include <cpuid.h>
+
+/* Whether the CPU has what the AVX2 (0) or AVX-512 (1) kernels use, and the system keeps its
+ * registers. Asked of the CPU itself: __builtin_cpu_supports is always false where the compiler's
+ * runtime library does not fill its table, as with zig. */
+static int cpu_has(int wide)
+{
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return 0;
+    const unsigned first = 1u << 23 | 1u << 27 | 1u << 28; /* popcnt, osxsave, avx */
+    if ((c & first) != first)
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    const unsigned kept = wide ? 0xe6u : 0x6u; /* xmm, ymm; masks and zmm */
+    if ((low & kept) != kept)
+        return 0;
+    if (!__get_cpuid(0x80000001u, &a, &b, &c, &d) || !(c & 1u << 5)) /* lzcnt */
+        return 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    const unsigned narrow = 1u << 3 | 1u << 5 | 1u << 8; /* bmi, avx2, bmi2 */
+    const unsigned more = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* avx512f, dq, bw, vl */
+    if ((b & narrow) != narrow)
+        return 0;
+    return !wide || ((b & more) == more && (c & 1u << 14)); /* vpopcntdq */
+}
+#endif
+
 static int available(const ei_kernels *tables[8])
 {
     int n = 0;
 #ifdef EI_WITH_BASELINE
     tables[n++] = &ei_kernels_baseline;
 #endif
-#if defined(EI_WITH_AVX2) || defined(EI_WITH_AVX512)
-    __builtin_cpu_init();
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-                     __builtin_cpu_supports("popcnt");
-#endif
 #ifdef EI_WITH_AVX2
-    if (avx2)
+    if (cpu_has(0))
         tables[n++] = &ei_kernels_avx2;
 #endif
 #ifdef EI_WITH_AVX512
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vpopcntdq"))
+    if (cpu_has(0) && cpu_has(1))
         tables[n++] = &ei_kernels_avx512;
 #endif
 #ifdef EI_WITH_NEON
