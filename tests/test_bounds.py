@@ -14,7 +14,7 @@ from scipy import stats
 import eiplane
 from eiplane import _core, reference
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
-from eiplane.joint.bracket import _number, _quantile, bracket, known_outputs
+from eiplane.joint.bracket import _Controls, _mean, _number, _quantile, bracket, known_outputs
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
@@ -394,6 +394,23 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
     by_name = {layer.name: layer for layer in d}
     assert by_name["0..1"].ei > 2.9 > 0.5 > by_name["0"].ei
     assert by_name["0..1"].ei <= by_name["0..1"].ei_bounds[1]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_means_of_long_tails_are_widened_towards_them(sign):
+    rng, none = np.random.default_rng(0), _Controls(np.zeros((0, 64)), np.zeros(0))
+    missed = plain = 0
+    for _ in range(20_000):
+        values = sign * rng.exponential(size=64)
+        mean, below, above = _mean(values, none)
+        missed += not mean - below <= sign <= mean + above
+        plain += abs(mean - sign) > _quantile(63) * values.std(ddof=1) / 8.0
+    assert missed <= 8 < 12 <= plain  # without it, 20; were the values normal, 1
+    values = rng.normal(size=100_000)
+    wide = _Controls(np.zeros((0, len(values))), np.zeros(0))
+    mean, below, above = _mean(values, wide)
+    assert above == pytest.approx(below, rel=1e-3)
+    assert above == pytest.approx(4.0 * values.std() / math.sqrt(len(values)), rel=0.01)
 
 
 def test_widened_by_student_s_quantile():
