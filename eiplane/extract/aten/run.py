@@ -250,7 +250,7 @@ class Run:
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
         codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
-        if codes is None and self.leaving and tensor.is_floating_point() and self._is_new(tensor):
+        if codes is None and tensor.is_floating_point() and self._is_new(tensor):
             codes = self._returned(tensor)
         return Operand(codes, lambda: numbers(tensor), precision)
 
@@ -262,6 +262,10 @@ class Run:
 
     def _returned(self, tensor: Any) -> Codes | None:
         """Report a tensor that came from where numbers have left for, unless it is a constant."""
+        if any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True)):
+            at = tuple(slice(None) if step else slice(0, 1) for step in tensor.stride())
+            self._returned(tensor[at])  # each place of memory once
+            return self._shadows.get(tensor)
         sites, doubtful = self.leaving.tensor(numbers(tensor))
         if sites is None:
             self._made([tensor])
@@ -272,6 +276,7 @@ class Run:
         )  # fmt: skip
         if doubtful:
             self.flow.doubt(codes)
+        self.flow.hidden = self.flow.hidden or not sites
         self._shadows.put(tensor, codes)
         return codes
 
@@ -294,6 +299,8 @@ class Run:
         tensors, found = tensors_in(self.torch, (args, kwargs)), {}
         writes = func._schema.is_mutable
         written = written_by(func, args, kwargs) if writes else None
+        if func is self.torch.ops.aten.lift_fresh.default and not self.leaving:
+            self._made(tensors)  # of numbers that Python has, and none has left
         for tensor in tensors:
             refuse_layouts(tensor)
             operand = self.operand(tensor)
@@ -311,7 +318,7 @@ class Run:
         """Return where numbers left that an operator takes; None if it takes none."""
         fixed: list[Any] = []
         if self.leaving and self._is_pointwise(func):
-            read = read_by(func, kwargs, tensors)
+            read = read_by(func, args, kwargs, tensors)
             fixed = [t for t in read if operands[id(t)].codes is None and self._has_storage(t)]
         named = [t for t in fixed if self.constants.names(t)]
         fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]

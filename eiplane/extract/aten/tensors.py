@@ -50,13 +50,14 @@ def written_by(func: Any, args: Any, kwargs: Any) -> Any:
     return None
 
 
-def read_by(func: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
+def read_by(func: Any, args: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
     """Return the tensors that an operator reads: those (``out=``) that it fills hold chance."""
     filled = {
         id(kwargs.get(argument.name))
         for argument in func._schema.arguments
         if argument.kwarg_only and argument.alias_info is not None and argument.alias_info.is_write
     }
+    filled -= {id(a) for a in args}
     return [t for t in tensors if id(t) not in filled]
 
 

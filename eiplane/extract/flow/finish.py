@@ -145,7 +145,7 @@ class _Finish:
             found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
         elif not origin.live and made.fixed is None:
             nothing = made.patches is None
-            found = [Outcome(np.arange(origin.rows), unknown=_EMPTY if nothing else _DEAD)]
+            found = [Outcome(np.arange(origin.rows), unknown=self._unused(nothing))]
         else:
             found = outcomes(origin)
         kinds = self._kinds.setdefault(made.key, [])
@@ -165,6 +165,11 @@ class _Finish:
         made_here = [_Made(mine, m.title) for mine, m in self._pairs(found, kind)]
         self._by_origin[origin.index] = made_here
         self._anchor(origin, made_here, feed)
+
+    def _unused(self, nothing: bool) -> str:
+        if nothing:
+            return _EMPTY
+        return _HIDDEN if self._flow.hidden else _DEAD
 
     def _pairs(self, found: list[Outcome], kind: _Kind) -> list[tuple[Outcome, _Made]]:
         """Return a use's outcomes with the layers that they are."""
@@ -327,13 +332,17 @@ class _Finish:
 
 def without_use(reason: str) -> bool:
     """Return whether a layer is listed only because a run made no use of it."""
-    return reason in (_STILL, _DEAD)
+    return reason in (_STILL, _DEAD, _HIDDEN)
 
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
 _STILL = "its input does not depend on the network's input"
 _EMPTY = "nothing went through it in the forward pass"
 _DEAD = "its output does not lead to the network's result"
+_HIDDEN = (
+    "its output was not seen to lead to the network's result, of which some comes from where no "
+    "operator is seen, such as another thread"
+)
 
 
 def _map_of(origin: Origin) -> Origin:

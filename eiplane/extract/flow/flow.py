@@ -39,6 +39,7 @@ class Flow:
         self.noted: dict[str, str] = {}
         self.maps: list[Origin] = []
         self.layers: dict[str, tuple[Map, Any]] = {}
+        self.hidden = False  # whether arrays came from where nothing was seen
         self._rng = np.random.default_rng(seed)
         self._doubtful = 0
 
