@@ -30,6 +30,8 @@ _MOVING = words(
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
     split_with_sizes_copy im2col block_diag repeat_interleave
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d
     """
 )
 

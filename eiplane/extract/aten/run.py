@@ -120,10 +120,11 @@ class Run:
     def _result(self, out: Any) -> None:
         """Report what the module has returned: tensors, or numbers that left torch."""
         tensors = tensors_in(self.torch, out)
+        several = any(tensor.numel() > 1 for tensor in tensors)
         for tensor in tensors:
             operand = self.operand(tensor)
             if operand.codes is not None:
-                self.flow.use(operand, None)
+                self.flow.use(operand, None, aside=several and not tensor.ndim)
         arrays = [] if tensors else arrays_in(out)
         self.returns = bool(tensors or arrays)
         for left in self.leaving.left():

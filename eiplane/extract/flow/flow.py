@@ -106,6 +106,7 @@ class Flow:
         value = self.signals.begin(rows, made.name, map=made)
         origin = value.origin
         origin.traits["inner"] = math.prod(shape[axis + 1 :])
+        origin.traits["places"] = tuple(shape[axis + 1 :])
         self.maps.append(origin)
         if x is not None:
             made.feed, made.constants = self.use(x, origin)
@@ -237,6 +238,8 @@ class Flow:
         if found is not None and made is not None and row is not None and out is not None:
             if found[1] is not None:
                 origin.traits["inner"] = found[1]
+            if made.conv is not None:
+                origin.traits["places"] = shape[-len(made.conv.stride) :]
             self.maps.append(origin)
             self.keep(origin, out)
             self.merged(made, row, out)
@@ -257,7 +260,7 @@ class Flow:
     # -- uses -----------------------------------------------------------------------------------
 
     def use(
-        self, x: Operand, by: Origin | None, unknown: str = ""
+        self, x: Operand, by: Origin | None, unknown: str = "", aside: bool = False
     ) -> tuple[list[tuple[Value, NDArray[np.bool_]]], tuple[float, float] | None]:
         """Record that something takes an array.
 
@@ -267,6 +270,8 @@ class Flow:
         by : Origin or None
             None: it is the network's result.
         unknown : str
+        aside : bool
+            Whether it is a single number beside the network's result.
 
         Returns
         -------
@@ -288,13 +293,13 @@ class Flow:
         value = self.signals.of(first >> SHIFT)
         feed = []
         if constants is None and (last >> SHIFT) < value.base + value.rows:
-            feed.append((value, self._used(x, codes, value, None, by, unknown)))
+            feed.append((value, self._used(x, codes, value, None, by, unknown, aside)))
             return feed, None
         places = self.signals.places(codes >> SHIFT)
         found, at = np.unique(places[places >= 0], return_index=True)
         for place in found[np.argsort(at)].tolist():
             value = self.signals.at(place)
-            feed.append((value, self._used(x, codes, value, places == place, by, unknown)))
+            feed.append((value, self._used(x, codes, value, places == place, by, unknown, aside)))
         return feed, constants
 
     def _used(
@@ -305,6 +310,7 @@ class Flow:
         where: NDArray[np.bool_] | None,
         by: Origin | None,
         unknown: str,
+        aside: bool,
     ) -> NDArray[np.bool_]:
         mine = codes if where is None else codes[where]
         rows = _rows_in(mine, value)
@@ -322,10 +328,10 @@ class Flow:
             entries, at_rows = taken & ENTRY, (taken >> SHIFT) - value.base
             numbers = np.asarray(received, dtype=np.float64)
         precision = max(x.precision, value.precision)
-        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision)
+        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision, aside=aside)
         value.origin.uses.append(use)
         if value.mask is not None:
-            self.use(value.mask, by, unknown)  # which of them these are, it says
+            self.use(value.mask, by, unknown, aside)  # which of them these are, it says
         if by is not None:
             by.before |= value.origin.mark
         return rows
