@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...network import Known, Network, RangeRule, Unknown
+from ...network import Network, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
@@ -18,7 +18,10 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
+from .higher import ran
+from .layouts import Layouts
 from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
+from .noise import drawn, is_random
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
@@ -69,6 +72,7 @@ class Run:
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
         self._shadows = Shadows(torch)
+        self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
         self.maps_of_constants = Still(self.flow, self.constants, still)
@@ -90,6 +94,8 @@ class Run:
         torch, run = self.torch, self
 
         class Operators(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined,misc]
+            supports_higher_order_operators = True
+
             @classmethod
             def _should_skip_dynamo(cls) -> bool:
                 return False  # or torch would import its compiler, which takes seconds
@@ -179,6 +185,9 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if isinstance(func, self.torch._ops.HigherOrderOperator):
+            return self._in_parts(lambda: ran(self.torch, func, args, kwargs))
+        func, args = self._layouts.written_out(self, func, args)
         name = func._schema.name.removeprefix("aten::")
         if name in LAYERS | CELLS:  # as a script or a graph calls them
             return self._as_whole(name, func, args, kwargs)
@@ -341,6 +350,8 @@ class Run:
     ) -> None:
         torch = self.torch
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
+        for tensor in tensors_in(torch, outs):
+            refuse_layouts(tensor)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
         if "set_" not in func._schema.name:  # a storage that comes from elsewhere
             self._made(results)
@@ -351,8 +362,11 @@ class Run:
         elif name.endswith("_") and not name.endswith("__"):
             name = name.rstrip("_")
         dynamic = [t for t in tensors if operands[id(t)].codes is not None]
-        if self._is_random(func, name, args, kwargs):
-            self._random(name, args, kwargs, results)
+        if is_random(torch, func, name):
+            self._drawn = True
+            drawn(self, name, results)
+            return
+        if self._layouts.followed(self, tensors, operands, outs):
             return
         if took is not None:
             self._uses.say(tensors, FROM_DATA)
@@ -413,25 +427,6 @@ class Run:
         fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
         self._uses.constant(name, tensors)
-
-    def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
-        tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
-        return not (tag is None or tag not in func.tags or name in HANDLERS)
-
-    def _random(self, name: str, args: Any, kwargs: Any, results: list[Any]) -> None:
-        low, high = {"bernoulli": (0.0, 1.0), "rand": (0.0, 1.0), "rand_like": (0.0, 1.0)}.get(
-            name, (-np.inf, np.inf)
-        )
-
-        def rule() -> RangeRule:
-            return Known(low, high) if np.isfinite(low) else Unknown()
-
-        self._drawn = True
-        for tensor in results:
-            codes = self.flow.begin(
-                "random numbers", tuple(tensor.shape), rule, traits={"random": True}
-            )
-            self._shadows.put(tensor, codes)
 
     # -- what comes of it
 

@@ -19,6 +19,8 @@ def as_tensors(torch: Any, func: Any, args: Any) -> Any:
 
 def refuse_layouts(tensor: Any) -> None:
     """Raise ValueError for a tensor that has no storage of numbers."""
+    if tensor.is_nested:
+        raise ValueError("it uses nested tensors, which cannot be followed; pad them instead")
     if tensor.is_mkldnn:
         raise ValueError(
             "it keeps tensors in a layout of its own (optimize_for_inference), which cannot be "
@@ -28,7 +30,10 @@ def refuse_layouts(tensor: Any) -> None:
 
 def shares(tensor: Any, others: list[Any]) -> bool:
     """Return whether a tensor shares its storage with one of some others."""
-    key = tensor.untyped_storage()._cdata
+    try:
+        key = tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return False
     for other in others:
         try:
             if (
