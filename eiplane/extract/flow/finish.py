@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from ...network import (
     Unknown,
 )
 from ...results import Skipped
+from .alike import completed
 from .flow import Flow
 from .outcome import Outcome, mark_live, outcomes, same_outcome
 from .proof import objection
-from .recognise import chain, same
+from .recognise import chain, fixed, same
 from .signals import Map, Origin, Value
 from .sums import is_term, settle
 from .weights import layer_of, rows_text
@@ -147,7 +148,7 @@ class _Finish:
             nothing = made.patches is None
             found = [Outcome(np.arange(origin.rows), unknown=self._unused(nothing))]
         else:
-            found = outcomes(origin)
+            found = completed(outcomes(origin), self._elsewhere(origin, made))
         kinds = self._kinds.setdefault(made.key, [])
         kind = next((k for k in kinds if _same_kind(k.found, found)), None)
         direct, straight = self._direct(made), made.straight
@@ -165,6 +166,13 @@ class _Finish:
         made_here = [_Made(mine, m.title) for mine, m in self._pairs(found, kind)]
         self._by_origin[origin.index] = made_here
         self._anchor(origin, made_here, feed)
+
+    def _elsewhere(self, origin: Origin, made: Map) -> Iterator[list[Outcome]]:
+        """Yield what follows the other uses of a map's weights."""
+        for other in self._flow.maps:
+            if other is not origin and other.live and other.map and other.map.key == made.key:
+                settle(other.map)
+                yield outcomes(other)
 
     def _unused(self, nothing: bool) -> str:
         if nothing:
@@ -308,7 +316,13 @@ class _Finish:
             for k, anchor in enumerate(anchors):
                 owner[anchor.rows] = k
                 index[anchor.rows] = np.arange(len(anchor.rows))
-            rule = Gather(owner, index, operands=(*rules, Unknown())) if rules else Unknown()
+            left = np.flatnonzero(owner == len(rules))
+            held = fixed(value, left)
+            index[left], owner[left] = np.arange(len(left)), len(rules) + np.isnan(held)
+            if rules or np.isfinite(held).any():
+                rule = Gather(owner, index, operands=(*rules, Known(held, held), Unknown()))
+            else:
+                rule = Unknown()
         self._rules[id(value)] = value, rule
         return rule
 

@@ -16,7 +16,8 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "recognise", "same"]
+__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "recognise",
+           "same"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -210,10 +211,29 @@ def constant(value: Value, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (rows,)
     """
-    if value.origin.value is None or not value.by_row:
+    if not value.by_row:
         return np.zeros(len(rows), dtype=bool)
-    values = _on_probes(value, value.origin.value, rows)
-    return np.broadcast_to((values == values[:, :1]).all(axis=1), len(rows))
+    return np.isfinite(fixed(value, rows))
+
+
+def fixed(value: Value, rows: NDArray[np.intp]) -> Array:
+    """Return the constants that some rows of a value are, NaN for others.
+
+    Parameters
+    ----------
+    value : Value
+    rows : ndarray of int
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+    """
+    origin = value.origin.value
+    if origin is None or chain(value, origin) is None:
+        return np.full(len(rows), np.nan)
+    values = np.asarray(_on_probes(value, origin, rows), dtype=np.float64)
+    found = np.where((values == values[:, :1]).all(axis=1), values[:, 0], np.nan)
+    return np.broadcast_to(found, len(rows))
 
 
 def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:
