@@ -18,7 +18,9 @@ __all__ = ["adapted", "is_adapter"]
 
 Array = NDArray[np.float64]
 
-_PART = re.compile(r"^(.*?)[._](lora_A|lora_B|lora[_.]down|lora[_.]up)(\.(?!weight$)[^.]+)?(\.weight)?$")
+_PART = re.compile(
+    r"^(.*?)[._](lora_A|lora_B|lora[_.]down|lora[_.]up)(\.(?!weight$)[^.]+)?(\.weight)?$"
+)
 #: Parts of PEFT's other adapters: what they do to a base is not a sum with a product of two.
 _OTHERS = re.compile(
     r"^(.*?)[._]?(lora_E|ia3_l|oft_[Rrs]|hra_u|hada_\w+|lokr_\w+|vera_(?:[AB]|lambda_\w+)|boft_[Rs]"

@@ -98,10 +98,8 @@ def _is_quantised(entry: Entry, entries: Entries) -> bool:
     """Return whether a weight is of few bits: a NumPy array may be what it says, if alone."""
     if entry.problem or entry.code not in ("I8", "U8"):
         return bool(entry.problem)
-    return any(
-        n.startswith(f"{entry.name}.") or sibling(entry.name, leaf(n)) == n and leaf(n) in _MULTIPLY
-        for n in entries
-    )
+    scales = {sibling(entry.name, last) for last in _MULTIPLY}
+    return any(n in scales or n.startswith(f"{entry.name}.") for n in entries)
 
 
 def _reason(entry: Entry, used: list[str]) -> str:

@@ -66,8 +66,11 @@ def combined(entries: Entries, skipped: list[Skipped]) -> Entries:
             skipped.append(Skipped(layer_name(target), reason))
         elif (weight := sibling(target, leaf(target).replace("bias", "weight"))) in entries:
             gone.add(weight)
-            reason = f"its bias is kept in parts ({', '.join(names)}) that do not say how they combine"
-            skipped.append(Skipped(layer_name(weight), f"{reason}; load the module and pass that"))
+            reason = (
+                f"its bias is kept in parts ({', '.join(names)}) that do not say how they "
+                "combine; load the module and pass that"
+            )
+            skipped.append(Skipped(layer_name(weight), reason))
     return swapped(entries, made, gone)
 
 

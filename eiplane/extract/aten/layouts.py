@@ -51,7 +51,7 @@ class Layouts:
         func, args
             As they are, for any other operator.
         """
-        name = _PRODUCTS.get(func._schema.name.removeprefix("aten::"))
+        name = _PRODUCTS.get(func._schema.name.removeprefix("aten::"), "")
         sparse = [a for a in args if self._is_sparse(a)] if name else []
         if not sparse or any(self._depends(a) or a.numel() > _MOST for a in sparse):
             return func, args

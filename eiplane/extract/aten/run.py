@@ -410,17 +410,12 @@ class Run:
         """Report an operator that is not known."""
         reason = f"its output goes to {call.name}, which eiplane does not know"
         operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
-        made: list[Codes | None] = []
-        for k, tensor in enumerate(call.outs):
-            if not isinstance(tensor, self.torch.Tensor):
-                made.append(None)
-                continue
-            codes = self.flow.event(
-                call.name, operands, tuple(tensor.shape), lambda _: Unknown(), unknown=reason
-            )
-            made.append(codes)
-            del k
-        return made
+        return [
+            self.flow.event(call.name, operands, tuple(tensor.shape), lambda _: Unknown(),
+                            unknown=reason)
+            if isinstance(tensor, self.torch.Tensor) else None
+            for tensor in call.outs
+        ]  # fmt: skip
 
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""

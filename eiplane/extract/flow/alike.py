@@ -69,7 +69,8 @@ def _filled(found: list[Outcome], whole: Outcome) -> Outcome | None:
             continue
         at = np.searchsorted(whole.rows, mine)
         own = part.first
-        if len(mine) < len(part.rows) or part.section != whole.section or not _agree(own, first, at):
+        apart = len(mine) < len(part.rows) or part.section != whole.section
+        if apart or not _agree(own, first, at):
             return None
         members += part.parts
         assert own is not None

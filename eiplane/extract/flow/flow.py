@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
-from .combinations import combinations
+from .combinations import combinations, rows_in
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
 from .sums import known_input, summed
@@ -313,7 +313,7 @@ class Flow:
         aside: bool,
     ) -> NDArray[np.bool_]:
         mine = codes if where is None else codes[where]
-        rows = _rows_in(mine, value)
+        rows = rows_in(mine, value)
         entries, numbers = np.empty(0, np.int64), np.empty(0)
         at_rows = np.empty(0, np.intp)
         if value.origin.numbers is not None:
@@ -402,21 +402,6 @@ class Flow:
         if numbers.size == 0 or (numbers < 0).any() or (numbers != numbers[:, :1]).any():
             return None
         return self._rows(numbers[:, 0], None)
-
-
-def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
-    """Return which of a value's rows an array of its entries holds."""
-    rows = np.zeros(value.rows, dtype=bool)
-    least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
-    lines: list[Any] = [
-        (*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)
-    ]
-    for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
-        rows[(codes[part] >> SHIFT) - value.base] = True
-        if rows[least : most + 1].all():
-            return rows
-    rows[(codes >> SHIFT) - value.base] = True
-    return rows
 
 
 def _joined(feed: Any, constants: tuple[float, float] | None) -> Any:

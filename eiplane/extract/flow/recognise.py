@@ -175,8 +175,11 @@ def _own(value: Value, made: Chain, by_row: bool, scale: Array, shift: Array) ->
 
 
 #: Steps that choose: with others they may do anything between two probes.
-_CHOOSING = re.compile(r"where|mask|^(gt|lt|ge|le|eq|ne)$|greater|less|equal|table|bucketize"
-                       r"|searchsorted|bitwise|logical|^(and|or|xor|not)$", re.IGNORECASE)  # fmt: skip
+_CHOOSING = re.compile(
+    r"where|mask|^(gt|lt|ge|le|eq|ne)$|greater|less|equal|table|bucketize|searchsorted|bitwise"
+    r"|logical|^(and|or|xor|not)$",
+    re.IGNORECASE,
+)
 _FINE = 8.0 * (2.0 * np.modf(np.arange(1.0, 16385.0) * 0.6180339887498949)[0] - 1.0)
 
 

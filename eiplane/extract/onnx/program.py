@@ -190,9 +190,9 @@ class Program:
         if own and kind in ("LSTM", "GRU", "RNN"):
             found = recurrent(kind, options, values)
             return [v for v, name in zip(found, node.output, strict=False) if name]
-        if own and kind == "BatchNormalization" and not several:
-            if not options.get("training_mode", 0):  # the reference's older ones always train
-                return [_batch_norm(options, *values)]
+        trains = several or options.get("training_mode", 0)
+        if own and kind == "BatchNormalization" and not trains:  # the reference's old ones do
+            return [_batch_norm(options, *values)]
         if kind == "SimplifiedLayerNormalization":
             return [_rms_norm(options, *values)]
         if not own and node.domain == "com.microsoft" and kind in FUNCTIONS:
