@@ -348,7 +348,7 @@ def test_of_loops_the_first_step_is_a_step(forward):
 # -- sparse ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["spmm", "sparse.mm", "csr", "coo of values"])
+@pytest.mark.parametrize("form", ["spmm", "sparse.mm", "csr", "by values"])
 def test_of_sparse_products(form):
     torch.manual_seed(0)
     dense = (torch.rand(6, 6) > 0.5).float() / 3
