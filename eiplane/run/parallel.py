@@ -161,10 +161,13 @@ class Runner(Closing):
         self.executor = executor
         self.progress = progress
         self.workers = self.threads if executor is None else _workers_of(executor)
+        self._pool: ThreadPoolExecutor | None = None
+        self._new_flag()
+
+    def _new_flag(self) -> None:
         self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
         self._token = secrets.token_hex(8)
         _flags[self._token] = self._flag
-        self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
         """End the threads."""
@@ -302,6 +305,7 @@ class Runner(Closing):
                 future.cancel()
             if here or self.executor is None:  # threads of our own stop at once
                 wait([f for f in pending if not f.cancelled()], timeout=30)
+            self._new_flag()  # whoever handles the error may have other work, which is to run
             raise
 
     def _submit(
