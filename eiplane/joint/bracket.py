@@ -7,8 +7,8 @@ the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sa
 brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
 cancels in the information, and the single outputs' surprise, ``sum_B -log2 P(y_B)`` and ``sum_B
 -log2 P(y_B | cell)``, both of known mean, takes part of the rest. Averages are widened by four
-standard errors (by as much as Student's distribution asks for where samples are few, and more towards the
-longer tail).
+standard errors: by as much as Student's distribution asks for where samples are few, and by more
+towards the longer tail.
 
 These are averages of logarithms of densities that do not depend on one another: a few dozen samples
 do, whatever the entropy (the information content of a log-concave vector concentrates: Fradelizi,
@@ -28,7 +28,7 @@ from ..network import Channel, Rule
 from ..pairwise import exact
 from ..reference import Polytopes
 from ..run import Runner
-from .bounds import SLACK, WIDEN, Interval, KnownOutputs, WholeBounds, closed_form, repeated
+from .bounds import SLACK, WIDEN, KnownOutputs, WholeBounds, closed_form, repeated
 from .densities import log_backward, log_forward, sampling_cost
 from .given import given_entropies
 from .surprise import cell_surprise
