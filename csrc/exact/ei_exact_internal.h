@@ -222,6 +222,8 @@ void ex_close_engine(ei_exact *x);
 void ex_set_tolerance(ei_exact *x, double tolerance);
 ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds,
                          const int32_t *labels, uint32_t out_bins);
+/* What rows of few inputs can do without: the waves' memory and the table of ei_expansion.c. */
+int ex_open_series(ei_exact *x);
 double *ex_grow(ei_exact *x, size_t size);
 
 /* ---- ei_bounds.c ------------------------------------------------------------------------------- */
@@ -292,6 +294,12 @@ double ex_widest_below(const ei_exact *x, double limit);
 
 int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
                   row_state *state, double *information, double *marginal);
+
+/* ---- ei_subsets.c ------------------------------------------------------------------------------ */
+
+/* Zero if that is not exact enough, or the table too large. *status is set otherwise. */
+int ex_subsets_row(ei_exact *x, const row_view *v, row_state *state, double *information,
+                   double *marginal, int *status);
 
 /* ---- ei_route.c -------------------------------------------------------------------------------- */
 

@@ -102,6 +102,12 @@ static size_t count_above(const ei_exact *x, size_t n, double limit)
 int ex_route(ei_exact *x, const row_view *v, row_state *state, double *information, double *marginal)
 {
     const size_t n = v->n_widths;
+    int status;
+    if (n <= EI_EXACT_FEW && ex_subsets_row(x, v, state, information, marginal, &status))
+        return status;
+    status = ex_open_series(x);
+    if (status != EI_OK)
+        return status;
     const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
     double squares = 0.0, most = 0.0;
     for (size_t i = 0; i < x->n_in; i++) {

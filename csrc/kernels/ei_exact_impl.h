@@ -327,6 +327,8 @@ EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
     return ex_reduce(total);
 }
 
+#include "kernels/ei_subsets_impl.h"
+
 /* a b = *hi + *lo (Dekker, Numer. Math. 18, 1971). */
 EI_FORCE void ex_two_product(vd a, vd b, vd *hi, vd *lo)
 {
@@ -409,5 +411,6 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,
+    .subsets = ex_subsets,
     .steps = ex_steps,
 };
