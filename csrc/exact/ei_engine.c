@@ -67,7 +67,8 @@ void ex_close_engine(ei_exact *x)
 {
     if (x == NULL)
         return;
-    void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign, x->t_hi, x->t_lo,
+    void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign,
+                   x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
@@ -108,6 +109,9 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(from, m + 2);
     NEW(to, m + 2);
     NEW(piece_sign, m + 2);
+    NEW(near_from, m + 2);
+    NEW(near_to, m + 2);
+    NEW(near_sign, m + 2);
     NEW(t_hi, m + 1);
     NEW(t_lo, m + 1);
     NEW(y, (m + 1) * EI_EXACT_LANES);

@@ -9,7 +9,8 @@ static double row_bound(const ei_exact *x, const row_view *v, const row_state *s
 {
     if (v->drops && state->kept == 0.0)
         return 0.0;
-    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
+    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
+           state->bits;
 }
 
 /* A row by the usual routes; `row` is NULL without cuts. */

@@ -123,6 +123,11 @@ typedef struct ei_exact_kernels {
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
 
+    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i]; n a multiple of 8, at least
+     * two terms. */
+    void (*chebyshev)(const double *c, size_t n_terms, double most, const double *width, size_t n,
+                      double *out);
+
     /* Fill the cells; their sum over bins and cells of sign p log2 p. */
     double (*subsets)(const ei_exact_subsets *row);
 
