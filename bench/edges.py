@@ -1,11 +1,12 @@
-"""Exact EI_parts: the CPU time of an edge, now and at an earlier commit, and whether answers agree.
+"""Exact EI_parts: the CPU time of an edge, now and at an earlier commit, and whether they agree.
 
-    python bench/edges.py                          against the last commit before few inputs were faster
+    python bench/edges.py              against the last commit before few inputs were faster
     python bench/edges.py --against COMMIT --json FILE
     EIPLANE_CPU=avx2 python bench/edges.py         with another instruction set
 
-Both are compiled as setup.py does and run by turns, so that a busy machine slows both alike; the least
-of several runs counts, in one thread's own CPU time. Answers may differ by 1e-9 bits, as each promises.
+Both are compiled as setup.py does and run by turns, so that a busy machine slows both alike; the
+least of several runs counts, in one thread's own CPU time. Answers may differ by 1e-9 bits, as each
+promises.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from build import ROOT, build_program
 
 import eiplane
+from build import ROOT, build_program
 from eiplane.network import Binning, automatic_range, discretize
 
 BEFORE = "fa89e0a"
@@ -102,7 +103,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(Path(folder), options.against, options.turns)
     if options.json:
-        kept = {"against": options.against, "cpu": os.environ.get("EIPLANE_CPU", "best"), "rows": rows}
+        kept = {
+            "against": options.against,
+            "cpu": os.environ.get("EIPLANE_CPU", "best"),
+            "rows": rows,
+        }
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
     return 0
 

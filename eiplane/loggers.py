@@ -1,7 +1,7 @@
 """Who else gets the numbers of a tracked run: ``Tracker(..., loggers=[...])``.
 
-Each function or class makes a logger with a method ``log(dict, step)``; a library is imported by its
-own function, and by nothing else. TensorBoard's ``SummaryWriter`` needs none: give it as it is.
+Each function or class makes a logger with a method ``log(dict, step)``; a library is imported by
+its own function, and by nothing else. TensorBoard's ``SummaryWriter`` needs none: give it as it is.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def mlflow(
     -------
     Logger
         With ``client`` and ``run_id``. A new run is to be ended by
-        ``logger.client.set_terminated(logger.run_id)``. Characters of layers' names that MLflow does
-        not take become ``_``.
+        ``logger.client.set_terminated(logger.run_id)``. Characters of layers' names that MLflow
+        does not take become ``_``.
 
     Raises
     ------

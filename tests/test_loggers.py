@@ -16,7 +16,7 @@ WEIGHTS = [np.array([[1.0, -0.5], [0.25, 2.0]]), np.array([[0.5, 1.5]])]
 
 
 def run(log, steps=(0, 10, 20)):
-    """A tracked run of weights that grow; returns its numbers as (step, layer, quantity) to value."""
+    """A tracked run of weights that grow; its numbers, by step, layer and quantity."""
     scale = [1.0]
     tracker = Tracker(lambda: [w * scale[0] for w in WEIGHTS], loggers=[log], **OPTIONS)
     for step in steps:
