@@ -60,7 +60,7 @@ EI_FORCE void ex_sincos(vd x, vd *sine, vd *cosine)
 /* 2 q + 1 for the lanes of a vector that starts at q. */
 EI_FORCE vd ex_odds(size_t q)
 {
-    vd x;
+    vd x = {0};
     for (int i = 0; i < VD; i++)
         V_LANE(x, i) = (double)(2 * (q + (size_t)i) + 1);
     return x;

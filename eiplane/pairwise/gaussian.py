@@ -45,6 +45,11 @@ _FAR, _ROWS = 10.0, 256
 #: Waves where f is the identity.
 _LINEAR = 8192
 
+#: Last Legendre coefficients of f in deviations, and in rounding, of a panel that is fine enough.
+_SMOOTH, _ROUNDING, _HALVINGS = 1e-11, 2.0**-48, 42
+#: Deviations that f moves of which noise leaves no digit, and bits that are lost with that.
+_UNMOVED, _NOTHING = 1e-8, 1e-16
+
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
@@ -117,20 +122,28 @@ class _Row:
         some = np.flatnonzero(self.widths > 0)
         if not len(some):
             return GaussianRow(information, 0.0, 0.0)
+        if self._still(self.bias + self._reached(self.weight)):
+            return GaussianRow(information, 0.0, _NOTHING)
         widths = self.widths[some]
         centre = self.bias + 0.5 * (self.low + self.high) * float(self.weight.sum())
-        reach = min(0.5 * float(widths.sum()), _REACH * math.sqrt(float((widths**2).sum()) / 12.0))
+        reach = min(0.5 * float(widths.sum()), _REACH * math.hypot(*widths) / math.sqrt(12.0))
         t, step = self._grid(centre - reach, centre + reach)
         if len(some) == 1:
             given = self._alone(t, centre, widths[:1])
             found, bound, marginal = _informations(given, step)
             information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
-        if len(some) <= _FEW and self._bends(centre, reach):
+        few, series = len(some) <= _FEW, None
+        if not (few and self._bends(centre, reach)):
+            try:
+                series = self._series(t, centre, reach, widths)
+            except ValueError:
+                if not few:
+                    raise
+        if series is None:
             given = np.concatenate([self._direct(t, centre, widths, i) for i in range(len(some))])
             information[some], bound, marginal = _informations(given, step)
             return GaussianRow(information, marginal - self._own_entropy(), bound)
-        series = self._series(t, centre, reach, widths)
         mean = np.maximum(series.density(series.all_factors, np.zeros(1))[:, 0], 0.0)
         centres = (np.arange(self.bins) + 0.5) / self.bins - 0.5
         bound = marginal = 0.0
@@ -154,12 +167,25 @@ class _Row:
         for i in np.flatnonzero(self.widths > 0):
             centre = total + float(self.weight[i]) * (middle - self.baseline)
             half = 0.5 * float(self.widths[i])
+            if self._still(np.array([centre - half, centre + half])):
+                bound = max(bound, _NOTHING)
+                continue
             t, step = self._grid(centre - half, centre + half)
             given = self._alone(t, centre, self.widths[i : i + 1])
             found, off, _ = _informations(given, step)
             information[i] = found[0]
             bound = max(bound, off)
         return GaussianRow(information, 0.0, bound)
+
+    def _reached(self, weight: Array) -> Array:
+        """Return the least and the greatest sum of the inputs."""
+        ends = np.stack([weight * self.low, weight * self.high])
+        return np.array([ends.min(axis=0).sum(), ends.max(axis=0).sum()])
+
+    def _still(self, reached: Array) -> bool:
+        """Whether f moves so little that noise leaves nothing of it: variance over variance."""
+        least, greatest = self.f.image(float(reached[0]), float(reached[1]))
+        return greatest - least <= _UNMOVED * self.std
 
     def _own_entropy(self) -> float:
         return 0.5 * math.log2(2.0 * math.pi * math.e * self.std**2)
@@ -198,7 +224,27 @@ class _Row:
         moved = np.abs(np.diff(self.f(z)))
         moved[np.clip(np.searchsorted(z, self._kinks(low, high)) - 1, 0, 2047)] = 0.0
         steepest = float(moved.max()) / (z[1] - z[0])
-        return self.std / steepest if steepest > 0 else high - low
+        return min(self.std / steepest, high - low) if steepest > 0 else high - low
+
+    def _panels(self, ends: Array, longest: float) -> tuple[Array, Array]:
+        """Return nodes and weights of Gauss and Legendre on panels, none across an end or a kink.
+
+        Where f bends in a way that nobody told of, panels are halved until it does not.
+        """
+        kinks = self._kinks(float(ends.min()), float(ends.max()))
+        edges = _cuts(np.unique(np.concatenate([ends, kinks])), longest)
+        points, weights = _legendre(_NODES)
+        for _ in range(_HALVINGS):
+            half = 0.5 * np.diff(edges)[:, None]
+            nodes = edges[:-1, None] + half * (points + 1.0)
+            f = self.f(nodes)
+            left = np.abs(f @ _last_orders()).max(axis=1)
+            rough = left > _SMOOTH * self.std + _ROUNDING * np.abs(f).max(axis=1)
+            rough &= half[:, 0] > 2.0**-_HALVINGS * (edges[-1] - edges[0])
+            if not rough.any():
+                break
+            edges = np.sort(np.append(edges, (edges[:-1] + half[:, 0])[rough]))
+        return nodes.ravel(), (half * weights).ravel()
 
     def _smeared(self, t: Array, z: Array, mass: Array) -> Array:
         """Return the noise about f of masses at z, at every t; masses (z, k), result (t, k).
@@ -221,7 +267,7 @@ class _Row:
         width = float(widths[0])
         edges = centre + width * (np.arange(self.bins + 1) / self.bins - 0.5)
         longest = 1.5 * self._scale(float(edges[0]), float(edges[-1]))
-        z, weights = _panels(edges, self._kinks(float(edges[0]), float(edges[-1])), longest)
+        z, weights = self._panels(edges, longest)
         at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
         mass = np.zeros((len(z), self.bins))
         mass[np.arange(len(z)), at] = weights * (self.bins / width)
@@ -237,7 +283,7 @@ class _Row:
             ends = at + signs @ law
             low, high = float(ends.min()), float(ends.max())
             longest = 1.5 * self._scale(low, high)
-            z, weights = _panels(ends, self._kinks(low, high), longest)
+            z, weights = self._panels(ends, longest)
             mass = weights * _density(z - at, law)
             density[0, :, k] = self._smeared(t, z, mass[:, None])[:, 0]
         return density
@@ -257,7 +303,7 @@ class _Row:
             series.cut(int(there[-1]) + 1)
             most = float(series.frequency[-1]) + 1.0 / scale
             longest = min(1.5 * scale, 8.0 / most, fade / 4.0)
-            z, weights = _panels(ends, self._kinks(*map(float, ends)), longest)
+            z, weights = self._panels(ends, longest)
             if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
             far = (np.abs(z - centre) - reach) / fade
@@ -361,20 +407,24 @@ def _distribution(u: Array, narrow: float, wide: float) -> Array:
     return np.where(u < 0, tail, 1.0 - tail)
 
 
-def _panels(ends: Array, kinks: Array, longest: float) -> tuple[Array, Array]:
-    """Return nodes and weights of Gauss and Legendre on panels, none across an end or a kink."""
-    cuts = np.unique(np.concatenate([ends, kinks]))
+@lru_cache(maxsize=1)
+def _last_orders() -> Array:
+    """Return what takes the last Legendre coefficients of values at a panel's nodes."""
+    points, weights = _legendre(_NODES)
+    orders = np.arange(_NODES - 3, _NODES)
+    polynomials = np.polynomial.legendre.legvander(points, _NODES - 1)[:, orders]
+    return np.asarray(weights[:, None] * polynomials * (orders + 0.5))
+
+
+def _cuts(cuts: Array, longest: float) -> Array:
+    """Return the ends of panels of some greatest length between cuts."""
     pieces = np.maximum(np.ceil(np.diff(cuts) / longest), 1).astype(int)
     if int(pieces.sum()) * _NODES > 1 << 20:
         raise ValueError("its noise is too little for so wide inputs; take noise='dither'")
-    edges = np.concatenate(
+    return np.concatenate(
         [np.linspace(a, b, n, endpoint=False)
          for a, b, n in zip(cuts[:-1], cuts[1:], pieces, strict=True)] + [cuts[-1:]]
     )  # fmt: skip
-    points, weights = _legendre(_NODES)
-    half = 0.5 * np.diff(edges)[:, None]
-    nodes = edges[:-1, None] + half * (points + 1.0)
-    return nodes.ravel(), (half * weights).ravel()
 
 
 def _entropy(density: Array, step: float, axis: int) -> tuple[Array, Array]:
