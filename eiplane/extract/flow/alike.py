@@ -43,9 +43,11 @@ def completed(found: list[Outcome], others: Iterable[list[Outcome]]) -> list[Out
     Returns
     -------
     list of Outcome
-        As they were, if no other use shows more and agrees in the rest.
+        As they were, if no other use shows more and agrees in the rest. A use that shows nothing
+        at all is not the same as any other.
     """
-    if not any(map(is_open, found)):
+    shown = [not is_open(outcome) for outcome in found]
+    if all(shown) or not any(shown):
         return found
     for other in others:
         if any(map(is_open, other)):
