@@ -6,52 +6,49 @@ narrow the inputs are. So expand it, not the law of z, in a Fourier series on a 
 the reach of z and fades out beside it: the average multiplies coefficient q by the characteristic
 function of the inputs, a product of ``sinc``\ s. One input is left out by prefix and suffix
 products. Coefficients are integrals over panels between the kinks of f; where f is the identity the
-noise is one more factor. With one input alone the average over a bin is such an integral itself;
-with two or three and a kink in f the integral is over the law of z, in closed form. Over t the
-densities are as smooth as the noise, and the trapezoidal rule converges faster than any power.
+noise is one more factor. With one input alone the average over a bin is such an integral itself.
+With a few the waves fade slowly, the more so where f has kinks; then G is interpolated on panels
+between those, and its average is against the law of z, a polynomial in pieces (:mod:`.laws`). Over
+t the densities are as smooth as the noise, and the trapezoidal rule converges faster than any power.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Activation
+from .laws import SumLaw, node_masses
+from .panels import nodes_of, panel_edges
 from .surroundings import Surroundings
 
 __all__ = ["GaussianRow", "gaussian_row"]
 
 Array = NDArray[np.float64]
 
-#: Points of t in a standard deviation, deviations beyond the range of f, nodes of a panel.
-_FINE, _BEYOND, _NODES = 12.0, 9.0, 16
+#: Points of t in a standard deviation, deviations beyond the range of f.
+_FINE, _BEYOND = 12.0, 9.0
 #: Standard deviations beyond which z is not: exp(-8.8**2 / 2) is 2e-17.
 _REACH = 8.8
 #: What the fade beside the reach is cut off at: erfc(5.6) is 2e-15.
 _FADE = 5.6
 #: Waves that are tried, and what is left of the last to be enough.
 _WAVES, _ENOUGH = (256, 1024), 1e-13
-#: Inputs up to which the law of z is taken in closed form where f has kinks.
-_FEW = 3
+#: Inputs up to which the law of z is taken in pieces, of which there are 2**inputs.
+_FEW = 7
+#: Widths that are next to nothing beside what f and the noise tell apart: their squares count.
+_NOTHING = 1e-9
 #: Largest table of t and z, and densities held at once.
 _MOST, _BLOCK = 1 << 27, 1 << 21
 #: Deviations beyond which noise adds no digit (exp(-10**2 / 2) is 2e-22), and t done at once.
 _FAR, _ROWS = 10.0, 256
-#: Waves where f is the identity.
-_LINEAR = 8192
+#: Waves where f is the identity; the last that noise lets through, in inverse deviations.
+_LINEAR, _LAST = 8192, 8.3
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
-
-@lru_cache(maxsize=4)
-def _legendre(count: int) -> tuple[Array, Array]:
-    points, weights = np.polynomial.legendre.leggauss(count)
-    return points, weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +123,9 @@ class _Row:
             found, bound, marginal = _informations(given, step)
             information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
-        if len(some) <= _FEW and self._bends(centre, reach):
-            given = np.concatenate([self._direct(t, centre, widths, i) for i in range(len(some))])
-            information[some], bound, marginal = _informations(given, step)
+        if len(some) <= _FEW and not self._convolves(t, reach):
+            found, bound, marginal = self._few(t, step, centre, widths)
+            information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
         series = self._series(t, centre, reach, widths)
         mean = np.maximum(series.density(series.all_factors, np.zeros(1))[:, 0], 0.0)
@@ -181,12 +178,10 @@ class _Row:
         starts = [piece.start for piece in self.f.pieces_on(low, high)]
         return np.array([s for s in starts if low < s < high])
 
-    def _bends(self, centre: float, reach: float) -> bool:
-        """Whether f has kinks where it is expanded in waves: out of reach they slow them too."""
-        if self.f.interval is not None or self.f.name == "identity":
-            return self.f.name != "identity"
-        fade = self._fade(centre, reach)
-        return len(self._kinks(centre - reach - fade, centre + reach + fade)) > 0
+    def _convolves(self, t: Array, reach: float) -> bool:
+        """Whether noise is but one more factor of few enough waves."""
+        waves = 2.0 * (reach + _BEYOND * self.std) * _LAST / (2.0 * math.pi * self.std)
+        return self.f.name == "identity" and max(waves, 64.0) * len(t) < _MOST / 16
 
     def _fade(self, centre: float, reach: float) -> float:
         """Return over what the expansion of f fades out, beside the reach of z."""
@@ -220,27 +215,48 @@ class _Row:
         """Return densities given each bin of a single input; shape (1, t, bins)."""
         width = float(widths[0])
         edges = centre + width * (np.arange(self.bins + 1) / self.bins - 0.5)
-        longest = 1.5 * self._scale(float(edges[0]), float(edges[-1]))
-        z, weights = _panels(edges, self._kinks(float(edges[0]), float(edges[-1])), longest)
+        kinks = self._kinks(float(edges[0]), float(edges[-1]))
+        z, weights = nodes_of(panel_edges(self.f, np.append(edges, kinks), self.std))
         at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
         mass = np.zeros((len(z), self.bins))
         mass[np.arange(len(z)), at] = weights * (self.bins / width)
         return self._smeared(t, z, mass)[None]
 
-    def _direct(self, t: Array, centre: float, widths: Array, i: int) -> Array:
-        """Return densities given each bin of one of two or three inputs; shape (1, t, bins)."""
-        law = np.sort(np.append(np.delete(widths, i), widths[i] / self.bins))
-        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=len(law))))
-        density = np.zeros((1, len(t), self.bins))
-        for k in range(self.bins):
-            at = centre + float(widths[i]) * ((k + 0.5) / self.bins - 0.5)
-            ends = at + signs @ law
-            low, high = float(ends.min()), float(ends.max())
-            longest = 1.5 * self._scale(low, high)
-            z, weights = _panels(ends, self._kinks(low, high), longest)
-            mass = weights * _density(z - at, law)
-            density[0, :, k] = self._smeared(t, z, mass[:, None])[:, 0]
-        return density
+    def _few(
+        self, t: Array, step: float, centre: float, widths: Array
+    ) -> tuple[Array, float, float]:
+        """Return the information of a few inputs, its doubt, and the output's entropy."""
+        half = 0.5 * float(widths.sum())
+        ends = np.array([centre - half, centre + half])
+        scale = self._scale(*map(float, ends))
+        edges = panel_edges(self.f, np.append(ends, self._kinks(*map(float, ends))), self.std)
+        z = nodes_of(edges)[0]
+        places = (np.arange(self.bins) + 0.5) / self.bins - 0.5
+
+        def law(parts: Array) -> SumLaw:
+            some = parts > _NOTHING * scale
+            return SumLaw.of(parts[some] if some.any() else parts.max(keepdims=True))
+
+        own = node_masses(law(widths), np.array([centre]), edges)
+        mean = np.maximum(self._smeared(t, z, own)[:, 0], 0.0)
+        information, bound, marginal = np.zeros(len(widths)), 0.0, 0.0
+        each = max(1, _BLOCK // (len(t) * self.bins))
+        for first in range(0, len(widths), each):
+            block = range(first, min(first + each, len(widths)))
+            masses = [
+                node_masses(
+                    law(np.append(np.delete(widths, i), widths[i] / self.bins)),
+                    centre + widths[i] * places,
+                    edges,
+                )
+                for i in block
+            ]
+            given = self._smeared(t, z, np.concatenate(masses, axis=1))
+            given = np.maximum(given, 0.0).reshape(len(t), len(block), self.bins)
+            found, off, marginal = _informations(given.transpose(1, 0, 2), step, mean)
+            information[list(block)] = found
+            bound = max(bound, off)
+        return information, bound, marginal
 
     def _series(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         if self.f.name == "identity":
@@ -250,14 +266,13 @@ class _Row:
         fade = self._fade(centre, reach)
         period = 2.0 * (reach + fade)
         ends = np.array([centre - reach - fade, centre + reach + fade])
-        scale = self._scale(float(ends[0]), float(ends[1]))
+        cuts = np.append(ends, self._kinks(*map(float, ends)))
         for waves in _WAVES:
             series = _Series(2.0 * math.pi / period, waves, widths)
             there = np.flatnonzero(np.abs(series.greatest(self.bins)) > 1e-17)
             series.cut(int(there[-1]) + 1)
-            most = float(series.frequency[-1]) + 1.0 / scale
-            longest = min(1.5 * scale, 8.0 / most, fade / 4.0)
-            z, weights = _panels(ends, self._kinks(*map(float, ends)), longest)
+            longest = min(8.0 / float(series.frequency[-1]), fade / 4.0)
+            z, weights = nodes_of(panel_edges(self.f, cuts, self.std, longest))
             if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
             far = (np.abs(z - centre) - reach) / fade
@@ -279,7 +294,7 @@ class _Row:
     def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         """Return the series where f is the identity: noise is one more factor."""
         period = 2.0 * (reach + _BEYOND * self.std) + float(t[-1] - t[0]) / len(t)
-        waves = min(math.ceil(period * 8.3 / (2.0 * math.pi * self.std)), _LINEAR)
+        waves = min(math.ceil(period * _LAST / (2.0 * math.pi * self.std)), _LINEAR)
         series = _Series(2.0 * math.pi / period, waves, widths)
         factor = np.exp(-0.5 * (self.std * series.frequency) ** 2)
         left = factor * np.abs(series.greatest(self.bins))
@@ -341,40 +356,6 @@ class _Series:
         phase = np.outer(self.frequency, moved)
         both = self.real @ (factors[:, None] * np.cos(phase))
         return np.asarray(both + self.imaginary @ (factors[:, None] * np.sin(phase)))
-
-
-def _density(u: Array, widths: Array) -> Array:
-    """Return the density of a sum of two or three centred uniforms, widths upwards."""
-    if len(widths) == 2:
-        ramp = 0.5 * (widths[1] + widths[0]) - np.abs(u)
-        return np.asarray(np.clip(ramp / widths[0], 0.0, 1.0) / widths[1])
-    below = [_distribution(u + sign * widths[2] / 2, *widths[:2]) for sign in (1.0, -1.0)]
-    return np.asarray((below[0] - below[1]) / widths[2])
-
-
-def _distribution(u: Array, narrow: float, wide: float) -> Array:
-    """Return the distribution function of a sum of two centred uniforms."""
-    half = 0.5 * (narrow + wide)
-    beside = np.maximum(half - np.abs(u), 0.0) ** 2 / (2.0 * narrow * wide)
-    flat = 0.5 - np.abs(u) / wide
-    tail = np.where(np.abs(u) > 0.5 * (wide - narrow), beside, flat)
-    return np.where(u < 0, tail, 1.0 - tail)
-
-
-def _panels(ends: Array, kinks: Array, longest: float) -> tuple[Array, Array]:
-    """Return nodes and weights of Gauss and Legendre on panels, none across an end or a kink."""
-    cuts = np.unique(np.concatenate([ends, kinks]))
-    pieces = np.maximum(np.ceil(np.diff(cuts) / longest), 1).astype(int)
-    if int(pieces.sum()) * _NODES > 1 << 20:
-        raise ValueError("its noise is too little for so wide inputs; take noise='dither'")
-    edges = np.concatenate(
-        [np.linspace(a, b, n, endpoint=False)
-         for a, b, n in zip(cuts[:-1], cuts[1:], pieces, strict=True)] + [cuts[-1:]]
-    )  # fmt: skip
-    points, weights = _legendre(_NODES)
-    half = 0.5 * np.diff(edges)[:, None]
-    nodes = edges[:-1, None] + half * (points + 1.0)
-    return nodes.ravel(), (half * weights).ravel()
 
 
 def _entropy(density: Array, step: float, axis: int) -> tuple[Array, Array]:
