@@ -186,6 +186,20 @@ def test_pieces_and_waves_are_the_same():
     np.testing.assert_allclose(many.ei_edges[0, :7], few.ei_edges[0], atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["tanh", "relu", "identity"])
+@pytest.mark.parametrize(
+    "weights", [[1e-300], [1e-16], [1e-320, 1e-320], [1e-12] * 4, [1e-18] * 9], ids=str
+)
+@pytest.mark.parametrize("bias", [0.0, 0.1, 1e6])
+def test_weights_that_do_next_to_nothing(weights, bias, name):
+    """However narrow z is beside where it is: nothing, not what rounding makes of it."""
+    found = eiplane.analyze([eiplane.Layer([weights], [bias], name)], noise=0.1, bins=3)[0]
+    assert found.ei_parts == pytest.approx(0.0, abs=1e-12)
+    assert found.sensitivity == pytest.approx(0.0, abs=1e-12)
+    assert found.pairwise_ei.error_bound < 1e-8
+    assert 0.0 <= found.output_entropy_bounds[1] < 1e-6
+
+
 def uniform_information(laws, width):
     """I(bin; Y + noise) where Y given each bin is uniform on an interval: trapezoids, in full."""
 

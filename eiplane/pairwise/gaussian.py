@@ -15,6 +15,7 @@ t the densities are as smooth as the noise, and the trapezoidal rule converges f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,12 +36,14 @@ _FINE, _BEYOND = 12.0, 9.0
 _REACH = 8.8
 #: What the fade beside the reach is cut off at: erfc(5.6) is 2e-15.
 _FADE = 5.6
+#: Deviations by which f may move and tell nothing: below half their square, in nats.
+_STILL = 1e-8
 #: Waves that are tried, and what is left of the last to be enough.
 _WAVES, _ENOUGH = (256, 1024), 1e-13
 #: Inputs up to which the law of z is taken in pieces, of which there are 2**inputs.
 _FEW = 7
-#: Widths that are next to nothing beside what f and the noise tell apart: their squares count.
-_NOTHING = 1e-9
+#: Widths that are next to nothing beside all together.
+_NOTHING = 1e-30
 #: Largest table of t and z, and densities held at once.
 _MOST, _BLOCK = 1 << 27, 1 << 21
 #: Deviations beyond which noise adds no digit (exp(-10**2 / 2) is 2e-22), and t done at once.
@@ -117,9 +120,11 @@ class _Row:
         widths = self.widths[some]
         centre = self.bias + 0.5 * (self.low + self.high) * float(self.weight.sum())
         reach = min(0.5 * float(widths.sum()), _REACH * math.sqrt(float((widths**2).sum()) / 12.0))
+        if self._moves(centre, reach) <= _STILL * self.std:
+            return GaussianRow(information, 0.0, _STILL**2)
         t, step = self._grid(centre - reach, centre + reach)
         if len(some) == 1:
-            given = self._alone(t, centre, widths[:1])
+            given = self._alone(t, centre, float(widths[0]))
             found, bound, marginal = _informations(given, step)
             information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
@@ -151,8 +156,10 @@ class _Row:
         for i in np.flatnonzero(self.widths > 0):
             centre = total + float(self.weight[i]) * (middle - self.baseline)
             half = 0.5 * float(self.widths[i])
+            if self._moves(centre, half) <= _STILL * self.std:
+                continue
             t, step = self._grid(centre - half, centre + half)
-            given = self._alone(t, centre, self.widths[i : i + 1])
+            given = self._alone(t, centre, float(self.widths[i]))
             found, off, _ = _informations(given, step)
             information[i] = found[0]
             bound = max(bound, off)
@@ -160,6 +167,11 @@ class _Row:
 
     def _own_entropy(self) -> float:
         return 0.5 * math.log2(2.0 * math.pi * math.e * self.std**2)
+
+    def _moves(self, centre: float, reach: float) -> float:
+        """Return by how much f changes."""
+        least, greatest = self.f.image(centre - reach, centre + reach)
+        return float(greatest - least)
 
     def _grid(self, low: float, high: float) -> tuple[Array, float]:
         """Return places of t, evenly spaced, around what f reaches."""
@@ -195,50 +207,57 @@ class _Row:
         steepest = float(moved.max()) / (z[1] - z[0])
         return self.std / steepest if steepest > 0 else high - low
 
-    def _smeared(self, t: Array, z: Array, mass: Array) -> Array:
-        """Return the noise about f of masses at z, at every t; masses (z, k), result (t, k).
+    def _smeared(self, t: Array, y: Array, mass: Array) -> Array:
+        """Return the noise about values y that have masses, at every t.
 
-        What is too far from a t to add a digit is left out: t goes on evenly, so that where noise
-        is narrow a block of it needs few z.
+        Masses are (y, k), the result is (t, k). What is too far from a t to add a digit is left
+        out: t goes on evenly, so that where noise is narrow a block of it needs few y.
         """
-        f, found = self.f(z), np.empty((len(t), mass.shape[1]))
-        far, whole = _FAR * self.std, len(t) * len(z) <= _BLOCK
-        step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(z)))
+        found = np.empty((len(t), mass.shape[1]))
+        far, whole = _FAR * self.std, len(t) * len(y) <= _BLOCK
+        step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(y)))
         for first in range(0, len(t), step):
             some = slice(first, first + step)
-            near = slice(None) if whole else (f > t[some][0] - far) & (f < t[some][-1] + far)
-            u = (t[some, None] - f[near]) / self.std
+            near = slice(None) if whole else (y > t[some][0] - far) & (y < t[some][-1] + far)
+            u = (t[some, None] - y[near]) / self.std
             found[some] = np.exp(-0.5 * u * u) @ mass[near]
         return found / (self.std * math.sqrt(2.0 * math.pi))
 
-    def _alone(self, t: Array, centre: float, widths: Array) -> Array:
+    def _about(self, centre: float, unit: float) -> tuple[Callable[[Array], Array], Array]:
+        """Return f about a place in some unit, and its kinks within one of them.
+
+        However narrow the inputs are, places about the centre are told apart.
+        """
+        kinks = (self._kinks(centre - unit, centre + unit) - centre) / unit
+        return lambda v: self.f(centre + unit * v), kinks
+
+    def _alone(self, t: Array, centre: float, width: float) -> Array:
         """Return densities given each bin of a single input; shape (1, t, bins)."""
-        width = float(widths[0])
-        edges = centre + width * (np.arange(self.bins + 1) / self.bins - 0.5)
-        kinks = self._kinks(float(edges[0]), float(edges[-1]))
-        z, weights = nodes_of(panel_edges(self.f, np.append(edges, kinks), self.std))
-        at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
-        mass = np.zeros((len(z), self.bins))
-        mass[np.arange(len(z)), at] = weights * (self.bins / width)
-        return self._smeared(t, z, mass)[None]
+        f, kinks = self._about(centre, width)
+        edges = np.arange(self.bins + 1) / self.bins - 0.5
+        kinks = kinks[np.abs(kinks) < 0.5]
+        v, weights = nodes_of(panel_edges(f, np.append(edges, kinks), self.std))
+        at = np.minimum(np.searchsorted(edges[1:-1], v, side="right"), self.bins - 1)
+        mass = np.zeros((len(v), self.bins))
+        mass[np.arange(len(v)), at] = weights * self.bins
+        return self._smeared(t, f(v), mass)[None]
 
     def _few(
         self, t: Array, step: float, centre: float, widths: Array
     ) -> tuple[Array, float, float]:
         """Return the information of a few inputs, its doubt, and the output's entropy."""
         half = 0.5 * float(widths.sum())
-        ends = np.array([centre - half, centre + half])
-        scale = self._scale(*map(float, ends))
-        edges = panel_edges(self.f, np.append(ends, self._kinks(*map(float, ends))), self.std)
-        z = nodes_of(edges)[0]
+        f, kinks = self._about(centre, half)
+        widths = widths / half
+        edges = panel_edges(f, np.concatenate([[-1.0], kinks, [1.0]]), self.std)
+        y = f(nodes_of(edges)[0])
         places = (np.arange(self.bins) + 0.5) / self.bins - 0.5
 
         def law(parts: Array) -> SumLaw:
-            some = parts > _NOTHING * scale
-            return SumLaw.of(parts[some] if some.any() else parts.max(keepdims=True))
+            return SumLaw.of(parts[parts > _NOTHING])
 
-        own = node_masses(law(widths), np.array([centre]), edges)
-        mean = np.maximum(self._smeared(t, z, own)[:, 0], 0.0)
+        own = node_masses(law(widths), np.zeros(1), edges)
+        mean = np.maximum(self._smeared(t, y, own)[:, 0], 0.0)
         information, bound, marginal = np.zeros(len(widths)), 0.0, 0.0
         each = max(1, _BLOCK // (len(t) * self.bins))
         for first in range(0, len(widths), each):
@@ -246,12 +265,12 @@ class _Row:
             masses = [
                 node_masses(
                     law(np.append(np.delete(widths, i), widths[i] / self.bins)),
-                    centre + widths[i] * places,
+                    widths[i] * places,
                     edges,
                 )
                 for i in block
             ]
-            given = self._smeared(t, z, np.concatenate(masses, axis=1))
+            given = self._smeared(t, y, np.concatenate(masses, axis=1))
             given = np.maximum(given, 0.0).reshape(len(t), len(block), self.bins)
             found, off, marginal = _informations(given.transpose(1, 0, 2), step, mean)
             information[list(block)] = found
@@ -279,7 +298,7 @@ class _Row:
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
             phase = np.outer(z - centre, series.frequency)
             real, imaginary = weights[:, None] * np.cos(phase), weights[:, None] * np.sin(phase)
-            both = self._smeared(t, z, np.concatenate([real, imaginary], axis=1))
+            both = self._smeared(t, self.f(z), np.concatenate([real, imaginary], axis=1))
             series.real, series.imaginary = np.split(both, 2, axis=1)
             size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
             left = size * np.abs(series.greatest(self.bins))

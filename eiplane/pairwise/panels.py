@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 NODES, _MOVED = 16, 1.5
 #: How far an interpolant may be off, in standard deviations and beside the function's own size.
 _OFF, _ROUNDING = 1e-11, 1e-14
-#: Panels at first, between two places, and at most; shortest, of the whole.
+#: Panels at first, about, and at most; shortest, of the whole.
 _FIRST, _MOST, _SHORTEST = 8, 1 << 16, 1e-14
 
 
@@ -68,7 +68,8 @@ def panel_edges(
     """
     cuts = np.unique(places)
     shortest = _SHORTEST * float(max(cuts[-1] - cuts[0], abs(cuts[0]), abs(cuts[-1])))
-    pieces = np.maximum(np.ceil(np.diff(cuts) / longest), _FIRST)
+    longest = min(longest, float(cuts[-1] - cuts[0]) / _FIRST)
+    pieces = np.ceil(np.diff(cuts) / longest)
     if not pieces.sum() <= _MOST:
         raise _too_many()
     parts = [
