@@ -202,7 +202,7 @@ def analyze(
                     results.append(_measure(target, settings, options, draws, runner))
                 else:
                     ends = (weights, str(first), str(last))
-                    results.append(_measure_part(ends, wanted, plan, sampling, tell))
+                    results.append(_measure_part(ends, wanted, plan, sampling, runner, tell))
     starts = [first for first, _ in targets if isinstance(first, int)]
     warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
     return Decomposition(
@@ -262,6 +262,7 @@ def _measure_part(
     options: ExtractOptions,
     plan: Plan,
     sampling: Sampling,
+    runner: Runner,
     tell: Progress | None,
 ) -> LayerResult:
     """Measure a part of a module by running it."""
@@ -287,9 +288,12 @@ def _measure_part(
             if which in settings.measures:
                 key = sampling.of_part(part.name).key(purpose)
                 found[which] = called.measure(which, key, sampling.samples, sampling.tol)
-    bounds = None
-    if settings.measures & {"ei", "bounds"}:
-        bounds = vector_bounds(part.n_in, part.n_out, settings.bins, found.get("ei_parts"))
+        bounds = None
+        if settings.measures & {"ei", "bounds"}:
+            key = sampling.of_part(part.name).key(Purpose.JOINT)
+            whole = key if "ei" in settings.measures else None
+            known = found.get("ei_parts")
+            bounds = vector_bounds(called, known, whole, sampling.samples, runner)
     return LayerResult(
         part.name,
         part.n_in,

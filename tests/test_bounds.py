@@ -14,7 +14,7 @@ from scipy import stats
 import eiplane
 from eiplane import _core, reference
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
-from eiplane.joint.bracket import _number, _quantile, bracket, known_outputs
+from eiplane.joint.bracket import _number, bracket, known_outputs, student_four
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
@@ -396,9 +396,9 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
     assert by_name["0..1"].ei <= by_name["0..1"].ei_bounds[1]
 
 
-def test_widened_by_student_s_quantile():
+def test_widened_by_student_sstudent_four():
     for freedom in (13, 20, 29, 61):
-        assert _quantile(freedom) == pytest.approx(
+        assert student_four(freedom) == pytest.approx(
             stats.t.ppf(stats.norm.cdf(4.0), freedom), rel=1e-3
         )
 
