@@ -1,4 +1,4 @@
-"""Whole vectors of spans that cannot be counted: bounds from models, against counting and proofs."""
+"""Whole vectors that cannot be counted: bounds from models of samples, against counting."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ FUNCTIONS = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}
 
 def layers_of(sizes, seed, scale):
     rng = np.random.default_rng(seed)
-    return [
-        rng.normal(size=(n, m)) * scale / np.sqrt(m) for m, n in itertools.pairwise(sizes)
-    ]
+    return [rng.normal(size=(n, m)) * scale / np.sqrt(m) for m, n in itertools.pairwise(sizes)]
 
 
 def network(layers, name):
@@ -129,9 +127,7 @@ def test_a_mixture_finds_what_made_the_sample(generator):
     order = np.argsort(found.means[:, 0])
     np.testing.assert_allclose(found.weights[order], [0.7, 0.3], atol=0.02)
     np.testing.assert_allclose(found.means[order], [[-1, -1], [2, 0]], atol=0.05)
-    np.testing.assert_allclose(
-        found.covariances[order[1]], np.diag([0.25, 0.04]), atol=0.02
-    )
+    np.testing.assert_allclose(found.covariances[order[1]], np.diag([0.25, 0.04]), atol=0.02)
     assert isinstance(found, Mixture)
 
 

@@ -62,17 +62,19 @@ class Effort:
         Cells of the inputs, and draws in each; a power of two, at least 32.
     """
 
-    fit: int = 1 << 14
-    told: int = 1 << 13
+    fit: int = 1 << 13
+    told: int = 3 << 11
     cells: int = 256
     draws: int = 256
 
     @staticmethod
     def of(evaluations: float) -> Effort:
         """Return that of so many evaluations, about; no more than is of use, nor too few."""
-        share = min(max(evaluations / 90_000.0, 1.0 / 8.0), 1.0)
-        draws = 256 if share > 0.5 else 128
-        return Effort(int((1 << 14) * share), int((1 << 13) * share), int(256 * share), draws)
+        usual = Effort()
+        share = min(max(evaluations / 80_000.0, 0.25), 1.0)
+        draws = usual.draws if share > 0.5 else usual.draws // 2
+        sizes = (int(n * share) for n in (usual.fit, usual.told, usual.cells))
+        return Effort(*sizes, draws)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ function of the inputs, a product of ``sinc``\ s. One input is left out by prefi
 products. Coefficients are integrals over panels between the kinks of f; where f is the identity the
 noise is one more factor. With one input alone the average over a bin is such an integral itself.
 With a few the waves fade slowly, the more so where f has kinks; then G is interpolated on panels
-between those, and its average is against the law of z, a polynomial in pieces (:mod:`.laws`). Over
-t the densities are as smooth as the noise, and the trapezoidal rule converges faster than any power.
+between those, and its average is against the law of z, a polynomial in pieces (:mod:`.laws`).
+Over t the densities are as smooth as the noise, and the trapezoidal rule converges faster than any
+power.
 """
 
 from __future__ import annotations
