@@ -234,7 +234,8 @@ def _measure(
         if settings.measures & {"ei", "bounds"}:
             known = parts.get("ei_parts")
             edges = None if known is None else known.edges.reshape(channel.n_out, -1)
-            bounds = noisy_bounds(noisy, edges, runner)
+            key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
+            bounds = noisy_bounds(noisy, edges, key, runner)
     elif "ei" in settings.measures:
         whole = joint(channel.widened(), sampling, options, runner, parts.get("ei_parts"))
     elif "bounds" in settings.measures:

@@ -99,6 +99,40 @@ class Mixture:
         output, both, exact = (_log_sum(logs) for logs in every)
         return Told(output, both - output, exact - output)
 
+    def of_points(self, t: Array, ends: tuple[Array, Array], bins: int) -> tuple[Array, Array]:
+        """Return the log2 density of outputs that are points, and ``log2 q(bins of x | t)``.
+
+        Parameters
+        ----------
+        t : ndarray of float64, shape (samples, n_out)
+        ends : tuple of ndarray of float64, shape (samples, n_in)
+            As of :meth:`told`.
+        bins : int
+            Of inputs.
+        """
+        first = t.shape[1]
+        every = np.empty((2, len(self.weights), len(t)))
+        for c, (weight, mean, covariance) in enumerate(
+            zip(self.weights, self.means, self.covariances, strict=True)
+        ):
+            off = t - mean[:first]
+            own = np.repeat(covariance[None, :first, :first], len(t), axis=0)
+            moved, rest = _regressed(off, covariance, first)
+            squares = np.repeat(rest[None], len(t), axis=0)
+            intervals = (e[:, :, None] for e in ends)
+            inside, _, _ = conditioned(mean[first:] + moved, squares, *intervals, bins)
+            every[0, c] = math.log2(weight) + _log_normal(off, own)
+            every[1, c] = every[0, c] + inside
+        output, both = (_log_sum(logs) for logs in every)
+        return output, both - output
+
+
+def _regressed(off: Array, covariance: Array, first: int) -> tuple[Array, Array]:
+    """Return what the others move by, and their covariance, where the first numbers are known."""
+    own, across = covariance[:first, :first], covariance[:first, first:]
+    slopes = np.linalg.solve(own, across)
+    return off @ slopes, covariance[first:, first:] - across.T @ slopes
+
 
 def odd_bits(bins: int) -> float:
     """Return what a number adds to a surprise, at most, that is in a bin thought impossible."""

@@ -31,7 +31,7 @@ from .scores import Scores, normal_quantile
 from .source import Source
 from .within import within_cells
 
-__all__ = ["Effort", "modelled_bounds"]
+__all__ = ["Effort", "mean_limits", "modelled_bounds"]
 
 Array = NDArray[np.float64]
 
@@ -136,8 +136,8 @@ def modelled_bounds(
     seed = np.random.SeedSequence([key, _PURPOSE])
     first, second = (np.random.Generator(np.random.Philox(s)) for s in seed.spawn(2))
     found = within_cells(source, effort.cells, effort.draws, first)
-    above = most if found.most is None else _limits(found.most, odd_bits(source.bins[1]))[1]
-    below = _limits(found.least, 0.0)[0]
+    above = most if found.most is None else mean_limits(found.most, odd_bits(source.bins[1]))[1]
+    below = mean_limits(found.least, 0.0)[0]
     bounds = bounds.within(WholeBounds(trivial, (0.0, most), (below, above)))
     if source.n_out > _DIMENSIONS:
         return bounds
@@ -172,7 +172,7 @@ def _by_model(
         size = max(_TRIED, min(count, _TELL // (len(models[i].weights) * (d**3 // 3 + 24 * d))))
         told = _told(models[i], _drawn(source, scores, inputs, rng, size), source, runner, name)
         high, *low = (
-            _limits(values, odd_bits(bins))[0]
+            mean_limits(values, odd_bits(bins))[0]
             for values, bins in zip(told, (source.bins[1], *source.bins), strict=True)
         )
         if not len(inputs):
@@ -213,12 +213,23 @@ def _told(
     return output, bins, density
 
 
-def _limits(values: Array, odd: float) -> tuple[float, float]:
+def mean_limits(values: Array, odd: float = 0.0) -> tuple[float, float]:
     """Return the mean, less and more what sampling may do to it, rounded outwards.
 
-    ``odd`` are the bits that a sample may have of which there is none like it: what is seen once in
-    so many samples may be missing among these.
+    Parameters
+    ----------
+    values : ndarray of float64, shape (samples,)
+        Independent. Where they are not all finite nothing is known of the mean.
+    odd : float
+        Bits that a sample may have of which there is none like it: what is seen once in so many
+        samples may be missing among these.
+
+    Returns
+    -------
+    tuple of float
     """
+    if not np.isfinite(values).all():
+        return -math.inf, math.inf
     count = len(values)
     error = student_four(count - 1.0) * float(values.std(ddof=1)) / math.sqrt(count)
     error += odd * min(_UNSEEN / count, 1.0)
