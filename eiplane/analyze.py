@@ -126,8 +126,8 @@ def analyze(
         Noise added to every output, by its standard deviation or its full width; then outputs are
         not binned, and what is measured is the continuous information, which does not depend on
         output bins. ``"dither"`` keeps them but averages over where they begin; that is uniform
-        noise as wide as a bin. Edges are exact. Of whole vectors only bounds are known. For single
-        layers without pooling.
+        noise as wide as a bin. Edges are exact. Of whole vectors only bounds are known, from
+        samples where ``"ei"`` is asked for. For single layers without pooling.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.

@@ -1,14 +1,14 @@
-"""Bounds of whole vectors with noise on them, from samples: ``T = Y + e``, the noise's law is known.
+"""Bounds of whole vectors with noise on them, from samples: ``T = Y + e``, and e's law is known.
 
 *Nested averages.* The density of T is the mean of the noise's about all y. From K draws of y of
-their own, ``E -log2 mean_k p(t | y_k) >= h(T)``, by Jensen's inequality; with the y that t came from
-among them it is at most ``h(T)`` (A. Foster and others, AISTATS 2020: the prior contrastive
+their own, ``E -log2 mean_k p(t | y_k) >= h(T)``, by Jensen's inequality; with the y that t came
+from among them it is at most ``h(T)`` (A. Foster and others, AISTATS 2020: the prior contrastive
 estimate). The same within the cell of the inputs bounds ``h(T | X)``, and ``EI = h(T) - h(T | X)``
 is averaged sample by sample, so that what both share cancels.
 
 *Models.* ``h(T) <= E -log2 q(t)`` for any density q, a mixture for all of T and a Gaussian in each
-cell; and ``EI >= n log2 in_bins + E log2 q(bins of x | t)``, as in :mod:`.modelled`. They go on where
-the noise is so narrow that no draw is near.
+cell; and ``EI >= n log2 in_bins + E log2 q(bins of x | t)``, as in :mod:`.modelled`. They go on
+where the noise is so narrow that no draw is near.
 """
 
 from __future__ import annotations
