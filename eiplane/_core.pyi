@@ -142,14 +142,17 @@ class Counter:
     def add(self, keys: NDArray[np.uint64], weights: NDArray[np.uint64]) -> NDArray[np.uint32]: ...
     def view(self) -> NDArray[np.uint64]: ...
     def entries(self) -> NDArray[np.uint64]: ...
+    def read_into(self, out: NDArray[np.uint64]) -> None: ...
 
-class _CountJob(_VectorSamples, Protocol):
+class _DrawJob(_VectorSamples, Protocol):
     @property
     def sets(self) -> Sequence[Sequence[int]]: ...
     @property
-    def pairs(self) -> Sequence[tuple[int, int]]: ...
-    @property
     def margins(self) -> bool: ...
+
+class _CountJob(_DrawJob, Protocol):
+    @property
+    def pairs(self) -> Sequence[tuple[int, int]]: ...
     @property
     def set_counters(self) -> list[Counter]: ...
     @property
@@ -173,6 +176,35 @@ def vector_size(channel: CoreChannel, rows: Sequence[int]) -> tuple[int, int]: .
 def joint_count(
     channel: CoreChannel, job: _CountJob, cancel: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint64] | None, int, int]: ...
+def joint_draw(
+    channel: CoreChannel,
+    job: _DrawJob,
+    keys: Sequence[NDArray[np.uint64]],
+    first: int,
+    cancel: NDArray[np.int32],
+) -> tuple[NDArray[np.uint64] | None, int, int]: ...
+def shard_vectors(
+    counter: Counter,
+    keys: NDArray[np.uint64],
+    ends: NDArray[np.uint64],
+    shard: tuple[int, int],
+    places: NDArray[np.uint32],
+    cancel: NDArray[np.int32],
+) -> None: ...
+def shard_pairs(
+    counter: Counter,
+    one: NDArray[np.uint32],
+    two: NDArray[np.uint32],
+    ends: NDArray[np.uint64],
+    shard: tuple[int, int],
+    cancel: NDArray[np.int32],
+) -> None: ...
+def shard_places(
+    counter: Counter,
+    one: NDArray[np.uint64],
+    two: NDArray[np.uint64],
+    out: NDArray[np.uint64],
+) -> None: ...
 def joint_moments(
     entries: NDArray[np.uint64], one: NDArray[np.int32], two: NDArray[np.int32]
 ) -> tuple[int, int]: ...
@@ -241,6 +273,7 @@ def given_entropy(
     good: float,
     all_cuts: NDArray[np.float64],
     all_kind: NDArray[np.int32],
+    cancel: NDArray[np.int32],
 ) -> tuple[float, float, float, float]: ...
 def sums_highest(parts: NDArray[np.float64]) -> float: ...
 def sums_waves(

@@ -88,10 +88,17 @@ cdef class Counter:
     def entries(self):
         """Return the vectors and, in the last column, how often each occurred: (n, words + 1)."""
         out = np.empty((self.c.n, self.c.words + 1), np.uint64)
-        cdef uint64_t[:, ::1] view = out
-        if self.c.n:
-            memcpy(&view[0, 0], self.c.entries, self.c.n * (self.c.words + 1) * 8)
+        self.read_into(out)
         return out
+
+    def read_into(self, uint64_t[:, ::1] out):
+        """Write to an array what :meth:`entries` returns."""
+        cdef size_t bytes = self.c.n * (self.c.words + 1) * 8
+        if <size_t>out.shape[0] != self.c.n or <size_t>out.shape[1] != self.c.words + 1:
+            raise ValueError("the array does not fit the counter")
+        if bytes:
+            with nogil:
+                memcpy(&out[0, 0], self.c.entries, bytes)
 
 
 cdef class RowSets:
@@ -137,8 +144,8 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     """Count the vectors of a job's samples.
 
     The job has key, purpose, first (a multiple of 64), count, sets (of rows), pairs (of sets), a
-    list of counters of each, whether it wants margins, and by, shard and shards. Returns (margins (n_out, out_bins) or
-    None, kept, outside).
+    list of counters of each, and whether it wants margins. Returns (margins (n_out, out_bins) or None,
+    kept, outside).
     """
     cdef RowSets sets = RowSets(channel, job.sets)
     cdef size_t n_sets = sets.n, n_pairs = <size_t>len(job.pairs), i
@@ -165,9 +172,6 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     j.key, j.purpose, j.first, j.count = job.key, job.purpose, job.first, job.count
     j.n_sets, j.sets = n_sets, sets.sets
     j.n_pairs, j.pairs = n_pairs, &pairs_view[0, 0] if n_pairs else NULL
-    j.by, j.shard, j.shards = job.by, job.shard, job.shards
-    if j.by >= n_sets or j.shard >= j.shards or j.shards >= 1 << 31:
-        raise ValueError("there is no such shard")
     result = None
     if job.margins:
         result = np.zeros((channel.c.n_out, channel.c.out_bins), np.uint64)
@@ -189,6 +193,105 @@ def joint_count(CoreChannel channel, job, int32_t[::1] cancel):
     free(counters)
     check(status)
     return result, kept, outside
+
+
+def joint_draw(CoreChannel channel, job, keys, uint64_t first, int32_t[::1] cancel):
+    """Pack the vectors of a job's samples, one array (words, all samples) a set, from column ``first`` on.
+
+    The job is that of joint_count, without pairs and counters. Returns (margins or None, kept, outside).
+    """
+    cdef RowSets sets = RowSets(channel, job.sets)
+    cdef ei_joint_job j
+    cdef uint64_t[:, ::1] view, margins_view
+    cdef uint64_t *margins = NULL
+    cdef uint64_t **places = NULL
+    cdef uint64_t kept = 0, outside = 0
+    cdef size_t ld = <size_t>keys[0].shape[1], i
+    cdef int status
+    memset(&j, 0, sizeof(ei_joint_job))
+    j.key, j.purpose, j.first, j.count = job.key, job.purpose, job.first, job.count
+    j.n_sets, j.sets = sets.n, sets.sets
+    if first + j.count > ld or <size_t>len(keys) != sets.n:
+        raise ValueError("the arrays do not fit the samples")
+    result = None
+    if job.margins:
+        result = np.zeros((channel.c.n_out, channel.c.out_bins), np.uint64)
+        margins_view = result
+        margins = &margins_view[0, 0]
+    places = <uint64_t **>calloc(sets.n, sizeof(uint64_t *))
+    if places == NULL:
+        raise MemoryError
+    try:
+        for i in range(sets.n):
+            view = keys[i]
+            if <size_t>view.shape[0] != ei_rows_words(&channel.c, &sets.sets[i], NULL) or (
+                    <size_t>view.shape[1] != ld):
+                raise ValueError("an array does not fit its set")
+            places[i] = &view[0, first]
+        with nogil:
+            status = ei_joint_draw(&channel.c, &j, places, ld, margins, &kept, &outside, &cancel[0])
+    finally:
+        free(places)
+    check(status)
+    return result, kept, outside
+
+
+cdef ei_stretches stretches_of(const uint64_t[:, ::1] ends, size_t length) except *:
+    """Stretches of an array of this length."""
+    cdef ei_stretches of
+    of.n, of.ends = <size_t>ends.shape[0], &ends[0, 0]
+    if ends.shape[1] != 2 or np.max(ends) > length:
+        raise ValueError("the stretches do not fit the arrays")
+    return of
+
+
+cdef ei_shard shard_of(shard) except *:
+    cdef ei_shard s
+    s.number, s.of = shard
+    if s.number >= s.of or s.of > 1 << 16:
+        raise ValueError("there is no such shard")
+    return s
+
+
+def shard_vectors(Counter counter, const uint64_t[:, ::1] keys, const uint64_t[:, ::1] ends, shard,
+                  uint32_t[::1] places, int32_t[::1] cancel):
+    """Count the vectors (words, samples) of a shard (number, of); see csrc/joint/ei_joint.h."""
+    cdef size_t ld = <size_t>keys.shape[1]
+    cdef ei_stretches of = stretches_of(ends, ld)
+    cdef ei_shard s = shard_of(shard)
+    cdef int status
+    if <size_t>keys.shape[0] != counter.c.words or <size_t>places.shape[0] != ld or counter.lent:
+        raise ValueError("the arrays do not fit the counter")
+    with nogil:
+        status = ei_shard_vectors(&counter.c, &keys[0, 0], ld, &of, s, &places[0], &cancel[0])
+    check(status)
+
+
+def shard_pairs(Counter counter, const uint32_t[::1] one, const uint32_t[::1] two,
+                const uint64_t[:, ::1] ends, shard, int32_t[::1] cancel):
+    """Count the pairs of places of a shard (number, of); see csrc/joint/ei_joint.h."""
+    cdef ei_stretches of = stretches_of(ends, min(one.shape[0], two.shape[0]))
+    cdef ei_shard s = shard_of(shard)
+    cdef int status
+    if counter.c.words != 1 or counter.c.dense or counter.lent:
+        raise ValueError("the counter does not fit pairs")
+    with nogil:
+        status = ei_shard_pairs(&counter.c, &one[0], &two[0], &of, s, &cancel[0])
+    check(status)
+
+
+def shard_places(Counter counter, const uint64_t[::1] one, const uint64_t[::1] two,
+                 uint64_t[:, ::1] out):
+    """Write a shard's pairs to ``out``, (n, 2), with places in all shards together."""
+    cdef int status
+    if out.shape[0] != <Py_ssize_t>counter.c.n or out.shape[1] != 2 or counter.c.words != 1 or (
+            one.shape[0] != two.shape[0] or not one.shape[0]):
+        raise ValueError("the arrays do not fit the counter")
+    if counter.c.n == 0:
+        return
+    with nogil:
+        status = ei_shard_places(&counter.c, &one[0], &two[0], <uint32_t>one.shape[0], &out[0, 0])
+    check(status)
 
 
 def joint_moments(const uint64_t[:, ::1] entries, const int32_t[::1] one, const int32_t[::1] two):

@@ -98,7 +98,7 @@ cdef ei_given_sums given_sums(const double[::1] parts, const double[::1] steps, 
 
 def given_entropy(const double[::1] parts, const double[::1] steps, bins, const double[::1] cuts,
                   const int32_t[::1] kind, kinds, double half, points, double good,
-                  const double[::1] all_cuts, const int32_t[::1] all_kind):
+                  const double[::1] all_cuts, const int32_t[::1] all_kind, int32_t[::1] cancel):
     """Return (value, error, kept, normal) of one output; see csrc/joint/ei_given.h.
 
     points: the fewest, those to start with, the most.
@@ -115,7 +115,7 @@ def given_entropy(const double[::1] parts, const double[::1] steps, bins, const 
     row.all_cuts = &all_cuts[0] if row.n_all else NULL
     row.all_kind = &all_kind[0] if row.n_all else NULL
     with nogil:
-        status = ei_given_entropy(&row, &found)
+        status = ei_given_entropy(&row, &found, &cancel[0])
     check(status)
     return found.value, found.error, found.kept, found.normal
 

@@ -189,8 +189,19 @@ cdef extern from "joint/ei_joint.h" nogil:
         const ei_rows *sets
         size_t n_pairs
         const int32_t *pairs
-        size_t by, shard, shards
     int ei_joint_count(const ei_channel *, const ei_joint_job *, ei_counter *, ei_counter *, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
+
+    int ei_joint_draw(const ei_channel *, const ei_joint_job *, uint64_t *const *, size_t, uint64_t *, uint64_t *, uint64_t *, ei_cancel)
+
+    ctypedef struct ei_stretches:
+        size_t n
+        const uint64_t *ends
+
+    ctypedef struct ei_shard:
+        uint32_t number, of
+    int ei_shard_vectors(ei_counter *, const uint64_t *, size_t, const ei_stretches *, ei_shard, uint32_t *, ei_cancel)
+    int ei_shard_pairs(ei_counter *, const uint32_t *, const uint32_t *, const ei_stretches *, ei_shard, ei_cancel)
+    int ei_shard_places(const ei_counter *, const uint64_t *, const uint64_t *, uint32_t, uint64_t *)
 
     int ei_joint_moments(const uint64_t *, size_t, const int32_t *, size_t, const int32_t *, size_t, int64_t *)
 
@@ -245,7 +256,7 @@ cdef extern from "joint/ei_given.h" nogil:
         const int32_t *all_kind
     ctypedef struct ei_given_found:
         double value, error, kept, normal
-    int ei_given_entropy(const ei_given_row *, ei_given_found *)
+    int ei_given_entropy(const ei_given_row *, ei_given_found *, ei_cancel)
     double ei_given_highest(const ei_given_sums *)
     void ei_given_of_u(const ei_given_sums *, double, size_t, double *)
     void ei_given_of_s(const ei_given_sums *, double, size_t, double *)

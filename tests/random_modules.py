@@ -202,6 +202,13 @@ class Block:
     pool: str = ""  # after that many steps: ("max" or "mean"), on images
     pooled_after: int = 0
 
+    def drop(self, name):
+        self.steps = [s for s in self.steps if s[0] != name]
+
+
+#: Inputs that are run at once.
+AT_ONCE = 4096
+
 
 class Stop(Exception):  # noqa: N818 - it is no error
     """Raised where a stopped forward pass ends."""
@@ -250,6 +257,9 @@ class RandomModule(nn.Module):
                 conv = self.maps[index]
                 size += 2 * conv.padding - (conv.kernel - 1) * conv.dilation
                 size = size // 2 if block.pool and size > 1 else size
+            if reused or block.join == "residual":  # what is added to it would be another constant
+                for b in [*blocks[-1:], block]:
+                    b.drop("one zeroed")
             blocks.append(block)
             width = n_out + width if block.join == "cat" else n_out
         last = Parameter(width, 3, WAYS["linear"])
@@ -285,7 +295,7 @@ class RandomModule(nn.Module):
             m.n_in, m.n_out = size
             self.maps.append(m)
         if made:  # a feature that is a constant makes another function of what is added to it
-            block.steps = [s for s in block.steps if s[0] != "one zeroed"]
+            block.drop("one zeroed")
         block.others = tuple(range(len(self.maps) - len(made), len(self.maps)))
 
     def example(self, n, generator=None):
@@ -474,6 +484,9 @@ class Site:
 
     def outputs(self, x, group=0):
         """Return what the features become, shape (n, n_out); x has shape (n, n_in)."""
+        if len(x) > AT_ONCE:  # attention before the map would hold each against each
+            parts = range(0, len(x), AT_ONCE)
+            return np.concatenate([self.outputs(x[k : k + AT_ONCE], group) for k in parts])
         module = self.module
         module.clear()
         module.bare = self.bare

@@ -263,6 +263,24 @@ def test_of_writes_what_is_not_its_own_is_listed(function):
     assert "a" in {s.name for s in found.skipped}
 
 
+@pytest.mark.parametrize("bias", [-3.0, 0.4, 3.0])
+@pytest.mark.parametrize("change", [leaky, leaky_apart, elu], ids=["leaky", "apart", "elu"])
+def test_of_writes_where_nothing_or_one_entry_or_everything_is(change, bias):
+    def forward(s, x):
+        return s.out(in_place(change)(s.a(x)))
+
+    torch.manual_seed(1)
+    module = of(forward)
+    with torch.no_grad():
+        module.a.bias += bias
+    z = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    for rows in (1, 6):
+        found = extracted(module, input_data=torch.rand(rows, 3))
+        if "a" not in {s.name for s in found.skipped}:
+            got = np.ravel(layers(found)["a"].activation(z.numpy()))
+            np.testing.assert_allclose(got, in_place(change)(z).numpy(), atol=1e-6)
+
+
 # -- views after a convolution -----------------------------------------------------------------
 
 VIEWS = {

@@ -246,3 +246,81 @@ def test_memory_that_an_operator_fills_is_no_number_from_the_data():
         ("b", "identity"),
     ]
     assert {s.name for s in found.skipped} == {"w"}  # which nothing uses
+
+
+def experts(h, parts):
+    """Rows to one of two experts, as a condition on their sum says; nothing runs for no rows."""
+    out, chosen = torch.zeros_like(h), h.sum(-1) > 0
+    for part, mask in zip(parts, (chosen, ~chosen), strict=True):
+        if mask.any():
+            out[mask] = torch.relu(part(h[mask]))
+    return out
+
+
+AFTER_A_BRANCH = {
+    "assigned": lambda z: torch.where(z < 0, 0.0, z),
+    "of its own": lambda z: torch.where(z < 0, 0.1 * z, z),
+    "chosen": lambda z: torch.where(z > 0.3, z, 0.1),
+    "of Python": lambda z: torch.maximum(z, torch.tensor(0.05)),
+}
+
+
+def after_a_branch(kind, z):
+    if kind == "chosen":
+        return torch.where(z > torch.tensor(0.3), z, torch.tensor(0.1))
+    if kind == "of Python":
+        return torch.maximum(z, torch.tensor(0.05))
+    h = z.clone()
+    if kind == "assigned":
+        h[h < 0] = 0.0
+    else:
+        h[h < 0] *= 0.1
+    return h
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 3, 6])
+@pytest.mark.parametrize("kind", AFTER_A_BRANCH)
+def test_a_constant_behind_a_branch_is_one(kind, chosen):
+    """Whatever way other inputs go, and as many rows as go it; of one row there are more views."""
+
+    class Branched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.parts = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, x):
+            h = experts(self.first(x) - self.shift, self.parts)
+            return self.last(after_a_branch(kind, self.a(h)))
+
+    torch.manual_seed(6)
+    module, x = Branched(), torch.rand(6, 3)
+    with torch.no_grad():
+        sums = module.first(x).sum(-1).sort(descending=True)[0] / 4
+    ends = torch.cat([sums[:1] + 1, sums, sums[-1:] - 1])
+    module.shift = float(ends[chosen] + ends[chosen + 1]) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = to_network(module, ExtractOptions(input_data=x))
+    (layer,) = (x for x in found.network if x.name == "a")
+    z = torch.linspace(-1, 1, 41, dtype=torch.float64)
+    want = AFTER_A_BRANCH[kind](z).numpy()
+    np.testing.assert_allclose(np.ravel(layer.activation(z.numpy())), want, atol=1e-7)
+
+
+def test_what_no_other_run_tells_of_a_tensor_is_said():
+    """No other input gets there: whether the tensor is a constant is not known."""
+
+    first = []
+
+    def between(m, h):
+        first.append(int(h.sum() * 1e6))
+        return torch.maximum(h, torch.tensor({first[0]: 0.3}[first[-1]]))
+
+    torch.manual_seed(2)
+    module = Net(between)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = to_network(module, ExtractOptions(input_data=torch.rand(5, 3)))
+    assert "perhaps a constant" in {s.name: s.reason for s in found.skipped}["a"]

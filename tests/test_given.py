@@ -223,11 +223,20 @@ def test_characteristic_functions(n, bins, instructions):
     assert abs(reference.sinc_product(parts, np.array([high]))[0]) < 1e-16 or n == 5
 
 
-def series(parts, steps, bins, cuts, kind, half, n):
+def series(parts, steps, bins, cuts, kind, half, n, cancel=0):
     """The core's entropy on just so many points."""
+    flag = np.array([cancel], np.int32)
     return _core.given_entropy(
-        parts, steps, bins, cuts, kind, int(kind.max()) + 1, half, (n, n, n), 0.0, cuts, kind
+        parts, steps, bins, cuts, kind, int(kind.max()) + 1, half, (n, n, n), 0.0, cuts, kind, flag
     )
+
+
+def test_an_interrupt_is_heard():
+    sizes = np.array([1.0, 0.8, 0.6])
+    told = sizes, sizes[:1] / 6, 6, np.array([-0.1, 0.1]), np.arange(3, dtype=np.int32), 2.0, 64
+    assert series(*told)[0] > 0.0
+    with pytest.raises(KeyboardInterrupt):
+        series(*told, cancel=1)
 
 
 @pytest.mark.parametrize("kinds", ["plain", "many", "drops", "again"])

@@ -18,6 +18,7 @@ from eiplane.joint.cells import Cells, CellUnit, Group, cell_unit, design, octav
 from eiplane.joint.engine import measure
 from eiplane.joint.exact import exact_single
 from eiplane.joint.pieces import by_group, connected
+from eiplane.joint.shards import SharedCounter
 from eiplane.joint.task import Target
 from eiplane.joint.vectors import Counter, CountJob, rows_of, unpack
 from eiplane.network import Binning, Layer, Rule, Stage, discretize, get_activation, per_row
@@ -141,15 +142,16 @@ def test_counts_do_not_depend_on_the_cut(threads):
         assert whole.of_pair(0).total == cut.of_pair(0).total == samples
 
 
-@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
 @pytest.mark.parametrize("name", ["six", "drop", "several words"])
 def test_shards_are_a_whole(name, workers, monkeypatch):
-    """Workers that share out the vectors find what one finds, in some order; and can go on."""
-    monkeypatch.setattr("eiplane.joint.vectors._CHEAP", 1 << 20)
+    """Threads that share out the vectors find what one finds, in some order; and can go on."""
+    monkeypatch.setattr("eiplane.joint.shards._DRAWN", 64 * 300)
+    monkeypatch.setattr("eiplane.joint.shards._BATCH", 64 * 450)
     channel, samples = CASES[name], 40_000
     inputs, outputs = rows_of(channel, None, ()), rows_of(channel, (), None)
-    job = CountJob(3, 0, 0, 0, (outputs, inputs), ((1, 0),), True, by=1)
-    one, many = Counter(channel, job, Runner(1)), Counter(channel, job, Runner(workers))
+    job = CountJob(3, 0, 0, 0, (outputs, inputs), ((1, 0),), True)
+    one, many = Counter(channel, job, Runner(1)), SharedCounter(channel, job, Runner(workers))
     for size in (samples, samples + 6400):
         one.extend(size)
         many.extend(size)
@@ -160,6 +162,47 @@ def test_shards_are_a_whole(name, workers, monkeypatch):
         told = [_told(found, channel) for found in (whole, shards)]
         assert told[0] == told[1]
         assert len(told[0]) > 1000
+
+
+def test_shards_where_memory_is_short():
+    """Pairs are counted a block at a time then; and what is beyond the limit is said to be."""
+    channel = CASES["six"]
+    inputs, outputs = rows_of(channel, None, ()), rows_of(channel, (), None)
+    job = CountJob(3, 0, 0, 0, (outputs, inputs), ((1, 0),), True)
+    one = Counter(channel, job, Runner(1))
+    one.extend(64 * 1500)
+    told, enough = _told(one.result(), channel), []
+    for limit in range(3, 33, 3):  # with the last of those that do, next to nothing is left
+        many = SharedCounter(channel, job, Runner(2), limit << 20)
+        try:
+            many.extend(64 * 1500)
+        except MemoryError as error:
+            assert f"limit of {limit} MiB" in str(error) and "memory_limit" in str(error)
+            continue
+        assert _told(many.result(), channel) == told
+        enough.append(limit)
+    assert enough == list(range(enough[0], 33, 3))
+    assert 3 < enough[0] < 30
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")
+@pytest.mark.parametrize("outliers", ["clip", "drop"])
+def test_the_plugin_does_not_depend_on_threads(outliers):
+    weight = np.random.default_rng(5).uniform(-2, 2, (4, 3))
+    found = [
+        eiplane.analyze(
+            eiplane.Layer(weight, activation="relu"), measures="ei", estimator="plugin",
+            out_range=(0, 2.5), outliers=outliers, threads=threads, **options,
+        )[0]
+        for options in ({"samples": 50_000}, {"samples": 300_000, "tol": 1e-3})
+        for threads in (1, 2, 5)
+    ]  # fmt: skip
+    for alike in (found[:3], found[3:]):
+        for layer in alike[1:]:
+            for name in ("ei", "ei_stderr", "output_entropy", "ei_bounds", "outlier_fraction"):
+                assert getattr(layer, name) == getattr(alike[0], name), name
+            np.testing.assert_array_equal(layer.influence_in, alike[0].influence_in)
+    assert found[3].joint.samples > found[0].joint.samples
 
 
 def _told(found, channel):
@@ -490,13 +533,17 @@ def test_drops_in_cells():
 
 def test_everything_dropped():
     channel = channel_of([[1.0, 1.0]], 8, "identity", (5.0, 6.0), True)
-    with pytest.warns(SaturationWarning):
+    with pytest.warns(SaturationWarning, match=r"every sample is dropped.*between 0 and 3"):
         result = ei(channel, samples=1000)
     assert result.saturated
+    assert result.coverage == 0.0
     assert result.ei is result.ei_stderr is result.output_entropy is None
     assert result.ei_bounds == (0.0, 3.0)  # of one output
     result = silently(ei, channel, samples=1000, estimator="plugin")
     assert result.saturated
+    for estimator in ("plugin", "wide"):
+        with pytest.warns(SaturationWarning, match="every sample is dropped"):
+            ei(channel, samples=1000, estimator=estimator)
     silent = channel_of(np.zeros((2, 2)), 8, "identity", (5.0, 6.0), True)
     none = silently(ei, silent)
     assert none.saturated

@@ -381,6 +381,42 @@ def test_an_error_stops_its_own_analysis_and_no_other():
     assert seen == [True]
 
 
+def fails_at_once(unit):
+    if unit == 0:
+        raise ValueError("cannot")
+    return int(parallel.cancel_flag()[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_work_after_an_error_that_was_handled_runs(threads):
+    with Runner(threads) as runner:
+        for _ in range(2):
+            with pytest.raises(ValueError, match="cannot"):
+                runner.map(fails_at_once, range(8))
+            assert runner.map(fails_at_once, range(1, 8)) == [0] * 7
+
+
+def test_what_cannot_be_followed_is_sampled_with_several_threads():
+    """Its outputs change too often for lines; the samples that are drawn then are not stopped."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 3, 1)
+    act = [torch.nn.ELU(0.7), torch.nn.Softshrink(0.2), torch.nn.AvgPool2d(2)]
+
+    class Module(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).sign()
+
+    found = [
+        eiplane.analyze(
+            Module(conv, *act), measures="sensitivity", samples=20_000,
+            input_size=(3, 4, 4), in_range=(0, 1), out_range=(-0.793, 0.877), threads=threads,
+        )[0].sensitivity
+        for threads in (1, 2)
+    ]  # fmt: skip
+    assert found[0] == found[1] > 0
+
+
 @pytest.mark.parametrize(
     ("seconds", "threads", "pieces"), [(0.0, 4, 1), (1e-4, 4, 1), (1.0, 4, 16), (1.0, 1, 1)]
 )

@@ -402,6 +402,16 @@ def test_decomposition_plot_is_the_causal_plane():
     assert has(ax, 2.0, 5.0)
 
 
+def test_what_is_no_axes_and_a_single_run_are_refused():
+    d = decomposition((2.0, 5.0))
+    for draw in (lambda: pictures.compare(d), lambda: pictures.compare(d, d)):
+        with pytest.raises(TypeError, match="several runs are compared, in one argument"):
+            draw()
+    for draw in (pictures.causal_plane, pictures.layers):
+        with pytest.raises(TypeError, match="ax has to be Axes of matplotlib, not Decomposition"):
+            draw(d, d)
+
+
 def test_compare_tells_layers_by_colour_and_runs_by_mark():
     ax = pictures.compare({"true": run(layers=2), "shuffled": run(steps=5, layers=2)})
     ends = [x for x in ax.lines if len(x.get_xydata()) == 1 and x.get_markersize() == 9]

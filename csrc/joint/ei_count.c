@@ -19,7 +19,6 @@ typedef struct {
     ei_memory memory;
     uint64_t *keys;
     uint32_t *ids; /* n_sets x LOTS: positions in the sets' counters */
-    uint8_t *mine; /* LOTS: which samples are kept and of the shard */
     ej_waiting *wait;
 } counting;
 
@@ -27,16 +26,11 @@ static int counting_open(counting *w)
 {
     const ei_joint_job *job = w->job;
     size_t words = 1;
-    int with_inputs = 0;
-    for (size_t i = 0; i < job->n_sets; i++) {
+    for (size_t i = 0; i < job->n_sets; i++)
         words = w->sets[i].words > words ? w->sets[i].words : words;
-        for (size_t r = 0; r < job->sets[i].n; r++)
-            with_inputs |= (size_t)job->sets[i].rows[r] < w->channel->n_in;
-    }
-    int status = ej_bins_open(&w->b, w->channel, with_inputs);
+    int status = ej_bins_open(&w->b, w->channel, ej_with_inputs(w->channel, job));
     w->keys = ei_hold(&w->memory, words * LOTS, sizeof *w->keys);
     w->ids = ei_hold(&w->memory, (job->n_sets + 1) * LOTS, sizeof *w->ids);
-    w->mine = ei_hold(&w->memory, LOTS, sizeof *w->mine);
     w->wait = ei_hold_zeros(&w->memory, job->n_pairs + 1, sizeof *w->wait);
     status = ei_held(&w->memory, status);
     if (status != EI_OK || job->n_pairs > WAITING_PAIRS || job->count < LEAST_WAITING)
@@ -59,45 +53,14 @@ static void counting_close(counting *w)
     ei_release(&w->memory);
 }
 
-/* Samples of which any output lies outside its range. */
-static uint64_t count_outside(ej_bins *b, size_t some)
-{
-    uint64_t sum = 0;
-    memset(b->outside, 0, some);
-    for (size_t o = 0; o < b->eval.n_out; o++) {
-        (void)ei_eval_outside(&b->eval, o, some, b->scratch);
-        for (size_t s = 0; s < some; s++)
-            b->outside[s] |= (uint8_t)b->scratch[s];
-    }
-    for (size_t s = 0; s < some; s++)
-        sum += b->outside[s];
-    return sum;
-}
-
-/* Find out which samples of a block are of the shard. */
-static void find_mine(counting *w, size_t some)
-{
-    const ei_joint_job *job = w->job;
-    const size_t words = ej_pack(&w->b, job->sets + job->by, some, w->keys);
-    for (size_t s = 0; s < some; s++) {
-        const uint64_t high = ej_hash(w->keys + s, LOTS, words) >> 32;
-        w->mine[s] = (uint8_t)((high * job->shards >> 32) == job->shard);
-        if (w->b.drops)
-            w->mine[s] &= w->b.kept[s];
-    }
-}
-
 /* Count the sets of a block; *used: how many samples are kept. */
 static int count_sets(counting *w, size_t some, size_t *used)
 {
-    const int sharded = w->job->shards > 1;
     *used = some;
-    if (sharded)
-        find_mine(w, some);
     for (size_t i = 0; i < w->job->n_sets; i++) {
         const size_t words = ej_pack(&w->b, w->job->sets + i, some, w->keys);
-        if (sharded || w->b.drops)
-            *used = ej_compact(w->keys, words, sharded ? w->mine : w->b.kept, some);
+        if (w->b.drops)
+            *used = ej_compact(w->keys, words, w->b.kept, some);
         int status = ei_counter_add(w->sets + i, w->keys, LOTS, 1, NULL, *used, w->ids + i * LOTS);
         if (status != EI_OK)
             return status;
@@ -133,15 +96,6 @@ static int count_pairs(counting *w, size_t used)
     return EI_OK;
 }
 
-static void count_margins(const ej_bins *b, size_t some, uint64_t *margins)
-{
-    const ei_channel *c = b->eval.channel;
-    for (size_t o = 0; o < c->n_out; o++)
-        for (size_t s = 0; s < some; s++)
-            if (!b->drops || b->kept[s])
-                margins[o * c->out_bins + b->outputs[o * LOTS + s]]++;
-}
-
 int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counter *sets,
                    ei_counter *pairs, uint64_t *margins, uint64_t *kept, uint64_t *outside,
                    ei_cancel cancel)
@@ -158,15 +112,15 @@ int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counte
         }
         ei_eval_draw(e, job->key, job->purpose, job->first + at, n);
         ej_bins_fill(&w.b, n);
-        if (ei_may_leave(channel) && job->shard == 0)
-            *outside += count_outside(&w.b, some);
+        if (ei_may_leave(channel))
+            *outside += ej_count_outside(&w.b, some);
         status = count_sets(&w, some, &used);
         if (status == EI_OK)
             status = count_pairs(&w, used);
         if (status != EI_OK)
             break;
-        if (margins && job->shard == 0)
-            count_margins(&w.b, some, margins);
+        if (margins)
+            ej_count_margins(&w.b, some, margins);
         *kept += used;
     }
     for (size_t i = 0; status == EI_OK && i < job->n_pairs; i++)

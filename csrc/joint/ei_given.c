@@ -165,14 +165,17 @@ static double average(look *l, ei_given_found *found)
 /* -x log2 x of a small number. */
 static double small_eta(double x) { return x > 0.0 ? -x * ei_log2(fmin(fmax(x, 1e-300), 0.3)) : 0.0; }
 
-static int on_circle(const ei_given_row *row, size_t n, ei_given_found *found)
+static int on_circle(const ei_given_row *row, size_t n, ei_given_found *found, ei_cancel cancel)
 {
     look l;
-    const int status = open_look(&l, row, n);
+    int status = open_look(&l, row, n);
+    for (size_t first = 0; status == EI_OK && first < row->n_kinds; first += LANES) {
+        kinds_from(&l, first);
+        if (ei_cancelled(cancel))
+            status = EI_ECANCELLED;
+    }
     if (status == EI_OK) {
         int drops = 0;
-        for (size_t first = 0; first < row->n_kinds; first += LANES)
-            kinds_from(&l, first);
         for (size_t i = 0; i <= row->n_cuts; i++)
             drops |= row->kind[i] < 0;
         for (size_t j = 0; j < n && drops; j++)
@@ -190,14 +193,14 @@ static int on_circle(const ei_given_row *row, size_t n, ei_given_found *found)
     return status;
 }
 
-int ei_given_entropy(const ei_given_row *row, ei_given_found *found)
+int ei_given_entropy(const ei_given_row *row, ei_given_found *found, ei_cancel cancel)
 {
     const double wanted = 2.0 * ei_given_highest(&row->sums) * row->half / PI;
     size_t n = row->least;
     while ((double)n < wanted && n < row->start)
         n *= 2;
     for (;; n *= 2) {
-        const int status = on_circle(row, n, found);
+        const int status = on_circle(row, n, found, cancel);
         if (status != EI_OK || found->error < row->good || n >= row->most)
             return status;
     }

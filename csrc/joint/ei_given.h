@@ -45,7 +45,7 @@ typedef struct {
     double normal; /* E -log2 of the kind's probability, were z normal about s, of u's variance */
 } ei_given_found;
 
-int ei_given_entropy(const ei_given_row *row, ei_given_found *found);
+int ei_given_entropy(const ei_given_row *row, ei_given_found *found, ei_cancel cancel);
 
 /* A frequency from which on u's characteristic function is negligible. */
 double ei_given_highest(const ei_given_sums *sums);

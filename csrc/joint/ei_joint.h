@@ -4,8 +4,9 @@
  * Its bins are packed into 64-bit words and counted by the exact words: no two vectors are merged.
  *
  * ei_pack.c: bins into words; ei_count.c: the loop over samples that counts them; ei_counter.c: the
- * table that they are counted in; ei_parted.c: the same in parts, where it is large; ei_cells.c:
- * draws within cells of the inputs.
+ * table that they are counted in; ei_parted.c: the same in parts, where it is large; ei_shards.c: the
+ * same by several threads, none of which has to wait for what another merges; ei_cells.c: draws
+ * within cells of the inputs.
  */
 #ifndef EI_JOINT_H
 #define EI_JOINT_H
@@ -30,19 +31,53 @@ typedef struct {
     const ei_rows *sets;
     size_t n_pairs;
     const int32_t *pairs; /* n_pairs x 2: sets to be counted together */
-    size_t by, shard, shards; /* of several shards, one: samples that set `by` falls to; else 0, 0, 1 */
 } ei_joint_job;
 
 /* Count the vectors of every set and pair of sets. A sample of which any output is dropped is left
- * out, and one of another shard: equal vectors of set `by` are of one shard, by their hash. Margins and
- * outside are then of all samples, for shard 0, else of none.
- * by < n_sets, shard < shards < 2^31. sets[i] has ei_rows_words words; a pair has one, position in the first counter << 32 |
+ * out. sets[i] has ei_rows_words words; a pair has one, position in the first counter << 32 |
  * position in the second one.
  * margins: n_out x out_bins, or NULL. *kept: samples counted. *outside: samples of which any output
  * lies outside its range. All are added to. */
 int ei_joint_count(const ei_channel *channel, const ei_joint_job *job, ei_counter *sets,
                    ei_counter *pairs, uint64_t *margins, uint64_t *kept, uint64_t *outside,
                    ei_cancel cancel);
+
+/* ---- shared out among threads: draw in ranges, count in shards ----------------------------------- */
+
+/* Pack the vectors of every set, and count nothing: word w of the s-th kept sample of set i to
+ * keys[i][w * ld + s]; ld at least job->count. Pairs are not looked at. *kept is set; margins and
+ * *outside are added to, as by ei_joint_count. */
+int ei_joint_draw(const ei_channel *channel, const ei_joint_job *job, uint64_t *const *keys,
+                  size_t ld, uint64_t *margins, uint64_t *kept, uint64_t *outside,
+                  ei_cancel cancel);
+
+/* Stretches of an array: from ends[2 p] up to ends[2 p + 1]. */
+typedef struct {
+    size_t n;
+    const uint64_t *ends;
+} ei_stretches;
+
+/* number < of <= 2^16. */
+typedef struct {
+    uint32_t number, of;
+} ei_shard;
+
+/* Count the vectors that are of a shard, by their hash: equal ones are of one. Vector s has word w at
+ * keys[w * ld + s]; of those of the shard places[s] gets position in the counter << b | shard, the
+ * least b for which 2^b shards are enough. EI_EOVERFLOW: that does not fit. */
+int ei_shard_vectors(ei_counter *counter, const uint64_t *keys, size_t ld, const ei_stretches *of,
+                     ei_shard shard, uint32_t *places, ei_cancel cancel);
+
+/* Count the pairs of places one[s] << 32 | two[s] whose first one is of a shard. */
+int ei_shard_pairs(ei_counter *counter, const uint32_t *one, const uint32_t *two,
+                   const ei_stretches *of, ei_shard shard, ei_cancel cancel);
+
+/* The entries of a shard's pairs, places being those in all shards' vectors one after the other:
+ * before those of shard k there are one[k] of the first set, two[k] of the second. */
+int ei_shard_places(const ei_counter *pairs, const uint64_t *one, const uint64_t *two,
+                    uint32_t shards, uint64_t *entries);
+
+/* ---- what is made of them ------------------------------------------------------------------------ */
 
 /* Sums over the entries of a pair's counter of number * v and number * v^2, v = log2(number) -
  * one[first] - two[second] in units of 2^-16 bits (the square in 2^-16 too): integers, so that the

@@ -80,6 +80,13 @@ void ej_bins_fill(ej_bins *b, size_t n);
 /* Pack rows of n samples: word w of sample s to keys[w * LOTS + s]. Returns the number of words. */
 size_t ej_pack(const ej_bins *b, const ei_rows *rows, size_t n, uint64_t *keys);
 
+/* Whether a job's sets have bins of inputs. */
+int ej_with_inputs(const ei_channel *channel, const ei_joint_job *job);
+
+/* Of the first `some` samples: how many have any output outside its range; the bins of every output. */
+uint64_t ej_count_outside(ej_bins *b, size_t some);
+void ej_count_margins(const ej_bins *b, size_t some, uint64_t *margins);
+
 /* Move the kept samples to the front. */
 size_t ej_compact(uint64_t *keys, size_t words, const uint8_t *kept, size_t n);
 

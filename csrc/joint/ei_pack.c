@@ -117,3 +117,35 @@ size_t ej_compact(uint64_t *keys, size_t words, const uint8_t *kept, size_t n)
     }
     return to;
 }
+
+int ej_with_inputs(const ei_channel *channel, const ei_joint_job *job)
+{
+    int any = 0;
+    for (size_t i = 0; i < job->n_sets; i++)
+        for (size_t r = 0; r < job->sets[i].n; r++)
+            any |= (size_t)job->sets[i].rows[r] < channel->n_in;
+    return any;
+}
+
+uint64_t ej_count_outside(ej_bins *b, size_t some)
+{
+    uint64_t sum = 0;
+    memset(b->outside, 0, some);
+    for (size_t o = 0; o < b->eval.n_out; o++) {
+        (void)ei_eval_outside(&b->eval, o, some, b->scratch);
+        for (size_t s = 0; s < some; s++)
+            b->outside[s] |= (uint8_t)b->scratch[s];
+    }
+    for (size_t s = 0; s < some; s++)
+        sum += b->outside[s];
+    return sum;
+}
+
+void ej_count_margins(const ej_bins *b, size_t some, uint64_t *margins)
+{
+    const ei_channel *c = b->eval.channel;
+    for (size_t o = 0; o < c->n_out; o++)
+        for (size_t s = 0; s < some; s++)
+            if (!b->drops || b->kept[s])
+                margins[o * c->out_bins + b->outputs[o * LOTS + s]]++;
+}

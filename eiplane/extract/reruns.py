@@ -62,15 +62,21 @@ def rerun(
     """
     taken, most = first.leaving.taken, first.leaving.most()
     found = []
-    for change, inputs in _tries(torch, used, taken, most):
-        run = _follow(torch, module, inputs, state, change, None)
-        if run is not None:
-            found.append((change, inputs, _compared(taken, run.leaving.taken)))
-            vars(run).clear()  # what it holds refers to itself in circles, and is large
+
+    def tried(tries: Iterator[tuple[Change, Inputs]]) -> None:
+        for change, inputs in tries:
+            run = _follow(torch, module, inputs, state, change, None)
+            if run is not None:
+                found.append((change, inputs, _compared(taken, run.leaving.taken)))
+                vars(run).clear()  # what it holds refers to itself in circles, and is large
+
+    tried(_tries(torch, used, taken, most))
+    if taken.truths and not any(not c.sites and not seen.strayed for c, _, seen in found):
+        tried(_held(torch, used, taken, most))
     returned = _returned(taken, [(change, seen) for change, _, seen in found])
     others: list[Finished] = []
     for change, inputs, seen in found:
-        if seen.strayed or seen.chosen:
+        if (seen.strayed or seen.chosen) and not change.held:
             known = returned.until(seen.end)
             run = _follow(torch, module, inputs, state, change, known)
             others += [] if run is None else [run.finish()]
@@ -111,6 +117,12 @@ def _tries(torch: Any, used: Inputs, taken: Taken, most: int) -> Iterator[tuple[
         hows = [how for site in group for kind in taken.sites[site] for how in _HOW[kind]]
         for how in sorted(set(hows)):
             yield Change(frozenset(group), how, most), copied(used, torch)
+
+
+def _held(torch: Any, used: Inputs, taken: Taken, most: int) -> Iterator[tuple[Change, Inputs]]:
+    """Yield other inputs that shall go the first one's way: what is a constant on it, they show."""
+    for inputs in varied(used, torch):
+        yield Change(most=most, held=taken.truths), inputs
 
 
 def _follow(
@@ -196,10 +208,9 @@ def _returned(first: Taken, seen: Sequence[tuple[Change, _Seen]]) -> Returned:
             if differs:
                 _add(tensors, k, change.sites, anywhere)
     known = set().union(*(one.tensors for _, one in seen))
-    for k in range(len(first.tensors)):
-        if k not in known:
-            tensors[k] = frozenset()
-    return Returned(operators, constants, tensors, len(first.tensors))
+    doubtful = frozenset(range(len(first.tensors))) - known
+    tensors |= dict.fromkeys(doubtful, frozenset())
+    return Returned(operators, constants, tensors, len(first.tensors), doubtful)
 
 
 def _add(

@@ -111,7 +111,7 @@ class Counting(Estimator):
             information,
             output,
             self.samples,
-            self.deciding.coverage,
+            0.0 if self.stream.dropped else self.deciding.coverage,
             self.saturated,
             self.stream.outside,
             influence_in,

@@ -41,7 +41,7 @@ def joint(
     """
     key = sampling.key(Purpose.JOINT)
     result = measure(Target.whole(channel), key, sampling, options, runner, parts)
-    warn_saturated(repr(channel.name), result)
+    warn_saturated(repr(channel.name), result, channel.drops)
     return result
 
 

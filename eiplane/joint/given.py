@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..network import Channel
-from ..run import Runner
+from ..run import Runner, cancel_flag
 from .sums import normal_distribution, reach, uniform_distribution
 
 __all__ = [
@@ -370,6 +370,7 @@ def _by_series(
         (_LEAST, _START, _MOST),
         _GOOD - cells.accuracy,
         *(nothing if normal is None else (normal.cuts, normal.kind)),
+        cancel_flag(),
     )
     # What lies beyond the tails: in all, 1e-15 of the probability.
     tails = 1e-15 * math.log2(len(cells.labels) + 1)

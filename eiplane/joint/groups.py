@@ -117,7 +117,7 @@ def ei_between(
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         results = between(channel, pairs, sampling, options, runner)
     for (group, _), result in zip(pairs, results, strict=True):
-        warn_saturated(f"{channel.name!r}, inputs {list(group)}", result)
+        warn_saturated(f"{channel.name!r}, inputs {list(group)}", result, channel.drops)
     return results if many else results[0]
 
 

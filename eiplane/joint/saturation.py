@@ -28,17 +28,31 @@ def is_saturated(coverage: float, bias: float) -> bool:
     return coverage < LEAST_COVERAGE or bias > MOST_BIAS
 
 
-def warn_saturated(name: str, result: Joint) -> None:
-    """Warn the user of an estimate that is saturated; once a layer inside :func:`once_a_layer`."""
+def warn_saturated(name: str, result: Joint, drops: bool = False) -> None:
+    """Warn the user of an estimate that is saturated; once a layer inside :func:`once_a_layer`.
+
+    Parameters
+    ----------
+    name : str
+    result : Joint
+    drops : bool
+        Whether samples out of range are dropped.
+    """
     told = _TOLD.get()
     if result.saturated and (told is None or name not in told):
         if told is not None:
             told.add(name)
         low, high = result.ei_bounds
         seen = "" if result.coverage is None else f" (coverage {result.coverage:.2g})"
+        reason = f"{result.samples} samples are too few for the entropy of its outputs{seen}"
+        if drops and result.outlier_fraction == 1.0:
+            reason = (
+                "every sample is dropped, as an output of each lies outside out_range (a wider "
+                'one, or outliers="clip", keeps them)'
+            )
         warn_user(
-            f"layer {name}: {result.samples} samples are too few for the entropy of its outputs"
-            f"{seen}; ei is known to lie between {low:.4g} and {high:.4g}, and no more",
+            f"layer {name}: {reason}; ei is known to lie between {low:.4g} and {high:.4g}, and no "
+            "more",
             SaturationWarning,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cells import CellEntropy, Cells, design, measure_cells
+from .shards import SharedCounter
 from .task import Task
 from .vectors import Counted, Counter, CountJob
 
@@ -28,12 +29,12 @@ class Stream:
     def __init__(self, task: Task, paired: bool) -> None:
         self.task = task
         sets = (task.vector, task.given_places) if paired else (task.vector,)
-        job = CountJob(
-            task.key, 0, 0, 0, sets, ((1, 0),) if paired else (), task.marginals is None,
-            # Nothing that the published estimator computes depends on the vectors' order.
-            by=1 if paired and task.options.published else None,
-        )  # fmt: skip
-        self._counter = Counter(task.channel, job, task.runner, task.options.memory)
+        pairs = ((1, 0),) if paired else ()
+        job = CountJob(task.key, 0, 0, 0, sets, pairs, task.marginals is None)
+        # Nothing that the published estimator computes depends on the vectors' order.
+        unordered = task.options.published and task.runner.shares_memory
+        kind = SharedCounter if unordered and task.runner.workers > 1 else Counter
+        self._counter = kind(task.channel, job, task.runner, task.options.memory)
         self.counted = self._counter.result()
 
     @property

@@ -12,7 +12,6 @@ from .. import _core
 from ..information import Multiplicities, multiplicities
 from ..network import Channel
 from ..run import Runner, cancel_flag
-from .budget import multiplications
 
 __all__ = [
     "GROUP",
@@ -20,13 +19,14 @@ __all__ = [
     "CountJob",
     "Counted",
     "Counter",
+    "beyond_memory",
+    "open_counters",
     "rows_of",
     "unpack",
     "whole_groups",
 ]
 
 Words = NDArray[np.uint64]
-Places = NDArray[np.uint32] | int
 
 #: Bytes that counting may take, unless the user says otherwise.
 MEMORY = 4 << 30
@@ -35,10 +35,6 @@ MEMORY = 4 << 30
 GROUP = 64
 
 _SMALLEST, _LARGEST = 1 << 14, 1 << 22  # samples of a unit
-
-#: Multiplications of a sample up to which drawing it once for every worker is cheaper than merging,
-#: and workers for which that is so.
-_CHEAP, _MOST_SHARDS = 256, 8
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,6 @@ class CountJob:
         Sets to be counted together.
     margins : bool
         Whether to count the bins of every output, too.
-    by : int or None
-        A set, one of every pair, whose vectors may be shared out among workers. Every worker then
-        draws all samples and counts those that are its own, and next to nothing has to be merged;
-        vectors come out in an order that depends on the number of workers. None: in order of
-        appearance.
-    shard, shards : int
-        Which share to count, of how many.
     """
 
     key: int
@@ -73,9 +62,6 @@ class CountJob:
     sets: tuple[tuple[int, ...], ...]
     pairs: tuple[tuple[int, int], ...] = ()
     margins: bool = False
-    by: int | None = None
-    shard: int = 0
-    shards: int = 1
 
 
 def whole_groups(samples: int) -> int:
@@ -158,9 +144,6 @@ class _CoreJob:
     margins: bool
     set_counters: list[_core.Counter]
     pair_counters: list[_core.Counter]
-    by: int
-    shard: int
-    shards: int
 
 
 def count_unit(unit: CountUnit) -> Counted:
@@ -168,7 +151,7 @@ def count_unit(unit: CountUnit) -> Counted:
     core = _core.CoreChannel(unit.channel)
     job = unit.job
     budget = _core.Budget(unit.memory)
-    sets, pairs = _counters(core, job, budget)
+    sets, pairs = open_counters(core, job, budget)
     margins, kept, outside = _core.joint_count(
         core,
         _CoreJob(
@@ -181,9 +164,6 @@ def count_unit(unit: CountUnit) -> Counted:
             job.margins,
             sets,
             pairs,
-            job.by or 0,
-            job.shard,
-            job.shards,
         ),
         cancel_flag(),
     )
@@ -197,18 +177,27 @@ def count_unit(unit: CountUnit) -> Counted:
     )
 
 
-def _counters(
+def open_counters(
     core: _core.CoreChannel, job: CountJob, budget: _core.Budget
 ) -> tuple[list[_core.Counter], list[_core.Counter]]:
+    """Return empty counters of a job's sets, and of its pairs."""
     sets = [_core.Counter(*_core.vector_size(core, rows), budget) for rows in job.sets]
     return sets, [_core.Counter(1, 64, budget) for _ in job.pairs]
+
+
+def beyond_memory(channel: Channel, samples: int, memory: int, error: MemoryError) -> MemoryError:
+    """Return the error of vectors that take more memory than is allowed."""
+    return MemoryError(
+        f"layer {channel.name!r}: the distinct vectors of {samples} samples need "
+        f"more than the memory limit of {memory / 2**20:.0f} MiB ({error}); "
+        "use fewer samples or raise memory_limit"
+    )
 
 
 class Counter:
     """Counts vectors over a growing range of samples.
 
-    What comes out does not depend on threads or on how the samples were cut, but for the order of
-    the vectors.
+    What comes out does not depend on threads or on how the samples were cut.
 
     Parameters
     ----------
@@ -250,14 +239,6 @@ class Counter:
         # Units in flight may take a quarter of the memory; the rest is for what is merged.
         words = [2 + len(rows) // 6 for rows in self._job.sets] + [2] * len(self._job.pairs)
         bytes_each = sum(24 * w + 64 for w in words)
-        if self._shared_out(samples - self.samples, bytes_each):
-            shards = [replace(self._job, count=samples, shard=k, shards=workers)
-                      for k in range(workers)]  # fmt: skip
-            units = [CountUnit(self._channel, job, self._memory) for job in shards]
-            parts = runner.map(count_unit, units, f"{self._channel.name}: whole vectors")
-            self._merge(self._together(parts, samples))
-            self.samples = samples
-            return
         bound = max(_SMALLEST, self._memory // 4 // max(workers, 1) // bytes_each)
         largest = 1 << (min(_LARGEST, bound).bit_length() - 1)
         while self.samples < samples:
@@ -276,42 +257,7 @@ class Counter:
                 for part in runner.map(count_unit, units, f"{self._channel.name}: whole vectors"):
                     self._merge(part)
             except MemoryError as error:
-                raise MemoryError(
-                    f"layer {self._channel.name!r}: the distinct vectors of {samples} samples need "
-                    f"more than the memory limit of {self._memory / 2**20:.0f} MiB ({error}); "
-                    "use fewer samples or raise memory_limit"
-                ) from None
-
-    def _shared_out(self, samples: int, bytes_each: int) -> bool:
-        """Whether workers are to have shards of the vectors, not ranges of the samples."""
-        new = self.samples == 0 and self._job.by is not None
-        cheap = multiplications(self._channel) <= _CHEAP and samples >= 2 * _SMALLEST
-        room = samples * bytes_each <= self._memory // 4
-        return new and cheap and room and 1 < self._runner.workers <= _MOST_SHARDS
-
-    def _together(self, parts: list[Counted], samples: int) -> Counted:
-        """Put shards together: what they are by, and so every pair, has nothing to merge."""
-        by, core = self._job.by, _core.CoreChannel(self._channel)
-        counters, _ = _counters(core, self._job, _core.Budget(self._memory))
-        rows: list[list[Words]] = [[] for _ in self._job.pairs]
-        before = 0
-        for part in parts:
-            places: list[Places] = [
-                before
-                if i == by
-                else counter.add(np.ascontiguousarray(e[:, :-1]), np.ascontiguousarray(e[:, -1]))
-                for i, (counter, e) in enumerate(zip(counters, part.sets, strict=True))
-            ]
-            for own, entries, (one, two) in zip(rows, part.pairs, self._job.pairs, strict=True):
-                own.append(_renumbered(entries, places[one], places[two]))
-            before += 0 if by is None else len(part.sets[by])
-        sets = [
-            np.concatenate([p.sets[i] for p in parts]) if i == by else counter.entries()
-            for i, counter in enumerate(counters)
-        ]
-        pairs = [np.concatenate(own) for own in rows]
-        kept = sum(p.kept for p in parts)
-        return Counted(sets, pairs, parts[0].margins, kept, parts[0].outside, samples)
+                raise beyond_memory(self._channel, samples, self._memory, error) from None
 
     def _merge(self, part: Counted) -> None:
         self._kept += part.kept
@@ -324,7 +270,7 @@ class Counter:
         if self._budget is None:
             core = _core.CoreChannel(self._channel)
             self._budget = _core.Budget(self._memory)
-            self._sets, self._pairs = _counters(core, self._job, self._budget)
+            self._sets, self._pairs = open_counters(core, self._job, self._budget)
             assert self._only is not None
             self._add(self._only)
             self._only = None
@@ -351,24 +297,14 @@ class Counter:
         return Counted(sets, pairs, self._margins, self._kept, self._outside, self.samples)
 
 
-def _renumbered(entries: Words, one: Places, two: Places) -> Words:
-    """Return the entries of a pair with other places of its two sets' vectors.
-
-    Parameters
-    ----------
-    entries : ndarray of uint64, shape (n, 2)
-    one, two : ndarray of int or int
-        The place of each vector, or what is to be added to all of them.
-    """
+def _renumbered(entries: Words, one: NDArray[np.uint32], two: NDArray[np.uint32]) -> Words:
+    """Return the entries of a pair with other places of its two sets' vectors."""
     found = entries.copy()
     # A signed view: an index of another type would be copied.
     pair = entries[:, 0]
     first, second = (pair >> np.uint64(32)), (pair & np.uint64(0xFFFFFFFF))
     for place, own in ((first, one), (second, two)):
-        if isinstance(own, int):
-            place += np.uint64(own)
-        else:
-            place[:] = own[place.view(np.int64)]
+        place[:] = own[place.view(np.int64)]
     np.left_shift(first, np.uint64(32), out=first)
     np.bitwise_or(first, second, out=found[:, 0])
     return found

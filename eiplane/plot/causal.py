@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import require
+from ..results import Decomposition
 from ..training import History, as_history
 from .frames import frame
 from .labels import Label, place
@@ -205,6 +207,10 @@ def compare(
     Axes
         Colour tells the layer (its depth, of more than 12); line and mark tell the run.
     """
+    if isinstance(runs, Decomposition | History | str | os.PathLike):
+        raise TypeError(
+            'several runs are compared, in one argument: compare({"before": a, "after": b})'
+        )
     named = runs if isinstance(runs, Mapping) else _named(runs)
     plane = Plane(rotated, ei, normalize, scale)
     ways = {name: paths(as_history(run), plane) for name, run in named.items()}

@@ -131,6 +131,7 @@ def shades(color: str, share: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def make_axes(ax: Axes | None, size: tuple[float, float] = (6.4, 5.0)) -> Axes:
     """Return the axes given, or those of a new figure."""
     if ax is not None:
+        _check(ax)
         return ax
     pyplot = require("matplotlib.pyplot", "plot")
     return pyplot.subplots(figsize=size, layout="constrained")[1]  # type: ignore[no-any-return]
@@ -159,7 +160,14 @@ def given_axes(ax: Any, count: int, what: str) -> np.ndarray[Any, Any]:
     axes = np.ravel(np.asarray(ax, dtype=object))
     if len(axes) < count:
         raise ValueError(f"{what} draws {count} panels but got {len(axes)} axes")
+    for one in axes[:count]:
+        _check(one)
     return axes[:count]
+
+
+def _check(ax: Any) -> None:
+    if not hasattr(ax, "figure"):
+        raise TypeError(f"ax has to be Axes of matplotlib, not {type(ax).__name__}")
 
 
 def keep_legend(ax: Axes, legend: Any) -> None:

@@ -161,16 +161,24 @@ class Runner(Closing):
         self.executor = executor
         self.progress = progress
         self.workers = self.threads if executor is None else _workers_of(executor)
+        self._pool: ThreadPoolExecutor | None = None
+        self._new_flag()
+
+    def _new_flag(self) -> None:
         self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
         self._token = secrets.token_hex(8)
         _flags[self._token] = self._flag
-        self._pool: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether units find what others have left in this process's memory."""
+        return self.executor is None or isinstance(self.executor, ThreadPoolExecutor)
 
     def pieces(self, seconds: float) -> int:
         """Return into how many units to cut work.
@@ -297,6 +305,7 @@ class Runner(Closing):
                 future.cancel()
             if here or self.executor is None:  # threads of our own stop at once
                 wait([f for f in pending if not f.cancelled()], timeout=30)
+            self._new_flag()  # whoever handles the error may have other work, which is to run
             raise
 
     def _submit(

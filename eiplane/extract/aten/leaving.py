@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,11 +70,14 @@ class Change:
         ``mask``.
     most : int
         The most operators that may run, since what is changed may be what ends a loop.
+    held : mapping of str to sequence
+        Truth values that are handed out whatever comes, by place, so that the same way is taken.
     """
 
     sites: frozenset[str] = frozenset()
     how: str = ""
     most: int = sys.maxsize
+    held: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def of(self, value: Any) -> Any:
         """Return what is handed out for a value."""
@@ -118,16 +121,19 @@ class Returned:
         Tensors that come from Python, in order of appearance; the others are constants.
     count : int
         Of the tensors that are known; of more nothing is.
+    doubtful : frozenset of int
+        Those of which no other run tells whether they are constants.
     """
 
     operators: Mapping[int, frozenset[str]] = field(default_factory=dict)
     constants: Mapping[int, frozenset[str]] = field(default_factory=dict)
     tensors: Mapping[int, frozenset[str]] = field(default_factory=dict)
     count: int = 0
+    doubtful: frozenset[int] = frozenset()
 
     def elsewhere(self) -> Returned:
         """Return what holds for runs on other data: which tensors are constants."""
-        return Returned(tensors=self.tensors, count=self.count)
+        return Returned(tensors=self.tensors, count=self.count, doubtful=self.doubtful)
 
     def until(self, end: int) -> Returned:
         """Return the same for a run that goes its own way from an operator on."""
@@ -135,7 +141,7 @@ class Returned:
             {k: s for k, s in found.items() if k < end}
             for found in (self.operators, self.constants)
         )
-        return Returned(operators, constants, self.tensors, self.count)
+        return Returned(operators, constants, self.tensors, self.count, self.doubtful)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ class Taken:
         Digests of those that came from Python, and how many operators ran before.
     sites : mapping of str to frozenset of str
         The kinds of numbers that left, by place.
+    truths : mapping of str to list
+        The truth values that left, by place, in order.
     """
 
     operators: list[tuple[str, tuple[Any, ...]]]
@@ -159,6 +167,7 @@ class Taken:
     named: Mapping[int, bytes]
     tensors: list[tuple[int, bytes]]
     sites: Mapping[str, frozenset[str]]
+    truths: Mapping[str, list[Any]]
 
 
 class Leaving:
@@ -176,12 +185,13 @@ class Leaving:
         self._torch, self._change, self._returned = torch, change, returned
         self._left: list[tuple[str, Operand]] = []
         self._kinds: dict[str, set[str]] = {}
+        self._truths: dict[str, list[Any]] = {}
         self._operators: list[tuple[str, tuple[Any, ...]]] = []
         self._tensors: list[tuple[int, bytes]] = []
         self._fresh: dict[int, bytes] = {}
         self._named: dict[int, bytes] = {}
         self._kept: list[Any] = []
-        self._places: dict[Any, tuple[tuple[int, str], ...]] = {}
+        self._places: dict[Any, tuple[tuple[int, str], ...] | None] = {}
         self._inside = False
 
     def __bool__(self) -> bool:
@@ -192,7 +202,7 @@ class Leaving:
     def taken(self) -> Taken:
         """What the run's operators took."""
         sites = {site: frozenset(kinds) for site, kinds in self._kinds.items()}
-        return Taken(self._operators, self._fresh, self._named, self._tensors, sites)
+        return Taken(self._operators, self._fresh, self._named, self._tensors, sites, self._truths)
 
     def left(self, sites: frozenset[str] = frozenset()) -> list[Operand]:
         """Return what numbers were taken from, at some places or at all."""
@@ -283,21 +293,27 @@ class Leaving:
                 self._left.append((site, kept))
 
     def _handed(self, site: str, out: Any) -> Any:
-        self._kinds[site].update(_kinds_of(out))
+        kinds = _kinds_of(out)
+        self._kinds[site].update(kinds)
+        if kinds == {"bool"}:
+            truths, held = self._truths.setdefault(site, []), self._change.held.get(site, ())
+            truths.append(out)
+            if len(truths) <= len(held) and np.shape(held[len(truths) - 1]) == np.shape(out):
+                return held[len(truths) - 1]
         return self._change.of(out) if site in self._change.sites else out
 
     # -- coming back
 
-    def tensor(self, found: Any) -> frozenset[str] | None:
+    def tensor(self, found: Any) -> tuple[frozenset[str] | None, bool]:
         """Return where the numbers of a tensor from Python left, none: anywhere.
 
-        None if it is a constant.
+        None if it is a constant. And whether it may be one all the same.
         """
         self._tensors.append((len(self._operators), _digest(found)))
         known, at = self._returned, len(self._tensors) - 1
         if known is None or at >= known.count:
-            return frozenset()
-        return known.tensors.get(at)
+            return frozenset(), True
+        return known.tensors.get(at), at in known.doubtful
 
     def called(
         self, func: Any, args: Any, kwargs: Any, fresh: list[Any], named: list[Any]
@@ -316,9 +332,11 @@ class Leaving:
         frozenset of str or None
             Where numbers among them left, none: anywhere; None if they do not depend on the input.
         """
-        places = self._places.get(func)
+        if func not in self._places:
+            self._places[func] = _places(func)
+        places = self._places[func]
         if places is None:
-            places = self._places[func] = _places(func)
+            return None
         taken = []
         for k, name in places:
             value = args[k] if k < len(args) else kwargs.get(name)
@@ -364,11 +382,15 @@ def _kind(array: Any) -> str:
     return "bool" if "bool" in text else "int" if "int" in text else "float"
 
 
-def _places(func: Any) -> tuple[tuple[int, str], ...]:
-    """Return the arguments of an operator that may be numbers; of a view there are none."""
+def _places(func: Any) -> tuple[tuple[int, str], ...] | None:
+    """Return the arguments of an operator that may be numbers; None of a view.
+
+    A view takes none, and whether there is one may depend on sizes: one row is written by another
+    view than two are.
+    """
     schema = func._schema
     if not schema.is_mutable and any(r.alias_info is not None for r in schema.returns):
-        return ()
+        return None
     return tuple(
         (k, argument.name)
         for k, argument in enumerate(schema.arguments)

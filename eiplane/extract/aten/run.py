@@ -262,7 +262,7 @@ class Run:
 
     def _returned(self, tensor: Any) -> Codes | None:
         """Report a tensor that came from where numbers have left for, unless it is a constant."""
-        sites = self.leaving.tensor(numbers(tensor))
+        sites, doubtful = self.leaving.tensor(numbers(tensor))
         if sites is None:
             self._made([tensor])
             return None
@@ -270,6 +270,8 @@ class Run:
             "Python", self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
+        if doubtful:
+            self.flow.doubt(codes)
         self._shadows.put(tensor, codes)
         return codes
 
@@ -318,8 +320,6 @@ class Run:
     def _is_pointwise(self, func: Any) -> bool:
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         return self.torch.Tag.pointwise in func.tags or name in UNTAGGED
-
-    # -- following a call
 
     def _followed(
         self,

@@ -40,6 +40,7 @@ class Flow:
         self.maps: list[Origin] = []
         self.layers: dict[str, tuple[Map, Any]] = {}
         self._rng = np.random.default_rng(seed)
+        self._doubtful = 0
 
     # -- origins ------------------------------------------------------------------------------
 
@@ -114,6 +115,17 @@ class Flow:
         self.keep(origin, out)
         return self.signals.fresh(value, shape, axis)
 
+    def doubt(self, codes: Codes) -> None:
+        """Hear of an array of which it is not known whether it is a constant."""
+        self._doubtful |= self.marks(codes, False)
+
+    def _joined_by(self, operands: Sequence[Operand]) -> str:
+        """Return why nothing can be said of what an operator of several arrays takes, if so."""
+        codes = [x.codes for x in operands if x.codes is not None] if self._doubtful else []
+        if any(self.marks(c, False) & self._doubtful for c in codes):
+            return "it is joined by a tensor that Python made, perhaps a constant and perhaps not"
+        return ""
+
     def merged(self, made: Map, row: NDArray[np.int64], out: Operand) -> None:
         """Hear of a sum of linear maps that is one; nothing is left to do."""
 
@@ -168,6 +180,7 @@ class Flow:
         rows = 1 if axis is None else int(shape[axis])
         value = self.signals.begin(rows, what, **known)
         origin, parts = value.origin, []
+        unknown = unknown or self._joined_by(operands)
         for k, x in enumerate(operands):
             if x.codes is None:
                 continue
@@ -219,6 +232,7 @@ class Flow:
         made = None if found is None else found[0]
         value = self.signals.begin(rows, what if made is None else made.name, map=made, **known)
         origin, parts, signals = value.origin, [], iter(pairs)
+        unknown = self._joined_by(operands)
         if found is not None and made is not None and row is not None and out is not None:
             if found[1] is not None:
                 origin.traits["inner"] = found[1]
@@ -229,7 +243,7 @@ class Flow:
             if codes is None:
                 parts.append(_constant(x, row, rows, shape))
                 continue
-            feed, constants = self.use(x, origin)
+            feed, constants = self.use(x, origin, unknown)
             parts.append(
                 _joined(feed, constants)
                 if row is None
@@ -299,8 +313,8 @@ class Flow:
             places = self._places(mine, value.origin.traits["every"])
             taken = mine.reshape(-1)[places] if where is not None else None
             if where is None:
-                index = np.unravel_index(places, codes.shape)
-                taken, received = codes[index], x.read()[index]
+                index = np.unravel_index(places, np.atleast_1d(codes).shape)
+                taken, received = np.atleast_1d(codes)[index], np.atleast_1d(x.read())[index]
             else:
                 received = x.read()[where][places]
             assert taken is not None

@@ -40,24 +40,26 @@ def run_redundancy(folder: Path, quick: bool, data: Path | None, tell: Progress 
     base = replace(base, seeds=SEEDS, every=base.epochs // 20)
     if quick:
         base = replace(base, epochs=4, every=4, seeds=SEEDS[:3])
-    runs = []
-    for sizes in (_SHALLOW, _DEEP):
-        subject = Subject(task.name, task, replace(base, sizes=sizes))
-        runs.append(subject.learn(folder, tell, measures=("sensitivity", "ei_parts")))
-    shallow, deep = ([spread(changes(h)[1:-1]) for h in run.histories] for run in runs)
-    values = tuple(map(float, np.subtract(shallow, deep)))
-    effects = [Effect(task.name, values, unlearnt(runs[0]) or unlearnt(runs[1]))]
-    notes = [f"{task.note}."]
-    for run, found in zip(runs, (shallow, deep), strict=True):
-        notes.append(
-            f"{run.protocol.name}: {run.protocol.epochs:,} epochs, {accuracy(run)}; spread of the "
-            f"hidden layers {np.mean(found):.3g}."
+    effects, notes, learnt = [], [f"{task.note}."], {}
+    for activation in ("sigmoid", "tanh"):  # the paper's deep network is one of sigmoids
+        runs = [
+            Subject(task.name, task, replace(base, sizes=sizes, activation=activation)).learn(
+                folder, tell, measures=("sensitivity", "ei_parts")
+            )
+            for sizes in (_SHALLOW, _DEEP)
+        ]
+        shallow, deep = ([spread(changes(h)[1:-1]) for h in run.histories] for run in runs)
+        values = tuple(map(float, np.subtract(shallow, deep)))
+        effects.append(
+            Effect(f"{task.name} {activation}", values, unlearnt(runs[0]) or unlearnt(runs[1]))
         )
-        keep_figure(
-            runs_side_by_side(run.histories[:3], run.protocol.name), folder, run.protocol.name
-        )
-    keep_figure(
-        means({r.protocol.name: r.histories for r in runs}, ["train_loss", "ei_parts"]),
-        folder, CLAIM.name,
-    )  # fmt: skip
+        for run, found in zip(runs, (shallow, deep), strict=True):
+            notes.append(
+                f"{run.protocol.name}: {run.protocol.epochs:,} epochs, {accuracy(run)}; spread of "
+                f"the hidden layers {np.mean(found):.3g}."
+            )
+            name = run.protocol.name
+            keep_figure(runs_side_by_side(run.histories[:3], name), folder, name)
+            learnt[name] = run.histories
+    keep_figure(means(learnt, ["train_loss", "ei_parts"]), folder, CLAIM.name)
     return conclude(folder, CLAIM, effects, notes, quick)
