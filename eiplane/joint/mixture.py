@@ -93,7 +93,8 @@ class Mixture:
             squares = np.repeat(covariance[None], len(lo), axis=0)
             output, means, squares = conditioned(means, squares, lo, hi, bins[1])
             density = _log_normal(scores - means, squares) + _log_standard(scores)
-            inside, _, _ = conditioned(means, squares, *(e[:, :, None] for e in ends), bins[0])
+            low, high = ends[0][:, :, None], ends[1][:, :, None]
+            inside, _, _ = conditioned(means, squares, low, high, bins[0])
             own = math.log2(weight) + output
             every[:, c] = own, own + inside, own + density
         output, both, exact = (_log_sum(logs) for logs in every)
@@ -119,8 +120,8 @@ class Mixture:
             own = np.repeat(covariance[None, :first, :first], len(t), axis=0)
             moved, rest = _regressed(off, covariance, first)
             squares = np.repeat(rest[None], len(t), axis=0)
-            intervals = (e[:, :, None] for e in ends)
-            inside, _, _ = conditioned(mean[first:] + moved, squares, *intervals, bins)
+            low, high = ends[0][:, :, None], ends[1][:, :, None]
+            inside, _, _ = conditioned(mean[first:] + moved, squares, low, high, bins)
             every[0, c] = math.log2(weight) + _log_normal(off, own)
             every[1, c] = every[0, c] + inside
         output, both = (_log_sum(logs) for logs in every)

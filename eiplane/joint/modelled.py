@@ -73,8 +73,8 @@ class Effort:
         usual = Effort()
         share = min(max(evaluations / 80_000.0, 0.25), 1.0)
         draws = usual.draws if share > 0.5 else usual.draws // 2
-        sizes = (int(n * share) for n in (usual.fit, usual.told, usual.cells))
-        return Effort(*sizes, draws)
+        fit, told, cells = (int(n * share) for n in (usual.fit, usual.told, usual.cells))
+        return Effort(fit, told, cells, draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +167,8 @@ def _by_model(
     looks = [_told(model, tried, source, runner, name) for model in models]
     count = max(_TRIED, min(effort.told, _TELL // (d**3 // 3 + 24 * d)))
     results: list[WholeBounds] = []
-    wanted = [max(range(len(models)), key=lambda i, k=k: float(looks[i][k].mean())) for k in (0, 1)]
-    for i in sorted(set(wanted)):
+    best = {int(np.argmax([look[what].mean() for look in looks])) for what in (0, 1)}
+    for i in sorted(best):
         size = max(_TRIED, min(count, _TELL // (len(models[i].weights) * (d**3 // 3 + 24 * d))))
         told = _told(models[i], _drawn(source, scores, inputs, rng, size), source, runner, name)
         high, *low = (
