@@ -55,6 +55,11 @@ def _movie(history, path):
     eiplane.plot.animate(history, path, max_frames=3, dpi=30)
 
 
+def _edges(path):
+    moments = [eiplane.analyze([by * w for w in W], "relu", **FAST) for by in (1.0, 2.0)]
+    eiplane.plot.animate_edges(moments, path, max_frames=2, seconds=0.2, dpi=30)
+
+
 #: What writes a file: its name, how it is written, and how it is read as a whole.
 WRITERS = {
     "save": ("d.npz", lambda d, h, p: d.save(p), lambda p: len(eiplane.load(p))),
@@ -71,6 +76,13 @@ WRITERS = {
         "r.html", lambda d, h, p: _report(h, p),
         lambda p: p.read_text().rstrip().endswith("</html>") or 1 / 0,
     ),
+    "page": (
+        "d.html", lambda d, h, p: d.to_html(p),
+        lambda p: p.read_text().rstrip().endswith("</html>") or 1 / 0,
+    ),
+    "edges": (
+        "e.gif", lambda d, h, p: _edges(p), lambda p: p.read_bytes()[-1] == 0x3B or 1 / 0
+    ),
     "movie": (
         "m.gif", lambda d, h, p: _movie(h, p), lambda p: p.read_bytes()[-1] == 0x3B or 1 / 0
     ),
@@ -80,7 +92,7 @@ kinds = pytest.mark.parametrize("kind", WRITERS)
 
 
 def _needs(kind):
-    if kind in ("picture", "svg", "movie"):
+    if kind in ("picture", "svg", "movie", "edges"):
         pytest.importorskip("matplotlib")
 
 

@@ -1,5 +1,6 @@
 """Files that are damaged, or lie: a ValueError that names the file, soon and in little memory."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 import eiplane
+from eiplane.cli.batches import read_batches
+from eiplane.cli.main import main
 from eiplane.extract import ExtractOptions, to_network
-from eiplane.training import History
+from eiplane.training import History, Tracker
 
 rng = np.random.default_rng(0)
 W = rng.normal(size=(4, 3))
@@ -384,3 +387,60 @@ def test_archives_that_are_odd_and_fine_or_not(tmp_path):
     ):
         (tmp_path / name).write_bytes(data)
         refused(tmp_path / name)
+
+
+def packed(members, method):
+    return archive({name: npy(value) for name, value in members.items()}, method)
+
+
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "one bit": lambda data: bytes(b ^ (8 if i == 60 else 0) for i, b in enumerate(data)),
+    "no archive": lambda data: b"PK\x03\x04" + data[200:],
+    "encrypted": lambda data: data.replace(b"\x00\x00\x00", b"\x00\x01\x00", 1),
+    "empty": lambda data: b"",
+}  # fmt: skip
+
+
+def archives():
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        data = packed({"W.npy": W, "V.npy": W + 1}, method)
+        start = data.index(b"W.npy") + 5
+        for at in (start + 1, start + 20, start + 60):
+            changed = bytearray(data)
+            changed[at] ^= 0x55
+            yield bytes(changed)
+        yield from (damage(data) for damage in DAMAGES.values())
+
+
+def test_every_reader_of_arrays_names_the_archive_that_is_damaged(tmp_path, capsys):
+    run = tmp_path / "run.jsonl"
+    with Tracker(lambda: [W], run, edges=True, measures="ei_parts", progress=False) as tracker:
+        tracker.record(0)
+    kept = tmp_path / "run.edges" / "step-000000000.npz"
+    path = tmp_path / "m.npz"
+    readers = {
+        path: [lambda: everything(path), lambda: eiplane.load(path)],
+        kept: [lambda: Tracker.load(run).edges(0)],
+    }
+    refusals = 0
+    for data in archives():
+        for place, calls in readers.items():
+            place.write_bytes(data)
+            for call in calls:
+                try:
+                    call()
+                except ValueError as error:
+                    assert str(place) in str(error)
+                    refusals += 1
+        if main(["tpm", str(path)]):
+            said = capsys.readouterr().err
+            assert said.startswith("eiplane: ")
+            assert str(path) in said
+        with contextlib.suppress(ValueError):
+            try:
+                read_batches(str(path))
+            except ValueError as error:
+                assert str(path) in str(error)
+                raise
+    assert refusals > 50

@@ -1,6 +1,7 @@
 """Noise on outputs: against quadrature of other kinds, binned values' limits and closed forms."""
 
 import itertools
+import warnings
 from fractions import Fraction
 from math import e, factorial, log2, pi, prod
 
@@ -331,6 +332,93 @@ def test_the_maxima_of_a_weight_become_one_curve():
     )  # fmt: skip
     assert np.abs(np.diff(dithered, 2)).max() < 0.4 * np.abs(np.diff(binned, 2)).max()
     assert (np.diff(np.sign(np.diff(dithered))) != 0).sum() <= 1
+
+
+def softsign(z):
+    return z / (1 + np.abs(z))
+
+
+def hardswish(z):
+    return z * np.clip(z / 6 + 0.5, 0, 1)
+
+
+def hidden(z):
+    """A kink that nobody told of."""
+    return np.maximum(z, 0.25 * z + 0.1)
+
+
+BENT = {"softsign": (softsign, [0.0]), "hardswish": (hardswish, [-3.0, 3.0])}
+
+
+@pytest.mark.parametrize("name", BENT)
+@pytest.mark.parametrize(
+    ("weights", "bias", "std"), [([7.0], -2.0, 0.05), ([7.0], -2.0, 27.6), ([1.0, 6.5], 0.2, 27.6)]
+)
+def test_gaussian_noise_about_bends_inside_a_piece(name, weights, bias, std):
+    f, kinks = BENT[name]
+    truth = gaussian_truth(weights, bias, f, std, 4, kinks)
+    layer = eiplane.Layer([weights], [bias], name)
+    found = eiplane.analyze([layer], measures="ei_parts", bins=4, noise=std)[0]
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-9)
+
+
+def test_gaussian_noise_about_a_bend_that_nobody_told_of():
+    layer = eiplane.Layer([[1.5]], [-0.4], eiplane.Activation.from_function(hidden))
+    found = eiplane.analyze([layer], measures="ei_parts", bins=4, noise=0.05)[0]
+    truth = gaussian_truth([1.5], -0.4, hidden, 0.05, 4, [0.1 / 0.75])
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-9)
+
+
+def test_little_gaussian_noise_of_two_wide_inputs():
+    """A smooth function that waves would need thousands for: against counts in narrow cells."""
+    weights, std, fine = np.array([1.0, 9.0]), 0.03, 40
+    x = [(np.arange(n) + 0.5) / n for n in (400, 4000)]
+    y = np.logaddexp(0, 3 * (weights[0] * x[0][:, None] + weights[1] * x[1])) / 3
+    cell = np.floor(y / std * fine).astype(int) + 9 * fine
+    kernel = np.exp(-0.5 * (np.arange(-9 * fine, 9 * fine + 1) / fine) ** 2)
+
+    def entropy(some):
+        p = np.convolve(np.bincount(some.ravel(), minlength=cell.max() + 1), kernel)
+        p = p[p > 0] / p.sum()
+        return -(p * np.log2(p)).sum()
+
+    whole = entropy(cell)
+    truth = [
+        whole - (entropy(cell[:200]) + entropy(cell[200:])) / 2,
+        whole - (entropy(cell[:, :2000]) + entropy(cell[:, 2000:])) / 2,
+    ]
+    layer = eiplane.Layer([weights], [0.0], "softplus(3)")
+    found = eiplane.analyze([layer], measures="ei_parts", bins=2, noise=std)[0]
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "bias", "name"),
+    [
+        ([1.0, 1.0], -103.8, "softplus"),
+        ([2.4e-304, -8.4e-304], 0.0, "leaky_relu(0.25)"),
+        ([1e-310, 1e-310, 1e-310, 1e-310], 0.0, "tanh"),
+        ([5e-324], 1e-320, "relu"),
+    ],
+)
+@pytest.mark.parametrize("measure", ["ei_parts", "sensitivity"])
+def test_gaussian_noise_leaves_nothing_of_what_hardly_moves(weights, bias, name, measure):
+    layer = eiplane.Layer([weights], [bias], name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        found = eiplane.analyze([layer], measures=measure, noise=0.25)[0]
+    part = found.pairwise_ei or found.pairwise_sensitivity
+    assert part.edges.tolist() == [[0.0] * len(weights)]
+    assert 0.0 < part.error_bound < 1e-12
+
+
+def test_the_gaussian_closed_form_of_the_largest_and_the_least_weights():
+    base = np.array([[0.7, -0.4], [-0.3, 0.6], [-1.0, -1.1]])
+    # Noise is nothing to it: the logarithms of the singular values alone.
+    of_base = 0.5 * log2(np.linalg.det(base.T @ base) / 144)
+    closed = eiplane.gaussian_ei(base * 2.0**1023, 1e150)
+    assert closed == pytest.approx(of_base + 2 * (1023 - log2(1e150)), rel=1e-12)
+    assert 0.0 <= eiplane.gaussian_ei(base * 1e-308, 1e-150) < 1e-300
 
 
 def test_the_gaussian_closed_form():

@@ -354,6 +354,20 @@ def chain_of_one(weight, bias, after):
     return float(counted(x, np.tanh(after * np.tanh(weight * x + bias)), 8, (-1, 1))[0, 0])
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-14, 1e140])
+def test_a_span_whose_outputs_are_all_dropped_has_an_error_that_is_one(scale):
+    """Nothing is kept: no information, and a bound that is not below 0."""
+    first = eiplane.Layer(np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), None, "hardtanh(0, 6)")
+    second = eiplane.Layer(np.array([[0.0, -1.2, 0.0]]) * scale, None, "elu")
+    span = eiplane.analyze(
+        [first, second], out_range=(0.0, 5.029), outliers="drop", spans="all",
+        measures="sensitivity",
+    )[-1].pairwise_sensitivity  # fmt: skip
+    assert span.outlier_fraction == pytest.approx(1.0)
+    assert span.edges.tolist() == [[0.0, 0.0]]
+    assert 0.0 <= span.error_bound < 1e-9
+
+
 # -- the command line
 
 

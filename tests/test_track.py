@@ -172,7 +172,8 @@ def test_a_cut_line_is_mended_wherever_it_was_cut(tmp_path):
             assert tracker.steps == list(range(max(lines - 1, 0)))
             for net.step in range(len(tracker), 4):
                 tracker.record(net.step, loss=1.0 / (1 + net.step))
-        assert path.read_bytes() == data
+        # Where there was nothing to write, nothing was.
+        assert path.read_bytes() == (data if lines <= 4 else data[:cut])
 
 
 KILLED = """

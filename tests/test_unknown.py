@@ -22,7 +22,7 @@ from eiplane.plot.planes import Plane, ways
 from eiplane.results import TABLE, Decomposition, LayerResult, bounds_of, error_of
 from eiplane.results.table import between, with_error
 from eiplane.training import History, Record
-from eiplane.training.history import QUANTITIES
+from eiplane.training.record import QUANTITIES
 
 #: What follows from EI or H(Y).
 FOLLOWING = (

@@ -6,7 +6,7 @@ enum { GV = EI_GIVEN_LANES, GS = GV / VD };
 
 EI_FORCE vd gv_places(size_t q)
 {
-    vd x;
+    vd x = {0};
     for (int i = 0; i < VD; i++)
         V_LANE(x, i) = (double)(q + (size_t)i);
     return x;

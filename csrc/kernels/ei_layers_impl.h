@@ -19,7 +19,7 @@ EI_FORCE vu mul_low(vu a, vu b)
 EI_FN void draw(uint64_t key, uint32_t purpose, uint32_t stream, uint64_t first, size_t n,
                 uint32_t *out)
 {
-    vu lane;
+    vu lane = {0};
     for (int i = 0; i < VD; i++)
         V_LANE(lane, i) = (uint64_t)i;
     const vu m0 = (vu){0} + 0xD2511F53ull, m1 = (vu){0} + 0xCD9E8D57ull;

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import read_arrays
+
 __all__ = ["read_batches"]
 
 #: Inputs that a network is run on at once.
@@ -35,14 +37,9 @@ def read_batches(path: str, size: int = _AT_ONCE) -> list[Any]:
     ValueError
         If it is no such file, or its arrays are not of one length.
     """
-    try:
-        opened = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npy or .npz file of numbers: {error}") from error
-    if isinstance(opened, np.ndarray):
-        return list(_parts(opened, path, size))
-    with opened:
-        arrays = {name: opened[name] for name in opened.files}
+    arrays = read_arrays(path, "is no .npy or .npz file of numbers", mapped=True)
+    if not isinstance(arrays, dict):
+        return list(_parts(arrays, path, size))
     if not arrays:
         raise ValueError(f"{path} holds no array")
     if len(arrays) == 1:

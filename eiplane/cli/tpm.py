@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import read_arrays
+
 if TYPE_CHECKING:
     from ..emergence import Transitions
 
@@ -101,14 +103,10 @@ def _read(path: str) -> np.ndarray[Any, Any]:
             return np.loadtxt(text.splitlines(), ndmin=2)
         except ValueError as error:
             raise ValueError(f"{path} is no table of numbers: {error}") from error
-    try:
-        opened = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npy, .npz, .csv or .txt file: {error}") from error
-    if isinstance(opened, np.ndarray):
-        return opened
-    with opened:
-        if len(opened.files) != 1:
-            held = ", ".join(opened.files) or "none"
-            raise ValueError(f"{path} must hold one array, the transition matrix; it holds {held}")
-        return np.asarray(opened[opened.files[0]])
+    arrays = read_arrays(path, "is no .npy, .npz, .csv or .txt file")
+    if not isinstance(arrays, dict):
+        return arrays
+    if len(arrays) != 1:
+        held = ", ".join(arrays) or "none"
+        raise ValueError(f"{path} must hold one array, the transition matrix; it holds {held}")
+    return next(iter(arrays.values()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import math
 import zipfile
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import require
+from ..files import is_damage, require
 from ..results import Skipped
 from .checkpoints import flattened
 from .entries import Entry
@@ -53,7 +52,7 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
         _check_fits(path)
         raise ValueError(f"{path}: it declares more than it holds") from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        if not is_damage(error):
             raise
         text = str(error).strip()
         if any(word in text for word in ("weights_only", "Unsupported", "TorchScript")):
@@ -66,6 +65,8 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
         raise ValueError(f"{path}: not a whole file of torch weights ({reason})") from None
     if isinstance(loaded, torch.Tensor):
         loaded = {"weight": loaded}
+    if isinstance(loaded, list | tuple) and any(isinstance(part, Mapping) for part in loaded):
+        loaded = {str(k): part for k, part in enumerate(loaded)}
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path}: it holds no state dict, but {type(loaded).__name__}")
     names = {k: v for k, v in loaded.items() if isinstance(k, str)}

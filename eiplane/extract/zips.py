@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from ..files import is_damage
 
 __all__ = ["DAMAGE", "checked_members", "opened"]
 
@@ -71,8 +72,6 @@ def opened(path: Path, what: str) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (*DAMAGE, OSError) as error:
         said = str(error) or type(error).__name__
-        # EINVAL: the archive sends its reader to a place before the file's beginning.
-        outside = isinstance(error, OSError) and error.errno != errno.EINVAL
-        if outside or (isinstance(error, ValueError) and str(path) in said):
+        if not is_damage(error) or (isinstance(error, ValueError) and str(path) in said):
             raise
         raise ValueError(f"{path}: {what} ({said})") from None

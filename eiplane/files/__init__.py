@@ -3,8 +3,11 @@
 What every other room may use, and what knows of none of them.
 """
 
+from .arrays import read_arrays
 from .closing import Closing
+from .damage import is_damage
 from .extras import require
+from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
 from .regular import check_regular
 from .telling import warn_user
@@ -13,8 +16,12 @@ from .whole import json_text, write_whole
 __all__ = [
     "Appender",
     "Closing",
+    "Familiar",
+    "Unread",
     "check_regular",
+    "is_damage",
     "json_text",
+    "read_arrays",
     "read_records",
     "require",
     "uncollected",

@@ -12,24 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from .closing import Closing
+from .familiar import Familiar
 from .regular import check_regular
 from .whole import named
 
 __all__ = ["Appender", "read_records", "uncollected"]
 
-Json = dict[str, Any]
+Json = Mapping[str, Any]
 
 
-def read_records(path: str | Path) -> list[Json]:
+def read_records(path: str | Path, familiar: Familiar | None = None) -> list[Json]:
     """Return the records of a file, one a line.
 
     Parameters
     ----------
     path : path-like
+    familiar : Familiar, optional
+        Lines that it knows need not be decoded yet.
 
     Returns
     -------
-    list of dict
+    list of mapping
         Without a last line that was cut while it was being written.
 
     Raises
@@ -40,7 +43,7 @@ def read_records(path: str | Path) -> list[Json]:
         If any other line is not a JSON object (it names the line), or it is no regular file.
     """
     check_regular(Path(path))
-    return _parse(Path(path).read_bytes(), path)[0]
+    return _parse(Path(path).read_bytes(), path, familiar)[0]
 
 
 _raw_decode = json.JSONDecoder().raw_decode
@@ -57,10 +60,12 @@ class Appender(Closing):
     ----------
     path : path-like
         Made if it is not there, with its folder.
+    familiar : Familiar, optional
+        As in :func:`read_records`.
 
     Attributes
     ----------
-    records : list of dict
+    records : list of mapping
         What the file held when it was opened.
 
     Raises
@@ -71,11 +76,11 @@ class Appender(Closing):
         If it holds lines that are not JSON objects: then it is left as it is.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, familiar: Familiar | None = None) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = self.path.read_bytes() if self.path.exists() else b""
-        self.records, self._whole, self._complete = _parse(content, path)
+        self.records, self._whole, self._complete = _parse(content, path, familiar)
         self._read = len(content)
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
@@ -139,7 +144,9 @@ def uncollected() -> Iterator[None]:
 
 
 @uncollected()
-def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
+def _parse(
+    content: bytes, path: str | Path, familiar: Familiar | None
+) -> tuple[list[Json], int, bool]:
     """Return the records, how many bytes they take, and whether the last line is ended."""
     records: list[Json] = []
     start = 0
@@ -149,8 +156,9 @@ def _parse(content: bytes, path: str | Path) -> tuple[list[Json], int, bool]:
         end = content.find(b"\n", start)
         line = content[start:] if end < 0 else content[start:end]
         try:
-            record = _decoded(line)
-            if not isinstance(record, dict):
+            record = None if familiar is None else familiar.known(line)
+            record = _decoded(line) if record is None else record
+            if not isinstance(record, Mapping):
                 raise ValueError("it is not a JSON object")
         except (ValueError, RecursionError) as error:
             if end < 0:

@@ -71,10 +71,13 @@ def gaussian_ei(weight: Any, noise: Any, *, in_range: Sequence[float] = (0.0, 1.
 
 def _log_det(weight: Array, share: float, width: float, std: float) -> float:
     """Return the capacity for inputs whose variance is that share of their squared width."""
-    values = np.linalg.svd(weight, compute_uv=False)
+    # Singular values, ratios and their squares may leave float64; logarithms do not.
+    exponent = math.frexp(float(np.abs(weight).max()))[1]
+    values = np.linalg.svd(np.ldexp(weight, -exponent), compute_uv=False)
     values = values[values > 0.0]
-    # Ratios may leave float64, and their squares more so; logarithms do not.
-    ratios = np.log2(values) + (math.log2(width) - math.log2(std) + 0.5 * math.log2(share))
+    ratios = np.log2(values) + (
+        exponent + math.log2(width) - math.log2(std) + 0.5 * math.log2(share)
+    )
     return float(0.5 * np.logaddexp2(0.0, 2.0 * ratios).sum())
 
 

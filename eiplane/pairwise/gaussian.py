@@ -120,7 +120,7 @@ class _Row:
             return GaussianRow(information, 0.0, 0.0)
         widths = self.widths[some]
         centre = self.bias + 0.5 * (self.low + self.high) * float(self.weight.sum())
-        reach = min(0.5 * float(widths.sum()), _REACH * math.sqrt(float((widths**2).sum()) / 12.0))
+        reach = min(0.5 * float(widths.sum()), _REACH * math.hypot(*widths) / math.sqrt(12.0))
         if self._moves(centre, reach) <= _STILL * self.std:
             return GaussianRow(information, 0.0, _STILL**2)
         t, step = self._grid(centre - reach, centre + reach)
@@ -158,6 +158,7 @@ class _Row:
             centre = total + float(self.weight[i]) * (middle - self.baseline)
             half = 0.5 * float(self.widths[i])
             if self._moves(centre, half) <= _STILL * self.std:
+                bound = max(bound, _STILL**2)
                 continue
             t, step = self._grid(centre - half, centre + half)
             given = self._alone(t, centre, float(self.widths[i]))
@@ -206,7 +207,7 @@ class _Row:
         moved = np.abs(np.diff(self.f(z)))
         moved[np.clip(np.searchsorted(z, self._kinks(low, high)) - 1, 0, 2047)] = 0.0
         steepest = float(moved.max()) / (z[1] - z[0])
-        return self.std / steepest if steepest > 0 else high - low
+        return min(self.std / steepest, high - low) if steepest > 0 else high - low
 
     def _smeared(self, t: Array, y: Array, mass: Array) -> Array:
         """Return the noise about values y that have masses, at every t.

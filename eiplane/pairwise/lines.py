@@ -40,6 +40,8 @@ Index = NDArray[np.intp]
 _SHORTEST, _MOST, _LINES = 2.0**-42, 1 << 16, 32
 #: How far off a crossing may be to be taken, and by rounding is, in half lengths of its segment.
 _NARROW, _ROUNDING = 0.25, 2.0**-40
+#: Probability of an output being kept below which its information is 0.
+_RARELY = 1e-12
 
 
 class LostError(ValueError):
@@ -310,10 +312,12 @@ def informed(channel: Channel, codes: Codes, table: Array, unsure: Array) -> Inf
     share = binned / np.where(kept > 0, kept, 1.0)[..., None, None]
     given, found = share.sum(axis=3), share.sum(axis=2)
     information = _entropy(given, 2) + _entropy(found, 2) - _entropy(share, (2, 3))
-    lost = unsure / np.maximum(kept, 1e-300)
+    lost = np.minimum(unsure / np.maximum(kept, 1e-300), 1.0)
     cells = math.log2(channel.in_bins * channel.out_bins) + 2.0
     own = lost * (cells - np.log2(lost, out=np.zeros_like(lost), where=lost > 0))
-    return Informed(np.maximum(information, 0.0), 4.0 * own + 1e-13, outside)
+    often = kept + unsure >= _RARELY
+    information = np.where(often, np.maximum(information, 0.0), 0.0)
+    return Informed(information, 4.0 * np.where(often, own, 0.0) + 1e-13, outside)
 
 
 def _entropy(p: Array, axis: int | tuple[int, ...]) -> Array:

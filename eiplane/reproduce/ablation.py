@@ -76,7 +76,7 @@ def _ablate(
     before = snapshots.metrics["test_accuracy"][-1]
     lost: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
     with Appender(folder / f"{task.name}-ablation.jsonl") as file:
-        known = {(r["run"], r["kind"]): r for r in file.records}
+        known = {(r["run"], r["kind"]): dict(r) for r in file.records}
         for run in range(snapshots.runs):
             network = snapshots.network(-1, run)
             for kind in _KINDS:

@@ -162,7 +162,7 @@ def _rows(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return a record for every key, from the file as far as it goes."""
     with Appender(path) as file:
-        known = {tuple(r["key"]): r for r in file.records}
+        known = {tuple(r["key"]): dict(r) for r in file.records}
         found = []
         for i, key in enumerate(keys):
             if key not in known:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import require, write_whole
+from ..files import read_arrays, require, write_whole
 from ..run import Progress
 from .data import Task
 
@@ -120,11 +120,11 @@ def trained(protocol: Protocol, task: Task, path: Path, tell: Progress | None) -
         arrays: dict[str, Any] = {f"weight_{i}": w for i, w in enumerate(made.weights)}
         arrays |= {"head": np.array(head), "epochs": made.epochs, **made.metrics}
         write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-    with np.load(path, allow_pickle=False) as kept:
-        if str(kept["head"]) != head:
-            raise ValueError(f"{path} is of another training; give another folder with --out")
-        weights = tuple(kept[f"weight_{i}"] for i in range(len(protocol.sizes) - 1))
-        return Snapshots(kept["epochs"], weights, {name: kept[name] for name in METRICS})
+    kept = read_arrays(path, "holds no training; take it away")
+    if not isinstance(kept, dict) or str(kept.get("head")) != head:
+        raise ValueError(f"{path} is of another training; give another folder with --out")
+    weights = tuple(kept[f"weight_{i}"] for i in range(len(protocol.sizes) - 1))
+    return Snapshots(kept["epochs"], weights, {name: kept[name] for name in METRICS})
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import check_regular, write_whole
+from ..files import check_regular, is_damage, write_whole
 from .layer import PARTS, LayerResult
 from .measures import Skipped
 from .plain import plain
@@ -82,7 +81,7 @@ def read_archive(path: str | Path) -> Contents:
             skipped = tuple(Skipped(*s) for s in header["skipped"])
             return layers, skipped, header["settings"]
     except Exception as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a damaged archive
+        if not is_damage(error):
             raise
         raise ValueError(f"{path} is not a decomposition that eiplane saved: {error}") from error
 

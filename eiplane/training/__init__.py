@@ -4,7 +4,8 @@ Records are measured here or in a process of their own (:mod:`.background`).
 """
 
 from .background import Background
-from .history import History, Record, as_history
+from .history import History, as_history
+from .record import Record
 from .tracker import Tracker
 
 __all__ = ["Background", "History", "Record", "Tracker", "as_history"]

@@ -3,149 +3,26 @@
 from __future__ import annotations
 
 import functools
-import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import read_records, require, uncollected
-from ..results import TABLE, Decomposition, bounds_of, error_of, row_of
+from ..files import Unread, read_records, require, uncollected
+from ..results import Decomposition, bounds_of, error_of, row_of
+from .record import QUANTITIES, Record, record_lines
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["QUANTITIES", "History", "Record", "as_history"]
+__all__ = ["History", "as_history"]
 
 Array = NDArray[np.float64]
-
-#: Names of what is followed over time.
-QUANTITIES = tuple(q.name for q in TABLE if q.tracked and q.per == "layer")
-
-#: How many numbers each quantity of a record has, its bounds and its error too.
-_WIDTHS = dict.fromkeys(QUANTITIES, 1)
-_WIDTHS |= {row.name: 2 for name in QUANTITIES if (row := bounds_of(name)) is not None}
-_WIDTHS |= {row.name: 1 for name in QUANTITIES if (row := error_of(name)) is not None}
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One moment of a training.
-
-    Parameters
-    ----------
-    step : int
-    layers : tuple of mapping
-        A layer's quantities as :meth:`eiplane.LayerResult.to_dict` gives them, its ``name`` among
-        them.
-    metrics : mapping of str to float
-        Loss, accuracy and the like.
-    """
-
-    step: int
-    layers: tuple[Mapping[str, Any], ...]
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, step: int, decomposition: Decomposition, metrics: Mapping[str, float] | None = None
-    ) -> Record:
-        """Return the record of a decomposition, without its per-edge arrays."""
-        layers = tuple(layer.to_dict(edges=False) for layer in decomposition)
-        return cls(step, layers, dict(metrics or {}))
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
-        """Return the record that :meth:`to_json` wrote.
-
-        Raises
-        ------
-        ValueError
-            If it is none.
-        """
-        try:
-            step, layers = value["step"], tuple(value["layers"])
-            metrics = value["metrics"]
-            if set(map(type, metrics.values())) != {float}:
-                metrics = {k: np.nan if v is None else float(v) for k, v in metrics.items()}
-            if type(step) is not int or not 0 <= step < 1 << 63:
-                raise ValueError("its step is no whole number")
-            for layer in layers:
-                _check_layer(layer)
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            reason = str(error) if type(error) is ValueError else repr(error)
-            raise ValueError(f"not a record of a training: {reason}") from None
-        return cls(step, layers, metrics)
-
-    def difference(self, other: Record) -> str:
-        """Say in what another record is one of another architecture.
-
-        Parameters
-        ----------
-        other : Record
-
-        Returns
-        -------
-        str
-            The first difference in the layers' names, sizes or activations; empty if there is none.
-        """
-        mine, theirs = ({layer["name"]: layer for layer in r.layers} for r in (self, other))
-        for one, names, there in ((mine, theirs, "now"), (theirs, mine, "then")):
-            missing = [name for name in names if name not in one]
-            if missing:
-                return f"layer {missing[0]!r} is there only {there}"
-        for name, layer in mine.items():
-            for what in ("n_in", "n_out", "activation"):
-                then, now = layer.get(what), theirs[name].get(what)
-                if then != now and None not in (then, now):
-                    return f"layer {name!r} had {what} {then!r} and has {now!r}"
-        return ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {
-            "step": self.step,
-            "metrics": dict(self.metrics),
-            "layers": [dict(layer) for layer in self.layers],
-        }
-
-
-def _check_layer(layer: Any) -> None:
-    """Raise ValueError if a layer of a record is not as it was written."""
-    if not isinstance(layer, dict) or not isinstance(layer.get("name"), str):
-        raise ValueError("a layer has no name")
-    numbers, more = _layout(tuple(layer))
-    if set(map(type, numbers(layer))) == {float}:  # as nearly always
-        names = more
-    else:
-        names = tuple(n for n in layer if n in _WIDTHS)
-    for name in names:
-        value = layer[name]
-        if type(value) is float:
-            continue
-        width = _WIDTHS[name]
-        parts = [value] if width == 1 else value
-        if not isinstance(parts, list) or len(parts) != width or not all(map(_is_number, parts)):
-            raise ValueError(f"{name} of layer {layer['name']!r} is no number: {value!r}")
-
-
-@functools.lru_cache(maxsize=256)
-def _layout(names: tuple[str, ...]) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]:
-    """Return what takes a layer's single numbers, and which of its names have more than one."""
-    single = [n for n in names if _WIDTHS.get(n) == 1]
-    more = tuple(n for n in names if _WIDTHS.get(n, 1) > 1)
-    if len(single) > 1:
-        return operator.itemgetter(*single), more
-    return lambda layer: tuple(layer[n] for n in single), more
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +67,8 @@ class History(Sequence[Record]):
         ValueError
             If it is not such a file, or holds no record.
         """
-        lines = [line for line in read_records(path) if "eiplane" not in line]
+        lines = read_records(path, record_lines())
+        lines = [line for line in lines if type(line) is Unread or "eiplane" not in line]
         if not lines:
             raise ValueError(f"{path} holds no record of a training")
         try:

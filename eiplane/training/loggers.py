@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..results import bounds_of
-from .history import QUANTITIES, Record
+from .record import QUANTITIES, Record
 
 __all__ = ["log_scalars"]
 

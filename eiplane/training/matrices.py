@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import warn_user, write_whole
+from ..files import read_arrays, warn_user, write_whole
 from ..results import TABLE, Decomposition
 
 __all__ = ["Arrays", "Matrices"]
@@ -55,13 +55,18 @@ class Matrices:
             self._told = True
 
     def of(self, step: int) -> Arrays:
-        """Return those of a step, under ``<layer>/<quantity>``; KeyError if none were kept."""
+        """Return those of a step, under ``<layer>/<quantity>``.
+
+        KeyError if none were kept, ValueError if their file is damaged.
+        """
         if step in self._held:
             return self._held[step]
         if self._folder is None or not self._file(self._folder, step).exists():
             raise KeyError(f"no per-edge matrices were kept for step {step}")
-        with np.load(self._file(self._folder, step), allow_pickle=False) as arrays:
-            return dict(arrays)
+        arrays = read_arrays(self._file(self._folder, step), "holds no whole matrices")
+        if not isinstance(arrays, dict):
+            raise ValueError(f"{self._file(self._folder, step)} holds no matrices by name")
+        return arrays
 
     def remove(self) -> None:
         """Remove the files of an earlier run."""

@@ -17,9 +17,10 @@ from ..joint import once_a_layer
 from ..network import Network
 from ..results import Decomposition
 from .background import Background
-from .history import History, Record
+from .history import History
 from .loggers import log_scalars
 from .matrices import Arrays, Matrices
+from .record import Record, record_lines
 from .watch import Watch, read_network
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Tracker(Closing):
         tracker = cls(None)
         tracker.path = Path(path)
         tracker._matrices = Matrices(tracker.path)
-        tracker._take(read_records(tracker.path))
+        tracker._take(read_records(tracker.path, record_lines()))
         return tracker
 
     @property
@@ -367,20 +368,19 @@ class Tracker(Closing):
         if not resume:
             path.unlink(missing_ok=True)
             self._matrices.remove()
-        self._file = Appender(path)
+        self._file = Appender(path, record_lines())
         header = {"eiplane": FORMAT, "options": _plain_options(self._options)}
         try:
             if not self._file.records:
                 self._file.append(header)
             else:
                 self._take(self._file.records, header)
-                self._file.mend()  # not before it is known to be one of ours
         except BaseException:
             self._file.close()
             raise
 
     @uncollected()
-    def _take(self, lines: list[dict[str, Any]], expected: dict[str, Any] | None = None) -> None:
+    def _take(self, lines: list[Mapping[str, Any]], expected: dict[str, Any] | None = None) -> None:
         if not lines or not isinstance(lines[0].get("eiplane"), int):
             raise ValueError(f"{self.path} is not the file of a tracked run")
         head = lines[0]

@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import tempfile
+import unittest.mock
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import eiplane
+from eiplane.files import familiar
 from eiplane.training import History
 
 from .campaign import Case, Wrong
@@ -105,7 +107,11 @@ def check(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.jsonl"
         path.write_bytes(data)
-        before = _looked_at(path)
+        before, said = _looked_at(path)
+        # Lines that are recognised without being decoded are read as all others are.
+        with unittest.mock.patch.object(familiar, "_OFTEN", 1):
+            if (before, said) != (other := _looked_at(path)):
+                raise Wrong("read otherwise when familiar", f"{said} and {other[1]}"[:600])
         if path.read_bytes() != data:
             raise Wrong("looking at it changed it", "")
         with warnings.catch_warnings():
@@ -125,14 +131,14 @@ def check(case: Case) -> None:
             raise Wrong("records lost", f"{list(before)} became {list(after.steps)}")
 
 
-def _looked_at(path: Path) -> list[int] | None:
-    """Return the steps that a file tells of, having used them as a user would."""
+def _looked_at(path: Path) -> tuple[list[int] | None, str]:
+    """Return the steps that a file tells of, having used them as a user would, and all or the error."""
     try:
         history = History.read(path)
     except (ValueError, OSError) as error:
         if "run.jsonl" not in str(error):
             raise Wrong("file not named", str(error)[:300]) from error
-        return None
+        return None, str(error)
     history.to_dataframe()
     for layer in history.layers:
         for quantity in history.quantities:
@@ -140,7 +146,7 @@ def _looked_at(path: Path) -> list[int] | None:
             history.bounds(layer, quantity)
     for metric in history.metrics:
         history.metric(metric)
-    return [int(s) for s in history.steps]
+    return [int(s) for s in history.steps], repr([record.to_json() for record in history])
 
 
 def smaller(case: Case) -> Iterator[Case]:

@@ -42,8 +42,8 @@ def _faults_of_edges(layer: eiplane.LayerResult, most: float) -> Iterator[str]:
             yield f"not finite of {name}"
         elif part.method == "exact":
             slack = 1e-9 + (part.error_bound or 0.0)
-            if not math.isfinite(slack):
-                yield f"error_bound not finite of {name}"
+            if not (math.isfinite(slack) and (part.error_bound or 0.0) >= 0.0):
+                yield f"error_bound of {name}: {part.error_bound}"
             if part.edges.min() < -slack or part.edges.max() > most + slack:
                 yield f"outside 0..log2 of {name}: {part.edges.min()}, {part.edges.max()}"
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files import require, write_whole
+from ...files import read_arrays, require, write_whole
 from ...network import Layer
 from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
@@ -108,10 +108,10 @@ def _trained(
             arrays: dict[str, Any] = _train(task, seed, tell)
         arrays["head"] = np.array(head)
         write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-    with np.load(path, allow_pickle=False) as kept:
-        if str(kept["head"]) != head:
-            raise ValueError(f"{path} is of another training; give another folder with --out")
-        return {name: kept[name] for name in kept.files if name != "head"}
+    kept = read_arrays(path, "holds no training; take it away")
+    if not isinstance(kept, dict) or str(kept.get("head")) != head:
+        raise ValueError(f"{path} is of another training; give another folder with --out")
+    return {name: kept[name] for name in kept if name != "head"}
 
 
 def _train(task: Addition, seed: int, tell: Progress | None) -> dict[str, NDArray[Any]]:

@@ -68,7 +68,7 @@ def run_initialisers(folder: Path, quick: bool, data: Path | None, tell: Progres
     keys = list(product(INITIALISERS, widths, seeds))
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     with Appender(folder / f"{CLAIM.name}.jsonl") as file:
-        known = {tuple(r["key"]): r for r in file.records}
+        known = {tuple(r["key"]): dict(r) for r in file.records}
         for i, key in enumerate(keys):
             if key not in known:
                 known[key] = {"key": list(key), **_measured(*key)}

@@ -64,7 +64,7 @@ def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | No
     names = _names(path, activation)
     found: dict[Key, dict[str, Any]] = {}
     with Appender(folder / f"{CLAIM.name}.jsonl") as file:
-        known = {(r["block"], r["role"]): r for r in file.records}
+        known = {(r["block"], r["role"]): dict(r) for r in file.records}
         for i, (key, name) in enumerate(names.items()):
             if key not in known:
                 result = analyze(
