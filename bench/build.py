@@ -27,17 +27,33 @@ def compiler() -> str:
 
 def build_kernels(folder: Path) -> Path:
     """Compile the core with bench/kernels.c; returns the program."""
-    flags = [*core_flags(), "-DNDEBUG", "-I", str(ROOT / "csrc")]
+    return build_program(folder, "kernels", ROOT / "csrc", "kernels")
 
-    def compile_one(source: Path) -> str:
-        out = str(folder / f"{source.stem}.o")
-        subprocess.run(["cc", *flags, "-c", str(source), "-o", out], check=True)
+
+def build_program(folder: Path, source: str, core: Path, name: str) -> Path:
+    """Compile a C program of this folder with the core's sources in some folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the program and what it is made of go.
+    source : str
+        The program's file in ``bench``, without its ending.
+    core : Path
+        ``csrc``, of this or another version.
+    name : str
+        What the program is called.
+    """
+    flags = [*core_flags(), "-DNDEBUG", "-I", str(core)]
+
+    def compile_one(path: Path) -> str:
+        out = str(folder / f"{name}-{path.stem}.o")
+        subprocess.run(["cc", *flags, "-c", str(path), "-o", out], check=True)
         return out
 
-    sources = [*sorted((ROOT / "csrc").rglob("*.c")), HERE / "kernels.c"]
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, sources))
-    program = folder / "kernels"
+        objects = list(pool.map(compile_one, [*sorted(core.rglob("*.c")), HERE / f"{source}.c"]))
+    program = folder / name
     subprocess.run(["cc", *objects, "-lm", "-o", str(program)], check=True)
     return program
 

@@ -126,8 +126,8 @@ def analyze(
         Noise added to every output, by its standard deviation or its full width; then outputs are
         not binned, and what is measured is the continuous information, which does not depend on
         output bins. ``"dither"`` keeps them but averages over where they begin; that is uniform
-        noise as wide as a bin. Edges are exact. Of whole vectors only bounds are known. For single
-        layers without pooling.
+        noise as wide as a bin. Edges are exact. Of whole vectors only bounds are known, from
+        samples where ``"ei"`` is asked for. For single layers without pooling.
     memory_limit : int, optional
         Bytes that counting whole vectors may take, for ``ei``; 4 GiB when left out. What needs more
         is a MemoryError, before the memory is taken.
@@ -202,7 +202,7 @@ def analyze(
                     results.append(_measure(target, settings, options, draws, runner))
                 else:
                     ends = (weights, str(first), str(last))
-                    results.append(_measure_part(ends, wanted, plan, sampling, tell))
+                    results.append(_measure_part(ends, wanted, plan, sampling, runner, tell))
     starts = [first for first, _ in targets if isinstance(first, int)]
     warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
     return Decomposition(
@@ -234,7 +234,8 @@ def _measure(
         if settings.measures & {"ei", "bounds"}:
             known = parts.get("ei_parts")
             edges = None if known is None else known.edges.reshape(channel.n_out, -1)
-            bounds = noisy_bounds(noisy, edges, runner)
+            key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
+            bounds = noisy_bounds(noisy, edges, key, runner)
     elif "ei" in settings.measures:
         whole = joint(channel.widened(), sampling, options, runner, parts.get("ei_parts"))
     elif "bounds" in settings.measures:
@@ -262,6 +263,7 @@ def _measure_part(
     options: ExtractOptions,
     plan: Plan,
     sampling: Sampling,
+    runner: Runner,
     tell: Progress | None,
 ) -> LayerResult:
     """Measure a part of a module by running it."""
@@ -287,9 +289,12 @@ def _measure_part(
             if which in settings.measures:
                 key = sampling.of_part(part.name).key(purpose)
                 found[which] = called.measure(which, key, sampling.samples, sampling.tol)
-    bounds = None
-    if settings.measures & {"ei", "bounds"}:
-        bounds = vector_bounds(part.n_in, part.n_out, settings.bins, found.get("ei_parts"))
+        bounds = None
+        if settings.measures & {"ei", "bounds"}:
+            key = sampling.of_part(part.name).key(Purpose.JOINT)
+            whole = key if "ei" in settings.measures else None
+            known = found.get("ei_parts")
+            bounds = vector_bounds(called, known, whole, sampling.samples, runner)
     return LayerResult(
         part.name,
         part.n_in,

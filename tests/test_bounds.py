@@ -14,7 +14,7 @@ from scipy import stats
 import eiplane
 from eiplane import _core, reference
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
-from eiplane.joint.bracket import _number, _quantile, bracket, known_outputs
+from eiplane.joint.bracket import _Controls, _mean, _number, bracket, known_outputs, student_four
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
@@ -396,9 +396,26 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
     assert by_name["0..1"].ei <= by_name["0..1"].ei_bounds[1]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_means_of_long_tails_are_widened_towards_them(sign):
+    rng, none = np.random.default_rng(0), _Controls(np.zeros((0, 64)), np.zeros(0))
+    missed = plain = 0
+    for _ in range(20_000):
+        values = sign * rng.exponential(size=64)
+        mean, below, above = _mean(values, none)
+        missed += not mean - below <= sign <= mean + above
+        plain += abs(mean - sign) > student_four(63) * values.std(ddof=1) / 8.0
+    assert missed <= 8 < 12 <= plain  # without it, 20; were the values normal, 1
+    values = rng.normal(size=100_000)
+    wide = _Controls(np.zeros((0, len(values))), np.zeros(0))
+    mean, below, above = _mean(values, wide)
+    assert above == pytest.approx(below, rel=1e-3)
+    assert above == pytest.approx(4.0 * values.std() / math.sqrt(len(values)), rel=0.01)
+
+
 def test_widened_by_student_s_quantile():
     for freedom in (13, 20, 29, 61):
-        assert _quantile(freedom) == pytest.approx(
+        assert student_four(freedom) == pytest.approx(
             stats.t.ppf(stats.norm.cdf(4.0), freedom), rel=1e-3
         )
 

@@ -349,6 +349,33 @@ def test_reference_against_mpmath():
     assert got[1:] == [0.0, 1.0]
 
 
+# ---- few inputs, by subsets ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+@pytest.mark.parametrize("bins", [(9, 8), (16, 5), (33, 20)])
+def test_rows_of_few_inputs(n, bins, generator):
+    """Bins fill several vectors, or leave lanes over; one width is small, and then very small."""
+    row = generator.normal(size=n) * 3 / np.sqrt(n)
+    for small in (1.0, 1e-2, 1e-5):
+        row[-1] *= small
+        assert_exact(channel_of(row, [-0.5 * row.sum()], bins=bins), inputs=sorted({0, n - 1}))
+
+
+@pytest.mark.parametrize("n", [2, 5, 7])
+def test_few_inputs_of_any_labels(n, generator):
+    """Unions of intervals, some dropped, at both ends or in the middle."""
+    row = generator.normal(size=n)
+    reach = 0.5 * np.abs(row).sum()
+    thresholds = 0.5 * row.sum() + reach * np.array([-0.8, -0.3, -0.1, 0.2, 0.5, 0.9])
+    for labels in ([0, 1, 0, 2, 1, 0, 2], [-1, 0, 1, 0, 2, 1, -1], [0, 1, -1, 2, 0, -1, 1]):
+        channel = raw_channel(row, 0.0, thresholds, labels, (11, 3))
+        assert_exact(channel)
+        marginal = exact.output_marginals(channel)[0]
+        wanted = reference.exact_table(channel, 0, 0).mean(axis=0)
+        assert np.abs(marginal - wanted).max() < 1e-13
+
+
 # ---- many inputs --------------------------------------------------------------------------------
 
 
@@ -369,6 +396,28 @@ def test_dense_rows(n, generator):
     order = np.argsort(-np.abs(row))
     assert_series(row, -row.sum() / 2, order[[0, 1, n // 2, n - 1]])
     assert_series(np.full(n, 6 / n), -2.0, [0])
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "gelu"])
+@pytest.mark.parametrize("bins", [(8, 8), (7, 20)])
+def test_between_widths(activation, bins, generator):
+    """Many narrow inputs are interpolated: between their widths, at the ends, next to zero."""
+    row = generator.uniform(-0.15, 0.15, size=400)
+    row[:3] = 1e-3, 1e-7, 0.0
+    channel = channel_of(row, [0.3 - row.sum() / 2], activation, bins, drop=activation == "gelu")
+    result = exact.ei_parts(channel, HERE)
+    assert 0 < result.error_bound <= BITS
+    order = np.argsort(np.abs(row))
+    for input_ in (*order[:3], *order[3:-1:80], order[-1]):
+        wanted = reference.exact_information(reference.exact_table(channel, 0, input_))
+        assert abs(result.edges[0, input_] - wanted) <= min(BITS, result.error_bound + 1e-13)
+    small = result.edges[0, 0]
+    assert 0 < small < 1e-3 * result.edges.max()
+    assert result.edges[0, 1] == pytest.approx(1e-8 * small, rel=1e-3)
+    assert result.edges[0, 2] == 0.0
+    curve = result.edges[0, order[1:]] / row[order[1:]] ** 2
+    assert (np.diff(result.edges[0, order]) >= 0).all()
+    assert np.ptp(curve[1:]) < 0.2 * curve.max()
 
 
 @pytest.mark.parametrize("giants", [1, 2, 3])
@@ -526,6 +575,21 @@ def test_a_hundred_thousand_layers(generator):
                 assert result.error_bound <= BITS
 
 
+def test_thresholds_that_no_input_reaches(generator):
+    """Sensitivity leaves them out: one by one, and all together, what is left is the same."""
+    thresholds = np.array([-3.0, -0.9, -0.2, 0.1, 0.4, 2.5, 7.0])
+    for labels in (range(8), [-1, 0, 1, 2, 3, 4, 5, -1], [-1, -1, -1, 0, 1, -1, -1, -1]):
+        for bias in (0.0, -1.2, 2.4, 30.0, -30.0):
+            for size in (0.05, 0.6, 4.0):
+                row = generator.normal(size=3) * size
+                channel = raw_channel(row, bias, thresholds, list(labels), (8, 8), (-1.0, 1.0))
+                alone = exact.sensitivity(channel, HERE)
+                for input_ in range(3):
+                    table = reference.exact_single_table(channel, 0, input_)
+                    wanted = reference.exact_information(table)
+                    assert abs(alone.edges[0, input_] - wanted) <= BITS
+
+
 def test_far_thresholds_and_constant_rows():
     for bias in (1e3, -1e3, 1e12, 1e140):
         parts, alone = assert_exact(channel_of([1.0, -2.0, 0.5], [bias]))
@@ -570,6 +634,10 @@ def cases(generator):
     yield channel_of(
         generator.normal(size=(6, 20)), activation="identity", out_range=(-1.0, 1.0), drop=True
     )
+    for n in range(1, 8):
+        yield channel_of(generator.normal(size=(6, n)) * 2, bins=(9, 12))
+    narrow = generator.uniform(-0.1, 0.1, size=(6, 500))
+    yield channel_of(narrow, -0.5 * narrow.sum(axis=1), "relu", bins=(8, 12))
     # Rarely kept: few inputs; many and a confined one.
     rare = np.array([-0.5, -0.49999999, -0.49999997])
     yield raw_channel(generator.normal(size=(4, 6)), np.zeros(4), rare, [-1, 0, 1, -1], (8, 2))

@@ -34,6 +34,7 @@ ROOMS = [
     "ablation",
     "training",
     "callbacks",
+    "loggers",
     "plot",
     "report",
     "reproduce",

@@ -2,19 +2,23 @@
 
 import itertools
 import warnings
-from math import e, log2, pi
+from fractions import Fraction
+from math import e, factorial, log2, pi, prod
 
 import numpy as np
 import pytest
 
 import eiplane
 from eiplane.cli.main import main
+from eiplane.pairwise.laws import SumLaw
 
 FUNCTIONS = {
     "identity": lambda z: z,
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
     "relu": lambda z: np.maximum(z, 0),
+    "hardtanh": lambda z: np.clip(z, -1, 1),
+    "ceil": np.ceil,
 }
 
 
@@ -67,7 +71,7 @@ def corners(weights, bias, kinks):
     return [v for v in found if 0 < v < 1]
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", ["identity", "sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("weights", [[1.7], [1.3, -0.8], [2.0, 0.05]], ids=str)
 def test_gaussian_noise_against_quadrature(name, weights):
     kinks = [0.0] if name == "relu" else []
@@ -81,7 +85,8 @@ def test_gaussian_noise_against_quadrature(name, weights):
 
 def test_gaussian_noise_under_sensitivity():
     """One input alone, the other one at the baseline: a neuron of one input."""
-    for name, f in FUNCTIONS.items():
+    for name in ("identity", "sigmoid", "tanh", "relu"):
+        f = FUNCTIONS[name]
         layer = eiplane.Layer([[1.3, -0.8]], [-0.3], name)
         found = eiplane.analyze(
             [layer], measures="sensitivity", bins=4, noise=("gaussian", 0.1), baseline=0.25
@@ -92,6 +97,108 @@ def test_gaussian_noise_under_sensitivity():
             for w, other in ((1.3, -0.8), (-0.8, 1.3))
         ]
         np.testing.assert_allclose(found.sensitivity_edges[0], truth, atol=1e-8)
+
+
+def sum_density(x, widths):
+    """Density of a sum of centred uniforms by truncated powers, of fractions or floats."""
+    n, total = len(widths), 0 * widths[0]
+    for taken in itertools.product((0, 1), repeat=n):
+        beyond = x + sum(widths) / 2 - sum(w for w, k in zip(widths, taken, strict=True) if k)
+        power = np.maximum(beyond, 0.0) if isinstance(beyond, np.ndarray) else max(beyond, 0)
+        total = total + (-1) ** sum(taken) * power ** (n - 1)
+    return total / (factorial(n - 1) * prod(widths))
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [[1, 0.25], [1, 1, 1, 1], [1, 1e-5, 0.3, 0.7, 0.01], [1, 1e-9, 2e-9, 3],
+     [64, 1, 2, 16, 32, 4, 8], [0.31, 0.77, 0.13, 0.55, 0.91, 0.42, 0.68]],
+    ids=str,
+)  # fmt: skip
+def test_the_law_of_a_few_uniforms_in_fractions(widths, generator):
+    law = SumLaw.of(np.array(widths, float))
+    half = sum(widths) / 2
+    x = np.concatenate([generator.uniform(-half, half, 40), law.knots[:20] * 0.999])
+    parts = [Fraction(w) for w in widths]
+    exact = [float(sum_density(Fraction(v), parts)) for v in x]
+    np.testing.assert_allclose(law.values(x), exact, rtol=0, atol=1e-14 / max(widths))
+    assert law.values(np.array([-1.001 * half, 1.001 * half])).tolist() == [0.0, 0.0]
+    assert law.distribution(np.array([-half, 0.0, half])) == pytest.approx([0, 0.5, 1], abs=1e-14)
+
+
+def summed_truth(weights, bias, f, std, bins, kinks):
+    """Edges of a neuron of a few inputs, 0 to 1: the law of z by truncated powers, Simpson's of t.
+
+    f is nothing but its values between kinks.
+    """
+    found = []
+    for a, weight in enumerate(weights):
+        others = [abs(w) for i, w in enumerate(weights) if i != a]
+        law = [*others, abs(weight) / bins]
+        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=len(law))))
+        rows = []
+        for k in range(bins):
+            at = bias + sum(w for i, w in enumerate(weights) if i != a) / 2
+            at += weight * (k + 0.5) / bins
+            ends = at + signs @ law
+            inside = [v for v in kinks if ends.min() < v < ends.max()]
+            fine = np.arange(ends.min(), ends.max(), std / 2)
+            z, w = nodes([*np.round(ends, 13), *inside, *fine], 12)
+            rows.append((f(z), w * sum_density(z - at, law)))
+        low, high = min(y.min() for y, _ in rows), max(y.max() for y, _ in rows)
+        t = np.arange(low - 9 * std, high + 9 * std, std / 12)
+        t = t[: len(t) - 1 + len(t) % 2]
+        simpson = np.where(np.arange(len(t)) % 2, 4.0, 2.0) * (t[1] - t[0]) / 3
+        simpson[[0, -1]] /= 2
+        density = [
+            np.exp(-0.5 * ((t[:, None] - y) / std) ** 2) @ mass / (std * np.sqrt(2 * pi))
+            for y, mass in rows
+        ]
+        entropies = [
+            -(simpson * p * np.log2(np.maximum(p, 1e-300))).sum()
+            for p in [np.mean(density, axis=0), *density]
+        ]
+        found.append(entropies[0] - np.mean(entropies[1:]))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "kinks"),
+    [([0.9, -0.7, 0.4, 0.6], "relu", [0.0]), ([1.5, 0.8, -1.1, 0.9, 0.5], "hardtanh", [-1.0, 1.0]),
+     ([1.1, 0.7, 2.0, -0.9], "ceil", [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]),
+     ([2.0, 0.02, -0.03, 0.5], "relu", [0.0])],
+    ids=["relu", "hardtanh", "a jump", "towering"],
+)  # fmt: skip
+def test_gaussian_noise_and_kinks_of_a_few_inputs(weights, name, kinks):
+    layer = eiplane.Layer([weights], [-0.3], name)
+    found = eiplane.analyze([layer], measures="ei_parts", bins=3, noise=0.1)[0]
+    truth = summed_truth(weights, -0.3, FUNCTIONS[name], 0.1, 3, kinks)
+    np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-8)
+    assert found.pairwise_ei.error_bound < 1e-8
+
+
+def test_pieces_and_waves_are_the_same():
+    """Seven inputs are integrated over pieces, the eighth, of no effect, makes it waves."""
+    weights = np.random.default_rng(4).normal(size=7)
+    few, many = (
+        eiplane.analyze([eiplane.Layer([row], [0.1], "relu")], measures="ei_parts", noise=0.1)[0]
+        for row in (weights, [*weights, 1e-13])
+    )
+    np.testing.assert_allclose(many.ei_edges[0, :7], few.ei_edges[0], atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "identity"])
+@pytest.mark.parametrize(
+    "weights", [[1e-300], [1e-16], [1e-320, 1e-320], [1e-12] * 4, [1e-18] * 9], ids=str
+)
+@pytest.mark.parametrize("bias", [0.0, 0.1, 1e6])
+def test_weights_that_do_next_to_nothing(weights, bias, name):
+    """However narrow z is beside where it is: nothing, not what rounding makes of it."""
+    found = eiplane.analyze([eiplane.Layer([weights], [bias], name)], noise=0.1, bins=3)[0]
+    assert found.ei_parts == pytest.approx(0.0, abs=1e-12)
+    assert found.sensitivity == pytest.approx(0.0, abs=1e-12)
+    assert found.pairwise_ei.error_bound < 1e-8
+    assert 0.0 <= found.output_entropy_bounds[1] < 1e-6
 
 
 def uniform_information(laws, width):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 import eiplane
 from eiplane import _core, reference
+from eiplane.cli.main import main
 from eiplane.information import information_of, jackknife
 from eiplane.network import Binning, Layer, Stage, discretize
 from eiplane.pairwise.job import Job
@@ -364,3 +366,72 @@ def test_a_span_whose_outputs_are_all_dropped_has_an_error_that_is_one(scale):
     assert span.outlier_fraction == pytest.approx(1.0)
     assert span.edges.tolist() == [[0.0, 0.0]]
     assert 0.0 <= span.error_bound < 1e-9
+
+
+# -- the command line
+
+
+@pytest.fixture
+def graph(tmp_path):
+    """An ONNX file of three dense layers, which says how they are wired."""
+    pytest.importorskip("onnx")
+    from onnx_graphs import node, saved
+
+    rng = np.random.default_rng(0)
+    weights = {"fc1": rng.normal(size=(3, 4)), "fc2": rng.normal(size=(4, 4)),
+               "head": rng.normal(size=(4, 2))}  # fmt: skip
+    nodes = [
+        node("MatMul", "x fc1", "a"), node("Tanh", "a", "b"), node("MatMul", "b fc2", "c"),
+        node("Tanh", "c", "d"), node("MatMul", "d head", "e"), node("Tanh", "e", "y"),
+    ]  # fmt: skip
+    weights = {k: v.astype(np.float32) for k, v in weights.items()}
+    return str(saved(tmp_path / "m.onnx", nodes, weights)), [w.T for w in weights.values()]
+
+
+def test_spans_on_the_command_line(graph, capsys):
+    path, weights = graph
+    options = ["--measures", "sensitivity", "--in-range", "0,1", "--format", "json"]
+    whole = eiplane.analyze(weights, "tanh", spans="all", measures="sensitivity")
+    for words, wanted in (
+        ("all", ["0", "1", "2", "0..1", "0..2", "1..2"]), ("fc1..head", ["0..2"]),
+        ("fc1..fc2,fc2..head", ["0..1", "1..2"]), ("layers", ["0", "1", "2"]),
+    ):  # fmt: skip
+        assert main(["analyze", path, *options, "--spans", words]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert len(said["layers"]) == len(wanted)
+        for layer, name in zip(said["layers"], wanted, strict=True):
+            mine = whole[name].sensitivity_edges
+            np.testing.assert_allclose(layer["sensitivity_edges"], mine, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("fc1", 2, "invalid spans value: 'fc1'"),
+        ("fc1..", 2, "invalid spans value"),
+        ("fc1..fc2..head", 2, "invalid spans value"),
+        ("fc1..fc2,", 2, "invalid spans value"),
+        ("", 2, "invalid spans value"),
+        ("fc1..nope", 1, "no layer 'nope'; there are "),
+        ("head..fc1", 1, "it ends before it begins"),
+    ],
+)
+def test_spans_that_are_none_on_the_command_line(graph, capsys, words, status, message):
+    arguments = ["analyze", graph[0], "--measures", "sensitivity", "--spans", words]
+    if status == 2:
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+    else:
+        assert main(arguments) == status
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
+    assert "Traceback" not in said.err
+
+
+def test_a_file_that_does_not_say_how_it_is_wired(tmp_path, capsys):
+    path = tmp_path / "w.npz"
+    np.savez(path, fc1=np.ones((4, 3)), head=np.ones((2, 4)))
+    assert main(["analyze", str(path), "--activation", "tanh", "--spans", "fc1..head"]) == 1
+    assert "says nothing of the wiring: give a list of layers" in capsys.readouterr().err

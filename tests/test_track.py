@@ -1,6 +1,7 @@
 """Following a training: the file survives kills, and the training notices nothing."""
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -700,3 +701,34 @@ def test_what_training_changes_beside_the_weights_is_read_anew(kind):
     assert (
         as_history(tracker).values(expected[-1].name, "sensitivity")[0] != expected[-1].sensitivity
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal on Windows")
+def test_networks_larger_than_a_pipe_wait_without_the_training():
+    """Submitting takes a copy and returns, whatever is still being measured."""
+    from eiplane.training import Background
+
+    done, weights = [], [np.full((4, 40_000), 1e-3)]
+    background = Background(lambda number, result: done.append(number))
+    options = {"activation": "sigmoid", "measures": "sensitivity", "progress": False, "threads": 1}
+    # Nothing is measured yet when all are submitted, or the process would have to be that fast.
+    background._process.send_signal(signal.SIGSTOP)
+    try:
+        for number in range(5):
+            background.submit(number, weights, options)
+        assert done == []
+    finally:
+        background._process.send_signal(signal.SIGCONT)
+    background.close()
+    assert done == list(range(5))
+
+
+def test_a_background_that_dies_is_told():
+    from eiplane.training import Background
+
+    background = Background(lambda number, result: None)
+    background._process.kill()
+    background._process.wait()
+    with pytest.raises(RuntimeError, match="has ended"):
+        background.submit(0, [np.eye(2)], {})
+    background.close()

@@ -67,7 +67,8 @@ void ex_close_engine(ei_exact *x)
 {
     if (x == NULL)
         return;
-    void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign, x->t_hi, x->t_lo,
+    void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign,
+                   x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
@@ -103,13 +104,14 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
     int fine = 1;
 #define NEW(field, count) fine = (x->field = ei_zalloc((count), sizeof *x->field)) != NULL && fine
-#define RAW(field, count) fine = (x->field = ei_alloc((count), sizeof *x->field)) != NULL && fine
     NEW(thresholds, m + 1);
     NEW(labels, m + 1);
-    NEW(beta, (x->n_pairs + 1) * EI_EXACT_TERMS);
     NEW(from, m + 2);
     NEW(to, m + 2);
     NEW(piece_sign, m + 2);
+    NEW(near_from, m + 2);
+    NEW(near_to, m + 2);
+    NEW(near_sign, m + 2);
     NEW(t_hi, m + 1);
     NEW(t_lo, m + 1);
     NEW(y, (m + 1) * EI_EXACT_LANES);
@@ -134,22 +136,14 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(direct, n);
     NEW(distance, m + 1);
     NEW(cut, MAX_CUTS);
-    NEW(term, cells * EI_EXACT_TERMS);
     NEW(point, (m > BATCH ? m : BATCH) + 8);
     NEW(value, (m > BATCH ? m : BATCH) + 8);
-    RAW(phi_row, MAX_WAVES + 8);
-    RAW(phi_edge, MAX_WAVES + 8);
-    RAW(phi_plan, MAX_WAVES + 8);
-    RAW(coefficient, MAX_WAVES + 8);
-    RAW(scratch, 2 * (MAX_WAVES + 8));
 #undef NEW
-#undef RAW
     if (!fine) {
         ex_close_engine(x);
         return NULL;
     }
     prepare_intervals(x, m, thresholds, labels);
-    ex_bernoulli_table(x);
     for (uint32_t i = 0; i < out_bins; i++)
         x->cell_of[i] = -1;
     /* Such errors cost 2 m eta(2 e): about 8e-10 and 1.5e-10 bits, but where there are so many cells
@@ -159,6 +153,28 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     ex_set_tolerance(x, fmax(0.2 * x->allowed, 1e-15));
     x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
     return x;
+}
+
+int ex_open_series(ei_exact *x)
+{
+    if (x->scratch != NULL)
+        return EI_OK;
+    const size_t waves = MAX_WAVES + 8, cells = padded((size_t)x->out_bins + 1);
+    /* An earlier attempt may have run out of memory half way. */
+    void *all[] = {x->beta, x->term, x->phi_row, x->phi_edge, x->phi_plan, x->coefficient};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        ei_free(all[i]);
+    x->beta = ei_zalloc((x->n_pairs + 1) * EI_EXACT_TERMS, sizeof(double));
+    x->term = ei_zalloc(cells * EI_EXACT_TERMS, sizeof(double));
+    x->phi_row = ei_alloc(waves, sizeof(double));
+    x->phi_edge = ei_alloc(waves, sizeof(double));
+    x->phi_plan = ei_alloc(waves, sizeof(double));
+    x->coefficient = ei_alloc(waves, sizeof(double));
+    if (!x->beta || !x->term || !x->phi_row || !x->phi_edge || !x->phi_plan || !x->coefficient)
+        return EI_ENOMEM;
+    ex_bernoulli_table(x);
+    x->scratch = ei_alloc(2 * waves, sizeof(double));
+    return x->scratch == NULL ? EI_ENOMEM : EI_OK;
 }
 
 double *ex_grow(ei_exact *x, size_t size)

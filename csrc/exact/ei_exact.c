@@ -13,7 +13,9 @@
  * Each file opens with the part of the mathematics that it holds:
  *     ei_series.c       route 1, the series (2)
  *     ei_expansion.c    route 2, narrow inputs by the derivatives of the row, (4)
+ *     ei_between.c      of many such inputs a few, and between them interpolation
  *     ei_recursion.c    route 3, closed form over the dominant few, (5)
+ *     ei_subsets.c      route 4, few inputs by sums over subsets, (7)
  *     ei_plan.c         which of 1 and 3 for one set of widths
  *     ei_bounds.c       the rest of (2), (3), and from probabilities to bits
  *     ei_row.c          one output: thresholds, cells, information (6)

@@ -68,6 +68,7 @@ typedef struct {
     int one_label;   /* all intervals have the same one: nothing to learn */
     int drops;
 
+    double most_beta[EI_EXACT_TERMS]; /* the greatest of any bin, in size */
     double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
     size_t n_pairs;
     double tolerance;  /* of a probability: what is cut off */
@@ -82,6 +83,8 @@ typedef struct {
     double *piece_sign;
     int32_t kept_from, kept_to;
     double *t_hi, *t_lo, *y;
+    int32_t *near_from, *near_to; /* the pieces that a row's inputs can reach */
+    double *near_sign;
 
     dd *distance;    /* thresholds less the mean, in full; see fine_view */
     struct cut *cut; /* inputs that are confined */
@@ -149,6 +152,7 @@ typedef struct {
     double mass;          /* kept, however rarely */
     double share;         /* probability that the inputs are as the cuts have them */
     row_error error;      /* the greatest of any edge */
+    double bits;          /* what interpolation costs on top */
     ei_cancel cancel;
 } row_state;
 
@@ -222,6 +226,8 @@ void ex_close_engine(ei_exact *x);
 void ex_set_tolerance(ei_exact *x, double tolerance);
 ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds,
                          const int32_t *labels, uint32_t out_bins);
+/* What rows of few inputs can do without: the waves' memory and the table of ei_expansion.c. */
+int ex_open_series(ei_exact *x);
 double *ex_grow(ei_exact *x, size_t size);
 
 /* ---- ei_bounds.c ------------------------------------------------------------------------------- */
@@ -284,14 +290,27 @@ void ex_bernoulli_table(ei_exact *x);
 void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
                          double limits[EI_EXACT_TERMS / 2]);
 int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
-                    const row_state *state, double *information);
+                    row_state *state, double *information);
+double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
 size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference);
 double ex_widest_below(const ei_exact *x, double limit);
+
+/* ---- ei_between.c ------------------------------------------------------------------------------ */
+
+/* Edges by interpolation; returns up to which width, beside `reference`, they are done. */
+double ex_between_edges(ei_exact *x, const ei_exact_expansion *row, const double *limits,
+                        double reference, row_state *state, double *information);
 
 /* ---- ei_series.c ------------------------------------------------------------------------------- */
 
 int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
                   row_state *state, double *information, double *marginal);
+
+/* ---- ei_subsets.c ------------------------------------------------------------------------------ */
+
+/* Zero if that is not exact enough, or the table too large. *status is set otherwise. */
+int ex_subsets_row(ei_exact *x, const row_view *v, row_state *state, double *information,
+                   double *marginal, int *status);
 
 /* ---- ei_route.c -------------------------------------------------------------------------------- */
 

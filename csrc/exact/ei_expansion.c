@@ -49,6 +49,7 @@ void ex_bernoulli_table(ei_exact *x)
             for (int l = k; l >= 0; l--)
                 b += half[k - l] * mean[l];
             x->beta[i * EI_EXACT_TERMS + (size_t)(k - 1)] = k % 2 ? -b : b;
+            x->most_beta[k - 1] = fmax(x->most_beta[k - 1], fabs(b));
         }
     }
 }
@@ -73,27 +74,33 @@ void ex_expansion_limits(const ei_exact *x, const double *moments, double highes
     }
 }
 
+double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
+{
+    double powers[EI_EXACT_TERMS];
+    powers[0] = ratio;
+    for (size_t k = 1; k < terms; k++)
+        powers[k] = powers[k - 1] * ratio;
+    return x->k->expansion(row, powers, terms);
+}
+
 /* Edges whose width is within the limits, by the row's derivatives. information[A] is set for those. */
 int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
-                    const row_state *state, double *information)
+                    row_state *state, double *information)
 {
     const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
                                     (int)(x->in_bins % 2), x->beta};
     const double widest = limits[EI_EXACT_TERMS / 2 - 1];
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
+    const double done = ex_between_edges(x, &row, limits, reference, state, information);
     size_t since = 0;
     for (size_t i = 0; i < x->n_in; i++) {
         const double ratio = x->a[i] / reference;
-        if (!(ratio > 0.0) || ratio > widest)
+        if (!(ratio > done) || ratio > widest)
             continue;
         size_t terms = 2;
         while (ratio > limits[terms / 2 - 1])
             terms += 2;
-        double powers[EI_EXACT_TERMS];
-        powers[0] = ratio;
-        for (size_t k = 1; k < terms; k++)
-            powers[k] = powers[k - 1] * ratio;
-        information[i] = ex_information_of(x, state, x->k->expansion(&row, powers, terms));
+        information[i] = ex_information_of(x, state, ex_one_expansion(x, &row, ratio, terms));
         if (++since >= often) {
             since = 0;
             if (ei_cancelled(state->cancel))

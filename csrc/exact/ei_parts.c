@@ -9,7 +9,8 @@ static double row_bound(const ei_exact *x, const row_view *v, const row_state *s
 {
     if (v->drops && state->kept == 0.0)
         return 0.0;
-    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0);
+    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
+           state->bits;
 }
 
 /* A row by the usual routes; `row` is NULL without cuts. */
@@ -34,7 +35,9 @@ static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row,
         return EI_OK;
     }
     int status = ex_route(x, v, state, information, marginal);
-    if (row != NULL && information != NULL && v->n_labels > 1 && state->kept > 0.0) {
+    if (status == EI_OK && row != NULL && information != NULL && v->n_labels > 1 &&
+        state->kept > 0.0) {
+        status = ex_open_series(x);
         ex_sort_row(x);
         for (size_t c = 0; c < row->n && status == EI_OK; c++) {
             const struct cut *cut = &x->cut[c];

@@ -98,33 +98,46 @@ static size_t count_above(const ei_exact *x, size_t n, double limit)
     return low;
 }
 
+/* Many comparable inputs: all arguments below sqrt 3 at the frequency where the Gaussian envelope has
+ * fallen low enough. No need to sort. How many waves that takes; 0 if it is not so. `rest`: sum of the
+ * squared widths but the greatest. */
+static size_t comparable_waves(const ei_exact *x, double rest, double most, double h)
+{
+    if (!(rest > 0.0))
+        return 0;
+    const double w = sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest);
+    if (!(w * 0.5 * most < 1.7 && w / h < 60.0))
+        return 0;
+    size_t T = 0;
+    double left;
+    do {
+        T += 8;
+        const double at = ((double)T + 0.5) * h, p = at * at * rest / 12.0;
+        left = ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p);
+    } while (left > 0.5 * x->tolerance && T < 64);
+    const int fits = left <= 0.5 * x->tolerance && 0.5 * ((double)T + 0.5) * h * most < 1.7320508;
+    return fits ? T : 0;
+}
+
 /* Choose between the routes by their rough costs, in nanoseconds. */
 int ex_route(ei_exact *x, const row_view *v, row_state *state, double *information, double *marginal)
 {
     const size_t n = v->n_widths;
+    int status;
+    if (n <= EI_EXACT_FEW && ex_subsets_row(x, v, state, information, marginal, &status))
+        return status;
+    status = ex_open_series(x);
+    if (status != EI_OK)
+        return status;
     const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
     double squares = 0.0, most = 0.0;
     for (size_t i = 0; i < x->n_in; i++) {
         squares += x->a[i] * x->a[i];
         most = x->a[i] > most ? x->a[i] : most;
     }
-    /* Many comparable inputs: all arguments below sqrt 3 at the frequency where the Gaussian envelope
-     * has fallen low enough. No need to sort. */
-    const double rest = squares - most * most;
-    if (rest > 0.0) {
-        const double w = sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest);
-        if (w * 0.5 * most < 1.7 && w / h < 60.0) {
-            size_t T = 0;
-            double left;
-            do {
-                T += 8;
-                const double at = ((double)T + 0.5) * h, p = at * at * rest / 12.0;
-                left = ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p);
-            } while (left > 0.5 * x->tolerance && T < 64);
-            if (left <= 0.5 * x->tolerance && 0.5 * ((double)T + 0.5) * h * most < 1.7320508)
-                return ex_series_row(x, v, T, half_period, state, information, marginal);
-        }
-    }
+    const size_t T = comparable_waves(x, squares - most * most, most, h);
+    if (T > 0)
+        return ex_series_row(x, v, T, half_period, state, information, marginal);
     ex_sort_row(x);
     const width_set all = {x->sorted, x->suffix, n, 0, n, 0.0};
     width_set without = all;

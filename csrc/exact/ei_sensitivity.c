@@ -55,6 +55,38 @@ static double step_edge(ei_exact *x, const double *y, double *kept_out)
     return (inside * scale - outside) / (kept * scale);
 }
 
+/* Leave to a row's steps the thresholds within `reach`, which none of its inputs gets beyond: the others
+ * divide nobody's range. */
+static void narrow_steps(ei_exact *x, double reach, ei_exact_steps *row)
+{
+    size_t first = 0, last = row->n_thresholds;
+    while (first < last && x->t_hi[first] < -reach)
+        first++;
+    while (first < last && x->t_hi[last - 1] > reach)
+        last--;
+    const int32_t before = (int32_t)first, n = (int32_t)(last - first);
+    if (x->kept_from - before >= n || x->kept_to < before)
+        return; /* nothing that is kept is near */
+    size_t pieces = 0;
+    for (size_t j = 0; j < x->n_pieces; j++) {
+        const int32_t from = x->from[j] - before, to = x->to[j] - before;
+        if (from >= n || to < 0)
+            continue;
+        x->near_from[pieces] = from < 0 ? -1 : from;
+        x->near_to[pieces] = to < n ? to : n;
+        x->near_sign[pieces++] = x->piece_sign[j];
+    }
+    row->n_thresholds = (size_t)n;
+    row->t_hi += first;
+    row->t_lo += first;
+    row->n_pieces = pieces;
+    row->from = x->near_from;
+    row->to = x->near_to;
+    row->sign = x->near_sign;
+    row->kept_from = x->kept_from < before ? -1 : x->kept_from - before;
+    row->kept_to = x->kept_to - before < n ? x->kept_to - before : n;
+}
+
 /* kept: the probability that an edge's output is kept. */
 int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
                        double *kept, double *bound, ei_cancel cancel)
@@ -71,15 +103,18 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
         x->t_lo[j] = far ? 0.0 : d.lo;
     }
     const dd lo = two_sum(x->lo, -x->baseline), hi = two_sum(x->hi, -x->baseline);
-    const ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
+    ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
                                 x->kept_from, x->kept_to, lo.hi, lo.lo, hi.hi, hi.lo,
                                 x->hi - x->lo, (double)x->in_bins, x->y};
+    if (x->simple)
+        narrow_steps(x, 1.0001 * ldexp(greatest, -e) * fmax(fabs(lo.hi), fabs(hi.hi)), &row);
+    const double scale = e > -1000 && e < 1000 ? ldexp(1.0, -e) : 0.0;
     const size_t often = 1 + 100000 / (m + 1);
     for (size_t i = 0; i < n; i += EI_EXACT_LANES) {
         double w[EI_EXACT_LANES] = {0.0}, value[EI_EXACT_LANES], mass[EI_EXACT_LANES];
         const size_t count = n - i < EI_EXACT_LANES ? n - i : EI_EXACT_LANES;
         for (size_t l = 0; l < count; l++)
-            w[l] = ldexp(weight[i + l], -e);
+            w[l] = scale > 0.0 ? weight[i + l] * scale : ldexp(weight[i + l], -e);
         if (x->simple) {
             x->k->steps(&row, w, value, mass);
         } else {

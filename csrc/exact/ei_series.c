@@ -123,7 +123,7 @@ static void series_terms(ei_exact *x, const series *r, double unit, size_t terms
 }
 
 /* The narrow edges, in units of reference / (2 pi). *widest: up to which width. */
-static int series_narrow(ei_exact *x, const row_view *v, const series *r, const row_state *state,
+static int series_narrow(ei_exact *x, const row_view *v, const series *r, row_state *state,
                          double *information, double *widest)
 {
     const double reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);

@@ -327,6 +327,25 @@ EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
     return ex_reduce(total);
 }
 
+EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, const double *width, size_t n,
+                        double *out)
+{
+    const double scale = 2.0 / (most * most);
+    for (size_t i = 0; i < n; i += VD) {
+        const vd x = *(const vd *)(width + i), square = x * x;
+        const vd t = square * scale - 1.0, twice = t + t;
+        vd one = {0}, two = {0}; /* Clenshaw's sums */
+        for (size_t k = n_terms; k-- > 1;) {
+            const vd next = (twice * one - two) + c[k];
+            two = one;
+            one = next;
+        }
+        *(vd *)(out + i) = square * ((t * one - two) + c[0]);
+    }
+}
+
+#include "kernels/ei_subsets_impl.h"
+
 /* a b = *hi + *lo (Dekker, Numer. Math. 18, 1971). */
 EI_FORCE void ex_two_product(vd a, vd b, vd *hi, vd *lo)
 {
@@ -409,5 +428,7 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,
+    .chebyshev = ex_chebyshev,
+    .subsets = ex_subsets,
     .steps = ex_steps,
 };

@@ -14,7 +14,8 @@ enum {
     EI_EXACT_POWERS = 14, /* terms of the series of log sinc, for arguments up to 1 */
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
     EI_EXACT_DOMINANT = 20, /* most dominant widths */
-    EI_EXACT_PANEL = 8    /* input bins (counted from the middle) between two direct sines */
+    EI_EXACT_PANEL = 8,   /* input bins (counted from the middle) between two direct sines */
+    EI_EXACT_FEW = 7      /* most widths of a row whose subsets are summed up */
 };
 
 /* One row's probabilities as functions of an edge's width: p(i, c) = base(c) + sum_k
@@ -72,6 +73,29 @@ typedef struct {
     double *scratch; /* n_thresholds * 8 */
 } ei_exact_steps;
 
+/* An edge of a row of few widths: some small ones together, the others' subsets (ei_subsets.c). */
+typedef struct {
+    int degree;            /* how many others there are, below EI_EXACT_FEW */
+    size_t n_subsets;
+    const double *sum;     /* of a subset's widths */
+    const double *factor;  /* of its term */
+    double reach;          /* half the support, one bin of the edge's input included */
+    int n_small;           /* at least 1; they are counted from 1 on, upwards */
+    double small[EI_EXACT_FEW + 1], length[EI_EXACT_FEW + 1]; /* length: of the first d together */
+    double part;           /* 1 / ((degree + n_small)! small[1]) */
+    double power[EI_EXACT_FEW + 1][EI_EXACT_FEW / 2 + 1]; /* of the first d: from the highest power,
+                              which is degree + n_small - d, in twos */
+    size_t n_bins;
+    const double *centre;  /* of the bins, upwards, padded */
+    size_t n_thresholds;
+    const double *threshold;
+    const int32_t *left, *right; /* cells on either side of each; -1 none */
+    int32_t kept_cell;     /* the union of the kept ones; -1 if all are kept */
+    size_t n_cells;        /* not padded */
+    const double *base, *sign; /* n_cells: 1 in the cell behind the last threshold */
+    double *cells;         /* [n_cells][n_bins, padded]: the probabilities */
+} ei_exact_subsets;
+
 typedef struct ei_exact_kernels {
     const char *name;
 
@@ -98,6 +122,14 @@ typedef struct ei_exact_kernels {
 
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
+
+    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i]; n a multiple of 8, at least
+     * two terms. */
+    void (*chebyshev)(const double *c, size_t n_terms, double most, const double *width, size_t n,
+                      double *out);
+
+    /* Fill the cells; their sum over bins and cells of sign p log2 p. */
+    double (*subsets)(const ei_exact_subsets *row);
 
     /* Mutual information of eight edges whose other inputs are held, and the probability that their
      * output is kept. What comes out for a weight of zero means nothing. */

@@ -18,14 +18,16 @@ __all__ = ["adapted", "is_adapter"]
 
 Array = NDArray[np.float64]
 
-_PART = re.compile(r"^(.*?)[._](lora_A|lora_B|lora_down|lora_up)(\.(?!weight$)[^.]+)?(\.weight)?$")
+_PART = re.compile(
+    r"^(.*?)[._](lora_A|lora_B|lora[_.]down|lora[_.]up)(\.(?!weight$)[^.]+)?(\.weight)?$"
+)
 #: Parts of PEFT's other adapters: what they do to a base is not a sum with a product of two.
 _OTHERS = re.compile(
     r"^(.*?)[._]?(lora_E|ia3_l|oft_[Rrs]|hra_u|hada_\w+|lokr_\w+|vera_(?:[AB]|lambda_\w+)|boft_[Rs]"
     r"|fourierft_spectrum|waveft_spectrum|vblora_\w+|bone_block|miss_block|c3a_kernel|shira_weight"
     r"|randlora_(?:[AB]|lambda|gamma)|poly_lora_\w+|road_(?:theta|alpha))(\.[^.]+)?(\.weight)?$"
 )
-_FIRST = ("lora_A", "lora_down")
+_FIRST = ("lora_A", "lora_down", "lora.down")
 _PREFIXES = ("", "base_model.model.", "base_model.model.model.", "base_model.")
 
 

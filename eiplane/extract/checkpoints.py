@@ -18,7 +18,7 @@ __all__ = ["flattened"]
 
 #: What holds the state of training, not of a network.
 _TRAINING = re.compile(
-    r"optim|(^|_)opt(_|$)|scheduler|scaler|(^|_)rng|callbacks|loops|hyper_parameters|amp|grads?$"
+    r"optim(?!ized\w*cell)|(^|_)opt(_|$)|scheduler|scaler|(^|_)rng|callbacks|loops|hyper_parameters|amp|grads?$"
     r"|batch_stats$|param_groups",
     re.IGNORECASE,
 )

@@ -16,6 +16,7 @@ from ..network import refuse_masked
 __all__ = [
     "Entries",
     "Entry",
+    "code_of",
     "entry_of",
     "float8",
     "layer_name",
@@ -123,6 +124,11 @@ def float8(kind: str) -> NDArray[np.float32]:
     return np.where(sign, -size, size).astype(np.float32)
 
 
+def code_of(kind: str) -> str:
+    """Return the code of numbers by the name of their type in torch or NumPy."""
+    return _CODES.get(kind, kind.upper() or "?")
+
+
 def entry_of(name: str, value: Any) -> Entry:
     """Return the entry of an array or a tensor in memory.
 
@@ -137,7 +143,7 @@ def entry_of(name: str, value: Any) -> Entry:
     """
     problem = ""
     kind = str(value.dtype).rpartition(".")[2]
-    code = _CODES.get(kind, kind.upper() or "?")
+    code = code_of(kind)
     if callable(getattr(value, "detach", None)):
         if getattr(value, "is_quantized", False):
             code = "F32"  # it carries its scales itself

@@ -63,7 +63,7 @@ _KINDS = {
     _STATE: "A_log A_logs B_log C_log Ds D dt_projs_bias initial_state",
     _CODES: (
         "codebook codebooks prototypes centroids centers cluster_centers embed_avg embedding_avg"
-        " embed_sum cluster_size"
+        " embed_sum cluster_size queue"
     ),
     _FIXED: (
         "inv_freq freqs freqs_cis cos_cached sin_cached cos sin rel_pos_h rel_pos_w rel_pos"
@@ -113,6 +113,8 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
         Empty if nothing says so.
     """
     name, last = entry.name, leaf(entry.name)
+    if "lora_embedding_" in name:
+        return _EMBEDDING
     known = len(last) > 1 or "." in name or "/" in name  # an "A" or a "D" may be anything
     if last in _LEAVES and known and len(entries) > 1:  # what is given by itself is meant
         return _LEAVES[last]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .entries import Entry
+from .entries import Entry, code_of
 from .zips import DAMAGE, checked_members, opened
 
 __all__ = ["read_npy", "read_npz"]
@@ -27,8 +27,8 @@ def read_npz(path: Path) -> list[Entry]:
                 continue
             name = member.filename.removesuffix(".npy")
             with archive.open(member) as file:
-                shape = _npy_header(path, name, file, member.file_size)
-            entries.append(Entry(name, shape, _reader(path, member.filename)))
+                shape, code = _npy_header(path, name, file, member.file_size)
+            entries.append(Entry(name, shape, _reader(path, member.filename), "", code))
     return entries
 
 
@@ -41,8 +41,8 @@ def _reader(path: Path, member: str) -> Callable[[], NDArray[Any]]:
     return read
 
 
-def _npy_header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[int, ...]:
-    """Return the shape of an array in NumPy's format; check that its numbers fit the size."""
+def _npy_header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...], str]:
+    """Return shape and code of an array in NumPy's format; check that its numbers fit the size."""
     try:
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -60,15 +60,15 @@ def _npy_header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[int,
             f"{path}: array {name!r} of shape {shape} and type {dtype} needs {expected} bytes, "
             f"but has {size}"
         )
-    return tuple(map(int, shape))
+    return tuple(map(int, shape)), code_of(dtype.name)
 
 
 def read_npy(path: Path) -> list[Entry]:
     """Return the one array of a ``.npy`` file, under the file's name; ValueError if damaged."""
     with path.open("rb") as file:
-        shape = _npy_header(path, path.stem, file, path.stat().st_size)
+        shape, code = _npy_header(path, path.stem, file, path.stat().st_size)
 
     def read() -> NDArray[Any]:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
-    return [Entry(path.stem, shape, read)]
+    return [Entry(path.stem, shape, read, "", code)]

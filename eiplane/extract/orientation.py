@@ -27,6 +27,12 @@ _HEADS_OUT = frozenset(("out", "attention_output"))
 #: Arrays that hold the biases of weights held in one array or list of those.
 _PLURALS = {"weights": "biases", "coefs_": "intercepts_", "kernels": "biases"}
 
+#: The same of arrays that have their number in their name, as scikit-learn's have when saved.
+_NUMBERED = re.compile(r"^(weights|coefs|kernels)_?(\d+)$")
+
+#: What ``numpy.savez`` calls arrays that are given no names: those of layers in turn.
+_UNNAMED = re.compile(r"^arr_(\d+)$")
+
 
 def bias_of(entry: Entry, entries: Entries) -> Entry | None:
     """Return what a weight's name makes its bias, if that is there.
@@ -54,6 +60,13 @@ def bias_of(entry: Entry, entries: Entries) -> Entry | None:
     elif last.isdigit() and owner(entry.name) in _PLURALS:
         head = parent(entry.name).removesuffix(owner(entry.name))
         name = f"{head}{_PLURALS[owner(entry.name)]}.{last}"
+    elif match := _NUMBERED.match(last):
+        plural = _PLURALS.get(match[1]) or _PLURALS[f"{match[1]}_"].rstrip("_")
+        name = sibling(entry.name, plural + last[len(match[1]) :])
+    elif match := _UNNAMED.match(entry.name):
+        found = entries.get(f"arr_{int(match[1]) + 1}")
+        fits = found is not None and len(found.shape) == 1 and found.shape[0] in entry.shape
+        return found if fits else None
     return entries.get(name)
 
 
@@ -191,6 +204,8 @@ class Orientation:
         last = leaf(name)
         if any(last in family for family in _FAMILIES):
             return "c_*"
+        if _is_counted(entry):
+            return "*"
         return last
 
     def turned(self, entry: Entry) -> bool | None:
@@ -205,10 +220,15 @@ class Orientation:
         if entry.shape[0] != entry.shape[1] and wide in entry.shape:
             return wide == entry.shape[1]
         if group in self._turned and group not in self._straight:
-            return leaf(entry.name).lower().startswith("w")
+            return leaf(entry.name).lower().startswith("w") or group == "*"
         if group == "c_*" and group not in self._straight and leaf(entry.name) == "weight":
             return None
         return False
+
+
+def _is_counted(entry: Entry) -> bool:
+    """Return whether a name only counts: all of a file are turned as one of them shows."""
+    return bool(_NUMBERED.match(leaf(entry.name)) or _UNNAMED.match(entry.name))
 
 
 def _is_projection(entry: Entry, entries: Entries) -> bool:

@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 
 #: Names of the numbers that multiply a weight's, and where they are documented: DeepSeek-V3
 #: (``weight_scale_inv``, of blocks), compressed-tensors and vLLM (``weight_scale``).
-_SCALES = ("weight_scale_inv", "weight_scale", "scale_weight", "scale")
+_SCALES = ("weight_scale_inv", "weight_scale", "scale_weight", "scale", "scales")
+_MULTIPLY = frozenset((*_SCALES, "SCB"))
 _ZEROS = ("weight_zero_point", "weight_zero_points")
 _BESIDE = ("input_scale", "output_scale", "scale_input", "weight_format", "weight_shape")
 
@@ -68,7 +69,7 @@ def dequantised(
         last = leaf(name)
         if last == "qweight":
             whole, used = _packed(entries, entry, about or {})
-        elif entry.problem and last.endswith("weight") and len(entry.shape) >= 2:
+        elif last.endswith("weight") and len(entry.shape) >= 2 and _is_quantised(entry, entries):
             state = inside.get(name, [])  # bitsandbytes' four bits, torchao, quanto: of its own
             whole, used = (None, state) if state else _scaled(entries, entry, about or {})
         elif last in _PACKED and entry.code.startswith(("U", "I")):
@@ -91,6 +92,14 @@ def dequantised(
             gone.update((name, *used))
             skipped.append(Skipped(layer_name(sibling(name, "weight")), _reason(entry, used)))
     return swapped(entries, made, gone)
+
+
+def _is_quantised(entry: Entry, entries: Entries) -> bool:
+    """Return whether a weight is of few bits: a NumPy array may be what it says, if alone."""
+    if entry.problem or entry.code not in ("I8", "U8"):
+        return bool(entry.problem)
+    scales = {sibling(entry.name, last) for last in _MULTIPLY}
+    return any(n in scales or n.startswith(f"{entry.name}.") for n in entries)
 
 
 def _reason(entry: Entry, used: list[str]) -> str:

@@ -64,6 +64,13 @@ def combined(entries: Entries, skipped: list[Skipped]) -> Entries:
                 "the module and pass that"
             )
             skipped.append(Skipped(layer_name(target), reason))
+        elif (weight := sibling(target, leaf(target).replace("bias", "weight"))) in entries:
+            gone.add(weight)
+            reason = (
+                f"its bias is kept in parts ({', '.join(names)}) that do not say how they "
+                "combine; load the module and pass that"
+            )
+            skipped.append(Skipped(layer_name(weight), reason))
     return swapped(entries, made, gone)
 
 

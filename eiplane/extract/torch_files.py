@@ -65,6 +65,8 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
         raise ValueError(f"{path}: not a whole file of torch weights ({reason})") from None
     if isinstance(loaded, torch.Tensor):
         loaded = {"weight": loaded}
+    if isinstance(loaded, list | tuple) and any(isinstance(part, Mapping) for part in loaded):
+        loaded = {str(k): part for k, part in enumerate(loaded)}
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path}: it holds no state dict, but {type(loaded).__name__}")
     names = {k: v for k, v in loaded.items() if isinstance(k, str)}

@@ -7,7 +7,8 @@ the entropy: ``E log2 r(u | y) <= H(Y) <= E -log2 q(y)``; in the cell of each sa
 brackets ``H(Y | X)``. Both terms are averaged over the same samples, so that what they share
 cancels in the information, and the single outputs' surprise, ``sum_B -log2 P(y_B)`` and ``sum_B
 -log2 P(y_B | cell)``, both of known mean, takes part of the rest. Averages are widened by four
-standard errors (by as much as Student's distribution asks for where samples are few).
+standard errors: by as much as Student's distribution asks for where samples are few, and by more
+towards the longer tail.
 
 These are averages of logarithms of densities that do not depend on one another: a few dozen samples
 do, whatever the entropy (the information content of a log-concave vector concentrates: Fradelizi,
@@ -23,16 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..network import Channel, Rule
+from ..network import Channel
 from ..pairwise import exact
 from ..reference import Polytopes
 from ..run import Runner
-from .bounds import SLACK, WIDEN, Interval, KnownOutputs, WholeBounds, closed_form, repeated
+from .bounds import SLACK, WIDEN, KnownOutputs, WholeBounds, closed_form, repeated
 from .densities import log_backward, log_forward, sampling_cost
 from .given import given_entropies
+from .source import bin_pieces
 from .surprise import cell_surprise
 
-__all__ = ["bracket", "known_outputs"]
+__all__ = ["bracket", "known_outputs", "student_four"]
 
 Array = NDArray[np.float64]
 
@@ -178,7 +180,7 @@ def _draw(unit: _Unit) -> _Draws:
     weight = channel.weight * (channel.in_hi - channel.in_lo)
     offset = channel.bias + channel.in_lo * channel.weight.sum(axis=1)
     labels = channel.bins_of(_core.affine(weight, offset, np.ascontiguousarray(u.T))).T
-    lo, hi = _pieces(channel, labels)
+    lo, hi = bin_pieces(channel, labels)
     lo, hi = lo - offset[:, None], hi - offset[:, None]
     whole = Polytopes(weight, lo, hi, u, np.zeros_like(u), np.ones(n))
     width = np.where(unit.given, 1.0 / channel.in_bins, 1.0)
@@ -194,31 +196,6 @@ def _draw(unit: _Unit) -> _Draws:
         labels,
         cell_surprise(channel, unit.given, centres, labels),
     )
-
-
-def _pieces(channel: Channel, labels: NDArray[np.int32]) -> tuple[Array, Array]:
-    """Return the intervals of z of the samples' output bins, (samples, n_out, pieces)."""
-    tables = [_intervals(rule, channel.out_bins) for rule in channel.rules]
-    most = max(lo.shape[1] for lo, _ in tables)
-    lo, hi = np.zeros((*labels.shape, most)), np.full((*labels.shape, most), -1.0)
-    for i, (start, stop) in enumerate(tables):
-        mine = slice(None) if channel.rule is None else np.flatnonzero(channel.rule == i)
-        pieces = start.shape[1]
-        lo[:, mine, :pieces] = start[labels[:, mine]]
-        hi[:, mine, :pieces] = stop[labels[:, mine]]
-    return lo, hi
-
-
-def _intervals(rule: Rule, bins: int) -> tuple[Array, Array]:
-    """Return where the intervals of every bin begin and end, (bins, pieces), filled with none."""
-    ends = np.concatenate([[-np.inf], rule.thresholds, [np.inf]])
-    real = ends[:-1] < ends[1:]
-    places = [np.flatnonzero((rule.labels == v) & real) for v in range(bins)]
-    most = max(len(p) for p in places)
-    lo, hi = np.zeros((bins, most)), np.full((bins, most), -1.0)
-    for label, own in enumerate(places):
-        lo[label, : len(own)], hi[label, : len(own)] = ends[own], ends[own + 1]
-    return lo, hi
 
 
 def _excess(labels: NDArray[np.int32], known: Array) -> Array:
@@ -244,12 +221,12 @@ class _Controls:
 
 def _averaged(drawn: _Draws, controls: _Controls) -> WholeBounds:
     def low(values: Array) -> float:
-        mean, error = _mean(values, controls)
-        return max(mean - error, 0.0)
+        mean, below, _ = _mean(values, controls)
+        return max(mean - below, 0.0)
 
     def high(values: Array) -> float:
-        mean, error = _mean(values, controls)
-        return max(mean + error, 0.0)
+        mean, _, above = _mean(values, controls)
+        return max(mean + above, 0.0)
 
     return WholeBounds(
         (low(drawn.least - drawn.most_within), high(drawn.most - drawn.least_within)),
@@ -258,8 +235,11 @@ def _averaged(drawn: _Draws, controls: _Controls) -> WholeBounds:
     )
 
 
-def _mean(values: Array, controls: _Controls) -> Interval:
-    """Return a mean, less as much of the controls as goes with the values, and its error.
+def _mean(values: Array, controls: _Controls) -> tuple[float, float, float]:
+    """Return a mean, less as much of the controls as goes with the values, and its errors.
+
+    Below it and above it: a sample that has missed most of a long tail has a mean and a deviation
+    that are both too small (N. J. Johnson, J. Am. Stat. Assoc. 73, 536-544, 1978).
 
     Parameters
     ----------
@@ -271,12 +251,17 @@ def _mean(values: Array, controls: _Controls) -> Interval:
     factors = np.linalg.lstsq(centred.T, values - values.mean(), rcond=1e-8)[0]
     rest = values - factors @ used.values
     freedom = float(n - 1 - len(used.values))
-    spread = math.sqrt(float(((rest - rest.mean()) ** 2).sum()) / freedom / n)
-    known = float(np.abs(factors) @ used.errors)
-    return float(rest.mean()), _quantile(freedom) * spread + known + _QUADRATURE
+    off = rest - rest.mean()
+    square = float((off**2).mean())
+    spread = math.sqrt(square / freedom)
+    skewness = float((off**3).mean()) / square**1.5 if square > 0.0 else 0.0
+    known, quantile = float(np.abs(factors) @ used.errors) + _QUADRATURE, student_four(freedom)
+    tail = skewness * (1.0 + 2.0 * quantile * quantile) / (6.0 * math.sqrt(n))
+    below, above = quantile + max(-tail, 0.0), quantile + max(tail, 0.0)
+    return float(rest.mean()), below * spread + known, above * spread + known
 
 
-def _quantile(v: float) -> float:
+def student_four(v: float) -> float:
     """Return Student's quantile, of v degrees of freedom, in the place of the normal's 4.
 
     R. A. Fisher and E. A. Cornish, Technometrics 2(2), 209-225, 1960.

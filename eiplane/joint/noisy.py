@@ -14,6 +14,7 @@ from ..pairwise.noisy import NoisyLayer
 from ..results import VectorBounds
 from ..run import Runner, checked_range
 from .bounds import lower_bound
+from .noised import noised_bounds
 
 __all__ = ["gaussian_ei", "noisy_bounds"]
 
@@ -80,7 +81,9 @@ def _log_det(weight: Array, share: float, width: float, std: float) -> float:
     return float(0.5 * np.logaddexp2(0.0, 2.0 * ratios).sum())
 
 
-def noisy_bounds(noisy: NoisyLayer, edges: Array | None, runner: Runner) -> VectorBounds:
+def noisy_bounds(
+    noisy: NoisyLayer, edges: Array | None, key: int | None, runner: Runner
+) -> VectorBounds:
     """Return bounds of whole vectors with noise.
 
     Parameters
@@ -88,6 +91,8 @@ def noisy_bounds(noisy: NoisyLayer, edges: Array | None, runner: Runner) -> Vect
     noisy : NoisyLayer
     edges : ndarray of float64, shape (n_out, n_in), or None
         ``I(X_A; Y_B + noise)``, where known.
+    key : int or None
+        Of the random numbers of samples (:mod:`.noised`); None: none are taken.
     runner : Runner
 
     Returns
@@ -105,5 +110,10 @@ def noisy_bounds(noisy: NoisyLayer, edges: Array | None, runner: Runner) -> Vect
         low = max(low, _log_det(weight, _SAME_ENTROPY, width, noise.scale))
         high = min(high, _log_det(weight, 1.0 / 12.0, width, noise.scale))
     most = min(high, layer.n_in * math.log2(noisy.around.in_bins))
-    least = lower_bound(edges if layer.groups == 1 else None, None)
-    return VectorBounds((min(max(least - _SLACK, 0.0), most), most), (max(low, 0.0), high))
+    least = max(lower_bound(edges if layer.groups == 1 else None, None) - _SLACK, 0.0)
+    if key is not None and layer.groups == 1 and high > 2.0 * _SLACK * len(own):
+        information, output = noised_bounds(noisy, key, runner)
+        low, high = max(low, output[0]), min(high, output[1])
+        most, least = min(most, high, information[1]), max(least, information[0])
+    high = max(high, low)
+    return VectorBounds((min(least, most), most), (max(low, 0.0), high))

@@ -6,14 +6,20 @@ import math
 
 from .bounds import SLACK, KnownOutputs, WholeBounds, lower_bound, trivial_bounds, upper_bound
 from .bracket import bracket
+from .budget import multiplications
 from .estimates import Estimate
 from .estimator import Measured
 from .indirect import dropped_bounds, staged_bounds
+from .modelled import Effort, modelled_bounds
 from .nodes import SingleOutputs
 from .saturation import LEAST_COVERAGE
+from .source import ChannelSource
 from .task import Task
 
 __all__ = ["settled_information", "settled_output", "whole_bounds"]
+
+#: Multiplications of the evaluations to which a model is fitted.
+_WORK = 1 << 33
 
 
 def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> WholeBounds:
@@ -42,6 +48,11 @@ def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> Who
         bounds = bracket(channel, task.given, known, task.runner, task.key, task.edges, samples)
     else:
         bounds = _by_samples(task, singles)
+        if samples is None and task.informed:
+            source = ChannelSource.of(channel, task.given)
+            effort = Effort.of(_WORK / multiplications(channel))
+            found = modelled_bounds(source, task.key, task.runner, channel.name, effort)
+            bounds = bounds.within(found)
     if not task.informed:
         return WholeBounds((0.0, 0.0), bounds.entropy, bounds.entropy)
     return bounds

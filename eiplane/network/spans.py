@@ -11,6 +11,11 @@ from .network import Network
 
 __all__ = ["spans_of"]
 
+_UNKNOWN = (
+    " (a state dict or a file of weights says nothing of the wiring: give a list of layers, a "
+    "Module or an ONNX graph)"
+)
+
 
 def spans_of(
     network: Network,
@@ -93,7 +98,8 @@ def _break(network: Network, first: int, last: int) -> str | None:
         if first != last and not network[i].is_dense:
             return f"{names[i]!r} is not dense"
         if i > first and feeds != (names[i - 1],):
-            return f"{names[i]!r} is not fed by {names[i - 1]!r} alone"
+            wiring = "" if network.chained else _UNKNOWN
+            return f"{names[i]!r} is not fed by {names[i - 1]!r} alone{wiring}"
         if i > first and names[i] not in network.straight:
             return f"{names[i]!r} takes what {names[i - 1]!r} gives in another order"
     return None

@@ -6,57 +6,53 @@ narrow the inputs are. So expand it, not the law of z, in a Fourier series on a 
 the reach of z and fades out beside it: the average multiplies coefficient q by the characteristic
 function of the inputs, a product of ``sinc``\ s. One input is left out by prefix and suffix
 products. Coefficients are integrals over panels between the kinks of f; where f is the identity the
-noise is one more factor. With one input alone the average over a bin is such an integral itself;
-with two or three and a kink in f the integral is over the law of z, in closed form. Over t the
-densities are as smooth as the noise, and the trapezoidal rule converges faster than any power.
+noise is one more factor. With one input alone the average over a bin is such an integral itself.
+With a few the waves fade slowly, the more so where f has kinks; then G is interpolated on panels
+between those, and its average is against the law of z, a polynomial in pieces (:mod:`.laws`).
+Over t the densities are as smooth as the noise, and the trapezoidal rule converges faster than any
+power.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Activation
+from .laws import SumLaw, node_masses
+from .panels import nodes_of, panel_edges
 from .surroundings import Surroundings
 
 __all__ = ["GaussianRow", "gaussian_row"]
 
 Array = NDArray[np.float64]
 
-#: Points of t in a standard deviation, deviations beyond the range of f, nodes of a panel.
-_FINE, _BEYOND, _NODES = 12.0, 9.0, 16
+#: Points of t in a standard deviation, deviations beyond the range of f.
+_FINE, _BEYOND = 12.0, 9.0
 #: Standard deviations beyond which z is not: exp(-8.8**2 / 2) is 2e-17.
 _REACH = 8.8
 #: What the fade beside the reach is cut off at: erfc(5.6) is 2e-15.
 _FADE = 5.6
+#: Deviations by which f may move and tell nothing: below half their square, in nats.
+_STILL = 1e-8
 #: Waves that are tried, and what is left of the last to be enough.
 _WAVES, _ENOUGH = (256, 1024), 1e-13
-#: Inputs up to which the law of z is taken in closed form where f has kinks.
-_FEW = 3
+#: Inputs up to which the law of z is taken in pieces, of which there are 2**inputs.
+_FEW = 7
+#: Widths that are next to nothing beside all together.
+_NOTHING = 1e-30
 #: Largest table of t and z, and densities held at once.
 _MOST, _BLOCK = 1 << 27, 1 << 21
 #: Deviations beyond which noise adds no digit (exp(-10**2 / 2) is 2e-22), and t done at once.
 _FAR, _ROWS = 10.0, 256
-#: Waves where f is the identity.
-_LINEAR = 8192
-
-#: Last Legendre coefficients of f in deviations, and in rounding, of a panel that is fine enough.
-_SMOOTH, _ROUNDING, _HALVINGS = 1e-11, 2.0**-48, 42
-#: Deviations that f moves of which noise leaves no digit, and bits that are lost with that.
-_UNMOVED, _NOTHING = 1e-8, 1e-16
+#: Waves where f is the identity; the last that noise lets through, in inverse deviations.
+_LINEAR, _LAST = 8192, 8.3
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
-
-@lru_cache(maxsize=4)
-def _legendre(count: int) -> tuple[Array, Array]:
-    points, weights = np.polynomial.legendre.leggauss(count)
-    return points, weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,28 +118,22 @@ class _Row:
         some = np.flatnonzero(self.widths > 0)
         if not len(some):
             return GaussianRow(information, 0.0, 0.0)
-        if self._still(self.bias + self._reached(self.weight)):
-            return GaussianRow(information, 0.0, _NOTHING)
         widths = self.widths[some]
         centre = self.bias + 0.5 * (self.low + self.high) * float(self.weight.sum())
         reach = min(0.5 * float(widths.sum()), _REACH * math.hypot(*widths) / math.sqrt(12.0))
+        if self._moves(centre, reach) <= _STILL * self.std:
+            return GaussianRow(information, 0.0, _STILL**2)
         t, step = self._grid(centre - reach, centre + reach)
         if len(some) == 1:
-            given = self._alone(t, centre, widths[:1])
+            given = self._alone(t, centre, float(widths[0]))
             found, bound, marginal = _informations(given, step)
             information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
-        few, series = len(some) <= _FEW, None
-        if not (few and self._bends(centre, reach)):
-            try:
-                series = self._series(t, centre, reach, widths)
-            except ValueError:
-                if not few:
-                    raise
-        if series is None:
-            given = np.concatenate([self._direct(t, centre, widths, i) for i in range(len(some))])
-            information[some], bound, marginal = _informations(given, step)
+        if len(some) <= _FEW and not self._convolves(t, reach):
+            found, bound, marginal = self._few(t, step, centre, widths)
+            information[some] = found
             return GaussianRow(information, marginal - self._own_entropy(), bound)
+        series = self._series(t, centre, reach, widths)
         mean = np.maximum(series.density(series.all_factors, np.zeros(1))[:, 0], 0.0)
         centres = (np.arange(self.bins) + 0.5) / self.bins - 0.5
         bound = marginal = 0.0
@@ -167,28 +157,23 @@ class _Row:
         for i in np.flatnonzero(self.widths > 0):
             centre = total + float(self.weight[i]) * (middle - self.baseline)
             half = 0.5 * float(self.widths[i])
-            if self._still(np.array([centre - half, centre + half])):
-                bound = max(bound, _NOTHING)
+            if self._moves(centre, half) <= _STILL * self.std:
+                bound = max(bound, _STILL**2)
                 continue
             t, step = self._grid(centre - half, centre + half)
-            given = self._alone(t, centre, self.widths[i : i + 1])
+            given = self._alone(t, centre, float(self.widths[i]))
             found, off, _ = _informations(given, step)
             information[i] = found[0]
             bound = max(bound, off)
         return GaussianRow(information, 0.0, bound)
 
-    def _reached(self, weight: Array) -> Array:
-        """Return the least and the greatest sum of the inputs."""
-        ends = np.stack([weight * self.low, weight * self.high])
-        return np.array([ends.min(axis=0).sum(), ends.max(axis=0).sum()])
-
-    def _still(self, reached: Array) -> bool:
-        """Whether f moves so little that noise leaves nothing of it: variance over variance."""
-        least, greatest = self.f.image(float(reached[0]), float(reached[1]))
-        return greatest - least <= _UNMOVED * self.std
-
     def _own_entropy(self) -> float:
         return 0.5 * math.log2(2.0 * math.pi * math.e * self.std**2)
+
+    def _moves(self, centre: float, reach: float) -> float:
+        """Return by how much f changes."""
+        least, greatest = self.f.image(centre - reach, centre + reach)
+        return float(greatest - least)
 
     def _grid(self, low: float, high: float) -> tuple[Array, float]:
         """Return places of t, evenly spaced, around what f reaches."""
@@ -207,12 +192,10 @@ class _Row:
         starts = [piece.start for piece in self.f.pieces_on(low, high)]
         return np.array([s for s in starts if low < s < high])
 
-    def _bends(self, centre: float, reach: float) -> bool:
-        """Whether f has kinks where it is expanded in waves: out of reach they slow them too."""
-        if self.f.interval is not None or self.f.name == "identity":
-            return self.f.name != "identity"
-        fade = self._fade(centre, reach)
-        return len(self._kinks(centre - reach - fade, centre + reach + fade)) > 0
+    def _convolves(self, t: Array, reach: float) -> bool:
+        """Whether noise is but one more factor of few enough waves."""
+        waves = 2.0 * (reach + _BEYOND * self.std) * _LAST / (2.0 * math.pi * self.std)
+        return self.f.name == "identity" and max(waves, 64.0) * len(t) < _MOST / 16
 
     def _fade(self, centre: float, reach: float) -> float:
         """Return over what the expansion of f fades out, beside the reach of z."""
@@ -226,67 +209,75 @@ class _Row:
         steepest = float(moved.max()) / (z[1] - z[0])
         return min(self.std / steepest, high - low) if steepest > 0 else high - low
 
-    def _panels(self, ends: Array, longest: float) -> tuple[Array, Array]:
-        """Return nodes and weights of Gauss and Legendre on panels, none across an end or a kink.
+    def _smeared(self, t: Array, y: Array, mass: Array) -> Array:
+        """Return the noise about values y that have masses, at every t.
 
-        Where f bends in a way that nobody told of, panels are halved until it does not.
+        Masses are (y, k), the result is (t, k). What is too far from a t to add a digit is left
+        out: t goes on evenly, so that where noise is narrow a block of it needs few y.
         """
-        kinks = self._kinks(float(ends.min()), float(ends.max()))
-        edges = _cuts(np.unique(np.concatenate([ends, kinks])), longest)
-        points, weights = _legendre(_NODES)
-        for _ in range(_HALVINGS):
-            half = 0.5 * np.diff(edges)[:, None]
-            nodes = edges[:-1, None] + half * (points + 1.0)
-            f = self.f(nodes)
-            left = np.abs(f @ _last_orders()).max(axis=1)
-            rough = left > _SMOOTH * self.std + _ROUNDING * np.abs(f).max(axis=1)
-            rough &= half[:, 0] > 2.0**-_HALVINGS * (edges[-1] - edges[0])
-            if not rough.any():
-                break
-            edges = np.sort(np.append(edges, (edges[:-1] + half[:, 0])[rough]))
-        return nodes.ravel(), (half * weights).ravel()
-
-    def _smeared(self, t: Array, z: Array, mass: Array) -> Array:
-        """Return the noise about f of masses at z, at every t; masses (z, k), result (t, k).
-
-        What is too far from a t to add a digit is left out: t goes on evenly, so that where noise
-        is narrow a block of it needs few z.
-        """
-        f, found = self.f(z), np.empty((len(t), mass.shape[1]))
-        far, whole = _FAR * self.std, len(t) * len(z) <= _BLOCK
-        step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(z)))
+        found = np.empty((len(t), mass.shape[1]))
+        far, whole = _FAR * self.std, len(t) * len(y) <= _BLOCK
+        step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(y)))
         for first in range(0, len(t), step):
             some = slice(first, first + step)
-            near = slice(None) if whole else (f > t[some][0] - far) & (f < t[some][-1] + far)
-            u = (t[some, None] - f[near]) / self.std
+            near = slice(None) if whole else (y > t[some][0] - far) & (y < t[some][-1] + far)
+            u = (t[some, None] - y[near]) / self.std
             found[some] = np.exp(-0.5 * u * u) @ mass[near]
         return found / (self.std * math.sqrt(2.0 * math.pi))
 
-    def _alone(self, t: Array, centre: float, widths: Array) -> Array:
-        """Return densities given each bin of a single input; shape (1, t, bins)."""
-        width = float(widths[0])
-        edges = centre + width * (np.arange(self.bins + 1) / self.bins - 0.5)
-        longest = 1.5 * self._scale(float(edges[0]), float(edges[-1]))
-        z, weights = self._panels(edges, longest)
-        at = np.minimum(np.searchsorted(edges[1:-1], z, side="right"), self.bins - 1)
-        mass = np.zeros((len(z), self.bins))
-        mass[np.arange(len(z)), at] = weights * (self.bins / width)
-        return self._smeared(t, z, mass)[None]
+    def _about(self, centre: float, unit: float) -> tuple[Callable[[Array], Array], Array]:
+        """Return f about a place in some unit, and its kinks within one of them.
 
-    def _direct(self, t: Array, centre: float, widths: Array, i: int) -> Array:
-        """Return densities given each bin of one of two or three inputs; shape (1, t, bins)."""
-        law = np.sort(np.append(np.delete(widths, i), widths[i] / self.bins))
-        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=len(law))))
-        density = np.zeros((1, len(t), self.bins))
-        for k in range(self.bins):
-            at = centre + float(widths[i]) * ((k + 0.5) / self.bins - 0.5)
-            ends = at + signs @ law
-            low, high = float(ends.min()), float(ends.max())
-            longest = 1.5 * self._scale(low, high)
-            z, weights = self._panels(ends, longest)
-            mass = weights * _density(z - at, law)
-            density[0, :, k] = self._smeared(t, z, mass[:, None])[:, 0]
-        return density
+        However narrow the inputs are, places about the centre are told apart.
+        """
+        kinks = (self._kinks(centre - unit, centre + unit) - centre) / unit
+        return lambda v: self.f(centre + unit * v), kinks
+
+    def _alone(self, t: Array, centre: float, width: float) -> Array:
+        """Return densities given each bin of a single input; shape (1, t, bins)."""
+        f, kinks = self._about(centre, width)
+        edges = np.arange(self.bins + 1) / self.bins - 0.5
+        kinks = kinks[np.abs(kinks) < 0.5]
+        v, weights = nodes_of(panel_edges(f, np.append(edges, kinks), self.std))
+        at = np.minimum(np.searchsorted(edges[1:-1], v, side="right"), self.bins - 1)
+        mass = np.zeros((len(v), self.bins))
+        mass[np.arange(len(v)), at] = weights * self.bins
+        return self._smeared(t, f(v), mass)[None]
+
+    def _few(
+        self, t: Array, step: float, centre: float, widths: Array
+    ) -> tuple[Array, float, float]:
+        """Return the information of a few inputs, its doubt, and the output's entropy."""
+        half = 0.5 * float(widths.sum())
+        f, kinks = self._about(centre, half)
+        widths = widths / half
+        edges = panel_edges(f, np.concatenate([[-1.0], kinks, [1.0]]), self.std)
+        y = f(nodes_of(edges)[0])
+        places = (np.arange(self.bins) + 0.5) / self.bins - 0.5
+
+        def law(parts: Array) -> SumLaw:
+            return SumLaw.of(parts[parts > _NOTHING])
+
+        own = node_masses(law(widths), np.zeros(1), edges)
+        mean = np.maximum(self._smeared(t, y, own)[:, 0], 0.0)
+        information, bound, marginal = np.zeros(len(widths)), 0.0, 0.0
+        each = max(1, _BLOCK // (len(t) * self.bins))
+        for first in range(0, len(widths), each):
+            block = range(first, min(first + each, len(widths)))
+            masses = [
+                node_masses(
+                    law(np.append(np.delete(widths, i), widths[i] / self.bins)),
+                    widths[i] * places,
+                    edges,
+                )
+                for i in block
+            ]
+            given = self._smeared(t, y, np.concatenate(masses, axis=1))
+            given = np.maximum(given, 0.0).reshape(len(t), len(block), self.bins)
+            found, off, marginal = _informations(given.transpose(1, 0, 2), step, mean)
+            information[list(block)] = found
+            bound = max(bound, off)
+        return information, bound, marginal
 
     def _series(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         if self.f.name == "identity":
@@ -296,21 +287,20 @@ class _Row:
         fade = self._fade(centre, reach)
         period = 2.0 * (reach + fade)
         ends = np.array([centre - reach - fade, centre + reach + fade])
-        scale = self._scale(float(ends[0]), float(ends[1]))
+        cuts = np.append(ends, self._kinks(*map(float, ends)))
         for waves in _WAVES:
             series = _Series(2.0 * math.pi / period, waves, widths)
             there = np.flatnonzero(np.abs(series.greatest(self.bins)) > 1e-17)
             series.cut(int(there[-1]) + 1)
-            most = float(series.frequency[-1]) + 1.0 / scale
-            longest = min(1.5 * scale, 8.0 / most, fade / 4.0)
-            z, weights = self._panels(ends, longest)
+            longest = min(8.0 / float(series.frequency[-1]), fade / 4.0)
+            z, weights = nodes_of(panel_edges(self.f, cuts, self.std, longest))
             if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
             far = (np.abs(z - centre) - reach) / fade
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
             phase = np.outer(z - centre, series.frequency)
             real, imaginary = weights[:, None] * np.cos(phase), weights[:, None] * np.sin(phase)
-            both = self._smeared(t, z, np.concatenate([real, imaginary], axis=1))
+            both = self._smeared(t, self.f(z), np.concatenate([real, imaginary], axis=1))
             series.real, series.imaginary = np.split(both, 2, axis=1)
             size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
             left = size * np.abs(series.greatest(self.bins))
@@ -325,7 +315,7 @@ class _Row:
     def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         """Return the series where f is the identity: noise is one more factor."""
         period = 2.0 * (reach + _BEYOND * self.std) + float(t[-1] - t[0]) / len(t)
-        waves = min(math.ceil(period * 8.3 / (2.0 * math.pi * self.std)), _LINEAR)
+        waves = min(math.ceil(period * _LAST / (2.0 * math.pi * self.std)), _LINEAR)
         series = _Series(2.0 * math.pi / period, waves, widths)
         factor = np.exp(-0.5 * (self.std * series.frequency) ** 2)
         left = factor * np.abs(series.greatest(self.bins))
@@ -387,44 +377,6 @@ class _Series:
         phase = np.outer(self.frequency, moved)
         both = self.real @ (factors[:, None] * np.cos(phase))
         return np.asarray(both + self.imaginary @ (factors[:, None] * np.sin(phase)))
-
-
-def _density(u: Array, widths: Array) -> Array:
-    """Return the density of a sum of two or three centred uniforms, widths upwards."""
-    if len(widths) == 2:
-        ramp = 0.5 * (widths[1] + widths[0]) - np.abs(u)
-        return np.asarray(np.clip(ramp / widths[0], 0.0, 1.0) / widths[1])
-    below = [_distribution(u + sign * widths[2] / 2, *widths[:2]) for sign in (1.0, -1.0)]
-    return np.asarray((below[0] - below[1]) / widths[2])
-
-
-def _distribution(u: Array, narrow: float, wide: float) -> Array:
-    """Return the distribution function of a sum of two centred uniforms."""
-    half = 0.5 * (narrow + wide)
-    beside = np.maximum(half - np.abs(u), 0.0) ** 2 / (2.0 * narrow * wide)
-    flat = 0.5 - np.abs(u) / wide
-    tail = np.where(np.abs(u) > 0.5 * (wide - narrow), beside, flat)
-    return np.where(u < 0, tail, 1.0 - tail)
-
-
-@lru_cache(maxsize=1)
-def _last_orders() -> Array:
-    """Return what takes the last Legendre coefficients of values at a panel's nodes."""
-    points, weights = _legendre(_NODES)
-    orders = np.arange(_NODES - 3, _NODES)
-    polynomials = np.polynomial.legendre.legvander(points, _NODES - 1)[:, orders]
-    return np.asarray(weights[:, None] * polynomials * (orders + 0.5))
-
-
-def _cuts(cuts: Array, longest: float) -> Array:
-    """Return the ends of panels of some greatest length between cuts."""
-    pieces = np.maximum(np.ceil(np.diff(cuts) / longest), 1).astype(int)
-    if int(pieces.sum()) * _NODES > 1 << 20:
-        raise ValueError("its noise is too little for so wide inputs; take noise='dither'")
-    return np.concatenate(
-        [np.linspace(a, b, n, endpoint=False)
-         for a, b, n in zip(cuts[:-1], cuts[1:], pieces, strict=True)] + [cuts[-1:]]
-    )  # fmt: skip
 
 
 def _entropy(density: Array, step: float, axis: int) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from ..results import Decomposition
 
 __all__ = ["Background", "main", "serve"]
 
+#: Bytes of weights that may wait, beside one network of any size.
+_MOST = 1 << 30
+
 Done = Callable[[int, Decomposition], None]
 
 
@@ -36,7 +40,7 @@ class Background:
     done : callable
         Called with a job's number and its result, on a thread of its own.
     ahead : int
-        How many jobs may wait; :meth:`submit` blocks beyond that.
+        How many jobs may wait, and 1 GiB of them; :meth:`submit` blocks beyond that.
     """
 
     def __init__(self, done: Done, ahead: int = 1000) -> None:
@@ -47,12 +51,18 @@ class Background:
             [sys.executable, "-P", "-c", "from eiplane.training.background import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path},
         )  # fmt: skip
-        self._room = threading.Semaphore(ahead)
+        self._ahead, self._count, self._bytes = ahead, 0, 0
+        self._room = threading.Condition()
+        self._jobs: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._ended = self._told = False
         self._error: BaseException | None = None
         self._warned: list[Warning] = []
         self._closed = False
         self._reader = threading.Thread(target=self._read, name="eiplane-background", daemon=True)
         self._reader.start()
+        # A pipe holds less than a network: who writes waits until the last one is measured.
+        self._writer = threading.Thread(target=self._write, name="eiplane-jobs", daemon=True)
+        self._writer.start()
 
     def submit(self, number: int, weights: Any, options: dict[str, Any]) -> None:
         """Have something measured.
@@ -70,18 +80,22 @@ class Background:
         Exception
             What an earlier job raised.
         """
-        self._room.acquire()
+        job = pickle.dumps((number, weights, options), protocol=pickle.HIGHEST_PROTOCOL)
+        with self._room:
+            while not self._ended and (
+                self._count >= self._ahead or (self._bytes and self._bytes + len(job) > _MOST)
+            ):
+                self._room.wait()
+            self._count += 1
+            self._bytes += len(job)
         self._tell()
         self._raise()
-        job = pickle.dumps((number, weights, options), protocol=pickle.HIGHEST_PROTOCOL)
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(job)
-            self._process.stdin.flush()
-        except BrokenPipeError:
+        if self._ended or self._process.poll() is not None:
             self._reader.join(5)
             self._raise()
-            raise RuntimeError("the process that measures has ended") from None
+            self._told = True
+            raise RuntimeError("the process that measures has ended")
+        self._jobs.put(job)
 
     def close(self) -> None:
         """Wait for all that was submitted, and end the process.
@@ -93,16 +107,22 @@ class Background:
         """
         if not self._closed:
             self._closed = True
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+            self._jobs.put(None)
+            self._writer.join()
             self._reader.join()
             self._process.wait()
         self._tell()
         self._raise()
+        if self._count and not self._told:
+            self._told = True
+            raise RuntimeError(
+                f"the process that measures has ended; {self._count} records are lost"
+            )
 
     def kill(self) -> None:
         """End the process now."""
-        self._closed = True
+        self._closed = self._told = True
+        self._jobs.put(None)
         self._process.kill()
         self._process.wait()
 
@@ -116,6 +136,24 @@ class Background:
             error, self._error = self._error, None
             raise error
 
+    def _write(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            while (job := self._jobs.get()) is not None:
+                self._process.stdin.write(job)
+                self._process.stdin.flush()
+                with self._room:
+                    self._bytes -= len(job)
+                    self._room.notify_all()
+            self._process.stdin.close()
+        except OSError:  # the process has ended: whoever reads says why
+            pass
+
+    def _end(self) -> None:
+        with self._room:
+            self._ended = True
+            self._room.notify_all()
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         try:
@@ -128,11 +166,14 @@ class Background:
                 if isinstance(result, BaseException):
                     raise result
                 self._done(number, result)
-                self._room.release()
+                with self._room:
+                    self._count -= 1
+                    self._room.notify_all()
         except BaseException as error:
-            self._error = error
+            self._error, self._told = error, True  # by who raises it
             self._process.kill()
-            self._room.release()
+        finally:
+            self._end()
 
 
 def serve(jobs: BinaryIO, results: BinaryIO) -> None:

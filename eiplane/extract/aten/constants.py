@@ -35,6 +35,7 @@ class Constants:
         self._torch = torch
         self._weak = torch.multiprocessing.reductions.StorageWeakRef
         self._named: dict[int, list[_Named]] = {}
+        self._loose: dict[int, tuple[Any, str]] = {}
         self._computed: dict[int, tuple[Any, frozenset[str]]] = {}
         self._root = type(module).__name__.lower()
         self.weights: list[tuple[str, Any]] = []
@@ -69,7 +70,8 @@ class Constants:
         try:
             key = value.untyped_storage()._cdata
         except (NotImplementedError, RuntimeError):
-            return  # no storage: a quantised or sparse tensor of some library
+            self._loose[id(value)] = value, name  # a quantised or sparse tensor
+            return
         row = value.stride(0) if value.ndim else 1
         rows = value.shape[0] if value.ndim else 1
         self._named.setdefault(key, []).append(_Named(name, start, stop, rows, row, value))
@@ -80,7 +82,10 @@ class Constants:
 
     def names(self, tensor: Any) -> frozenset[str]:
         """Return the names of the tensors that a constant is made of."""
-        key = tensor.untyped_storage()._cdata
+        key = _storage(tensor)
+        if key is None:
+            loose = self._loose.get(id(tensor))
+            return frozenset() if loose is None else frozenset([loose[1]])
         here = self._named.get(key)
         if here is not None:
             start, stop = _extent(tensor)
@@ -94,6 +99,9 @@ class Constants:
         if not names:
             return
         for tensor in tensors:
+            if _storage(tensor) is None:
+                self._loose[id(tensor)] = tensor, ", ".join(sorted(names))
+                continue
             storage = tensor.untyped_storage()
             if storage._cdata not in self._named:
                 before = self._computed.get(storage._cdata, (None, frozenset()))[1]
@@ -145,6 +153,14 @@ class Constants:
             common.append(pieces[0])
         text = ".".join(common).removesuffix(".parametrizations.weight")
         return text.removesuffix("parametrizations.weight") or self._root
+
+
+def _storage(tensor: Any) -> int | None:
+    """Return what tells a tensor's storage from others, or None if it has none."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return None
 
 
 def _plain(name: str) -> str:

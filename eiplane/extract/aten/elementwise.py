@@ -50,14 +50,11 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         return on_complex(run, call)
     if call.name == "_to_copy" and _keeps(call):
         return kept(run, call, call.tensors[0])
-    written = call.kwargs.get("out")
     kwargs = {k: v for k, v in call.kwargs.items() if k != "out"}
     arrays: list[Any] = []
 
     def slotted(value: Any) -> Any:
         if isinstance(value, run.torch.Tensor):
-            if value is written:
-                return value
             arrays.append(value)
             return Slot(len(arrays) - 1)
         if isinstance(value, list | tuple):

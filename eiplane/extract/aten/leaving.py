@@ -195,8 +195,8 @@ class Leaving:
         self._inside = False
 
     def __bool__(self) -> bool:
-        """Return whether numbers left that depend on the input."""
-        return bool(self._kinds)
+        """Return whether numbers left that depend on the input, or may have."""
+        return bool(self._kinds) or bool(self._tensors)
 
     @property
     def taken(self) -> Taken:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Join, Known, Mapped, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Operand
 from ..flow.pointwise import pointwise
 from ..tables import words
@@ -96,7 +97,44 @@ def _vector_norm(run: Run, call: Call) -> Any:
     traits = {}
     if euclid and float(2 if order is None else order) == 2.0:
         traits = {"norm_of": call.operand(call.args[0]).codes, "size": _count(call)}
-    return run.flow.event("a norm", _signals(call), call.shape, lambda _: Unknown(), traits=traits)
+    power = float(2 if order is None else order)
+    reach = _count(call) ** (1.0 / power) if power > 0 else math.inf
+
+    def rule(r: list[RangeRule]) -> RangeRule:
+        if not math.isfinite(reach):
+            return Unknown()
+        return Scaled(reach, operands=(Mapped(np.abs, operands=(Join(operands=(r[0],)),)),))
+
+    return run.flow.event("a norm", _signals(call), call.shape, rule, traits=traits)
+
+
+def _spread(call: Call, root: bool) -> Callable[[list[RangeRule]], RangeRule]:
+    """Return what makes the range of a variance, or its root, of numbers between two ends."""
+    size = _count(call)
+    less = call.kwargs.get("correction")
+    factor = size / max(1.0, size - float(1 if less is None else less))
+
+    def rule(r: list[RangeRule]) -> RangeRule:
+        whole = Join(operands=(r[0],))
+        half = Scaled(0.5, operands=(Pairwise("sub", operands=(whole, whole)),))
+        if root:
+            return Scaled(math.sqrt(factor), operands=(Mapped(np.abs, operands=(half,)),))
+        return Scaled(factor, operands=(Mapped(np.square, operands=(half,)),))
+
+    return rule
+
+
+def _log_sum(run: Run, call: Call) -> Any:
+    more = math.log(_count(call))
+    return _each(run, call, lambda r: Scaled(1.0, more, operands=(Join(operands=(r[0],)),)))
+
+
+def _place(run: Run, call: Call) -> Any:
+    """Where something stands."""
+    dim = call.given(1, "dim")
+    whole = call.args[0]
+    size = whole.numel() if dim is None or not whole.ndim else whole.shape[int(dim)]
+    return _each(run, call, lambda _: Known(0.0, float(max(1, size) - 1)))
 
 
 def _variance(run: Run, call: Call) -> Any:
@@ -104,7 +142,7 @@ def _variance(run: Run, call: Call) -> Any:
     traits = {"std_of" if root else "var_of": call.operand(call.args[0]).codes,
               "size": _count(call)}  # fmt: skip
     made: list[Codes | None] = [
-        run.flow.event("a variance", _signals(call), call.shape, lambda _: Unknown(), traits=traits)
+        run.flow.event("a variance", _signals(call), call.shape, _spread(call, root), traits=traits)
     ]
     if len(call.outs) > 1:
         means = {"mean_of": call.operand(call.args[0]).codes, "size": _count(call)}
@@ -191,7 +229,7 @@ def _dropout(run: Run, call: Call) -> Any:
 
 _PLAIN = words(
     """
-    argmax argmin topk sort argsort kthvalue cumprod nll_loss_forward
+    topk sort argsort kthvalue cumprod nll_loss_forward
     nll_loss2d_forward nll_loss mse_loss l1_loss smooth_l1_loss huber_loss
     binary_cross_entropy binary_cross_entropy_with_logits kl_div cosine_embedding_loss
     _cdist_forward _trilinear _pdist_forward linalg_cross multinomial bincount equal
@@ -213,7 +251,9 @@ MIXES: dict[str, Callable[[Run, Call], Any]] = {
                     _extreme),
     "linalg_vector_norm": partial(over_copies, otherwise=_vector_norm),
     "norm": _vector_norm,
-    **dict.fromkeys(["prod", "logsumexp"], partial(over_copies, otherwise=_used)),
+    "prod": partial(over_copies, otherwise=_used),
+    "logsumexp": partial(over_copies, otherwise=_log_sum),
+    **dict.fromkeys(["argmax", "argmin"], _place),
     **dict.fromkeys(["var", "std", "var_mean", "std_mean"], _variance),
     "cumsum": _cumulative,
     **dict.fromkeys(

@@ -11,7 +11,7 @@ from ...network import Join, Known, Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes
 from ..flow.choices import decided, moved
 from ..tables import words
-from .call import Call
+from .call import Call, numbers
 from .elementwise import converted, kept, masked
 from .lookups import looked_up
 from .masks import nonzero, taken, written
@@ -30,6 +30,8 @@ _MOVING = words(
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
     replication_pad3d diag_embed _unsafe_index_put rot90 unfold_copy unbind_copy
     split_with_sizes_copy im2col block_diag repeat_interleave
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d
     """
 )
 
@@ -190,7 +192,7 @@ def _accumulate(run: Run, call: Call) -> Codes:
     """Report entries that are added to others, wherever indices say."""
     torch = run.torch
     base = call.tensors[0]
-    place = {"index_add": 3, "scatter_add": 3}.get(call.name, 2)
+    place = {"index_add": 3, "scatter_add": 3, "scatter_reduce": 3}.get(call.name, 2)
     source = call.given(place, "source", call.kwargs.get("src", call.kwargs.get("values")))
     alpha = float(call.given(4, "alpha", 1)) if call.name == "index_add" else 1.0
     # How often an entry is added to, at most.
@@ -225,6 +227,45 @@ def _accumulate(run: Run, call: Call) -> Codes:
     return codes
 
 
+def _packed(run: Run, call: Call) -> list[Codes | None]:
+    """The steps of sequences of different lengths, one step of all after the other."""
+    codes = call.operand(call.args[0]).codes
+    if codes is None:
+        return [None, None]
+    if call.given(2, "batch_first", False):
+        codes = codes.swapaxes(0, 1)
+    sizes = numbers(call.outs[1]).tolist()
+    return [np.concatenate([step[:n] for step, n in zip(codes, sizes, strict=False)]), None]
+
+
+def _reduced(run: Run, call: Call) -> Any:
+    """Report entries that are reduced with others, wherever indices or lengths say."""
+    scatters = call.name == "scatter_reduce"
+    kind = str(call.given(4 if scatters else 1, "reduce"))
+    if scatters and kind == "sum" and call.given(5, "include_self", True):
+        return _accumulate(run, call)
+    parts = [call.args[0], call.args[3]] if scatters else [call.args[0]]
+    operands = [call.operand(t) for t in parts]
+    fixed = [None if x.codes is not None else np.asarray(x.read()) for x in operands]
+    # As many as there are, if all of them go to one place.
+    most = max(1, parts[-1].numel()) if kind == "sum" else 1
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        if kind == "prod":
+            return Unknown()
+        given = iter(rules)
+        ends = [next(given) if c is None else Known(c.min(initial=0), c.max(initial=0))
+                for c in fixed]  # fmt: skip
+        added = Scaled(most, operands=(Join(operands=(ends[-1],)),))
+        empty = [] if scatters or kind in ("max", "min") else [Known(0.0, 0.0)]
+        return Join(operands=(*empty, *ends[:-1], added))
+
+    codes = run.flow.event(f"a {kind}", operands, call.shape, rule)
+    others = [call.operand(t) for t in call.tensors if all(t is not p for p in parts)]
+    decided(run.flow, others, codes)
+    return codes
+
+
 MOVES: dict[str, Callable[[Run, Call], Any]] = {
     **dict.fromkeys(_MOVING, _move),
     **dict.fromkeys(
@@ -239,6 +280,8 @@ MOVES: dict[str, Callable[[Run, Call], Any]] = {
                      "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"],
                     _filled),
     **dict.fromkeys(["index_add", "scatter_add"], _accumulate),
+    **dict.fromkeys(["scatter_reduce", "segment_reduce"], _reduced),
+    "_pack_padded_sequence": _packed,
     "nonzero": nonzero,
 }  # fmt: skip
 

@@ -114,7 +114,7 @@ def _hull(run: Run, call: Call, x: Any, zero: bool = False, unknown: bool = Fals
 
 
 def _resized(run: Run, call: Call) -> Any:
-    kept = "nearest" in call.name or "linear" in call.name
+    kept = "linear" in call.name
     if call.name == "grid_sampler_2d":
         kept = int(call.args[2]) != 2
         return _hull(run, call, call.args[0], zero=True, unknown=not kept)
@@ -130,9 +130,7 @@ POOLS: dict[str, Callable[[Run, Call], Any]] = {
         _adaptive,
     ),
     **dict.fromkeys(
-        ["upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d",
-         "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d",
-         "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+        ["upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d",
          "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d"],
         _resized,
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...network import Known, Network, RangeRule, Unknown
+from ...network import Network, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
@@ -18,7 +18,10 @@ from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
+from .higher import ran
+from .layouts import Layouts
 from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
+from .noise import drawn, is_random
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
@@ -69,6 +72,7 @@ class Run:
         self.constants = Constants(torch, module)
         self.failure: Exception | None = None
         self._shadows = Shadows(torch)
+        self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
         self.maps_of_constants = Still(self.flow, self.constants, still)
@@ -90,6 +94,8 @@ class Run:
         torch, run = self.torch, self
 
         class Operators(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined,misc]
+            supports_higher_order_operators = True
+
             @classmethod
             def _should_skip_dynamo(cls) -> bool:
                 return False  # or torch would import its compiler, which takes seconds
@@ -120,10 +126,11 @@ class Run:
     def _result(self, out: Any) -> None:
         """Report what the module has returned: tensors, or numbers that left torch."""
         tensors = tensors_in(self.torch, out)
+        several = any(tensor.numel() > 1 for tensor in tensors)
         for tensor in tensors:
             operand = self.operand(tensor)
             if operand.codes is not None:
-                self.flow.use(operand, None)
+                self.flow.use(operand, None, aside=several and not tensor.ndim)
         arrays = [] if tensors else arrays_in(out)
         self.returns = bool(tensors or arrays)
         for left in self.leaving.left():
@@ -178,6 +185,9 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
+        if isinstance(func, self.torch._ops.HigherOrderOperator):
+            return self._in_parts(lambda: ran(self.torch, func, args, kwargs))
+        func, args = self._layouts.written_out(self, func, args)
         name = func._schema.name.removeprefix("aten::")
         if name in LAYERS | CELLS:  # as a script or a graph calls them
             return self._as_whole(name, func, args, kwargs)
@@ -250,7 +260,7 @@ class Run:
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
         codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
-        if codes is None and self.leaving and tensor.is_floating_point() and self._is_new(tensor):
+        if codes is None and tensor.is_floating_point() and self._is_new(tensor):
             codes = self._returned(tensor)
         return Operand(codes, lambda: numbers(tensor), precision)
 
@@ -262,6 +272,10 @@ class Run:
 
     def _returned(self, tensor: Any) -> Codes | None:
         """Report a tensor that came from where numbers have left for, unless it is a constant."""
+        if any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True)):
+            at = tuple(slice(None) if step else slice(0, 1) for step in tensor.stride())
+            self._returned(tensor[at])  # each place of memory once
+            return self._shadows.get(tensor)
         sites, doubtful = self.leaving.tensor(numbers(tensor))
         if sites is None:
             self._made([tensor])
@@ -272,6 +286,7 @@ class Run:
         )  # fmt: skip
         if doubtful:
             self.flow.doubt(codes)
+        self.flow.hidden = self.flow.hidden or not sites
         self._shadows.put(tensor, codes)
         return codes
 
@@ -294,6 +309,8 @@ class Run:
         tensors, found = tensors_in(self.torch, (args, kwargs)), {}
         writes = func._schema.is_mutable
         written = written_by(func, args, kwargs) if writes else None
+        if func is self.torch.ops.aten.lift_fresh.default and not self.leaving:
+            self._made(tensors)  # of numbers that Python has, and none has left
         for tensor in tensors:
             refuse_layouts(tensor)
             operand = self.operand(tensor)
@@ -311,7 +328,7 @@ class Run:
         """Return where numbers left that an operator takes; None if it takes none."""
         fixed: list[Any] = []
         if self.leaving and self._is_pointwise(func):
-            read = read_by(func, kwargs, tensors)
+            read = read_by(func, args, kwargs, tensors)
             fixed = [t for t in read if operands[id(t)].codes is None and self._has_storage(t)]
         named = [t for t in fixed if self.constants.names(t)]
         fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
@@ -333,6 +350,8 @@ class Run:
     ) -> None:
         torch = self.torch
         outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
+        for tensor in tensors_in(torch, outs):
+            refuse_layouts(tensor)
         results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
         if "set_" not in func._schema.name:  # a storage that comes from elsewhere
             self._made(results)
@@ -343,8 +362,11 @@ class Run:
         elif name.endswith("_") and not name.endswith("__"):
             name = name.rstrip("_")
         dynamic = [t for t in tensors if operands[id(t)].codes is not None]
-        if self._is_random(func, name, args, kwargs):
-            self._random(name, args, kwargs, results)
+        if is_random(torch, func, name):
+            self._drawn = True
+            drawn(self, name, results)
+            return
+        if self._layouts.followed(self, tensors, operands, outs):
             return
         if took is not None:
             self._uses.say(tensors, FROM_DATA)
@@ -388,42 +410,18 @@ class Run:
         """Report an operator that is not known."""
         reason = f"its output goes to {call.name}, which eiplane does not know"
         operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
-        made: list[Codes | None] = []
-        for k, tensor in enumerate(call.outs):
-            if not isinstance(tensor, self.torch.Tensor):
-                made.append(None)
-                continue
-            codes = self.flow.event(
-                call.name, operands, tuple(tensor.shape), lambda _: Unknown(), unknown=reason
-            )
-            made.append(codes)
-            del k
-        return made
+        return [
+            self.flow.event(call.name, operands, tuple(tensor.shape), lambda _: Unknown(),
+                            unknown=reason)
+            if isinstance(tensor, self.torch.Tensor) else None
+            for tensor in call.outs
+        ]  # fmt: skip
 
     def _constant(self, name: str, tensors: list[Any], results: list[Any], writes: bool) -> None:
         """Note what a constant was computed of."""
         fresh = [t for t in results if not shares(t, tensors)]
         self.constants.computed(results if writes else fresh, [t for t in tensors])
         self._uses.constant(name, tensors)
-
-    def _is_random(self, func: Any, name: str, args: Any, kwargs: Any) -> bool:
-        tag = getattr(self.torch.Tag, "nondeterministic_seeded", None)
-        return not (tag is None or tag not in func.tags or name in HANDLERS)
-
-    def _random(self, name: str, args: Any, kwargs: Any, results: list[Any]) -> None:
-        low, high = {"bernoulli": (0.0, 1.0), "rand": (0.0, 1.0), "rand_like": (0.0, 1.0)}.get(
-            name, (-np.inf, np.inf)
-        )
-
-        def rule() -> RangeRule:
-            return Known(low, high) if np.isfinite(low) else Unknown()
-
-        self._drawn = True
-        for tensor in results:
-            codes = self.flow.begin(
-                "random numbers", tuple(tensor.shape), rule, traits={"random": True}
-            )
-            self._shadows.put(tensor, codes)
 
     # -- what comes of it
 

@@ -19,6 +19,8 @@ def as_tensors(torch: Any, func: Any, args: Any) -> Any:
 
 def refuse_layouts(tensor: Any) -> None:
     """Raise ValueError for a tensor that has no storage of numbers."""
+    if tensor.is_nested:
+        raise ValueError("it uses nested tensors, which cannot be followed; pad them instead")
     if tensor.is_mkldnn:
         raise ValueError(
             "it keeps tensors in a layout of its own (optimize_for_inference), which cannot be "
@@ -28,7 +30,10 @@ def refuse_layouts(tensor: Any) -> None:
 
 def shares(tensor: Any, others: list[Any]) -> bool:
     """Return whether a tensor shares its storage with one of some others."""
-    key = tensor.untyped_storage()._cdata
+    try:
+        key = tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return False
     for other in others:
         try:
             if (
@@ -50,13 +55,14 @@ def written_by(func: Any, args: Any, kwargs: Any) -> Any:
     return None
 
 
-def read_by(func: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
+def read_by(func: Any, args: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
     """Return the tensors that an operator reads: those (``out=``) that it fills hold chance."""
     filled = {
         id(kwargs.get(argument.name))
         for argument in func._schema.arguments
         if argument.kwarg_only and argument.alias_info is not None and argument.alias_info.is_write
     }
+    filled -= {id(a) for a in args}
     return [t for t in tensors if id(t) not in filled]
 
 

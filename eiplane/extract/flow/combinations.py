@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .signals import Signals
+from .signals import SHIFT, Codes, Signals, Value
 
-__all__ = ["combinations"]
+__all__ = ["combinations", "rows_in"]
 
 #: Rows of a combined signal, at most; beyond that it has one range for all.
 _ROWS = 1 << 16
@@ -47,3 +49,18 @@ def combinations(
             return None, []
         parts = [p[keys // len(each)] for p in parts] + [each[keys % len(each)]]
     return row, parts
+
+
+def rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
+    """Return which of a value's rows an array of its entries holds."""
+    rows = np.zeros(value.rows, dtype=bool)
+    least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
+    lines: list[Any] = [
+        (*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)
+    ]
+    for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
+        rows[(codes[part] >> SHIFT) - value.base] = True
+        if rows[least : most + 1].all():
+            return rows
+    rows[(codes >> SHIFT) - value.base] = True
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,11 @@ from ...network import (
     Unknown,
 )
 from ...results import Skipped
+from .alike import completed
 from .flow import Flow
 from .outcome import Outcome, mark_live, outcomes, same_outcome
 from .proof import objection
-from .recognise import chain, same
+from .recognise import chain, fixed, same
 from .signals import Map, Origin, Value
 from .sums import is_term, settle
 from .weights import layer_of, rows_text
@@ -145,9 +146,9 @@ class _Finish:
             found = [Outcome(np.arange(origin.rows), unknown=_STILL)]
         elif not origin.live and made.fixed is None:
             nothing = made.patches is None
-            found = [Outcome(np.arange(origin.rows), unknown=_EMPTY if nothing else _DEAD)]
+            found = [Outcome(np.arange(origin.rows), unknown=self._unused(nothing))]
         else:
-            found = outcomes(origin)
+            found = completed(outcomes(origin), self._elsewhere(origin, made))
         kinds = self._kinds.setdefault(made.key, [])
         kind = next((k for k in kinds if _same_kind(k.found, found)), None)
         direct, straight = self._direct(made), made.straight
@@ -165,6 +166,18 @@ class _Finish:
         made_here = [_Made(mine, m.title) for mine, m in self._pairs(found, kind)]
         self._by_origin[origin.index] = made_here
         self._anchor(origin, made_here, feed)
+
+    def _elsewhere(self, origin: Origin, made: Map) -> Iterator[list[Outcome]]:
+        """Yield what follows the other uses of a map's weights."""
+        for other in self._flow.maps:
+            if other is not origin and other.live and other.map and other.map.key == made.key:
+                settle(other.map)
+                yield outcomes(other)
+
+    def _unused(self, nothing: bool) -> str:
+        if nothing:
+            return _EMPTY
+        return _HIDDEN if self._flow.hidden else _DEAD
 
     def _pairs(self, found: list[Outcome], kind: _Kind) -> list[tuple[Outcome, _Made]]:
         """Return a use's outcomes with the layers that they are."""
@@ -303,7 +316,13 @@ class _Finish:
             for k, anchor in enumerate(anchors):
                 owner[anchor.rows] = k
                 index[anchor.rows] = np.arange(len(anchor.rows))
-            rule = Gather(owner, index, operands=(*rules, Unknown())) if rules else Unknown()
+            left = np.flatnonzero(owner == len(rules))
+            held = fixed(value, left)
+            index[left], owner[left] = np.arange(len(left)), len(rules) + np.isnan(held)
+            if rules or np.isfinite(held).any():
+                rule = Gather(owner, index, operands=(*rules, Known(held, held), Unknown()))
+            else:
+                rule = Unknown()
         self._rules[id(value)] = value, rule
         return rule
 
@@ -327,13 +346,17 @@ class _Finish:
 
 def without_use(reason: str) -> bool:
     """Return whether a layer is listed only because a run made no use of it."""
-    return reason in (_STILL, _DEAD)
+    return reason in (_STILL, _DEAD, _HIDDEN)
 
 
 _OTHERWISE = "another use of the same weights does not reproduce the run"
 _STILL = "its input does not depend on the network's input"
 _EMPTY = "nothing went through it in the forward pass"
 _DEAD = "its output does not lead to the network's result"
+_HIDDEN = (
+    "its output was not seen to lead to the network's result, of which some comes from where no "
+    "operator is seen, such as another thread"
+)
 
 
 def _map_of(origin: Origin) -> Origin:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
-from .combinations import combinations
+from .combinations import combinations, rows_in
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
 from .sums import known_input, summed
@@ -39,6 +39,7 @@ class Flow:
         self.noted: dict[str, str] = {}
         self.maps: list[Origin] = []
         self.layers: dict[str, tuple[Map, Any]] = {}
+        self.hidden = False  # whether arrays came from where nothing was seen
         self._rng = np.random.default_rng(seed)
         self._doubtful = 0
 
@@ -105,6 +106,7 @@ class Flow:
         value = self.signals.begin(rows, made.name, map=made)
         origin = value.origin
         origin.traits["inner"] = math.prod(shape[axis + 1 :])
+        origin.traits["places"] = tuple(shape[axis + 1 :])
         self.maps.append(origin)
         if x is not None:
             made.feed, made.constants = self.use(x, origin)
@@ -236,6 +238,8 @@ class Flow:
         if found is not None and made is not None and row is not None and out is not None:
             if found[1] is not None:
                 origin.traits["inner"] = found[1]
+            if made.conv is not None:
+                origin.traits["places"] = shape[-len(made.conv.stride) :]
             self.maps.append(origin)
             self.keep(origin, out)
             self.merged(made, row, out)
@@ -256,7 +260,7 @@ class Flow:
     # -- uses -----------------------------------------------------------------------------------
 
     def use(
-        self, x: Operand, by: Origin | None, unknown: str = ""
+        self, x: Operand, by: Origin | None, unknown: str = "", aside: bool = False
     ) -> tuple[list[tuple[Value, NDArray[np.bool_]]], tuple[float, float] | None]:
         """Record that something takes an array.
 
@@ -266,6 +270,8 @@ class Flow:
         by : Origin or None
             None: it is the network's result.
         unknown : str
+        aside : bool
+            Whether it is a single number beside the network's result.
 
         Returns
         -------
@@ -287,13 +293,13 @@ class Flow:
         value = self.signals.of(first >> SHIFT)
         feed = []
         if constants is None and (last >> SHIFT) < value.base + value.rows:
-            feed.append((value, self._used(x, codes, value, None, by, unknown)))
+            feed.append((value, self._used(x, codes, value, None, by, unknown, aside)))
             return feed, None
         places = self.signals.places(codes >> SHIFT)
         found, at = np.unique(places[places >= 0], return_index=True)
         for place in found[np.argsort(at)].tolist():
             value = self.signals.at(place)
-            feed.append((value, self._used(x, codes, value, places == place, by, unknown)))
+            feed.append((value, self._used(x, codes, value, places == place, by, unknown, aside)))
         return feed, constants
 
     def _used(
@@ -304,9 +310,10 @@ class Flow:
         where: NDArray[np.bool_] | None,
         by: Origin | None,
         unknown: str,
+        aside: bool,
     ) -> NDArray[np.bool_]:
         mine = codes if where is None else codes[where]
-        rows = _rows_in(mine, value)
+        rows = rows_in(mine, value)
         entries, numbers = np.empty(0, np.int64), np.empty(0)
         at_rows = np.empty(0, np.intp)
         if value.origin.numbers is not None:
@@ -321,10 +328,10 @@ class Flow:
             entries, at_rows = taken & ENTRY, (taken >> SHIFT) - value.base
             numbers = np.asarray(received, dtype=np.float64)
         precision = max(x.precision, value.precision)
-        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision)
+        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision, aside=aside)
         value.origin.uses.append(use)
         if value.mask is not None:
-            self.use(value.mask, by, unknown)  # which of them these are, it says
+            self.use(value.mask, by, unknown, aside)  # which of them these are, it says
         if by is not None:
             by.before |= value.origin.mark
         return rows
@@ -395,21 +402,6 @@ class Flow:
         if numbers.size == 0 or (numbers < 0).any() or (numbers != numbers[:, :1]).any():
             return None
         return self._rows(numbers[:, 0], None)
-
-
-def _rows_in(codes: Codes, value: Value) -> NDArray[np.bool_]:
-    """Return which of a value's rows an array of its entries holds."""
-    rows = np.zeros(value.rows, dtype=bool)
-    least, most = ((int(n) >> SHIFT) - value.base for n in (codes.min(), codes.max()))
-    lines: list[Any] = [
-        (*(0,) * k, slice(None), *(0,) * (codes.ndim - k - 1)) for k in range(codes.ndim)
-    ]
-    for part in [*lines, (0,) * (codes.ndim - 2)]:  # most often one of them has all
-        rows[(codes[part] >> SHIFT) - value.base] = True
-        if rows[least : most + 1].all():
-            return rows
-    rows[(codes >> SHIFT) - value.base] = True
-    return rows
 
 
 def _joined(feed: Any, constants: tuple[float, float] | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,17 +144,34 @@ def normalised(flow: Flow, x: Codes, factor: Codes, divided: bool) -> Norm | Non
         return None
     taken, source = origin.traits[kind], flow.signals.alone(x)
     before = None if source is None else source.origin.traits.get("centred_of")
-    if kind in ("mean_of", "sum_of"):
-        if not _is_square(flow, taken, x):
+    if kind in ("mean_of", "sum_of", "norm_of"):
+        fits = _alike if kind == "norm_of" else lambda a, b: _is_square(flow, a, b)
+        scale = next((k for part, k in _multiples(flow, x) if fits(taken, part)), None)
+        if scale is None:
             return None
-    elif kind == "norm_of":
-        if not _alike(taken, x):
-            return None
+        gain = gain * scale
     elif not _alike(taken, before):
         return None
     if kind in ("sum_of", "norm_of"):
         gain = gain / math.sqrt(max(1, size))
     return Norm(size, before is not None, gain)
+
+
+def _multiples(flow: Flow, x: Codes) -> Iterator[tuple[Codes, float]]:
+    """Yield an array, and what it is a multiple of (at most), as ``g * x / norm(x)`` has it."""
+    yield x, 1.0
+    source = flow.signals.alone(x)
+    before = None if source is None else source.parent
+    while source is not None and before is not None and before.rows == source.rows:
+        made = chain(source, before)
+        if made is None:
+            return
+        values = np.atleast_2d(np.asarray(made(PROBE[None, :]), dtype=np.float64))
+        slope = values[:, PROBE == 1.0]
+        if not np.allclose(values, slope * PROBE, rtol=1e-6, atol=1e-9):
+            return
+        yield x - np.int64((source.base - before.base) << SHIFT), float(np.abs(slope).max())
+        before = before.parent
 
 
 _KINDS = ("mean_of", "sum_of", "norm_of", "var_of", "std_of")

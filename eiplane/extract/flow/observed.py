@@ -136,10 +136,10 @@ class _Observed(Flow):
             numbers = np.asarray(out.read()).reshape(-1)[order]
             self._observer.gives(made, numbers.reshape(len(each), -1), 0, pooled=False)
 
-    def use(self, x: Operand, by: Origin | None, unknown: str = "") -> Any:
+    def use(self, x: Operand, by: Origin | None, unknown: str = "", aside: bool = False) -> Any:
         if by is not None and by.map is not None and by.map.fixed is not None:
             self._observer.takes(by.map, x.read())  # a gate, which no call of map() reports
-        return super().use(x, by, unknown)
+        return super().use(x, by, unknown, aside)
 
     def keep(self, origin: Origin, out: Operand) -> None:
         if origin.pooling is not None:

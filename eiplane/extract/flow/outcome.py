@@ -86,8 +86,13 @@ def mark_live(origins: Sequence[Origin]) -> None:
 def _mark_live(origins: Sequence[Origin]) -> None:
     for origin in reversed(origins):
         for use in origin.uses:
-            use.live = use.by is None or use.by.live
+            use.live = use.by.live if use.by is not None else not use.aside
         origin.live = origin.always or any(use.live for use in origin.uses)
+    for origin in reversed(origins):
+        if not origin.live:  # a loss or another single number is all that it leads to
+            for use in origin.uses:
+                use.live = use.by is None or use.by.live
+            origin.live = any(use.live for use in origin.uses)
 
 
 def _leads(value: Value) -> bool:

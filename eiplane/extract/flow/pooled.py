@@ -9,7 +9,7 @@ import numpy as np
 
 from ...network import Join, Known, RangeRule, Unknown
 from .flow import Flow
-from .signals import SHIFT, Codes, Operand, Pooling
+from .signals import ENTRY, SHIFT, Codes, Operand, Pooling
 
 __all__ = ["hull", "over_places", "pooled"]
 
@@ -80,6 +80,8 @@ def pooled(
         extra = axes - len(conv.stride)
         if all(n == 1 for n in window[:extra]):  # a convolution of fewer axes, seen as an image
             window, dilation = window[extra:], dilation[extra:]
+    if conv is not None and not _neighbours(codes, source.origin.traits["places"], window):
+        return hull(flow, f"{kind} pooling", x, shape)
     row = ids[first] - value.base
     row = np.broadcast_to(row if keepdim else row.reshape(row.shape[:-axes]), shape)
     made = flow.signals.begin(
@@ -91,6 +93,17 @@ def pooled(
     flow.keep(made.origin, out)
     entry = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
     return entry + ((made.base + row) << SHIFT)
+
+
+def _neighbours(codes: Codes, places: Sequence[int], window: Sequence[int]) -> bool:
+    """Return whether what a window spans are a convolution's neighbours, as it left them."""
+    step = 1
+    for axis in range(1, min(len(places), len(window)) + 1):  # from the last
+        entries = np.moveaxis(codes & ENTRY, -axis, 0)
+        if window[-axis] > 1 and bool((np.diff(entries, axis=0) != step).any()):
+            return False
+        step *= places[-axis]
+    return True
 
 
 def hull(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "recognise", "same"]
+__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "recognise",
+           "same"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -126,7 +128,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     path, folds = _path(value), _folds(value, rows)
     scale, shift = folds[-1]
     if len(folds) == len(path):
-        return Function(value, scale, shift, get_activation("identity"))
+        known = Function(value, scale, shift, get_activation("identity"))
+        return _whole(value, rows) if _hides(known, rows) else known
     base, found = path[len(folds) - 1], None
     values = _on_probes(value, base, rows)
     if bool((values == values[:, :1]).all()):
@@ -147,14 +150,56 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     assert made is not None
     if found is not None:
         activation, factor, scale, shift = found
-        return Function(value, scale * factor, shift * factor, activation)
-    own = from_chain(made, len(rows), values.shape[0] > 1)
+        known = Function(value, scale * factor, shift * factor, activation)
+        return _whole(value, rows) if _hides(known, rows) else known
+    return _own(value, made, values.shape[0] > 1, scale, shift)
+
+
+def _whole(value: Value, rows: NDArray[np.intp]) -> Function:
+    """Return all that is done to an origin's rows as a function of its own."""
+    origin, ones = _path(value)[0], np.ones(len(rows))
+    made = chain(value, origin, rows)
+    assert made is not None
+    return _own(value, made, len(_on_probes(value, origin, rows)) > 1, ones, 0 * ones)
+
+
+def _own(value: Value, made: Chain, by_row: bool, scale: Array, shift: Array) -> Function:
+    """Return the function that a chain is, if it has one that can be worked with."""
+    own = from_chain(made, len(scale), by_row)
     try:
         for function in own.distinct:
             function.check(-8.0, 8.0)
     except (TypeError, ValueError) as error:
         return Function(value, scale, shift, None, f"its output goes through {made.name}: {error}")
     return Function(value, scale, shift, own)
+
+
+#: Steps that choose: with others they may do anything between two probes.
+_CHOOSING = re.compile(
+    r"where|mask|^(gt|lt|ge|le|eq|ne)$|greater|less|equal|table|bucketize|searchsorted|bitwise"
+    r"|logical|^(and|or|xor|not)$",
+    re.IGNORECASE,
+)
+_FINE = 8.0 * (2.0 * np.modf(np.arange(1.0, 16385.0) * 0.6180339887498949)[0] - 1.0)
+
+
+def _hides(function: Function, rows: NDArray[np.intp]) -> bool:
+    """Return whether a function that looks like a known one is another between the probes."""
+    value, known = function.value, function.activation
+    whole = chain(value, _path(value)[0], rows)
+    if known is None or whole is None:
+        return False
+    if len(whole.steps) < 2 or not any(_CHOOSING.search(step.name) for step, _ in whole.steps):
+        return False
+    z = _FINE[: max(256, (1 << 22) // len(rows))] if whole.by_row else _FINE
+    made = np.atleast_2d(np.asarray(whole(z[None, :]), dtype=np.float64))
+    for k, y in enumerate(made):
+        one = known if known.rule is None else known.distinct[int(known.rule[k])]
+        with np.errstate(all="ignore"):
+            seen = one(function.scale[k] * z + function.shift[k])
+            if bool((np.abs(seen - y) > 1e-5 * (1.0 + np.abs(y))).any()):
+                return True
+    return False
 
 
 def constant(value: Value, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -169,10 +214,29 @@ def constant(value: Value, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (rows,)
     """
-    if value.origin.value is None or not value.by_row:
+    if not value.by_row:
         return np.zeros(len(rows), dtype=bool)
-    values = _on_probes(value, value.origin.value, rows)
-    return np.broadcast_to((values == values[:, :1]).all(axis=1), len(rows))
+    return np.isfinite(fixed(value, rows))
+
+
+def fixed(value: Value, rows: NDArray[np.intp]) -> Array:
+    """Return the constants that some rows of a value are, NaN for others.
+
+    Parameters
+    ----------
+    value : Value
+    rows : ndarray of int
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+    """
+    origin = value.origin.value
+    if origin is None or chain(value, origin) is None:
+        return np.full(len(rows), np.nan)
+    values = np.asarray(_on_probes(value, origin, rows), dtype=np.float64)
+    found = np.where((values == values[:, :1]).all(axis=1), values[:, 0], np.nan)
+    return np.broadcast_to(found, len(rows))
 
 
 def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:

@@ -146,6 +146,8 @@ class Use:
         Some of the entries that it received.
     numbers : ndarray of float64
         What they were.
+    aside : bool
+        Whether it is a single number beside the network's result, such as a loss.
     """
 
     value: Value
@@ -157,6 +159,7 @@ class Use:
     numbers: Array
     precision: float
     live: bool = False
+    aside: bool = False
 
 
 @dataclass(eq=False)

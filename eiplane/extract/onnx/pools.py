@@ -63,6 +63,12 @@ def _resize(run: Run, call: Call) -> Any:
     crops = call.attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
     if not call.dynamic(0):
         return run.unknown(call)
+    codes = call.operand(0).codes
+    if mode == "nearest" and not crops and codes is not None:  # copies of entries
+        places = np.arange(codes.size, dtype=np.float64).reshape(codes.shape)
+        others = [None if t is None else t.value for t in call.inputs[1:]]
+        at = np.rint(run.compute(call.node, [places, *others])[0]).astype(np.int64)
+        return codes.reshape(-1)[at]
     return hull(run.flow, call.kind, call.operand(0), call.shape, unknown=mode == "cubic" or crops)
 
 

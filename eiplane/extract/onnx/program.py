@@ -190,6 +190,9 @@ class Program:
         if own and kind in ("LSTM", "GRU", "RNN"):
             found = recurrent(kind, options, values)
             return [v for v, name in zip(found, node.output, strict=False) if name]
+        trains = several or options.get("training_mode", 0)
+        if own and kind == "BatchNormalization" and not trains:  # the reference's old ones do
+            return [_batch_norm(options, *values)]
         if kind == "SimplifiedLayerNormalization":
             return [_rms_norm(options, *values)]
         if not own and node.domain == "com.microsoft" and kind in FUNCTIONS:
@@ -250,6 +253,16 @@ def _ends(node: Any, count: Array | None) -> bool:
                 return False
             graphs += inner_graphs(inner)
     return True
+
+
+def _batch_norm(
+    options: dict[str, Any], x: Array, scale: Array, shift: Array, mean: Array, var: Array
+) -> Array:
+    gain, offset, mean, var = (
+        v.astype(np.float64).reshape(-1, *(1,) * (x.ndim - 2)) for v in (scale, shift, mean, var)
+    )
+    made: Array = (x - mean) / np.sqrt(var + float(options.get("epsilon", 1e-5))) * gain + offset
+    return made.astype(x.dtype)
 
 
 def _rms_norm(options: dict[str, Any], x: Array, scale: Array, *rest: Any) -> Array:
