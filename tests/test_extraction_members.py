@@ -127,6 +127,23 @@ AFTER = {
     "of copies: soft bins": (
         lambda z: torch.softmax(-((z[..., None] - GRID[:3]) ** 2), -1)[..., 1], None,
     ),
+    "of copies: median": (lambda z: torch.stack([z, 0.3 * z, 0 * z]).median(0)[0].tanh(), None),
+    "of copies: middle": (lambda z: torch.stack([z, z * z, 0 * z], 1).kthvalue(2, 1)[0], None),
+    "of copies: order": (lambda z: torch.stack([0.1 * z, z], -1).sort(-1)[0][..., 1],
+                         "leaky_relu(0.1)"),
+    "of copies: backwards": (
+        lambda z: torch.stack([z, 0 * z]).sort(dim=0, descending=True, stable=True)[0][0], "relu"),
+    "of copies: least": (
+        lambda z: torch.stack([z, 0 * z], -1).topk(1, largest=False)[0][..., 0], None),
+    # numbers that are complex ones for a while
+    "of categories: read as complex": (
+        lambda z: torch.view_as_real(torch.view_as_complex(z.view(-1, 2, 2))).view(-1, 4).relu(),
+        "relu",
+    ),
+    "of categories: written as complex": (
+        lambda z: torch.cat([torch.complex(z[:, :2], z[:, 2:]).real,
+                             torch.complex(z[:, :2], z[:, 2:]).imag], 1).tanh(), "tanh",
+    ),
     # the wrong category
     "of categories: table": (lambda z: TABLE[(4 * z + 4).long().clamp(0, 7)], None),
     "of categories: buckets": (lambda z: TABLE[torch.bucketize(z, EDGES)], None),

@@ -14,6 +14,7 @@ from ..flow import Codes, Operand
 from ..flow.pointwise import pointwise
 from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
+from .complexes import as_complex, as_real
 from .elementwise import step_maker
 from .pools import spatial_mean
 from .stacked import over_copies
@@ -236,7 +237,7 @@ _PLAIN = words(
     all any isclose median nanmedian mode histc aminmax _aminmax
     is_same_size one_hot _unique2 unique_dim unique_consecutive argwhere soft_margin_loss
     multi_margin_loss _ctc_loss _assert_async _assert_scalar allclose is_nonzero
-    view_as_complex view_as_real fft_fft _fft_r2c _fft_c2c _fft_c2r
+    fft_fft _fft_r2c _fft_c2c _fft_c2r
     """
 )
 
@@ -247,8 +248,9 @@ MIXES: dict[str, Callable[[Run, Call], Any]] = {
     "mean": partial(over_copies, otherwise=_mean),
     "nanmean": _mean,
     **dict.fromkeys(["amax", "amin", "max", "min"], partial(over_copies, otherwise=_extreme)),
-    **dict.fromkeys(["topk", "sort", "kthvalue", "median", "mode", "aminmax", "_aminmax"],
-                    _extreme),
+    **dict.fromkeys(["topk", "sort", "kthvalue", "median", "nanmedian", "mode"],
+                    partial(over_copies, otherwise=_extreme)),
+    **dict.fromkeys(["aminmax", "_aminmax"], _extreme),
     "linalg_vector_norm": partial(over_copies, otherwise=_vector_norm),
     "norm": _vector_norm,
     "prod": partial(over_copies, otherwise=_used),
@@ -263,6 +265,8 @@ MIXES: dict[str, Callable[[Run, Call], Any]] = {
          "scaled_dot_product_attention"],
         _attention,
     ),
+    "view_as_complex": as_complex,
+    "view_as_real": as_real,
     "glu": _glu,
     "rrelu_with_noise": _rrelu,
     "native_dropout": _dropout,

@@ -34,6 +34,10 @@ _REDUCING = frozenset(["sum", "mean", "amax", "amin", "max", "min", "prod", "log
                        "linalg_vector_norm"])  # fmt: skip
 _KEEPING = frozenset(["_softmax", "_log_softmax", "_safe_softmax"])
 
+#: Orders: the axis comes second, or third with the last one for none.
+_ORDERS = frozenset(["median", "nanmedian", "mode", "sort"])
+_COUNTED = frozenset(["kthvalue", "topk"])
+
 
 @dataclass(frozen=True, eq=False)
 class _AlongCopies:
@@ -95,7 +99,13 @@ def _axis(call: Call) -> int | None:
     ndim = call.args[0].ndim
     if call.name == "linalg_vector_norm":
         dims = call.given(2, "dim")
-    elif call.name in _KEEPING or call.name in _REDUCING:
+    elif call.name in _COUNTED:
+        dims = call.given(2, "dim", -1)
+    elif call.name == "sort" and "stable" in call.kwargs:
+        dims = call.kwargs.get("dim", -1)
+    elif call.name == "sort":
+        dims = call.given(1, "dim", -1)
+    elif call.name in _KEEPING or call.name in _REDUCING or call.name in _ORDERS:
         dims = call.given(1, "dim")
     else:
         return None
@@ -142,10 +152,18 @@ def _function(run: Run, call: Call, axis: int) -> list[Codes | None] | Codes | N
     parts = _parts(call, axis)
     shape = tuple(n for k, n in enumerate(call.args[0].shape) if k != axis)
     name = call.name.strip("_")
-    dim: Any = 0 if call.name in ("max", "min", *_KEEPING) else [0]
+    dim: Any = 0 if call.name in ("max", "min", *_KEEPING, *_ORDERS) else [0]
     rest: tuple[Any, ...] = (dim,)
+    kept = len(parts) if call.name in _KEEPING or call.name == "sort" else 0
     if call.name in _KEEPING:
         rest = (0, False)
+    elif call.name == "sort":
+        rest = (0, bool(call.kwargs.get("descending", call.given(2, "descending", False))))
+    elif call.name == "kthvalue":
+        rest = (int(call.args[1]), 0)
+    elif call.name == "topk":
+        kept = int(call.args[1])
+        rest = (kept, 0, bool(call.given(3, "largest", True)))
     elif call.name == "prod":
         rest = (0,)
     elif call.name == "linalg_vector_norm":
@@ -157,11 +175,13 @@ def _function(run: Run, call: Call, axis: int) -> list[Codes | None] | Codes | N
 
         return pointwise(run.flow, name, parts, shape, make, lambda _: Unknown())
 
-    if call.name in _KEEPING:
-        each = [made(k) for k in range(len(parts))]
-        return np.stack([np.full(shape, -1) if c is None else c for c in each], axis=axis)
-    codes = made(None)
-    codes = None if codes is None else codes.reshape(call.shape)
+    codes: Codes | None
+    if kept:
+        each = [made(k) for k in range(kept)]
+        codes = np.stack([np.full(shape, -1) if c is None else c for c in each], axis=axis)
+    else:
+        codes = made(None)
+        codes = None if codes is None else codes.reshape(call.shape)
     if len(call.outs) < 2:
         return codes
     x = call.operand(call.args[0])
