@@ -373,15 +373,19 @@ def test_the_units_of_a_small_layer_are_the_best_of_all_partitions():
         assert units.phi == pytest.approx(best, abs=5e-3)  # the grid's own error
 
 
-def test_halves_that_do_not_talk_are_two_units():
-    rng = np.random.default_rng(2)
+@pytest.mark.parametrize("seed", [5, 10, 12])
+def test_halves_that_do_not_talk_are_two_units(seed):
+    """Each of them integrated: of one that is not, a part alone would be better."""
+    rng = np.random.default_rng(seed)
     weight = np.zeros((4, 4))
     weight[:2, :2], weight[2:, 2:] = rng.normal(size=(2, 2)) * 9, rng.normal(size=(2, 2)) * 9
     rows_, columns = rng.permutation(4), rng.permutation(4)
     shuffled = weight[np.ix_(rows_, columns)]
     layer = eiplane.Layer(shuffled, -shuffled.sum(axis=1) / 2)
     units = eiplane.macro_units(layer, bins=4, search="spectral")
+    assert len(units) == 2
     for unit in units:
+        assert unit.phi > 0.1
         assert len({int(columns[i] < 2) for i in unit.inputs} | {
             int(rows_[o] < 2) for o in unit.outputs
         }) == 1  # fmt: skip

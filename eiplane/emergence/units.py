@@ -378,6 +378,8 @@ class _Book:
         left, right = left * rows, right.T * columns
         seen: set[Groups] = set()
         for rank in sorted({min(2**k, len(values)) for k in range(8)}):
+            # Vectors of equal values are turned by rounding at will: all of them, or none.
+            rank = int((values > values[rank - 1] - 1e-9).sum())
             place = left[:, :rank] * values[:rank]
             if not self.tied:
                 place = np.vstack([right[:, :rank] * values[:rank], place])
