@@ -150,7 +150,7 @@ def differences(module, x, rng):
                     finer = True
                     real = counted(site, range(site.n_out), in_range, out_range, bins, cells=12_288)
                     gap = gaps(rows_of(layer, site, found), real)
-                if (match & (gap > tolerance + error)).any():
+                if layer.pool is None and (match & (gap > tolerance + error)).any():
                     error = error + unsure(layer, in_range, out_range, bins)
                 fits[i][:, u, : site.n_out] = (
                     match & (gap <= tolerance + error) & same_values(layer, site, inputs, accuracy)
