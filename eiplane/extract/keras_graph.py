@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .keras_parts import Node, taken_apart
+from .keras_parts import Node, kind_of, taken_apart
 
 __all__ = ["Graph"]
 
@@ -28,6 +29,8 @@ class Graph:
     ----------
     is_hidden : bool
         Whether only running the model would show it; there is nothing else then.
+    shapes : dict of int to tuple
+        Of tensors.
     nodes : list of Node
         In an order in which they can be run. A model that is called in another stands for all of
         its calls: it takes a ``Join`` of what they take.
@@ -39,6 +42,7 @@ class Graph:
         self._keras = keras
         self._alias: dict[int, int] = {}
         self._keep: list[Any] = []  # ids are only good while their tensors live
+        self.shapes: dict[int, tuple[Any, ...]] = {}
         self.is_hidden = False
         found = _Found()
         self._walk(model, "", found)
@@ -99,6 +103,7 @@ class Graph:
             calls = _calls(op, own)
             for inputs, outputs, _ in calls:
                 self._keep += [*inputs, *outputs]
+                self.shapes.update((id(t), tuple(t.shape)) for t in (*inputs, *outputs))
             inner = self._operations(op) if op is not model else None
             if inner is not None and hasattr(op, "inputs"):
                 self._model(op, name, calls, found)
@@ -106,9 +111,10 @@ class Graph:
             if getattr(op, "weights", None):
                 name = found.named.setdefault(id(op), name)
             for inputs, outputs, arguments in calls:
-                call = Node(name, type(op).__name__, op, tuple(map(id, inputs)),
+                call = Node(name, kind_of(op), op, tuple(map(id, inputs)),
                             tuple(map(id, outputs)),
-                            tuple(inputs[0].shape) if inputs else ())  # fmt: skip
+                            tuple(inputs[0].shape) if inputs else (),
+                            _runner(self._keras, op, inputs, arguments))  # fmt: skip
                 parts = taken_apart(call, arguments, self._new)
                 found.named.update((id(n.op), n.name) for n in parts if n.op is not op
                                    and getattr(n.op, "weights", None))  # fmt: skip
@@ -116,10 +122,13 @@ class Graph:
                     found.named.pop(id(op), None)
                 found.nodes += parts
 
-    def _new(self) -> int:
+    def _new(self, like: int | None = None) -> int:
         """Return the id of a tensor that no operation of the model's has."""
         self._keep.append(object())
-        return id(self._keep[-1])
+        found = id(self._keep[-1])
+        if like is not None and like in self.shapes:
+            self.shapes[found] = self.shapes[like]
+        return found
 
     def _model(self, op: Any, name: str, calls: list[Any], found: _Found) -> None:
         """Put a model that is called in another in the place of its calls."""
@@ -138,6 +147,8 @@ class Graph:
 
     def _operations(self, model: Any) -> list[Any] | None:
         keras = self._keras
+        if isinstance(model, keras.Model) and kind_of(model).startswith("own"):
+            return None  # a call of its own: what it does with its layers is not known
         if isinstance(model, keras.Sequential):
             return list(model.layers)
         if isinstance(model, keras.Model):
@@ -156,6 +167,27 @@ def _calls(op: Any, own: Any) -> list[tuple[list[Any], list[Any], Any]]:
         return [(_flat(op.input), _flat(op.output), None)]
     except (AttributeError, ValueError):
         return []
+
+
+def _runner(
+    keras: Any, op: Any, inputs: list[Any], arguments: Any
+) -> Callable[[list[Any]], list[Any]] | None:
+    """Return what calls an operation as the model does, on other tensors; None while training."""
+    told = getattr(arguments, "kwargs", {})
+    if told.get("training"):
+        return None
+    names = [id(t) for t in inputs]
+
+    def run(tensors: list[Any]) -> list[Any]:
+        if arguments is None:
+            return _flat(op.call(*tensors))
+        given = dict(zip(names, tensors, strict=True))
+        args, kwargs = keras.tree.map_structure(
+            lambda v: given.get(id(v), v), (arguments.args, told)
+        )
+        return _flat(op.call(*args, **kwargs))
+
+    return run
 
 
 def _flat(tensors: Any) -> list[Any]:
