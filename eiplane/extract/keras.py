@@ -181,13 +181,8 @@ class _Layers:
                 self._linear(node)
             elif node.kind in _RNN:
                 self._recurrent(node)
-            elif getattr(node.op, "weights", None) and not self._is_known(node):
-                reason = (
-                    _EMBEDDING
-                    if node.kind == "Embedding"
-                    else f"a layer of kind {node.kind}, whose weights eiplane does not know"
-                )
-                self._skip(node.name, reason)
+            elif node.kind not in _INPUT and not self._is_known(node):
+                self._unread(node)
         for name, rules in self._feeds.items():
             self.inputs[name] = rules[0] if len(rules) == 1 else Join(operands=tuple(rules))
         for name, found in self._origins.items():
@@ -195,9 +190,29 @@ class _Layers:
         self.straight = [n for n, ways in self._straight.items()
                          if all(ways) and len(self.sources[n]) == 1]  # fmt: skip
 
+    def _unread(self, node: Node) -> None:
+        """List what may multiply with weights, where it is not seen how."""
+        kind = node.kind.removeprefix("own ")
+        if getattr(node.op, "weights", None):
+            if node.kind == "Embedding":
+                self._skip(node.name, _EMBEDDING)
+            elif not self._after.explains(node):
+                own = "its user's own kind" if kind != node.kind else "kind"
+                self._skip(node.name, f"a layer of {own} {kind}, whose weights eiplane does not "
+                                      "know")  # fmt: skip
+        elif self._may_hide(node):
+            self._skip(node.name, f"what it multiplies with ({kind}) is not seen")
+
+    def _may_hide(self, node: Node) -> bool:
+        """Return whether an operation may multiply with numbers that are not known as weights."""
+        if node.kind.startswith("own ") or node.kind == "Lambda":
+            return not self._after.explains(node)
+        fixed = node.kind in ("Matmul", "Einsum", "Tensordot", "Dot") and len(node.inputs) == 1
+        return fixed and not self._after.explains(node)
+
     def _is_known(self, node: Node) -> bool:
         """Return whether an operation's weights are no matrices: a norm's, or slopes."""
-        return node.kind in _NORMS | {"Normalization", "PReLU"}
+        return node.kind in _NORMS | {"Normalization", "PReLU", "AdditiveAttention"}
 
     # -- one layer
 
@@ -298,10 +313,10 @@ class _Layers:
                         None if shift is None else lambda: shift)  # fmt: skip
         groups = getattr(op, "groups", 1) if not node.kind.startswith("Depthwise") else 1
         module = "depthwise" if node.kind.startswith("Depthwise") else "layer"
-        entries = {f"{module}/kernel": _entry(f"{module}/kernel", kernel)}
         last = "depthwise_kernel" if module == "depthwise" else "kernel"
-        if module == "depthwise":
-            entries = {f"{module}/{last}": _entry(f"{module}/{last}", kernel)}
+        entries = {f"{module}/{last}": _entry(f"{module}/{last}", kernel)}
+        if module == "layer":  # which says that the kernel's last axis has its outputs
+            entries["layer/bias"] = _entry("layer/bias", np.zeros(kernel.shape[-1]))
         part = kernel_part(entries[f"{module}/{last}"], entries)
         if isinstance(part, str):
             return part

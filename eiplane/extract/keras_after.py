@@ -82,6 +82,7 @@ class After:
         self._keras, self._graph = keras, graph
         self._ends, self._stop = ends, stop
         self._order = {id(node): k for k, node in enumerate(graph.nodes)}
+        self._followed: set[int] = set()  # nodes that are parts of functions or moves
 
     def follow(
         self, tensor: int, shape: Sequence[int | None] | None, axes: tuple[int, ...], count: int
@@ -137,6 +138,7 @@ class After:
                                  if i in region.sheets]  # fmt: skip
                 continue
             region.nodes.append(node)
+            self._followed.add(id(node))
             for out, sheet in zip(node.outputs, made, strict=True):
                 region.sheets[out] = sheet
                 todo.update((id(n), n) for n in self._graph.takers.get(out, []))
@@ -196,12 +198,28 @@ class After:
     def _placed(self, bench: Bench, region: _Region, found: Found) -> Found:
         """Return a function with what is said of the tensors that hold its values."""
         shares, straight = [], []
-        for t in found.tensors:
+        tensors = found.tensors
+        if found.activation is not None:  # where it stands alone before others join it
+            whole = bench.function(region.sheets[tensors[0]]) if tensors else None
+            tensors += tuple(t for t, sheet in region.sheets.items() if t not in tensors
+                             and whole is not None and self._holds(bench, sheet, found, whole))
+        for t in tensors:
             codes = region.sheets[t].codes.reshape(-1)
             rows = np.where(codes < 0, -1, bench.rows.reshape(-1)[codes])
             shares.append(float(np.isin(rows, found.rows).mean()))
             straight.append(np.array_equal(codes, np.arange(bench.rows.size)))
-        return replace(found, shares=tuple(shares), straight=tuple(straight))
+        return replace(found, tensors=tensors, shares=tuple(shares), straight=tuple(straight))
+
+    def _holds(self, bench: Bench, sheet: Sheet, found: Found, whole: Array) -> bool:
+        """Return whether a tensor holds the values of a function, and nothing else."""
+        codes = sheet.codes.reshape(-1)
+        if (codes < 0).any():
+            return False
+        rows = bench.rows.reshape(-1)[codes]
+        points = bench.probes[0][codes]
+        return bool(np.isin(rows, found.rows).all()) and _near(
+            sheet.values[0].reshape(-1), whole[rows, points]
+        )
 
     def _named(
         self, bench: Bench, tensor: int, region: _Region, rows: NDArray[np.intp], whole: Array,
@@ -305,6 +323,12 @@ class After:
                     )  # fmt: skip
             return _unknown(found.rows, f"a function follows its {node.title}")
         return found
+
+    def explains(self, node: Node) -> bool:
+        """Return whether an operation is known to be a move, or a function of each entry."""
+        if id(node) in self._followed:
+            return True
+        return all(self.step(node, k) is not None for k in range(len(node.outputs)))
 
     def step(self, node: Node, output: int) -> str | tuple[Array, Array] | Activation | None:
         """Return what an operation does to every entry of the one tensor that it takes.

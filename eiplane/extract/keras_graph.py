@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -169,6 +170,20 @@ def _calls(op: Any, own: Any) -> list[tuple[list[Any], list[Any], Any]]:
         return []
 
 
+@contextlib.contextmanager
+def _in_double(keras: Any, op: Any) -> Iterator[None]:
+    """Let a layer compute in double precision: it may round what it gives to its own."""
+    before = getattr(op, "dtype_policy", None)
+    if type(before) is not keras.DTypePolicy:
+        yield
+        return
+    op.dtype_policy = keras.DTypePolicy("float64")
+    try:
+        yield
+    finally:
+        op.dtype_policy = before
+
+
 def _runner(
     keras: Any, op: Any, inputs: list[Any], arguments: Any
 ) -> Callable[[list[Any]], list[Any]] | None:
@@ -179,13 +194,14 @@ def _runner(
     names = [id(t) for t in inputs]
 
     def run(tensors: list[Any]) -> list[Any]:
-        if arguments is None:
-            return _flat(op.call(*tensors))
-        given = dict(zip(names, tensors, strict=True))
-        args, kwargs = keras.tree.map_structure(
-            lambda v: given.get(id(v), v), (arguments.args, told)
-        )
-        return _flat(op.call(*args, **kwargs))
+        args, kwargs = tuple(tensors), {}
+        if arguments is not None:
+            given = dict(zip(names, tensors, strict=True))
+            args, kwargs = keras.tree.map_structure(
+                lambda v: given.get(id(v), v), (arguments.args, told)
+            )
+        with _in_double(keras, op):
+            return _flat(op.call(*args, **kwargs))
 
     return run
 

@@ -123,7 +123,8 @@ def _with_activation(call: Node, new: Callable[..., int]) -> list[Node]:
         return [call]
     function = call.op.activation
     name = getattr(function, "__name__", "")
-    if function is None or (name == "linear" and kind_of(call.op) == call.kind):
+    ours = str(getattr(function, "__module__", "")).startswith("keras.")
+    if function is None or (name == "linear" and ours):
         return [call]
     (end,) = call.outputs
     between = new(end)
@@ -135,16 +136,9 @@ def _with_activation(call: Node, new: Callable[..., int]) -> list[Node]:
     ]  # fmt: skip
 
 
-def _linear(x: Any) -> Any:
-    return x
-
-
-_linear.__name__ = "linear"
-
-
 def _separable(call: Node, new: Callable[..., int]) -> list[Node]:
     op, axes, between = call.op, call.kind.removeprefix("SeparableConv"), new()
-    first = SimpleNamespace(kernel=op.depthwise_kernel, bias=None, activation=_linear,
+    first = SimpleNamespace(kernel=op.depthwise_kernel, bias=None, activation=None,
                             padding=op.padding, weights=[op.depthwise_kernel])  # fmt: skip
     last = SimpleNamespace(kernel=op.pointwise_kernel, bias=op.bias, activation=op.activation,
                            padding="valid", groups=1, weights=[op.pointwise_kernel])  # fmt: skip

@@ -146,6 +146,8 @@ class TensorRules:
             return Join(operands=tuple(given))
         if node.kind == "Mix":  # of values, by shares
             return Join(operands=(given[2],))
+        if node.kind in ("Attention", "AdditiveAttention"):
+            return Join(operands=(given[min(1, len(given) - 1)],))
         if node.kind in _PAIRS and len(given) > 1:
             return _folded(_PAIRS[node.kind], given)
         if node.kind == "Average":

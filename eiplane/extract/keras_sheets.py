@@ -79,12 +79,13 @@ class Bench:
         starts = np.searchsorted(flat[order], np.arange(self.count))
         rank = np.empty(flat.size, np.int64)
         rank[order] = np.arange(flat.size) - starts[np.maximum(flat[order], 0)]
-        # Neighbours along every axis differ, and differently in the other sheet.
+        # Neighbours along every axis differ, and differently in the other sheet; so do the sum and
+        # the greatest of all, as the other one has some of the probes alone.
+        every, some = np.arange(len(POINTS)), np.flatnonzero((POINTS <= 0) & (POINTS > -60.0))
         self.probes = tuple(
-            np.where(flat < 0, 0, (rank + shift + step * flat) % len(POINTS))
-            for shift, step in ((0, 11), (397, 113))
+            np.where(flat < 0, 0, taken[(rank + shift + step * flat) % len(taken)])
+            for taken, shift, step in ((every, 0, 11), (some, 397, 113))
         )
-        self.rank = rank
 
     def first(self) -> Sheet:
         """Return the sheet of the tensor itself."""
@@ -195,13 +196,6 @@ class Bench:
         found = np.zeros(self.count, dtype=bool)
         found[self.rows.reshape(-1)[sheet.codes[sheet.codes >= 0]]] = True
         return found
-
-    def filled(self, row: int, numbers: Array) -> tuple[Array, NDArray[np.intp]]:
-        """Return the tensor with some numbers in the entries of a row, and where they are."""
-        places = np.flatnonzero(self.rows.reshape(-1) == row)[: len(numbers)]
-        whole = np.zeros(self.rows.size)
-        whole[places] = numbers[: len(places)]
-        return whole.reshape(self.rows.shape), places
 
     # -- running operations
 
