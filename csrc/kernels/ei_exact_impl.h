@@ -234,6 +234,47 @@ EI_FN void ex_power_sums(const double *width, size_t n, double *out)
         out[m] = ex_reduce(sums[m]);
 }
 
+/* `count` numbers, at most a vector's, and zeros behind them. */
+EI_FORCE vd ex_some(const double *w, size_t count)
+{
+    vd x = {0};
+    memcpy(&x, w, count * sizeof(double));
+    return x;
+}
+
+EI_FN double ex_greatest(const double *w, size_t n)
+{
+    vd most = {0};
+    for (size_t i = 0; i < n; i += VD) {
+        vd x = n - i < VD ? ex_some(w + i, n - i) : ex_some(w + i, VD);
+        x = V_REAL(V_BITS(x) & 0x7fffffffffffffffull);
+        most = v_select(V_MASK(x > most), x, most);
+    }
+    double greatest = 0.0;
+    for (int l = 0; l < VD; l++)
+        greatest = V_LANE(most, l) > greatest ? V_LANE(most, l) : greatest;
+    return greatest;
+}
+
+EI_FN void ex_sum(const double *w, size_t n, double scale, double more, double hi[EX_LANES],
+                  double lo[EX_LANES])
+{
+    vd sums[EX_SUBS], rests[EX_SUBS];
+    memset(sums, 0, sizeof sums);
+    memset(rests, 0, sizeof rests);
+    for (size_t i = 0; i < n; i += EX_LANES) {
+        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
+            const size_t at = i + sub * VD;
+            const vd x = (n - at < VD ? ex_some(w + at, n - at) : ex_some(w + at, VD)) * scale * more;
+            const vd before = sums[sub], sum = before + x, back = sum - before; /* two_sum */
+            rests[sub] += (before - (sum - back)) + (x - back);
+            sums[sub] = sum;
+        }
+    }
+    memcpy(hi, sums, sizeof sums);
+    memcpy(lo, rests, sizeof rests);
+}
+
 EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
 {
     for (size_t q = 0; q < n_waves; q += VD) {
@@ -383,6 +424,7 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
         z_lo += w * e_lo;
         const vd span = V_REAL(V_BITS(w) & 0x7fffffffffffffffull) * row->range;
         double *y = row->scratch;
+        vu divided = {0};
         for (size_t j = 0; j < row->n_thresholds; j++) {
             /* threshold - z_start, as if exactly and rounded once */
             const vd a = zero + row->t_hi[j];
@@ -390,11 +432,13 @@ EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *inf
             vd err = (a - (d - back)) - (z_hi + back);
             vd distance = d + (err + (row->t_lo[j] - z_lo));
             vd at = distance / span * bins;
-            at = V_REAL(V_BITS(at) & V_MASK(at > zero));
-            *(vd *)(y + j * VD) = v_select(V_MASK(at < bins), at, bins);
+            const vu above = V_MASK(at > zero), below = V_MASK(at < bins);
+            divided |= above & below;
+            *(vd *)(y + j * VD) = v_select(below, V_REAL(V_BITS(at) & above), bins);
         }
         vd inside = zero, outside = zero;
-        for (size_t j = 0; j < row->n_pieces; j++) {
+        const size_t n_pieces = ex_any(divided) ? row->n_pieces : 0; /* no inputs, nothing to learn */
+        for (size_t j = 0; j < n_pieces; j++) {
             const int32_t i0 = row->from[j], i1 = row->to[j];
             const vd a = i0 < 0 ? zero : *(const vd *)(y + i0 * VD);
             const vd b = i1 < (int32_t)row->n_thresholds ? *(const vd *)(y + i1 * VD) : bins;
@@ -425,6 +469,8 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
     .power_sums = ex_power_sums,
+    .greatest = ex_greatest,
+    .sum = ex_sum,
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,
