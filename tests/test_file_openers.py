@@ -44,9 +44,7 @@ def folder(tmp_path_factory):
     np.save(path / "weight.npy", WEIGHTS[0])
     data = np.ones((3, 4), np.float32).tobytes()
     header = json.dumps({"w": {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, len(data)]}})
-    (path / "m.safetensors").write_bytes(
-        len(header).to_bytes(8, "little") + header.encode() + data
-    )
+    (path / "m.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + data)
     return path
 
 

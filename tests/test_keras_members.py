@@ -156,14 +156,12 @@ def test_what_is_not_followed_is_run_where_that_is_possible():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = to_network(model)
-        seen = to_network(model, ExtractOptions(input_data=np.array([[0.25] * 4, [0.75] * 4], np.float32),
-                                                quantiles=(0.0, 1.0)))  # fmt: skip
+        given = np.array([[0.25] * 4, [0.75] * 4], np.float32)
+        seen = to_network(model, ExtractOptions(input_data=given, quantiles=(0.0, 1.0)))
     assert found.skipped == ()
     one, two, three = found.network
     data = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-    np.testing.assert_allclose(
-        three(two(one(data))), model.predict(data, verbose=0), atol=1e-5
-    )
+    np.testing.assert_allclose(three(two(one(data))), model.predict(data, verbose=0), atol=1e-5)
     assert ranges(found.network)["out"][2] != "assumed"
     assert seen.network.seen["a"].inputs == (0.25, 0.75)
 

@@ -80,6 +80,94 @@ def test_other_estimators_are_refused():
         to_network(neural.MLPClassifier(), ExtractOptions("relu"))
 
 
+def fitted(model, x, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(x, y)
+
+
+def first_range(model, in_range=(0.0, 1.0)):
+    network = to_network(model).network
+    plan = Plan(network, Settings("ei", in_range=in_range))
+    return (*plan.in_range(0), plan.range_source(0))
+
+
+@pytest.mark.parametrize("kind", ["StandardScaler", "MinMaxScaler", "MaxAbsScaler",
+                                  "RobustScaler", "two"])  # fmt: skip
+def test_a_pipeline_with_scalers_gives_the_first_layer_s_range(kind):
+    """The corners of the input's box, through the pipeline's own steps."""
+    neural = pytest.importorskip("sklearn.neural_network")
+    steps = pytest.importorskip("sklearn.preprocessing")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    x = rng.normal(2.0, 3.0, size=(40, 3))
+    scalers = (
+        [steps.MinMaxScaler(feature_range=(-2, 3), clip=True), steps.StandardScaler()]
+        if kind == "two"
+        else [getattr(steps, kind)()]
+    )
+    network = neural.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    model = fitted(pipeline.make_pipeline(*scalers, "passthrough", network), x, x[:, 0])
+    corners = np.array([[a, b, c] for a in (-1, 2) for b in (-1, 2) for c in (-1, 2)], float)
+    seen = model[:-1].transform(corners)
+    low, high, source = first_range(model, (-1.0, 2.0))
+    assert source == "interval"
+    assert (low, high) == (pytest.approx(seen.min()), pytest.approx(seen.max()))
+    y = seen
+    for layer in to_network(model).network:
+        y = layer(y)
+    np.testing.assert_allclose(y[:, 0], model.predict(corners), atol=1e-9)
+
+
+def test_what_holds_a_network_of_scikit_learn():
+    neural = pytest.importorskip("sklearn.neural_network")
+    search = pytest.importorskip("sklearn.model_selection")
+    compose = pytest.importorskip("sklearn.compose")
+    x, y = rng.normal(size=(30, 3)), rng.uniform(1, 2, 30)
+    network = neural.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    grid = search.GridSearchCV(network, {"alpha": [1e-3]}, cv=2)
+    with pytest.raises(ValueError, match="not fitted"):
+        to_network(grid)
+    grid = fitted(grid, x, y)
+    found = to_network(grid).network
+    np.testing.assert_allclose(found[0].weight, grid.best_estimator_.coefs_[0].T)
+    target = fitted(compose.TransformedTargetRegressor(network, func=np.log, inverse_func=np.exp),
+                    x, y)  # fmt: skip
+    found = to_network(target).network
+    np.testing.assert_allclose(found[1](found[0](x))[:, 0], np.log(target.predict(x)), atol=1e-9)
+    if "loss" in network.get_params():
+        network.set_params(loss="poisson")
+        found = to_network(fitted(network, x, y)).network
+        assert found[1].activation.name == "exp"
+        np.testing.assert_allclose(found[1](found[0](x))[:, 0], network.predict(x))
+
+
+def test_estimators_that_compute_something_else_are_refused():
+    neural = pytest.importorskip("sklearn.neural_network")
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    x = rng.normal(size=(30, 3))
+
+    class Odd(neural.MLPRegressor):
+        def predict(self, x):
+            return super().predict(np.sin(x))
+
+    class Plain(neural.MLPRegressor):
+        pass
+
+    with pytest.raises(ValueError, match="does not predict what its layers give"):
+        to_network(fitted(Odd(hidden_layer_sizes=(4,), max_iter=3), x, x[:, 0]))
+    plain = fitted(Plain(hidden_layer_sizes=(4,), max_iter=3), x, x[:, 0])
+    assert to_network(plain).network.names == ("coefs_.0", "coefs_.1")
+    reduced = pipeline.make_pipeline(
+        decomposition.PCA(2), neural.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3)
+    )
+    with pytest.raises(TypeError, match=r"step 'pca' \(a PCA\) is no scaler"):
+        to_network(fitted(reduced, x, x[:, 0]))
+    for given in ({"input_data": x}, {"input_size": (3,)}, {"key": "model"}):
+        with pytest.raises(ValueError, match="leave (it|them) out for Plain"):
+            to_network(plain, ExtractOptions(**given))
+
+
 # -- Keras -------------------------------------------------------------------------------------
 
 
@@ -161,8 +249,10 @@ def test_layers_that_are_functions(keras):
         model = shaken(keras.Sequential([keras.Input((4,)), k.Dense(7), function]))
         (layer,) = extracted(model).network
         np.testing.assert_allclose(layer(x), model.predict(x, verbose=0), atol=1e-5)
-    model = keras.Sequential([keras.Input((4,)), k.Dense(7, name="a"),
-                              k.Lambda(lambda z: z - keras.ops.mean(z)), k.Dense(2, name="b")])  # fmt: skip
+    centred = k.Lambda(lambda z: z - keras.ops.mean(z))
+    model = keras.Sequential(
+        [keras.Input((4,)), k.Dense(7, name="a"), centred, k.Dense(2, name="b")]
+    )
     network, skipped = from_keras(model)
     assert network.names == ("b",)
     assert "a" in {s.name for s in skipped}

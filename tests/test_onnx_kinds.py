@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
 from found import layers, ranges
 from onnx_graphs import FLOAT, between, check, extracted, node, saved
 
@@ -200,7 +200,7 @@ def test_padding_without_a_value(mode, opset, tmp_path):
     found = extracted(saved(tmp_path / "m.onnx", nodes, weights, image, opset=opset))
     assert found.network.names == ("k", "k3")
     assert found.network[0].activation.name == "softplus"
-    low, high, source = ranges(found)["k3"]
+    low, _, source = ranges(found)["k3"]
     assert source == "activation"
     assert low == 0.0 if mode == "constant" else low > 0.0
 
@@ -217,6 +217,7 @@ def test_the_node_that_resize_has_replaced(mode, tmp_path):
     found = extracted(path)
     assert [x.activation.name for x in found.network] == ["tanh", "identity"]
     x = rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
+    onnx = pytest.importorskip("onnx")
     program = Program(onnx, onnx.load(path), {})
     made = program.compute(nodes[2], ["t", "scales"], [x, scales], 9)[0]
     rows = _between(x, 2, 4, 1.5, mode)  # along one axis, then along the other

@@ -55,9 +55,7 @@ _DENSE = words("Dense EinsumDense")
 _CONV = words("Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D")
 _RNN = words("LSTM GRU SimpleRNN")
 #: Linear maps that are listed, not read.
-_OTHERS = words(
-    "Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D"
-)
+_OTHERS = words("Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D")
 _NORMS = words(
     "LayerNormalization GroupNormalization UnitNormalization RMSNormalization BatchNormalization"
 )
@@ -155,9 +153,7 @@ class _Layers:
     def __init__(self, keras: Any, graph: Graph) -> None:
         self._keras, self._graph = keras, graph
         self.layers: list[Layer] = []
-        self.skipped = [
-            Skipped(name, _UNUSED) for name in graph.unused
-        ]
+        self.skipped = [Skipped(name, _UNUSED) for name in graph.unused]
         self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: dict[str, RangeRule] = {}
         self.straight: list[str] = []

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Activation, get_activation, per_row
-from .flow.recognise import PROBE, recognise
 from .keras_graph import Graph
 from .keras_parts import Node
-from .keras_sheets import POINTS, Bench, Sheet, run
+from .keras_sheets import POINTS, Bench, Sheet
+from .keras_ways import Way, affine, near, recognised
 
-__all__ = ["After", "Found", "affine"]
+__all__ = ["After", "Found"]
 
 Array = NDArray[np.float64]
-_ZERO, _ONE = (int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +187,7 @@ class After:
                 found.append(_unknown(rows, reason))
                 continue
             whole = tables[tensors[0]][0][rows]
-            if all(_near(tables[t][0][rows], whole) for t in tensors):
+            if all(near(tables[t][0][rows], whole) for t in tensors):
                 made = self._named(bench, tensor, region, rows, whole, tensors)
             else:
                 made = _unknown(rows, "its output is used in several ways")
@@ -201,8 +200,13 @@ class After:
         tensors = found.tensors
         if found.activation is not None:  # where it stands alone before others join it
             whole = bench.function(region.sheets[tensors[0]]) if tensors else None
-            tensors += tuple(t for t, sheet in region.sheets.items() if t not in tensors
-                             and whole is not None and self._holds(bench, sheet, found, whole))
+            tensors += tuple(
+                t
+                for t, sheet in region.sheets.items()
+                if t not in tensors
+                and whole is not None
+                and self._holds(bench, sheet, found, whole)
+            )
         for t in tensors:
             codes = region.sheets[t].codes.reshape(-1)
             rows = np.where(codes < 0, -1, bench.rows.reshape(-1)[codes])
@@ -217,7 +221,7 @@ class After:
             return False
         rows = bench.rows.reshape(-1)[codes]
         points = bench.probes[0][codes]
-        return bool(np.isin(rows, found.rows).all()) and _near(
+        return bool(np.isin(rows, found.rows).all()) and near(
             sheet.values[0].reshape(-1), whole[rows, points]
         )
 
@@ -231,7 +235,7 @@ class After:
             return Found(rows, get_activation("identity"), *line, ends)
         if bool((whole == whole[:, :1]).all()):
             return _unknown(rows, "what follows makes a constant of it")
-        found = _recognised(whole)
+        found = recognised(whole)
         if found is not None:
             return Found(rows, found[0], ones * found[1], zeros, ends)
         folded = self._folded(bench, tensor, region, rows, ends)
@@ -264,7 +268,7 @@ class After:
         found = None
         for t in ends:
             table = inner.function(rest.sheets[t]) if t in rest.sheets else None
-            found = None if table is None else _recognised(table[rows])
+            found = None if table is None else recognised(table[rows])
             if found is None:
                 return None
         if found is None:
@@ -277,14 +281,16 @@ class After:
     ) -> Found:  # fmt: skip
         kinds = [n.title for n in region.nodes if not _is_move(n, region)]
         name = ", ".join(dict.fromkeys(kinds)) or "function"
-        one = _near(whole, np.broadcast_to(whole[:1], whole.shape))
+        one = near(whole, np.broadcast_to(whole[:1], whole.shape))
         made: dict[bytes, Activation] = {}
         functions: list[Activation] = []
         try:
             for k in range(1 if one else len(rows)):
                 key = whole[k].tobytes()
                 if key not in made:
-                    way = _Way(self._keras, bench, region, tensor, ends[0], int(rows[k]))
+                    sheet = region.sheets[ends[0]]
+                    way = Way(self._keras, bench, region.nodes, region.beside,
+                              (tensor, ends[0]), sheet.codes, int(rows[k]))  # fmt: skip
                     made[key] = Activation.from_function(way, name)
                     made[key].check(-8.0, 8.0)
                 functions.append(made[key])
@@ -360,13 +366,13 @@ class After:
         if table is None or not seen.any():
             return None
         table = table[seen]
-        if _near(table, np.broadcast_to(POINTS, table.shape)):
+        if near(table, np.broadcast_to(POINTS, table.shape)):
             return "move"
         line = affine(table)
         if line is not None:
             return line
-        found = _recognised(table[:1])
-        if found is None or not _near(table, np.broadcast_to(table[:1], table.shape)):
+        found = recognised(table[:1])
+        if found is None or not near(table, np.broadcast_to(table[:1], table.shape)):
             return None
         return found[0] if np.all(found[1] == 1.0) else None
 
@@ -379,97 +385,14 @@ _POOLS = ("MaxPool", "AveragePool", "GlobalMax", "GlobalAverage", "UpSampling", 
           "AdaptiveMax")  # fmt: skip
 
 
-class _Way:
-    """The operations between two tensors, as a function of numbers in one row."""
-
-    def __init__(
-        self, keras: Any, bench: Bench, region: _Region, start: int, end: int, row: int
-    ) -> None:
-        self._keras, self._bench, self._row = keras, bench, row
-        self._start, self._end = start, end
-        needed = {end}
-        kept: list[Node] = []
-        for node in reversed(region.nodes):
-            if needed & set(node.outputs):
-                kept.append(node)
-                needed |= set(node.inputs)
-        self._nodes = kept[::-1]
-        codes = region.sheets[end].codes.reshape(-1)
-        mine = np.flatnonzero(np.where(codes < 0, -1, bench.rows.reshape(-1)[codes]) == row)
-        self._place = mine
-        self._code = codes[mine]
-        self._beside = region.beside
-
-    def __call__(self, z: Array) -> Array:
-        numbers = np.asarray(z, dtype=np.float64).reshape(-1)
-        made = np.empty_like(numbers)
-        step = len(np.unique(self._code))
-        for start in range(0, len(numbers), step):
-            part = numbers[start : start + step]
-            made[start : start + step] = self._some(part)
-        return made.reshape(np.shape(z))
-
-    def _some(self, numbers: Array) -> Array:
-        codes, first = np.unique(self._code, return_index=True)
-        codes, first = codes[: len(numbers)], first[: len(numbers)]
-        whole = np.zeros(self._bench.rows.size)
-        whole[codes] = numbers
-        values = self._beside | {self._start: whole.reshape(self._bench.rows.shape)}
-        for node in self._nodes:
-            made = run(self._keras, node, [values[i] for i in node.inputs])
-            if made is None:
-                raise ValueError(f"{node.title} does not take other numbers")
-            values.update(zip(node.outputs, made, strict=True))
-        result: Array = values[self._end].reshape(-1)[self._place[first]]
-        return result
-
-
-def affine(table: Array) -> tuple[Array, Array] | None:
-    """Return c and d of each row if all are ``c z + d``, c not 0."""
-    d = table[:, _ZERO]
-    c = table[:, _ONE] - d
-    with np.errstate(invalid="ignore"):
-        near = np.abs(table - (c[:, None] * POINTS + d[:, None])) <= 3e-6 * (
-            np.abs(c)[:, None] * (1.0 + np.abs(POINTS)) + np.abs(d)[:, None]
-        )
-    if not (np.isfinite(c).all() and np.isfinite(d).all()) or (c == 0).any() or not near.all():
-        return None
-    return _tidy(c), _tidy(d)
-
-
-def _tidy(numbers: Array) -> Array:
-    """Return 1 for what is 1 but for rounding, and 0 for 0."""
-    rounded = np.round(numbers)
-    return np.where(np.abs(numbers - rounded) <= 1e-9, rounded, numbers)
-
-
-def _recognised(table: Array) -> tuple[Activation, Array | float] | None:
-    """Return a known activation that has these values, at the other points too."""
-    found = recognise(np.ascontiguousarray(table[:, : len(PROBE)]), len(table))
-    if found is None:
-        return None
-    known, factor = found
-    factors = np.broadcast_to(np.asarray(factor, dtype=np.float64), len(table))
-    with np.errstate(all="ignore"):
-        expected = known((factors[:, None] * POINTS).T).T
-    inner = np.abs(POINTS) <= 100.0
-    return found if _near(table[:, inner], expected[:, inner], 1e-5) else None
-
-
 def _is_identity(table: Array, seen: NDArray[np.bool_]) -> bool:
-    return bool(seen.all()) and _near(table, np.broadcast_to(POINTS, table.shape))
+    return bool(seen.all()) and near(table, np.broadcast_to(POINTS, table.shape))
 
 
 def _is_move(node: Node, region: _Region) -> bool:
     given = [region.sheets[i] for i in node.inputs if i in region.sheets]
     outs = [region.sheets[o] for o in node.outputs]
     return all(set(np.unique(o.values[0])) <= {0.0, *np.unique(given[0].values[0])} for o in outs)
-
-
-def _near(a: Array, b: Array, close: float = 2e-6) -> bool:
-    with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= close * (1.0 + np.abs(b))
-    return bool((near | (a == b) | (np.isnan(a) & np.isnan(b))).all())
 
 
 def _grows(found: Found) -> bool:

@@ -173,8 +173,8 @@ def _calls(op: Any, own: Any) -> list[tuple[list[Any], list[Any], Any]]:
 @contextlib.contextmanager
 def _in_double(keras: Any, op: Any) -> Iterator[None]:
     """Let a layer compute in double precision: it may round what it gives to its own."""
-    before = getattr(op, "dtype_policy", None)
-    if type(before) is not keras.DTypePolicy:
+    before: Any = getattr(op, "dtype_policy", None)
+    if before is None or before.__class__ is not keras.DTypePolicy:
         yield
         return
     op.dtype_policy = keras.DTypePolicy("float64")

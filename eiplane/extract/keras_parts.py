@@ -81,7 +81,9 @@ def kind_of(op: Any) -> str:
     return kind
 
 
-_MATTERS = frozenset(["call", "__call__", "build", "kernel", "bias", "activation", "compute_output_spec"])  # fmt: skip
+_MATTERS = frozenset(
+    ["call", "__call__", "build", "kernel", "bias", "activation", "compute_output_spec"]
+)
 
 
 def taken_apart(call: Node, arguments: Any, new: Callable[..., int]) -> list[Node]:

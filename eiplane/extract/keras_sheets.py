@@ -20,7 +20,7 @@ from .flow.recognise import PROBE
 __all__ = ["POINTS", "Bench", "Sheet"]
 
 Array = NDArray[np.float64]
-Codes = NDArray[np.int64]
+Codes = NDArray[np.int32]
 
 _FINE = 8.0 * (2.0 * np.modf(np.arange(1.0, 513.0) * 0.6180339887498949)[0] - 1.0)
 
@@ -28,7 +28,7 @@ _FINE = 8.0 * (2.0 * np.modf(np.arange(1.0, 513.0) * 0.6180339887498949)[0] - 1.
 POINTS: Array = np.concatenate([PROBE, _FINE])
 
 #: Numbers of a sheet, at most; open sizes of tensors are taken as so many.
-_MOST, _OPEN = 1 << 25, 3
+_MOST, _OPEN = 1 << 24, 3
 
 #: What single precision may do.
 _CLOSE = 2e-6
@@ -77,7 +77,7 @@ class Bench:
         flat = self.rows.reshape(-1)
         order = np.argsort(flat, kind="stable")
         starts = np.searchsorted(flat[order], np.arange(self.count))
-        rank = np.empty(flat.size, np.int64)
+        rank = np.empty(flat.size, np.int32)
         rank[order] = np.arange(flat.size) - starts[np.maximum(flat[order], 0)]
         # Neighbours along every axis differ, and differently in the other sheet; so do the sum and
         # the greatest of all, as the other one has some of the probes alone.
@@ -89,7 +89,9 @@ class Bench:
 
     def first(self) -> Sheet:
         """Return the sheet of the tensor itself."""
-        codes = np.where(self.rows < 0, -1, np.arange(self.rows.size).reshape(self.rows.shape))
+        codes = np.where(
+            self.rows < 0, -1, np.arange(self.rows.size, dtype=np.int32).reshape(self.rows.shape)
+        )
         values = tuple(POINTS[p].reshape(self.rows.shape) for p in self.probes)
         return Sheet(values, codes)
 
@@ -140,7 +142,10 @@ class Bench:
             return None
         index = ids.astype(np.int64)
         codes = np.concatenate(
-            [s.codes.reshape(-1) if isinstance(s, Sheet) else np.full(s.size, -1) for s in sheets]
+            [
+                s.codes.reshape(-1) if isinstance(s, Sheet) else np.full(s.size, -1, np.int32)
+                for s in sheets
+            ]
         )
         if (index != ids).any() or index.size == 0 or index.min() < 0 or index.max() >= len(codes):
             return None
@@ -246,13 +251,13 @@ def _rows(shape: Sequence[int | None], axes: tuple[int, ...]) -> Codes:
     sizes = [_OPEN if n is None else int(n) for n in shape[1:]]
     rest = int(np.prod(sizes, dtype=np.int64))
     behind = [a % len(shape) - 1 for a in axes] or list(range(len(sizes)))
-    rows, step = np.zeros([1] * len(sizes), np.int64), 1
+    rows, step = np.zeros([1] * len(sizes), np.int32), 1
     for axis in reversed(behind):
         wide = [1] * len(sizes)
         wide[axis] = sizes[axis]
-        rows = rows + step * np.arange(sizes[axis]).reshape(wide)
+        rows = rows + np.int32(step) * np.arange(sizes[axis], dtype=np.int32).reshape(wide)
         step *= sizes[axis]
-    batch = max(2, -(-len(POINTS) * step // max(1, rest)))
+    batch = -(-len(POINTS) * step // max(1, rest))
     if rest == 0 or batch * rest > _MOST:
         raise ValueError(f"a tensor of {rest} numbers is too large to be filled with probes")
     return np.ascontiguousarray(np.broadcast_to(rows, (batch, *sizes)))
