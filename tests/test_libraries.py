@@ -164,7 +164,7 @@ def test_estimators_that_compute_something_else_are_refused():
     with pytest.raises(TypeError, match=r"step 'pca' \(a PCA\) is no scaler"):
         to_network(fitted(reduced, x, x[:, 0]))
     for given in ({"input_data": x}, {"input_size": (3,)}, {"key": "model"}):
-        with pytest.raises(ValueError, match="leave (it|them) out for Plain"):
+        with pytest.raises(ValueError, match=r"leave (it|them) out for Plain"):
             to_network(plain, ExtractOptions(**given))
 
 

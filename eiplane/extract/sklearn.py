@@ -70,7 +70,7 @@ def from_sklearn(estimator: Any) -> Network:
             raise ValueError(f"layer 'coefs_.{i}': unknown activation {name!r} of {kind}")
         layers.append(Layer(np.asarray(w).T, np.asarray(b), _ACTIVATIONS[name], f"coefs_.{i}"))
     _prove(estimator, layers)
-    inputs = {} if rule is None else {"coefs_.0": rule}
+    inputs = {} if rule is None else {"coefs_.0": Join(operands=(rule,))}
     return Network(layers, inputs=inputs)
 
 
@@ -120,7 +120,7 @@ def _stepped(name: str, step: Any, rule: RangeRule) -> RangeRule:
             warnings.simplefilter("ignore")  # names of columns
             shift, one = np.asarray(step.transform(at), dtype=float)
         scale, ends = one - shift, None
-    made: RangeRule = Join(operands=(Scaled(scale, shift, operands=(rule,)),))
+    made: RangeRule = Scaled(scale, shift, operands=(rule,))
     if ends is None:
         return made
     return Mapped(_Clip(*ends), True, operands=(made,))
