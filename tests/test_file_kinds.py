@@ -577,6 +577,38 @@ def test_an_adapter_beside_and_inside_its_base(tmp_path):
     assert found["q"].bias is not None
 
 
+@pytest.mark.parametrize("with_base_bias", [True, False])
+def test_an_adapter_s_own_bias_is_added_too(tmp_path, with_base_bias):
+    w, a, b = (rng.normal(size=s) for s in ((6, 5), (2, 5), (6, 2)))
+    shift, more = rng.normal(size=(2, 6))
+    state = {"fc.base_layer.weight": w, "fc.lora_A.default.weight": a,
+             "fc.lora_B.default.weight": b, "fc.lora_B.default.bias": more}  # fmt: skip
+    if with_base_bias:
+        state["fc.base_layer.bias"] = shift
+    np.savez(tmp_path / "m.npz", **state)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 6, "r": 2}))
+    found, _ = layers(tmp_path / "m.npz", activation="identity")
+    x = rng.normal(size=(4, 5))
+    seen = x @ w.T + 3 * (x @ a.T @ b.T + more) + (shift if with_base_bias else 0)
+    np.testing.assert_allclose(found["fc"](x), seen, atol=1e-9)
+
+
+def test_what_adapters_wrap_is_what_it_was():
+    table, w = rng.normal(size=(9, 6)), rng.normal(size=(5, 6))
+    state = {
+        "m.emb.base_layer.weight": table, "m.emb.lora_embedding_A.default": table[:2],
+        "m.embed_tokens.original_module.weight": table,
+        "m.embed_tokens.modules_to_save.default.weight": table,
+        "m.head.original_module.weight": w, "m.head.modules_to_save.default.weight": w + 1,
+        "m.fc.base_layer.weight": w,
+    }  # fmt: skip
+    found, skipped = layers(state, activation="relu")
+    assert set(found) == {"m.head.modules_to_save.default", "m.fc.base_layer"}
+    reasons = dict(skipped)
+    assert "has replaced" in reasons["m.head.original_module"]
+    assert "embedding" in reasons["m.emb.base_layer"]
+
+
 def test_kohya_s_adapters_say_their_scale():
     w, a, b = (rng.normal(size=s) for s in ((6, 5), (2, 5), (6, 2)))
     state = {"unet.q.weight": w, "unet.q.lora_down.weight": a, "unet.q.lora_up.weight": b,

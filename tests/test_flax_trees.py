@@ -144,6 +144,91 @@ def test_cells_of_linen(flax, kind):
     np.testing.assert_allclose(mine, seen, atol=1e-5)
 
 
+def small_cell(kind):
+    """The parameters of a cell, as Flax names and shapes them."""
+
+    def dense(n_in, bias):
+        tree = {"kernel": rng.normal(size=(n_in, 4))}
+        return tree | {"bias": rng.normal(size=4)} if bias else tree
+
+    if kind == "SimpleCell":
+        return {"i": dense(3, True), "h": dense(4, False)}
+    return {"if": dense(3, True), "in": dense(3, True), "hf": dense(4, False),
+            "hn": dense(4, True)}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["MGUCell", "SimpleCell"])
+@pytest.mark.parametrize("library", [False, True])
+def test_smaller_cells(kind, library, request):
+    """By the equations of their documentation, and by Flax itself where it is installed."""
+    params = small_cell(kind)
+    got, listed = extracted({"rnn": {"cell": params}, "head": {"kernel": np.ones((4, 2))}})
+    assert not listed
+    assert got["head"].activation.name == "identity"
+    x, h = rng.normal(size=3), rng.normal(size=4) / 2
+    cell = {n.rpartition(".")[2]: f for n, f in got.items() if "cell" in n}
+    assert set(cell) == set(params)
+    if kind == "SimpleCell":
+        one, two = cell["i"], cell["h"]
+        assert one.activation.name == two.activation.name == "tanh"
+        np.testing.assert_allclose(one.offsets(), two.offsets())
+        mine = one.activation(one.weight @ x + two.weight @ h + one.offsets())
+        seen = np.tanh(x @ params["i"]["kernel"] + params["i"]["bias"] + h @ params["h"]["kernel"])
+    else:
+        forget = cell["if"].activation(
+            cell["if"].weight @ x + cell["hf"].weight @ h + cell["if"].offsets()
+        )
+        new = cell["in"].activation(
+            cell["in"].weight @ x + cell["in"].offsets() + forget * cell["hn"](h[None])[0]
+        )
+        mine = (1 - forget) * new + forget * h
+        f = sigmoid(x @ params["if"]["kernel"] + params["if"]["bias"] + h @ params["hf"]["kernel"])
+        n = np.tanh(x @ params["in"]["kernel"] + params["in"]["bias"]
+                    + f * (h @ params["hn"]["kernel"] + params["hn"]["bias"]))  # fmt: skip
+        seen = (1 - f) * n + f * h
+    if library:
+        request.getfixturevalue("flax")
+        from flax import linen
+
+        seen, _ = getattr(linen, kind)(4).apply({"params": params}, h, x)
+    np.testing.assert_allclose(mine, seen, atol=1e-5)
+
+
+def test_cells_of_convolutions_and_names_that_only_sound_alike():
+    four = {"kernel": rng.normal(size=(2, 2, 2, 12)), "bias": rng.normal(size=12)}
+    state = {"kernel": rng.normal(size=(2, 2, 3, 12)), "bias": rng.normal(size=12)}
+    tree = {"cell": {"ih": four, "hh": state}, "head": {"kernel": np.ones((4, 2))}}
+    got, listed = extracted(tree)
+    assert set(got) == {"head"}
+    assert all("gates are not told apart" in reason for reason in listed.values())
+    dense = {"kernel": rng.normal(size=(4, 4)), "bias": rng.normal(size=4)}
+    got, _ = extracted({"net": {"i": dense, "h": dense}})  # two layers: both have a bias
+    assert {f.activation.name for f in got.values()} == {"identity"}
+
+
+def test_trees_of_other_shapes():
+    """Haiku's ``w`` of a convolution has its outputs last; Flax's flattened names are tuples."""
+    w, b = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=5)
+    got, listed = extracted({"conv": {"w": w, "b": b}})
+    assert not listed
+    (layer,) = got.values()
+    field = rng.normal(size=(2, 3, 4))
+    seen = np.einsum("xyc,xyco->o", field, w) + b
+    np.testing.assert_allclose(layer(np.moveaxis(field, -1, 0).reshape(1, -1))[0], seen, atol=1e-9)
+    flat = {
+        ("a", "Dense_0", "kernel"): rng.normal(size=(3, 4)),
+        ("a", "Dense_0", "bias"): w[0, 0, 0, :4],
+    }
+    got, _ = extracted(flat)
+    assert [f.shape for f in got.values()] == [(4, 3)]
+
+    class TrainState:
+        params: dict = flat
+
+    with pytest.raises(TypeError, match="pass what its params holds"):
+        extracted(TrainState())
+
+
 @pytest.mark.parametrize("kind", ["OptimizedLSTMCell", "GRUCell"])
 def test_cells_of_nnx(flax, kind):
     from flax import nnx

@@ -80,6 +80,34 @@ def test_quantised_weights_and_activations(tmp_path):
     check(path, "fc", before="xd", after="rd")
 
 
+@pytest.mark.parametrize("opset", [10, 13, 17, 21])
+@pytest.mark.parametrize("by_row", [False, True])
+def test_grids_of_every_opset(opset, by_row, tmp_path):
+    """As onnxruntime writes them: int8 weights, an int32 bias, the input on a grid of uint8."""
+    if by_row and opset < 13:
+        pytest.skip("one scale for all is all that there was")
+    own = np.random.default_rng(7)
+    w = own.integers(-127, 128, (3, 4)).astype(np.int8)
+    b = own.integers(-500, 500, 4).astype(np.int32)
+    scale = own.uniform(0.01, 0.02, 4 if by_row else ()).astype(np.float32)
+    step, zero = np.float32(0.03), np.uint8(20)
+    along = {"axis": 1} if by_row else {}
+    nodes = [
+        node("QuantizeLinear", "x step zero", "q"), node("DequantizeLinear", "q step zero", "d"),
+        node("DequantizeLinear", "w scale", "wd", **along),
+        node("DequantizeLinear", "b bscale", "bd", **({"axis": 0} if by_row else {})),
+        node("Gemm", "d wd bd", "z"), node("Relu", "z", "y"),
+    ]  # fmt: skip
+    weights = {"w": w, "b": b, "scale": scale, "bscale": scale * step, "step": step, "zero": zero}
+    found = extracted(saved(tmp_path / "m.onnx", nodes, weights, opset=opset))
+    assert not found.skipped
+    (layer,) = found.network
+    x = own.uniform(-2, 6, (30, 3))
+    grid = (np.clip(np.rint(x.astype(np.float32) / step) + 20.0, 0, 255) - 20.0) * float(step)
+    real = (w.astype(float) * scale, b * (scale.astype(float) * float(step)))
+    np.testing.assert_allclose(layer(grid), np.maximum(grid @ real[0] + real[1], 0), atol=1e-5)
+
+
 def test_quantised_products_in_one_node(tmp_path):
     kernel = rng.integers(-128, 128, size=(3, 2, 2, 2)).astype(np.int8)
     step = (rng.random(3) / 50 + 0.01).astype(np.float32)

@@ -117,10 +117,19 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
         return from_sequence([weights], activation), ()
     if hasattr(weights, "__iter__") and not isinstance(weights, _NO_SEQUENCE):
         return from_sequence(list(weights), activation), ()
+    held = next((n for n in ("params", "parameters", "state_dict") if hasattr(weights, n)), "")
+    told = f"; pass what its {held} holds" if held else ""
+    if type(weights).__module__.startswith("flax.") or _is_nnx(weights):
+        told = "; pass its tree of parameters (flax.nnx.state(model), or state.params)"
     raise TypeError(
         f"weights must be an array, a list of arrays, of (W, b) pairs or of eiplane.Layer, a state "
-        f"dict, a torch Module or the path of a file of weights, not {type(weights).__name__}"
+        f"dict, a torch Module or the path of a file of weights, not {type(weights).__name__}{told}"
     )
+
+
+def _is_nnx(weights: Any) -> bool:
+    module = getattr(sys.modules.get("flax.nnx"), "Module", None)
+    return module is not None and isinstance(weights, module)
 
 
 def _library(weights: Any) -> str | None:

@@ -74,7 +74,7 @@ def adapted(
     made: dict[str, Entry] = {}
     gone: set[str] = {n for n in entries if n.endswith(".alpha")} if pairs else set()
     rescaled = {n.partition(".lora_magnitude_vector")[0] for n in entries if "lora_magn" in n}
-    for (module, _), pair in pairs.items():
+    for (module, adapter), pair in pairs.items():
         base = _base(entries, module)
         if base is None or len(pair) != 2:
             continue
@@ -92,8 +92,13 @@ def adapted(
         if whole is not None:
             made[base.name] = whole
             bias = base.name.removesuffix("weight") + "bias"
-            if bias in entries:
-                made[bias] = replace(entries[bias], name=whole.name.removesuffix("weight") + "bias")
+            own = made.get(bias, entries.get(bias))
+            more = entries.get(f"{pair['B'].name.removesuffix('weight')}bias")
+            title = whole.name.removesuffix("weight") + "bias"
+            if more is not None and not adapter.endswith(".bias"):
+                made[bias if own is not None else more.name] = _moved(title, own, more, scale)
+            elif own is not None:
+                made[bias] = replace(own, name=title)
     return swapped(entries, made, gone)
 
 
@@ -136,6 +141,16 @@ def _scale(entries: Entries, module: str, rank: int, about: Mapping[str, Any]) -
     if not isinstance(alpha, int | float) or rank < 1:
         return None
     return float(alpha) / (math.sqrt(rank) if about.get("use_rslora") else rank)
+
+
+def _moved(title: str, bias: Entry | None, more: Entry, scale: float) -> Entry:
+    """Return a bias with that of an adapter's second matrix added."""
+
+    def read() -> Array:
+        change = scale * plain(more.read()).astype(np.float64)
+        return change if bias is None else plain(bias.read()).astype(np.float64) + change
+
+    return Entry(title, more.shape, read, "", "F64")
 
 
 def _merged(base: Entry, a: Entry, b: Entry, scale: float, turned: bool) -> Entry | None:

@@ -80,6 +80,10 @@ def flattened(
     ValueError
         If there are several and ``key`` does not choose one, or none has that key.
     """
+    if weights and all(
+        isinstance(n, tuple) and all(isinstance(p, str) for p in n) for n in weights
+    ):
+        weights = {"/".join(name): value for name, value in weights.items()}  # as Flax flattens
     for name in weights:
         if not isinstance(name, str):
             raise TypeError(f"{what} must have names for keys, not {name!r}")

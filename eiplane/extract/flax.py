@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .entries import Entries, Entry, leaf, owner, parent, plain, sibling, swapped
 from .recurrent import Part
 
-__all__ = ["cell_gates", "unfolded", "with_norms"]
+__all__ = ["cell_gates", "is_convolutional_cell", "unfolded", "with_norms"]
 
 Array = NDArray[Any]
 
@@ -24,6 +24,7 @@ _CELLS = {
     "LSTM": {"i": ("sigmoid", "h"), "f": ("sigmoid", "h"), "g": ("tanh", "h"),
              "o": ("sigmoid", "h")},
     "GRU": {"r": ("sigmoid", "i"), "z": ("sigmoid", "i"), "n": ("tanh", "")},
+    "MGU": {"f": ("sigmoid", "i"), "n": ("tanh", "")},
 }  # fmt: skip
 _BLOCKS = {4: "ifgo", 3: "rzn"}
 
@@ -245,14 +246,17 @@ def cell_gates(entry: Entry, entries: Entries) -> list[Part] | None:
     Notes
     -----
     ``LSTMCell``: ``ii if ig io`` of the input, ``hi hf hg ho`` with the biases of the state;
-    ``GRUCell``: ``ir iz in`` with biases, ``hr hz hn``, of which ``hn`` has its own; those of
-    ``nnx`` may have ``dense_i`` and ``dense_h`` with all gates side by side.
+    ``GRUCell``: ``ir iz in`` with biases, ``hr hz hn``, of which ``hn`` has its own; ``MGUCell``
+    has ``if in``, ``hf hn`` likewise; ``SimpleCell`` ``i`` with a bias and ``h``. Those of ``nnx``
+    may have ``dense_i`` and ``dense_h`` with all gates side by side.
     """
     module = owner(entry.name)
     if len(entry.shape) != 2:
         return None
     if module in ("dense_i", "dense_h"):
         return _blocks(entry, entries, module[-1])
+    if module in ("i", "h"):
+        return _simple(entry, entries, module)
     for gates in _CELLS.values():
         names = [side + letter for side in "ih" for letter in gates]
         if module in names and all(_beside(entry, entries, n) is not None for n in names):
@@ -265,6 +269,29 @@ def cell_gates(entry: Entry, entries: Entries) -> list[Part] | None:
                          None if bias is None else bias.read,
                          "identity" if linear else act, inside)]  # fmt: skip
     return None
+
+
+def _simple(entry: Entry, entries: Entries, side: str) -> list[Part] | None:
+    """Return a map of a SimpleCell: of the input, with the bias, or of the state."""
+    inner, outer = _beside(entry, entries, "h"), _beside(entry, entries, "i")
+    if inner is None or outer is None or _beside(entry, entries, "h", "bias") is not None:
+        return None
+    if inner.shape != (inner.shape[0],) * 2 or outer.shape[1:] != inner.shape[1:]:
+        return None
+    bias = _beside(entry, entries, "i", "bias")
+    return [Part(parent(entry.name), entry.shape[::-1], _turned(entry),
+                 None if bias is None else bias.read, "tanh",
+                 (-1.0, 1.0) if side == "h" else None)]  # fmt: skip
+
+
+def is_convolutional_cell(entry: Entry, entries: Entries) -> bool:
+    """Return whether a kernel is one of a ConvLSTMCell's: ``ih`` or ``hh``, four gates in each."""
+    if owner(entry.name) not in ("ih", "hh") or len(entry.shape) < 3:
+        return False
+    inner, outer = _beside(entry, entries, "hh"), _beside(entry, entries, "ih")
+    if inner is None or outer is None:
+        return False
+    return inner.shape[-1] == outer.shape[-1] == 4 * inner.shape[-2]
 
 
 def _blocks(entry: Entry, entries: Entries, side: str) -> list[Part] | None:

@@ -120,6 +120,10 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
     name, last = entry.name, leaf(entry.name)
     if "lora_embedding_" in name:
         return _EMBEDDING
+    if ".original_module." in name and any(
+        n.startswith(name.partition(".original_module.")[0] + ".modules_to_save.") for n in entries
+    ):
+        return "the original of a module that a trained one has replaced"
     known = len(last) > 1 or "." in name or "/" in name  # an "A" or a "D" may be anything
     if last in _LEAVES and known and len(entries) > 1:  # what is given by itself is meant
         return _LEAVES[last]
@@ -151,7 +155,12 @@ def helper_reason(entry: Entry, entries: Entries) -> str:
     return ""
 
 
+#: What PEFT puts between a module's name and its weight.
+_WRAPPED = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.[^.]+$)")
+
+
 def _is_embedding(name: str, entries: Entries) -> bool:
+    name = _WRAPPED.sub("", name)
     module = owner(name)
     if module.isdigit():  # of a list of them
         module = owner(parent(name))

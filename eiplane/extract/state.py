@@ -13,7 +13,7 @@ from ..results import Skipped
 from .adapters import adapted, is_adapter
 from .checkpoints import flattened
 from .entries import Entries, Entry, layer_name, leaf, plain, sibling
-from .flax import cell_gates, unfolded
+from .flax import cell_gates, is_convolutional_cell, unfolded
 from .helpers import helper_reason
 from .options import ActivationChoice, activations_for
 from .orientation import Orientation, bias_of, is_transposed_convolution, kernel_part
@@ -164,7 +164,7 @@ def _is_bias(entry: Entry, table: Entries) -> bool:
 
 def _part(entry: Entry, table: Entries, sides: Orientation) -> Part | str:
     """Return the layer of a weight, or why it is none."""
-    if is_convolutional(entry, table):
+    if is_convolutional(entry, table) or is_convolutional_cell(entry, table):
         return "a recurrent layer of convolutions: its gates are not told apart"
     if re.search(r"(^|_)kernel$", leaf(entry.name)):
         return kernel_part(entry, table)
@@ -178,6 +178,9 @@ def _part(entry: Entry, table: Entries, sides: Orientation) -> Part | str:
         return f"its bias cannot be read: {bias.problem}"
     if bias is not None and len(bias.shape) != 1:
         bias = None
+    last, first = entry.shape[-1], entry.shape[0]
+    if bias is not None and len(entry.shape) > 2 and bias.shape == (last,) != (first,):
+        return kernel_part(entry, table)  # a convolution's, as Haiku keeps it
     turn = sides.turned(entry)
     if turn is None and entry.shape[0] == entry.shape[1]:
         return (

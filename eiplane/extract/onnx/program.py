@@ -194,6 +194,8 @@ class Program:
         if own and kind in ("LSTM", "GRU", "RNN"):
             found = recurrent(kind, options, values)
             return [v for v, name in zip(found, node.output, strict=False) if name]
+        if own and kind in ("QuantizeLinear", "DequantizeLinear"):  # which older ones have not
+            return _quantised(kind, options, *(v for v in values if v is not None))
         if own and kind == "Upsample":
             return self._upsampled(node, options, values)
         trains = several or options.get("training_mode", 0)
@@ -286,6 +288,30 @@ def _batch_norm(
     )
     made: Array = (x - mean) / np.sqrt(var + float(options.get("epsilon", 1e-5))) * gain + offset
     return made.astype(x.dtype)
+
+
+def _quantised(
+    kind: str, options: dict[str, Any], x: Array, scale: Array, zero: Array | None = None
+) -> list[Array] | None:
+    """Compute the nodes of a grid for all, or for each row along an axis; None of other grids."""
+    whole = zero is None or zero.dtype in (np.int8, np.uint8, np.int16, np.uint16, np.int32)
+    known = x.dtype if kind == "DequantizeLinear" else np.dtype(np.uint8)
+    if options.get("block_size") or options.get("output_dtype") or not whole:
+        return None
+    if known not in (np.int8, np.uint8, np.int16, np.uint16, np.int32):
+        return None
+    if scale.ndim > 1 or (scale.size > 1 and x.ndim == 0):
+        return None
+    wide = [1] * x.ndim
+    if scale.size > 1:
+        wide[int(options.get("axis", 1)) % x.ndim] = scale.size
+    step = scale.reshape(wide)
+    middle = np.int64(0) if zero is None else zero.astype(np.int64).reshape(wide)
+    if kind == "DequantizeLinear":
+        return [((x.astype(np.int64) - middle) * step.astype(np.float64)).astype(scale.dtype)]
+    kept = np.dtype(np.uint8) if zero is None else zero.dtype
+    ends = np.iinfo(kept)
+    return [np.clip(np.rint(x / step) + middle, ends.min, ends.max).astype(kept)]
 
 
 def _rms_norm(options: dict[str, Any], x: Array, scale: Array, *rest: Any) -> Array:
