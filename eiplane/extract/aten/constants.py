@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from .addresses import Addresses
 
 __all__ = ["Constants"]
 
@@ -29,14 +31,15 @@ class Constants:
     ----------
     torch : module
     module : torch.nn.Module
+    addresses : Addresses
     """
 
-    def __init__(self, torch: Any, module: Any) -> None:
-        self._torch = torch
-        self._weak = torch.multiprocessing.reductions.StorageWeakRef
+    def __init__(self, torch: Any, module: Any, addresses: Addresses) -> None:
+        self._torch, self._addresses = torch, addresses
+        addresses.tell(self._forget)
         self._named: dict[int, list[_Named]] = {}
         self._loose: dict[int, tuple[Any, str]] = {}
-        self._computed: dict[int, tuple[Any, frozenset[str]]] = {}
+        self._computed: dict[int, frozenset[str]] = {}
         self._root = type(module).__name__.lower()
         self.weights: list[tuple[str, Any]] = []
         self._sections: dict[str, list[tuple[str, int, int]]] = {}
@@ -90,8 +93,7 @@ class Constants:
         if here is not None:
             start, stop = _extent(tensor)
             return frozenset(n.name for n in here if n.start < stop and start < n.stop)
-        found = self._computed.get(key)
-        return found[1] if found is not None else frozenset()
+        return self._computed.get(key, frozenset())
 
     def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
         """Note that some constants were computed of others."""
@@ -102,10 +104,13 @@ class Constants:
             if _storage(tensor) is None:
                 self._loose[id(tensor)] = tensor, ", ".join(sorted(names))
                 continue
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._named:
-                before = self._computed.get(storage._cdata, (None, frozenset()))[1]
-                self._computed[storage._cdata] = self._weak(storage), names | before
+            if not self.knows(tensor):
+                address = self._addresses.hold(tensor)
+                self._computed[address] = names | self._computed.get(address, frozenset())
+
+    def _forget(self, addresses: Collection[int]) -> None:
+        for address in addresses:
+            self._computed.pop(address, None)
 
     def place(self, tensor: Any) -> Any:
         """Return what tells a weight from others of the same names."""
