@@ -41,7 +41,8 @@ class Constants:
         self._loose: dict[int, tuple[Any, str]] = {}
         self._computed: dict[int, frozenset[str]] = {}
         self._root = type(module).__name__.lower()
-        self.weights: list[tuple[str, Any]] = []
+        self.weights: list[tuple[str, Any]] = []  # parameters that are matrices, or more
+        self.others: list[tuple[str, Any]] = []  # buffers and attributes that are
         self._sections: dict[str, list[tuple[str, int, int]]] = {}
         nn = torch.nn
         embeddings = {
@@ -60,8 +61,10 @@ class Constants:
             # A tied weight goes by the name of the module that multiplies with it.
             best = next((n for n in names if n not in embeddings), names[0])
             self._add(best, value)
-            if isinstance(value, nn.Parameter) and value.ndim >= 2:
+            if value.ndim >= 2 and isinstance(value, nn.Parameter):
                 self.weights.append((best, value))
+            elif value.ndim >= 2 and value.is_floating_point():
+                self.others.append((best, value))
         for name, value in self.weights:
             # As torch's attention names it: in a graph or a script that name is all there is.
             wide, e = value.shape[0], value.shape[-1]

@@ -77,7 +77,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     several = sum(x.codes is not None for x in operands) > 1
     norm, known = known_norm(run.flow, name, operands, call.shape)
     rule = _rule(call)
-    return pointwise(
+    made = pointwise(
         run.flow,
         name.strip("_"),
         operands,
@@ -87,6 +87,8 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         Operand(None, lambda: numbers(call.out)),
         **known,
     )
+    run.written.product(call, made)
+    return made
 
 
 def kept(run: Run, call: Call, source: Any) -> Codes | None:

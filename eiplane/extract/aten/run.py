@@ -28,6 +28,7 @@ from .shadows import Shadows
 from .still import Still
 from .tensors import as_tensors, range_of_input, read_by, refuse_layouts, shares, written_by
 from .uses import Uses
+from .written import Written
 
 __all__ = ["Run"]
 
@@ -73,6 +74,7 @@ class Run:
         self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
+        self.written = Written(self)
         self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
         self.returns = True  # whether the module returned any numbers
@@ -383,7 +385,10 @@ class Run:
         if (moved or not writes) and all(shares(t, tensors) for t in results):
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
-        self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
+        if pointwise:
+            self._uses.mark_entries(tensors, operands, name)
+        else:
+            self._uses.mark(tensors, operands, name, args, kwargs)
         if self._drawn and all(self.flow.is_noise(operands[id(t)].codes) for t in dynamic):
             self.constants.computed([t for t in results if not shares(t, tensors)], tensors)
         call = Call(name, func, args, kwargs, outs, tensors, operands)

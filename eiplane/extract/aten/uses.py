@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..flow import Operand
-from ..flow.unused import unused
+from ..flow.unused import ENTRIES, HARMLESS, unused
 from .call import tensors_in
 from .constants import Constants
 from .handlers import NOTES, added_by
@@ -14,6 +14,9 @@ from .handlers import NOTES, added_by
 __all__ = ["Uses"]
 
 _PRODUCTS = frozenset(["mm", "addmm", "bmm", "baddbmm", "mv", "convolution"])
+
+#: Elementwise operators that only add a constant, or take it in place of something.
+_ADDING = frozenset(["add", "sub", "rsub", "where", "_to_copy", "copysign"])
 
 
 class Uses:
@@ -39,6 +42,18 @@ class Uses:
             if operands[id(tensor)].codes is None:
                 use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 self._note(tensor, use)
+
+    def mark_entries(
+        self, tensors: list[Any], operands: dict[int, Operand], name: str
+    ) -> None:
+        """Note what uses the parameters among some tensors, entry by entry."""
+        signals = [tuple(t.shape) for t in tensors if operands[id(t)].codes is not None]
+        for tensor in tensors:
+            if operands[id(tensor)].codes is None:
+                sides = tuple(tensor.shape)
+                matrix = sum(n > 1 for n in sides) > 1
+                plain = name in _ADDING and not _spread(sides, signals)
+                self._note(tensor, ENTRIES if matrix and not plain else "elementwise")
 
     def constant(self, name: str, tensors: list[Any]) -> None:
         """Note that something was computed of constants alone."""
@@ -70,8 +85,19 @@ class Uses:
     def left(self) -> Iterator[tuple[str, str]]:
         """Yield the parameters that made no layers, by title, and why."""
         for name, value in self._constants.weights:
-            if name in self.covered:
-                continue
-            reason = unused(self.used.get(name), value.shape)
+            reason = None if name in self.covered else unused(self.used.get(name), value.shape)
             if reason is not None:
                 yield self._constants.title(name), reason
+        for name, value in self._constants.others:  # such as masks, tables of sines, statistics
+            used = self.used.get(name, set()) - {ENTRIES}
+            reason = None if name in self.covered or not used else unused(used, value.shape)
+            if reason is not None and used - HARMLESS - {"constant"}:
+                yield self._constants.title(name), reason
+
+
+def _spread(sides: tuple[int, ...], signals: list[tuple[int, ...]]) -> bool:
+    """Return whether an entry of the signals meets several of a constant."""
+    return any(
+        n > 1 and all(len(s) < back or s[-back] == 1 for s in signals)
+        for back, n in enumerate(reversed(sides), 1)
+    )
