@@ -194,4 +194,6 @@ def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
         scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
     elif name in ("addcmul", "addcdiv"):
         scale = call.kwargs.get("value", 1)
+    elif name == "lerp" and not call.tensors[2:]:
+        scale = float(call.given(2, "weight"))
     return lambda rules: combined_rule(name, rules, scale)

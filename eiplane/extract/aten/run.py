@@ -35,6 +35,8 @@ __all__ = ["Run"]
 #: Functions that are followed as a whole, not by the operators that they are made of.
 _WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
 
+_GIVEN = "a recurrent layer takes it, as a constant input or a first state"
+
 #: Functions that make text.
 _TEXT = frozenset(["__repr__", "__str__", "__format__"])
 
@@ -160,6 +162,7 @@ class Run:
             self._guarded(lambda: self._attention(func, args, kwargs, out))
         else:
             self._guarded(lambda: gates(self, name, args, kwargs, out))
+            self._uses.say(tensors_in(self.torch, (args, kwargs)), _GIVEN)
         return out
 
     def _hidden(self, work: Any) -> Any:

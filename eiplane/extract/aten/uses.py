@@ -15,8 +15,8 @@ __all__ = ["Uses"]
 
 _PRODUCTS = frozenset(["mm", "addmm", "bmm", "baddbmm", "mv", "convolution"])
 
-#: Elementwise operators that only add a constant, or take it in place of something.
-_ADDING = frozenset(["add", "sub", "rsub", "where", "_to_copy", "copysign"])
+#: Elementwise operators that only add a constant.
+_ADDING = frozenset(["add", "sub", "rsub", "_to_copy"])
 
 
 class Uses:
