@@ -1,4 +1,4 @@
-"""Addresses of storages: kept from being given to others, and given back where an interrupt may come."""
+"""Addresses of storages: not given to others, and given back where an interrupt may come."""
 
 import sys
 import types

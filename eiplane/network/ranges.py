@@ -292,15 +292,15 @@ class Mixture(RangeRule):
         share, a, b = operands
         with np.errstate(invalid="ignore", over="ignore"):
             corners = [
-                s * x + (1.0 - s) * y
+                _product(s, x) + _product(1.0 - s, y)
                 for s in (share.low, share.high)
                 for x in (a.low, a.high)
                 for y in (b.low, b.high)
             ]
             low, high = np.min(corners, axis=0), np.max(corners, axis=0)
         inside = (share.low >= 0.0) & (share.high <= 1.0)  # rounding must not leave it
-        low = np.where(inside, np.minimum(a.low, b.low), low)
-        high = np.where(inside, np.maximum(a.high, b.high), high)
+        low = np.where(inside, np.maximum(low, np.minimum(a.low, b.low)), low)
+        high = np.where(inside, np.minimum(high, np.maximum(a.high, b.high)), high)
         unknown = np.isnan(low) | np.isnan(high)
         low, high = np.where(unknown, -_INF, low), np.where(unknown, _INF, high)
         return Interval(low, high, _passed(_worst(operands), low, high))

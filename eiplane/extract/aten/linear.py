@@ -69,8 +69,8 @@ def report(run: Run, p: Product) -> Codes:
     place = None if constants.place(p.weight) is None else constants.place(p.weight)[1]
     biased = frozenset() if p.bias is None else constants.names(p.bias)
     key = (
-        tuple(sorted(p.named)), place, tuple(p.weight.shape), p.suffix, tuple(sorted(biased)), p.kind,
-        None if p.named else p.weight.data_ptr(),
+        tuple(sorted(p.named)), place, tuple(p.weight.shape), p.suffix, tuple(sorted(biased)),
+        p.kind, None if p.named else p.weight.data_ptr(),
     )  # fmt: skip
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip

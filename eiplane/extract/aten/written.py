@@ -32,6 +32,9 @@ Array = NDArray[np.float64]
 #: Products that are remembered, and matrices that one sum may be of.
 _LAST, _MOST = 8, 4096
 
+#: The kinds of axes, the outermost first.
+_ORDER = ("stack", "place", "row")
+
 #: Operators between the product and the sum, at most.
 _BETWEEN = 8
 
@@ -146,7 +149,8 @@ class Written:
                 return None  # it is pooled: the weight is a scale
         assert terms is not None
         out = call.out.reshape(kept)
-        return self._maps(made, terms, out, 1.0 / codes.shape[-1] if call.name == "mean" else 1.0, call)
+        factor = 1.0 / codes.shape[-1] if call.name == "mean" else 1.0
+        return self._maps(made, terms, out, factor, call)
 
     def _traced(self, codes: Codes) -> tuple[_Factors, dict[int, tuple[int, Any, Any]]] | None:
         """Return the product that terms are made of, and the way to it from each of their values.
@@ -170,7 +174,7 @@ class Written:
         count = math.prod(n for kind, n in sides if kind == "stack")
         if count > _MOST:
             return None
-        order = [a for want in ("stack", "place", "row") for a, s in enumerate(sides) if s[0] == want]
+        order = sorted(range(len(sides)), key=lambda a: _ORDER.index(sides[a][0]))
         rows = math.prod(n for kind, n in sides if kind == "row")
         width = terms.place.shape[-1]
 
@@ -196,11 +200,13 @@ class Written:
         for k in range(count):
             b = bias[k, 0]
             part = Operand(source[k], lambda k=k: shown[place[k]], made.x.precision)  # type: ignore[misc]
-            codes.append(report(run, Product(
-                run.torch.from_numpy(np.ascontiguousarray(each[k])),
-                run.torch.from_numpy(b.copy()) if b.any() else None,
-                part, given[k], -1, made.names, f"[{kinds[k][0]}]" if count > 1 else "", kinds[k][1],
-            )))  # fmt: skip
+            weight = run.torch.from_numpy(np.ascontiguousarray(each[k]))
+            offset = run.torch.from_numpy(b.copy()) if b.any() else None
+            number, digest = kinds[k]
+            suffix = f"[{number}]" if count > 1 else ""
+            codes.append(
+                report(run, Product(weight, offset, part, given[k], -1, made.names, suffix, digest))
+            )
         sizes = [sides[a][1] for a in order]
         back = np.stack(codes).reshape(sizes).transpose(np.argsort(order))
         return np.ascontiguousarray(back).reshape(call.shape)
