@@ -43,9 +43,7 @@ class Uses:
                 use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 self._note(tensor, use)
 
-    def mark_entries(
-        self, tensors: list[Any], operands: dict[int, Operand], name: str
-    ) -> None:
+    def mark_entries(self, tensors: list[Any], operands: dict[int, Operand], name: str) -> None:
         """Note what uses the parameters among some tensors, entry by entry."""
         signals = [tuple(t.shape) for t in tensors if operands[id(t)].codes is not None]
         for tensor in tensors:

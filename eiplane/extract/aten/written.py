@@ -168,7 +168,9 @@ class Written:
                 return made, {p: w for p, w in zip(places, ways, strict=True) if w is not None}
         return None
 
-    def _maps(self, made: _Factors, terms: _Terms, out: Any, factor: float, call: Call) -> Any:
+    def _maps(
+        self, made: _Factors, terms: _Terms, out: Any, factor: float, call: Call
+    ) -> Codes | None:
         """Report the maps that a sum is made of."""
         run, sides = self._run, terms.sides
         count = math.prod(n for kind, n in sides if kind == "stack")
@@ -209,7 +211,8 @@ class Written:
             )
         sizes = [sides[a][1] for a in order]
         back = np.stack(codes).reshape(sizes).transpose(np.argsort(order))
-        return np.ascontiguousarray(back).reshape(call.shape)
+        found: Codes = np.ascontiguousarray(back).reshape(call.shape)
+        return found
 
 
 def _axes(call: Call, ndim: int) -> list[int]:
@@ -259,11 +262,11 @@ def _terms(
         moved[mine] -= np.int64(away) << SHIFT
     whole = made.codes.reshape(-1)
     if moved.size == whole.size and bool((moved.reshape(-1) == whole).all()):
-        at = np.arange(whole.size)
+        at: NDArray[np.int64] = np.arange(whole.size)
     else:
         order = np.argsort(whole, kind="stable")
         found = np.searchsorted(whole[order], moved.reshape(-1))
-        at = order[np.minimum(found, whole.size - 1)]
+        at = np.asarray(order[np.minimum(found, whole.size - 1)])
         if not bool((whole[at] == moved.reshape(-1)).all()):
             return None
     at = at.reshape(codes.shape)
