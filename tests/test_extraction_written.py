@@ -110,6 +110,14 @@ def test_a_written_map_for_each_head():
         np.testing.assert_array_equal(layer.load().weight, net.w[k].detach().numpy())
 
 
+def test_a_sum_over_what_a_mask_leaves_is_no_map():
+    torch.manual_seed(0)
+    net = _Net(lambda s, x: (torch.tanh(s.fc(x)) * (1 - s.mask)).sum(-1), fc=nn.Linear(6, 4))
+    net.register_buffer("mask", torch.tensor([1.0, 0.0, 0.0, 1.0]))
+    found = _extracted(net, torch.rand(5, 6))
+    assert all(str(layer.name).startswith("fc") for layer in found.network)
+
+
 def test_a_scale_that_is_pooled_is_no_map():
     torch.manual_seed(0)
     net = _Net(lambda s, x: (torch.relu(s.fc(x)) * s.g).mean(0), fc=nn.Linear(6, 5), g=(5,))
@@ -124,6 +132,10 @@ def test_a_scale_that_is_pooled_is_no_map():
 #: A matrix that makes no layer by its use.
 NO_MAP = {
     "radial basis": (lambda s, x: torch.exp(-((x[:, None] - s.w) ** 2).sum(-1)), (4, 6)),
+    "centres, expanded": (lambda s, x: (x[:, None].expand(5, 4, 6)
+                                        - s.w.expand(5, 4, 6)).norm(dim=-1),
+                          (4, 6)),
+    "centres, repeated": (lambda s, x: (x[:, None].repeat(1, 4, 1) - s.w).abs().amax(-1), (4, 6)),
     "distances": (lambda s, x: torch.cdist(x, s.w), (4, 6)),
     "morphology": (lambda s, x: (x[:, None] + s.w).amax(-1), (4, 6)),
     "Kronecker": (lambda s, x: torch.kron(x, s.w), (2, 2)),

@@ -42,6 +42,7 @@ class Constants:
         self._computed: dict[int, frozenset[str]] = {}
         self._root = type(module).__name__.lower()
         self.weights: list[tuple[str, Any]] = []  # parameters that are matrices, or more
+        self._learnt: set[str] = set()
         self.others: list[tuple[str, Any]] = []  # buffers and attributes that are
         self._sections: dict[str, list[tuple[str, int, int]]] = {}
         nn = torch.nn
@@ -61,6 +62,8 @@ class Constants:
             # A tied weight goes by the name of the module that multiplies with it.
             best = next((n for n in names if n not in embeddings), names[0])
             self._add(best, value)
+            if isinstance(value, nn.Parameter):
+                self._learnt.add(best)
             if value.ndim >= 2 and isinstance(value, nn.Parameter):
                 self.weights.append((best, value))
             elif value.ndim >= 2 and value.is_floating_point():
@@ -97,6 +100,10 @@ class Constants:
             start, stop = _extent(tensor)
             return frozenset(n.name for n in here if n.start < stop and start < n.stop)
         return self._computed.get(key, frozenset())
+
+    def learnt(self, names: frozenset[str]) -> bool:
+        """Return whether there is a parameter among some names."""
+        return not names.isdisjoint(self._learnt)
 
     def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
         """Note that some constants were computed of others."""

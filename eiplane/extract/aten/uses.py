@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..flow import Operand
+from ..flow import Codes, Operand
 from ..flow.unused import ENTRIES, HARMLESS, unused
 from .call import tensors_in
 from .constants import Constants
@@ -45,12 +45,13 @@ class Uses:
 
     def mark_entries(self, tensors: list[Any], operands: dict[int, Operand], name: str) -> None:
         """Note what uses the parameters among some tensors, entry by entry."""
-        signals = [tuple(t.shape) for t in tensors if operands[id(t)].codes is not None]
+        signals = [c for c in (operands[id(t)].codes for t in tensors) if c is not None]
         for tensor in tensors:
             if operands[id(tensor)].codes is None:
-                sides = tuple(tensor.shape)
+                # An axis along which it is repeated is none of its own.
+                sides = [n if step else 1 for n, step in zip(*_layout(tensor), strict=True)]
                 matrix = sum(n > 1 for n in sides) > 1
-                plain = name in _ADDING and not _spread(sides, signals)
+                plain = name in _ADDING and not (matrix and _spread(sides, signals))
                 self._note(tensor, ENTRIES if matrix and not plain else "elementwise")
 
     def constant(self, name: str, tensors: list[Any]) -> None:
@@ -93,9 +94,24 @@ class Uses:
                 yield self._constants.title(name), reason
 
 
-def _spread(sides: tuple[int, ...], signals: list[tuple[int, ...]]) -> bool:
+def _layout(tensor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    try:
+        return tuple(tensor.shape), tuple(tensor.stride())
+    except RuntimeError:  # a sparse tensor
+        return tuple(tensor.shape), (1,) * tensor.ndim
+
+
+def _spread(sides: list[int], signals: list[Codes]) -> bool:
     """Return whether an entry of the signals meets several of a constant."""
-    return any(
-        n > 1 and all(len(s) < back or s[-back] == 1 for s in signals)
-        for back, n in enumerate(reversed(sides), 1)
-    )
+    return any(n > 1 and all(_alike(c, -back) for c in signals)
+               for back, n in enumerate(reversed(sides), 1))  # fmt: skip
+
+
+def _alike(codes: Codes, axis: int) -> bool:
+    """Return whether an array holds the same along an axis, or has none there."""
+    if codes.ndim < -axis or codes.shape[axis] == 1 or codes.strides[axis] == 0:
+        return True
+    first = codes.take([0, 1], axis)
+    if bool((first.take([0], axis) != first.take([1], axis)).any()):
+        return False
+    return bool((codes == codes.take([0], axis)).all())

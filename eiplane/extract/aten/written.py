@@ -122,7 +122,9 @@ class Written:
         if not call.dynamic(a) or b.numel() < 2 or b.is_complex() or call.kwargs:
             return
         names = self._run.constants.names(b) if b.is_floating_point() else frozenset()
-        if names:
+        # A row that is no parameter is a mask, a window, a count.
+        weighs = sum(n > 1 for n in b.shape) > 1 or self._run.constants.learnt(names)
+        if names and weighs:
             self._last.append(
                 _Factors(codes, call.operand(a), b.detach(), call.name == "div", names)
             )

@@ -92,7 +92,9 @@ def _dynamic_grid(run: Run, call: Call) -> list[Codes | None]:
     return [
         None
         if out is None
-        else run.flow.event(call.kind, call.signals(), out.shape, rule, unknown=reason_of(call.kind))
+        else run.flow.event(
+            call.kind, call.signals(), out.shape, rule, unknown=reason_of(call.kind)
+        )
         for out, rule in zip(call.outs, rules, strict=False)
     ]
 
