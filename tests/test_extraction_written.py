@@ -110,6 +110,41 @@ def test_a_written_map_for_each_head():
         np.testing.assert_array_equal(layer.load().weight, net.w[k].detach().numpy())
 
 
+def test_written_maps_of_what_several_maps_give():
+    # A butterfly: each step takes pairs, of different matrices' outputs from the second on.
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.ParameterList([torch.randn(4, 2, 2) for _ in range(3)])
+
+        def forward(self, x):
+            for t in self.steps:
+                x = (t[None] * x.view(-1, 4, 1, 2)).sum(-1).transpose(1, 2).reshape(-1, 8)
+            return x
+
+    torch.manual_seed(0)
+    net = Net()
+    found = _extracted(net, torch.rand(5, 8))
+    assert not found.skipped
+    made = {str(layer.name): layer.load().weight for layer in found.network}
+    assert sorted(made) == [f"steps.{k}[{j}]" for k in range(3) for j in range(4)]
+    for k, t in enumerate(net.steps):
+        for j in range(4):
+            np.testing.assert_array_equal(made[f"steps.{k}[{j}]"], t[j].detach().numpy())
+
+
+def test_a_mean_of_layers_by_shares_adds_up_signals():
+    torch.manual_seed(0)
+    net = _Net(lambda s, x: s.out((torch.stack([s.a(x), s.b(x)]) * torch.softmax(s.w, 0)).sum(0)),
+               a=nn.Linear(6, 5), b=nn.Linear(6, 5), w=(2, 1, 1), out=nn.Linear(5, 2))  # fmt: skip
+    found = _extracted(net, torch.rand(4, 6))
+    merged = next(layer.load() for layer in found.network if str(layer.name) == "a+b")
+    with torch.no_grad():
+        share = torch.softmax(net.w, 0).flatten().double()
+        wanted = share[0] * net.a.weight.double() + share[1] * net.b.weight.double()
+    np.testing.assert_allclose(merged.weight, wanted.numpy(), rtol=1e-6, atol=1e-7)
+
+
 def test_a_sum_over_what_a_mask_leaves_is_no_map():
     torch.manual_seed(0)
     net = _Net(lambda s, x: (torch.tanh(s.fc(x)) * (1 - s.mask)).sum(-1), fc=nn.Linear(6, 4))
@@ -136,6 +171,9 @@ NO_MAP = {
                                         - s.w.expand(5, 4, 6)).norm(dim=-1),
                           (4, 6)),
     "centres, repeated": (lambda s, x: (x[:, None].repeat(1, 4, 1) - s.w).abs().amax(-1), (4, 6)),
+    "entry after entry": (lambda s, x: torch.stack([sum(x[:, i] * s.w[o, i] for i in range(6))
+                                                    for o in range(2)], 1), (2, 6)),
+    "row after row": (lambda s, x: sum(x[:, i : i + 1] * s.w[i] for i in range(6)), (6, 3)),
     "distances": (lambda s, x: torch.cdist(x, s.w), (4, 6)),
     "morphology": (lambda s, x: (x[:, None] + s.w).amax(-1), (4, 6)),
     "Kronecker": (lambda s, x: torch.kron(x, s.w), (2, 2)),
@@ -173,6 +211,7 @@ def test_a_matrix_that_is_no_map_is_listed(name):
     lambda s, x: s.fc(x + s.w),
     lambda s, x: s.fc(torch.cat([s.w, x], 0)),
     lambda s, x: s.fc(F.layer_norm(x, (6,)) + s.w[2]),
+    lambda s, x: s.fc(F.layer_norm(x, (6,)) * s.w[2]),
 ])  # fmt: skip
 def test_a_position_is_not_listed(forward):
     torch.manual_seed(0)

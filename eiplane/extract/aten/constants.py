@@ -43,6 +43,7 @@ class Constants:
         self._root = type(module).__name__.lower()
         self.weights: list[tuple[str, Any]] = []  # parameters that are matrices, or more
         self._learnt: set[str] = set()
+        self._matrices: set[str] = set()
         self.others: list[tuple[str, Any]] = []  # buffers and attributes that are
         self._sections: dict[str, list[tuple[str, int, int]]] = {}
         nn = torch.nn
@@ -64,6 +65,8 @@ class Constants:
             self._add(best, value)
             if isinstance(value, nn.Parameter):
                 self._learnt.add(best)
+                if sum(n > 1 for n in value.shape) > 1:
+                    self._matrices.add(best)
             if value.ndim >= 2 and isinstance(value, nn.Parameter):
                 self.weights.append((best, value))
             elif value.ndim >= 2 and value.is_floating_point():
@@ -104,6 +107,10 @@ class Constants:
     def learnt(self, names: frozenset[str]) -> bool:
         """Return whether there is a parameter among some names."""
         return not names.isdisjoint(self._learnt)
+
+    def of_matrix(self, names: frozenset[str]) -> bool:
+        """Return whether there is a parameter with several rows and columns among some names."""
+        return not names.isdisjoint(self._matrices)
 
     def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
         """Note that some constants were computed of others."""

@@ -89,10 +89,11 @@ def over_copies(
         if kind == "copies":
             return _function(run, call, axis)
     if call.name in ("sum", "mean"):
-        made = run.written.summed(call)
+        few = kind == "signals" and axis is not None and call.args[0].shape[axis] <= _FEW
+        made = run.written.summed(call, matrices=few)
         if made is not None:
             return made
-        if kind == "signals" and axis is not None and call.args[0].shape[axis] <= _FEW:
+        if few and axis is not None:
             return _sum(run, call, axis)
     return otherwise(run, call)  # type: ignore[no-any-return]
 

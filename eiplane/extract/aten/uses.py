@@ -50,9 +50,17 @@ class Uses:
             if operands[id(tensor)].codes is None:
                 # An axis along which it is repeated is none of its own.
                 sides = [n if step else 1 for n, step in zip(*_layout(tensor), strict=True)]
-                matrix = sum(n > 1 for n in sides) > 1
-                plain = name in _ADDING and not (matrix and _spread(sides, signals))
-                self._note(tensor, ENTRIES if matrix and not plain else "elementwise")
+                apart = self._is_apart(tensor, sides, signals, name in _ADDING)
+                self._note(tensor, ENTRIES if apart else "elementwise")
+
+    def _is_apart(self, tensor: Any, sides: list[int], signals: list[Codes], added: bool) -> bool:
+        """Return whether a matrix, or a part of one, does more than to scale or shift rows."""
+        several = sum(n > 1 for n in sides)
+        if several > 1:
+            return not added or _spread(sides, signals)
+        if added or not self._constants.of_matrix(self._constants.names(tensor)):
+            return False
+        return not several or _spread(sides, signals)  # an entry, or a row for each entry
 
     def constant(self, name: str, tensors: list[Any]) -> None:
         """Note that something was computed of constants alone."""

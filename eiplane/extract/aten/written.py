@@ -123,14 +123,21 @@ class Written:
             return
         names = self._run.constants.names(b) if b.is_floating_point() else frozenset()
         # A row that is no parameter is a mask, a window, a count.
-        weighs = sum(n > 1 for n in b.shape) > 1 or self._run.constants.learnt(names)
+        weighs = _is_matrix(b) or self._run.constants.learnt(names)
         if names and weighs:
             self._last.append(
                 _Factors(codes, call.operand(a), b.detach(), call.name == "div", names)
             )
 
-    def summed(self, call: Call) -> Codes | None:
-        """Return the codes of a sum or a mean, if it is a linear map with such a weight."""
+    def summed(self, call: Call, matrices: bool) -> Codes | None:
+        """Return the codes of a sum or a mean, if it is a linear map with such a weight.
+
+        Parameters
+        ----------
+        call : Call
+        matrices : bool
+            Whether the weight must have several rows: what one row adds up is a sum of signals.
+        """
         x = call.operand(call.args[0])
         if not self._last or x.codes is None or x.codes.size == 0 or not x.codes.ndim:
             return None
@@ -144,6 +151,8 @@ class Written:
         if found is None:
             return None
         made, ways = found
+        if matrices and not _is_matrix(made.weight):
+            return None
         terms = _terms(self._run.flow.signals, made, codes, ways)
         inner = terms.entry.reshape(whole.shape) if terms is not None else None
         for axis in range(len(kept), whole.ndim):
@@ -215,6 +224,10 @@ class Written:
         back = np.stack(codes).reshape(sizes).transpose(np.argsort(order))
         found: Codes = np.ascontiguousarray(back).reshape(call.shape)
         return found
+
+
+def _is_matrix(tensor: Any) -> bool:
+    return bool(sum(n > 1 for n in tensor.shape) > 1)
 
 
 def _axes(call: Call, ndim: int) -> list[int]:
