@@ -19,9 +19,14 @@ from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
 from .state import from_mapping
 
-__all__ = ["Between", "ExtractOptions", "Extracted", "between", "parts_of", "to_network"]
+__all__ = ["Between", "ExtractOptions", "Extracted", "between", "is_model", "parts_of", "to_network"]
 
 _NO_SEQUENCE = (bytes, bytearray, set, frozenset)
+
+
+def is_model(weights: Any) -> bool:
+    """Return whether something is a model of a library, which may be callable, and not a path."""
+    return _is_module(weights) or is_program(weights) or _library(weights) is not None
 
 
 def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted:

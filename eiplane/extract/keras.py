@@ -191,7 +191,8 @@ class _Layers:
             return Part(node.name, weight.shape, lambda: weight,
                         None if shift is None else lambda: shift)  # fmt: skip
         groups = getattr(op, "groups", 1) if not node.kind.startswith("Depthwise") else 1
-        module = "depthwise" if node.kind.startswith("Depthwise") else "layer"
+        module = "conv" if node.kind in _CONV else "layer"  # what the shape alone does not say
+        module = "depthwise" if node.kind.startswith("Depthwise") else module
         entries = {f"{module}/kernel": _entry(f"{module}/kernel", kernel)}
         last = "depthwise_kernel" if module == "depthwise" else "kernel"
         if module == "depthwise":
