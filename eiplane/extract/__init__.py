@@ -101,7 +101,7 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
     if options.input_size is not None or options.input_data is not None:
         raise ValueError(
             "input_size and input_data are for torch modules and ONNX graphs; leave them out for "
-            f"{type(weights).__name__}"
+            f"{_what(weights)}"
         )
     if isinstance(weights, str | os.PathLike):
         from .tensors import from_path
@@ -162,12 +162,15 @@ def _no_data(weights: Any) -> str:
             "ranges='data' takes each layer's range from input_data: give a batch, a list of "
             "batches or a DataLoader"
         )
-    path = isinstance(weights, str | os.PathLike)
-    what = str(weights) if path else type(weights).__name__
     return (
         "ranges='data' is for torch modules and ONNX graphs, which can be run on data, "
-        f"not for {what}"
+        f"not for {_what(weights)}"
     )
+
+
+def _what(weights: Any) -> str:
+    """Return what to call weights: their file, or their type."""
+    return str(weights) if isinstance(weights, str | os.PathLike) else type(weights).__name__
 
 
 def _of_program(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:

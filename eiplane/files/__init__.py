@@ -9,6 +9,7 @@ from .damage import is_damage
 from .extras import require
 from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
+from .near import meant
 from .regular import check_regular
 from .telling import warn_user
 from .whole import json_text, write_whole
@@ -21,6 +22,7 @@ __all__ = [
     "check_regular",
     "is_damage",
     "json_text",
+    "meant",
     "read_arrays",
     "read_records",
     "require",

@@ -163,6 +163,8 @@ def _parse(
         except (ValueError, RecursionError) as error:
             if end < 0:
                 return records, start, True
+            if isinstance(error, UnicodeDecodeError):
+                raise ValueError(f"{path}, line {number}: no text, so no JSON") from None
             raise ValueError(f"{path}, line {number}: {error}") from None
         records.append(record)
         if end < 0:
