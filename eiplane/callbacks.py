@@ -108,11 +108,16 @@ def keras(tracker: Tracker) -> Any:
     class TrackerCallback(base):  # type: ignore[misc, valid-type]
         def on_train_begin(self, logs: Any = None) -> None:
             self.step = 0
-            _record(tracker, 0, {})
+            self._take({})
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.step += 1
-            _record(tracker, self.step, logs or {})
+            self._take(logs or {})
+
+        def _take(self, logs: Mapping[str, Any]) -> None:
+            if tracker.due(self.step):
+                _ = self.model  # with JAX the weights are only in it once it is asked for
+                _record(tracker, self.step, logs)
 
     return TrackerCallback()
 

@@ -697,6 +697,22 @@ def test_dense_layers_of_keras_give_its_own_predictions(keras, softmax):
     np.testing.assert_allclose(out, model.predict(x, verbose=0), rtol=1e-4, atol=1e-6)
 
 
+def test_weights_are_asked_of_keras_before_they_are_measured(keras, monkeypatch):
+    """While JAX trains they are only in the model once a callback has asked for it."""
+    from eiplane import callbacks
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    tracker = Tracker(model, every=3, **FAST)
+    callback, asked = callbacks.keras(tracker), []
+    of_callback = property(lambda self: asked.append((self.step, tuple(tracker.steps))))
+    monkeypatch.setattr(type(callback), "model", of_callback)
+    callback.on_train_begin()
+    for batch in range(4):
+        callback.on_train_batch_end(batch)
+    assert asked == [(0, ()), (3, (0,))]
+    assert tracker.steps == [0, 3]
+
+
 def test_what_is_no_chain_of_dense_layers_of_keras(keras):
     from eiplane import callbacks
 
