@@ -1,6 +1,6 @@
 """Draw the README's first figure: what is found in a network that learnt Fisher's Iris.
 
-    python bench/figure_glance.py [bench/figures/glance.png]
+python bench/figure_glance.py [bench/figures/glance.png]
 """
 
 from __future__ import annotations

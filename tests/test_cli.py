@@ -121,9 +121,9 @@ def test_help_of_every_command():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["anlyze", "w.npz"], "'anlyze' (did you mean 'analyze'?)"),
+        (["analyse", "w.npz"], "'analyse' (did you mean 'analyze'?)"),
         (["--versoin"], "no such option: --versoin (did you mean '--version'?)"),
-        (["analyze", "w.npz", "--activaton", "relu"], "eiplane analyze: no such option: --activaton (d"),
+        (["analyze", "w.npz", "--activaton", "relu"], "analyze: no such option: --activaton (d"),
         (["analyze", "w.npz", "--bins=8", "more"], "eiplane analyze: unexpected more"),
         (["analyze", "w.npz", "--format", "cvs"], "'cvs' (did you mean 'csv'?)"),
         (["reproduce", "iriss"], "'iriss' (did you mean 'iris'?)"),
@@ -156,7 +156,7 @@ def test_without_a_command_there_is_help(capsys):
         (["analyze", "no/w.npz"], "no/w.npz: no such file or directory: there is no folder no"),
         (["analyze", "w.npz"], "pass --activation relu or another"),
         (["analyze", "w.npz", "--activation", "rleu"], "(did you mean 'relu'?); known: abs"),
-        (["analyze", "w.npz", "--activation=relu", "--measures=phy"], "(did you mean 'phi'?); choose"),
+        (["analyze", "w.npz", "--activation=relu", "--measures=phy"], "mean 'phi'?); choose"),
         (["analyze", "w.npz", "--input-size=3"], "--input-size and --data are for torch"),
         (["report", "w.npz", "page.png"], "page.png: its name must end in .html, .htm"),
         (["plot", "w.npz", "page.png"], "w.npz, line 1: no text, so no JSON"),

@@ -204,7 +204,8 @@ def test_a_convolution_over_one_axis(keras, bias):
     out = keras.ops.convert_to_numpy(conv(x))[0]
     layer = found.network.layers[0]
     np.testing.assert_allclose(layer(x[0, 2:5].T.reshape(-1)), out[2], atol=1e-5)
-    np.testing.assert_allclose(found.network.layers[1](out.reshape(-1)), model.predict(x, verbose=0)[0], atol=1e-4)
+    last = found.network.layers[1](out.reshape(-1))
+    np.testing.assert_allclose(last, model.predict(x, verbose=0)[0], atol=1e-4)
 
 
 def test_a_functional_graph(keras):

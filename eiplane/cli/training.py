@@ -88,8 +88,8 @@ def _add_plot(commands: Any) -> None:
     add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
     add("out", metavar="OUT.png", help=".png, .pdf, .svg; of one run also .gif, .mp4")
     add("--kind", choices=("plane", "history", "phi", "layers", "edges"), default="plane",
-        help="history: quantities over time; layers: the last moment's, against their depth; edges: "
-        "a moving picture, of a run tracked with edges=True (default: plane)")  # fmt: skip
+        help="history: quantities over time; layers: the last moment's, against their depth; "
+        "edges: a moving picture, of a run tracked with edges=True (default: plane)")  # fmt: skip
     add("--quantities", type=read_names, metavar="NAME,...", help="of --kind history and layers")
     add_plane_options(add)
     add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")

@@ -19,7 +19,15 @@ from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
 from .state import from_mapping
 
-__all__ = ["Between", "ExtractOptions", "Extracted", "between", "is_model", "parts_of", "to_network"]
+__all__ = [
+    "Between",
+    "ExtractOptions",
+    "Extracted",
+    "between",
+    "is_model",
+    "parts_of",
+    "to_network",
+]
 
 _NO_SEQUENCE = (bytes, bytearray, set, frozenset)
 
