@@ -249,7 +249,7 @@ def test_a_run_without_the_plane_s_measures_still_has_its_histories(open_page):
 def test_nothing_is_wider_than_a_narrow_screen(open_page):
     """Of layers small enough to have their numbers in a table, too."""
     rng = np.random.default_rng(0)
-    network = [eiplane.Layer(rng.normal(size=(n, 16)), name=f"layer {n}" * 6) for n in (16, 3)]
+    network = [eiplane.Layer(rng.normal(size=(n, 8)), name=f"layer {n}" * 6) for n in (8, 3)]
     page = open_page(network, measures=("sensitivity", "ei_parts"))
     page.set_viewport_size({"width": 390, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
