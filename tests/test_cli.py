@@ -159,7 +159,7 @@ def test_without_a_command_there_is_help(capsys):
         (["analyze", "w.npz", "--activation=relu", "--measures=phy"], "mean 'phi'?); choose"),
         (["analyze", "w.npz", "--input-size=3"], "--input-size and --data are for torch"),
         (["report", "w.npz", "page.png"], "page.png: its name must end in .html, .htm"),
-        (["plot", "w.npz", "page.png"], "w.npz, line 1: no text, so no JSON"),
+        (["plot", "w.npz", "page.png"], "w.npz is no file of a tracked run"),
     ],
 )
 def test_what_went_wrong_is_said_in_its_own_words(arguments, said, file, capsys, monkeypatch):

@@ -720,7 +720,7 @@ def test_what_is_no_chain_of_dense_layers_of_keras(keras):
     rows, image = keras.Input((4,)), keras.Input((8, 1))
     added = part.Dense(3)(part.Add()([part.Dense(4, "relu")(rows), rows]))
     embedded = part.Dense(3)(part.Flatten()(part.Embedding(9, 2)(rows)))
-    scaled = part.Dense(3)(part.BatchNormalization()(part.Dense(4, "relu")(rows)))
+    scaled = part.Dense(3)(part.LayerNormalization()(part.Dense(4, "relu")(rows)))
     seen = part.Dense(3)(part.Flatten()(part.Conv1D(2, 3, use_bias=False)(image)))
     for given, made, why in [
         (rows, added, "does not take what dense"),
