@@ -331,8 +331,7 @@ def written(kept: dict[str, Any]) -> str:
         f"{sum(c['edges'] for c in checked)} edges, at most "
         f"{max((c['count'] for c in checked), default=0.0):.2g} bits off.",
         "",
-        "| family | matrices | analysed | layers | listed | ranges | held against the network: "
-        "layers, edges, worst function, worst count | extraction / forward pass |",
+        "| family | matrices | analysed | layers | listed | ranges | held | time |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in order:

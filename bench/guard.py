@@ -7,7 +7,8 @@
 Counted by callgrind, so noise does not matter: the same code gives the same count every time.
 valgrind knows no AVX-512, so only the other instruction sets are guarded. Counts are the compiler's
 as much as ours: they are kept for every compiler by itself, and compared with those of the same one
-only. More instructions can be faster; if bench/roofline.py says so, store the new counts.
+only. More instructions can be faster; if bench/roofline.py says so, store the new counts. Laws of
+outputs with Gaussian noise are NumPy's work, not a kernel's: bench/test_bench_exact.py times them.
 """
 
 from __future__ import annotations

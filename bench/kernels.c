@@ -1,4 +1,5 @@
-/* Runs one kernel of the core by itself, for bench/roofline.py and bench/guard.py.
+/* Runs one kernel of the core, or one call of an engine, by itself, for bench/roofline.py and
+ * bench/guard.py.
  *
  *     kernels list
  *     kernels CASE INSTRUCTIONS RUNS [BATCHES]
@@ -7,8 +8,13 @@
  * it, it prints the least and the median time of a run in nanoseconds, over so many batches of RUNS.
  */
 #define _POSIX_C_SOURCE 200112L
+#include "exact/ei_exact.h"
+#include "joint/ei_given.h"
+#include "joint/ei_joint.h"
 #include "kernels/ei_exact_kernels.h"
+#include "kernels/ei_given_kernels.h"
 #include "kernels/ei_info.h"
+#include "kernels/ei_wide_kernels.h"
 #include "pairs/ei_pairs.h"
 
 #include <stdio.h>
@@ -16,7 +22,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { SAMPLES = 8192, WORDS = SAMPLES / 64, BLOCK = 512, MANY = 64, CELLS = 64 * 64 };
+enum {
+    SAMPLES = 8192, WORDS = SAMPLES / 64, BLOCK = 512, MANY = 64, CELLS = 64 * 64,
+    WAVES = 1024, /* of the circle of the outputs given cells */
+    SHARDS = 4, ROWS = 16, COLUMNS = 64
+};
 
 static const ei_kernels *k;
 static uint32_t draws[SAMPLES], edges[64], offset[SAMPLES];
@@ -26,6 +36,10 @@ static double values[MANY * BLOCK], more[128 * BLOCK], weight[MANY * 128], bias[
 static double scratch[8 * CELLS], pointwise[CELLS], logs[4096];
 static double base[64], sign[64], term[64 * EI_EXACT_TERMS], beta[64 * EI_EXACT_TERMS], powers[32];
 static double sine[64 * 64], cosine[64 * 64], phi[64], u[8 * 64], v[8 * 64];
+static double size[32], turn_s[WAVES / 2], turn_c[WAVES / 2], complex_[2][WAVES * EI_GIVEN_LANES];
+static double columns[COLUMNS * COLUMNS], gram[COLUMNS * COLUMNS], diagonal[COLUMNS], site[6][SAMPLES];
+static uint64_t vectors[2][SAMPLES];
+static uint32_t places[2][SAMPLES];
 static volatile double sink;
 
 static double unit(void) { return (double)rand() / RAND_MAX; }
@@ -70,6 +84,27 @@ static void prepare(void)
     fill(cosine, 64 * 64, -0.01, 0.01);
     for (int i = 0; i < 64; i++)
         sign[i] = 1.0;
+    fill(columns, COLUMNS * COLUMNS, -1.0, 1.0);
+    for (int i = 0; i < 32; i++)
+        size[i] = 2.0 - i / 32.0; /* downwards */
+    k->given->turns(2.0 * 3.14159265358979323846 / WAVES, WAVES / 2, turn_s, turn_c);
+    for (int i = 0; i < SAMPLES; i++)
+        for (int set = 0; set < 2; set++) { /* some 2000 vectors, most of them seldom */
+            vectors[set][i] = (uint64_t)(2000 * unit() * unit() * unit());
+            places[set][i] = (uint32_t)vectors[set][i]; /* its last two bits say the shard */
+        }
+    fill(site[0], SAMPLES, -3.0, 3.0); /* h */
+    fill(site[1], SAMPLES, 0.1, 4.0);  /* l */
+    fill(site[2], SAMPLES, -2.0, 0.0); /* lo */
+    fill(site[3], SAMPLES, 0.5, 2.0);  /* hi */
+}
+
+static void need(int status)
+{
+    if (status != 0) {
+        fprintf(stderr, "a call of the core failed with status %d\n", status);
+        exit(1);
+    }
 }
 
 static void run_draw(void) { k->draw(7, 0, 3, 64, SAMPLES, draws); }
@@ -125,6 +160,72 @@ static void run_series(void)
         sink = k->exact->series(&row, phi, 0.7);
 }
 
+/* Exact EI_parts of rows of n inputs, as a layer's are: few (sums over subsets) or some (recursion). */
+static void parts_of(size_t n)
+{
+    static const int32_t labels[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const uint16_t outside[1];
+    static double thresholds[15], information[ROWS * 128], marginal[ROWS * 16], bound[ROWS], left[ROWS];
+    for (int i = 0; i < 15; i++)
+        thresholds[i] = (i - 7) / 4.0;
+    const ei_channel c = {
+        .n_in = n, .n_last = n, .n_out = ROWS, .in_hi = 1.0, .in_bins = 16, .out_bins = 16,
+        .weight = weight, .bias = bias, .n_rules = 1, .n_thresholds = 15, .thresholds = thresholds,
+        .labels = labels, .outside = outside,
+    };
+    const ei_exact_out out = {information, marginal, bound, left};
+    need(ei_exact_parts(&c, 0, ROWS, NULL, &out));
+    sink = information[0];
+}
+static void run_few(void) { parts_of(5); }
+static void run_some(void) { parts_of(12); }
+
+/* Plug-in counts shared out: every shard's vectors, then its pairs. */
+static void run_shard_vectors(void)
+{
+    const uint64_t ends[2] = {0, SAMPLES};
+    const ei_stretches all = {1, ends};
+    for (int set = 0; set < 2; set++)
+        for (uint32_t shard = 0; shard < SHARDS; shard++) {
+            ei_budget budget = {1 << 26};
+            ei_counter counter;
+            need(ei_counter_open(&counter, 1, 0, &budget));
+            need(ei_shard_vectors(&counter, vectors[set], SAMPLES, &all, (ei_shard){shard, SHARDS},
+                                  places[set], NULL));
+            ei_counter_close(&counter);
+        }
+}
+static void run_shard_pairs(void)
+{
+    const uint64_t ends[2] = {0, SAMPLES};
+    const ei_stretches all = {1, ends};
+    for (uint32_t shard = 0; shard < SHARDS; shard++) {
+        ei_budget budget = {1 << 26};
+        ei_counter counter;
+        need(ei_counter_open(&counter, 1, 0, &budget));
+        need(ei_shard_pairs(&counter, places[0], places[1], &all, (ei_shard){shard, SHARDS}, NULL));
+        ei_counter_close(&counter);
+    }
+}
+
+static void run_products(void) { k->given->products(size, 32, 8.0, 0.01, 0, WAVES, values); }
+static void run_transform(void)
+{
+    memcpy(complex_[0], more, sizeof complex_[0]);
+    memcpy(complex_[1], more, sizeof complex_[1]);
+    k->given->transform(complex_[0], complex_[1], WAVES, turn_s, turn_c);
+}
+static void run_tilt(void)
+{
+    const ei_wide_sites sites = {.n = 512, .h = site[0], .l = site[1], .lo = site[2], .hi = site[3],
+                                 .log_mass = site[4], .mean = site[5], .variance = scratch};
+    k->wide->tilt(&sites);
+}
+static void run_gram(void)
+{
+    k->wide->gram(columns, columns, COLUMNS, diagonal, COLUMNS / 8, gram);
+}
+
 /* What one run works through: `work` units. */
 static const struct {
     const char *name, *unit;
@@ -147,6 +248,14 @@ static const struct {
     {"measure_many", "cell", CELLS, run_measure_many},
     {"expansion", "probability", 64 * 8 * 8, run_expansion},
     {"series", "probability", 64 * 8 * 8, run_series},
+    {"few_inputs", "edge", ROWS * 5, run_few},
+    {"some_inputs", "edge", ROWS * 12, run_some},
+    {"shard_vectors", "vector", 2.0 * SAMPLES, run_shard_vectors},
+    {"shard_pairs", "pair", SAMPLES, run_shard_pairs},
+    {"given_products", "factor", 32.0 * WAVES, run_products},
+    {"given_transform", "value", WAVES * EI_GIVEN_LANES, run_transform},
+    {"wide_tilt", "site", 512, run_tilt},
+    {"wide_gram", "multiply-add", COLUMNS * COLUMNS * COLUMNS / 2.0, run_gram},
 };
 
 enum { CASES = sizeof cases / sizeof *cases };

@@ -201,3 +201,27 @@ def test_exact(benchmark, shape):
     assert np.abs(off).max() <= 1e-9
     edges = weight.size
     benchmark.extra_info["us_an_edge"] = benchmark.stats["median"] / edges * 1e6
+
+
+@pytest.mark.parametrize("fan_in", [2, 5, 25])
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "relu"])
+@pytest.mark.benchmark(group="Gaussian noise")
+def test_gaussian_noise(benchmark, fan_in, activation):
+    layer = eiplane.Layer(weights_of("dense", fan_in, 8), None, activation)
+    options = {"noise": 0.2, "measures": "ei_parts", "threads": 1}
+    run = benchmark.pedantic(eiplane.analyze, (layer,), options, rounds=5, warmup_rounds=1)
+    benchmark.extra_info |= {
+        "layer": f"{fan_in}→8",
+        "way": activation,
+        "us_an_edge": benchmark.stats["median"] / run[0].ei_edges.size * 1e6,
+        "error": run[0].error_bound,
+    }
+    # The first edge counted, in fine bins of y: a little less than the whole, and a little bias.
+    generator = np.random.default_rng(fan_in)
+    x = generator.random((400_000, fan_in))
+    y = layer(x)[:, 0] + 0.2 * generator.normal(size=len(x))
+    table = np.histogram2d(x[:, 0], y, bins=(8, 60))[0] / len(x)
+    apart = table.sum(1, keepdims=True) * table.sum(0)
+    kept = table > 0
+    counted = float((table[kept] * np.log2(table[kept] / apart[kept])).sum())
+    assert abs(run[0].ei_edges[0, 0] - counted) < 0.02

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
+from .extract.keras import from_keras
 from .network import Layer
 from .training import Tracker
 
@@ -89,7 +91,7 @@ def keras(tracker: Tracker) -> Any:
     Parameters
     ----------
     tracker : Tracker
-        Of ``lambda: keras_layers(model)``.
+        Of the model that is trained, or of a part of it.
 
     Returns
     -------
@@ -106,23 +108,32 @@ def keras(tracker: Tracker) -> Any:
     class TrackerCallback(base):  # type: ignore[misc, valid-type]
         def on_train_begin(self, logs: Any = None) -> None:
             self.step = 0
-            _record(tracker, 0, {})
+            self._take({})
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.step += 1
-            _record(tracker, self.step, logs or {})
+            self._take(logs or {})
+
+        def _take(self, logs: Mapping[str, Any]) -> None:
+            if tracker.due(self.step):
+                _ = self.model  # with JAX the weights are only in it once it is asked for
+                _record(tracker, self.step, logs)
 
     return TrackerCallback()
 
 
 def keras_layers(model: Any) -> list[Layer]:
-    """Return the dense layers of a Keras model.
+    """Return the layers of a Keras model that is a chain of dense ones.
+
+    A tracker takes any model that :func:`eiplane.analyze` takes, and needs no list of its layers;
+    this is for looking at them, or changing them, before they are measured.
 
     Parameters
     ----------
     model : keras.Model
-        A chain of ``Dense`` layers; layers without weights (``Input``, ``Dropout``) are
-        passed over.
+        ``Dense`` layers one after the other, their functions in them or as layers of their own;
+        layers that do nothing here (``Input``, ``Dropout``) may lie between. A softmax takes the
+        outputs of a linear layer.
 
     Returns
     -------
@@ -131,21 +142,31 @@ def keras_layers(model: Any) -> list[Layer]:
     Raises
     ------
     TypeError
-        For any other layer with weights, or an activation that eiplane does not know.
+        For any other model: what a list of layers cannot say of it is told.
+    ValueError
+        If the model has no weights yet.
     """
-    found = []
-    for layer in model.layers:
-        if type(layer).__name__ != "Dense":
-            if layer.weights or type(layer).__name__ in ("Activation", "ReLU", "LeakyReLU"):
-                raise TypeError(
-                    f"layer {layer.name!r} is a {type(layer).__name__}; only Dense layers, with "
-                    "their activations, can be read from a Keras model"
-                )
-            continue
-        kernel, *bias = layer.get_weights()
-        name = {"linear": "identity"}.get(layer.activation.__name__, layer.activation.__name__)
-        found.append(Layer(kernel.T, bias[0] if bias else None, name, layer.name))
-    return found
+    read = from_keras(model)
+    if read is None:
+        raise TypeError(
+            f"only running the Keras model {model.name!r} would show how its layers are joined"
+        )
+    network, skipped = read
+    layers = [layer for layer in network.layers if isinstance(layer, Layer) and layer.is_dense]
+    dense = {layer.name for layer in layers}
+    told = [f"{part.name}: {part.reason}" for part in skipped]
+    told += [f"{name}: not dense" for name in network.names if name not in dense]
+    told += [
+        f"{name}: does not take what {before} gives"
+        for before, name in pairwise(network.names)
+        if network.sources[name] != (before,)
+    ]
+    if told:
+        raise TypeError(
+            f"the Keras model {model.name!r} is no chain of Dense layers ({'; '.join(told)}); give "
+            "eiplane.analyze, or the tracker, the model itself"
+        )
+    return layers
 
 
 def _record(tracker: Tracker, step: int, metrics: Mapping[str, Any]) -> None:

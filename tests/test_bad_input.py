@@ -78,7 +78,8 @@ class TestPython:
         bad(W, "3 ranges were given for 1 layers", out_range=["auto", (0, 1), (0, 2)])
 
     def test_unknown_activation(self):
-        bad(W, r"layer '0': unknown activation 'sine'; known: .*relu.*sigmoid", activation="sine")
+        meant = r"layer '0': unknown activation 'sine' \(did you mean 'sin'\?\); known: .*relu.*sig"
+        bad(W, meant, activation="sine")
         bad(W, "must be positive", activation="elu(-1)")
         bad(W, "parameters", activation="relu(1, 2)")
         bad(W, "activation", TypeError, activation=3)
@@ -211,7 +212,6 @@ class TestCommandLine:
 
     def test_wrong_usage(self, file):
         for arguments in (
-            (),
             ("dance",),
             ("analyze",),
             ("analyze", "w.npz", "--bins", "few"),

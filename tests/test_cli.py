@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import eiplane
+from eiplane.cli.main import main
+from eiplane.cli.wording import spoken
 
 
 def run(*arguments, environment=None):
@@ -114,3 +116,90 @@ def test_help_of_every_command():
         result = run(command, "--help")
         assert result.returncode == 0
         assert "usage: eiplane" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyse", "w.npz"], "'analyse' (did you mean 'analyze'?)"),
+        (["--versoin"], "no such option: --versoin (did you mean '--version'?)"),
+        (["analyze", "w.npz", "--activaton", "relu"], "analyze: no such option: --activaton (d"),
+        (["analyze", "w.npz", "--bins=8", "more"], "eiplane analyze: unexpected more"),
+        (["analyze", "w.npz", "--format", "cvs"], "'cvs' (did you mean 'csv'?)"),
+        (["reproduce", "iriss"], "'iriss' (did you mean 'iris'?)"),
+        (["plot", "run.jsonl"], "required: OUT.png"),
+    ],
+)
+def test_slips_of_the_pen(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert re.search(r"\(try eiplane.* --help\)$", line)
+
+
+def test_without_a_command_there_is_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert re.search(r"^commands:$", shown, re.M)
+    for name in ("analyze", "completion", "reproduce"):
+        assert re.search(rf"^    {name} +\w", shown, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyze", "ww.npz"], "ww.npz: no such file or directory (did you mean 'w.npz'?)"),
+        (["analyze", "no/w.npz"], "no/w.npz: no such file or directory: there is no folder no"),
+        (["analyze", "w.npz"], "pass --activation relu or another"),
+        (["analyze", "w.npz", "--activation", "rleu"], "(did you mean 'relu'?); known: abs"),
+        (["analyze", "w.npz", "--activation=relu", "--measures=phy"], "mean 'phi'?); choose"),
+        (["analyze", "w.npz", "--input-size=3"], "--input-size and --data are for torch"),
+        (["report", "w.npz", "page.png"], "page.png: its name must end in .html, .htm"),
+        (["plot", "w.npz", "page.png"], "w.npz is no file of a tracked run"),
+    ],
+)
+def test_what_went_wrong_is_said_in_its_own_words(arguments, said, file, capsys, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["analyze", "w.npz", "--activation", "relu", "--save", "no/out.npz"],
+        ["analyze", "w.npz", "--activation", "relu", "--plot", "no/out.png"],
+        ["analyze", "w.npz", "--activation", "relu", "--plot", "out.odd"],
+        ["report", "w.npz", "no/out.html"],
+        ["tpm", "w.npz", "--plot", "out.odd"],
+        ["plot", "run.jsonl", "out.odd"],
+        ["demo", "--out", "no/out.png"],
+    ],
+)
+def test_where_nothing_can_be_written_is_said_at_once(arguments, file, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr("eiplane.cli.analyze.analyze", None)  # nothing is measured
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search("there is no folder no|its name must end in .png, .pdf, .svg", line)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("give it with in_range=(lo, hi), or", "give it with --in-range LO,HI, or"),
+        ("with in_range={'a b': (lo, hi)} for", "with --in-range 'a b=LO,HI' for"),
+        ("method='exact' takes", "--method exact takes"),
+        ("leave outliers= out", "leave --outliers out"),
+        ("strict=True fails", "--strict fails"),
+        ("the words of bins are its own", "the words of bins are its own"),
+    ],
+)
+def test_the_command_line_speaks_of_its_options(message, said):
+    assert spoken(message) == said

@@ -280,6 +280,21 @@ def test_convolutions_and_batch_norm(keras):
     np.testing.assert_allclose(head(outs[-2][0]), outs[-1][0], atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_over_one_axis(keras, bias):
+    k = keras.layers
+    conv = k.Conv1D(5, 3, use_bias=bias, activation="relu", name="conv")
+    model = shaken(keras.Sequential([keras.Input((8, 2)), conv, k.Flatten(), k.Dense(3, name="d")]))
+    found = extracted(model)
+    assert (found.network.names, found.skipped) == (("conv", "d"), ())
+    x = rng.normal(size=(1, 8, 2)).astype(np.float32)
+    out = keras.ops.convert_to_numpy(conv(x))[0]
+    layer = found.network.layers[0]
+    np.testing.assert_allclose(layer(x[0, 2:5].T.reshape(-1)), out[2], atol=1e-5)
+    last = found.network.layers[1](out.reshape(-1))
+    np.testing.assert_allclose(last, model.predict(x, verbose=0)[0], atol=1e-4)
+
+
 def test_a_functional_graph(keras):
     k = keras.layers
     x = keras.Input((4,))

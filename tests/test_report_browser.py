@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_up import decomposition, layer, run
 
+import eiplane
 from eiplane.report import write_report
 from eiplane.results import Decomposition, Skipped
 
@@ -243,3 +244,16 @@ def test_a_run_without_the_plane_s_measures_still_has_its_histories(open_page):
     page = open_page([Decomposition((rest,))] * 2)
     assert page.locator("#histories .chart").count() == 1
     assert "were not measured" in page.inner_text("#in-plane")
+
+
+def test_nothing_is_wider_than_a_narrow_screen(open_page):
+    """Of layers small enough to have their numbers in a table, too."""
+    rng = np.random.default_rng(0)
+    network = [eiplane.Layer(rng.normal(size=(n, 8)), name=f"layer {n}" * 6) for n in (8, 3)]
+    page = open_page(network, measures=("sensitivity", "ei_parts"))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    wide, screen = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= screen

@@ -641,32 +641,117 @@ def test_hugging_face_s_events_without_a_trainer():
     assert tracker.steps == [0, 2, 4]
 
 
-def test_keras(monkeypatch):
+@pytest.fixture
+def keras(monkeypatch):
+    pytest.importorskip("torch")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
+    return pytest.importorskip("keras")
+
+
+def test_keras(keras):
     from eiplane import callbacks
 
+    part = keras.layers
     model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            keras.layers.Dense(5, "sigmoid"),
-            keras.layers.Dropout(0.1),
-            keras.layers.Dense(3),
-        ]
+        [keras.Input((4,)), part.Dense(5, "sigmoid"), part.Dropout(0.1), part.Dense(3, "softmax")]
+    )
+    tracker = Tracker(model, every=5, **FAST)
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.01), loss=keras.losses.SparseCategoricalCrossentropy()
+    )
+    x = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+    chosen = np.arange(40) % 3
+    model.fit(x, chosen, epochs=1, batch_size=4, verbose=0, callbacks=[callbacks.keras(tracker)])
+    assert tracker.steps == [0, 5, 10]
+    assert tracker.history.metrics == ["loss"]
+    now = eiplane.analyze(callbacks.keras_layers(model), **FAST)
+    for layer in now:
+        assert as_history(tracker).values(layer.name, "sensitivity")[-1] == layer.sensitivity
+
+
+@pytest.mark.parametrize("softmax", ["argument", "activation", "layer", "loss"])
+def test_dense_layers_of_keras_give_its_own_predictions(keras, softmax):
+    from eiplane import callbacks
+
+    part = keras.layers
+    last = {
+        "argument": [part.Dense(3, "softmax")],
+        "activation": [part.Dense(3), part.Activation("softmax")],
+        "layer": [part.Dense(3), part.Softmax()],
+        "loss": [part.Dense(3)],
+    }[softmax]
+    model = keras.Sequential(
+        [keras.Input((4,)), part.Dense(5), part.ReLU(), part.Dense(6, "tanh"), *last]
     )
     layers = callbacks.keras_layers(model)
     assert [(x.n_in, x.n_out, x.activation.name) for x in layers] == [
-        (4, 5, "sigmoid"), (5, 3, "identity"),
+        (4, 5, "relu"), (5, 6, "tanh"), (6, 3, "identity"),
     ]  # fmt: skip
-    np.testing.assert_array_equal(layers[0].weight, model.layers[0].get_weights()[0].T)
-    tracker = Tracker(lambda: callbacks.keras_layers(model), every=5, **FAST)
-    model.compile(optimizer=keras.optimizers.SGD(0.01), loss="mse")
-    x = np.random.default_rng(0).random((40, 4)).astype(np.float32)
-    model.fit(x, x[:, :3], epochs=1, batch_size=4, verbose=0, callbacks=[callbacks.keras(tracker)])
-    assert tracker.steps == [0, 5, 10]
-    assert tracker.history.metrics == ["loss"]
-    with pytest.raises(TypeError, match="is a Conv1D"):
-        callbacks.keras_layers(keras.Sequential([keras.Input((8, 1)), keras.layers.Conv1D(2, 3)]))
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    out = x
+    for layer in layers:
+        out = layer(out)
+    if softmax != "loss":
+        out = np.exp(out)
+        out /= out.sum(1, keepdims=True)
+    np.testing.assert_allclose(out, model.predict(x, verbose=0), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_are_asked_of_keras_before_they_are_measured(keras, monkeypatch):
+    """While JAX trains they are only in the model once a callback has asked for it."""
+    from eiplane import callbacks
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    tracker = Tracker(model, every=3, **FAST)
+    callback, asked = callbacks.keras(tracker), []
+    of_callback = property(lambda self: asked.append((self.step, tuple(tracker.steps))))
+    monkeypatch.setattr(type(callback), "model", of_callback)
+    callback.on_train_begin()
+    for batch in range(4):
+        callback.on_train_batch_end(batch)
+    assert asked == [(0, ()), (3, (0,))]
+    assert tracker.steps == [0, 3]
+
+
+def test_what_is_no_chain_of_dense_layers_of_keras(keras):
+    from eiplane import callbacks
+
+    part = keras.layers
+    rows, image = keras.Input((4,)), keras.Input((8, 1))
+    added = part.Dense(3)(part.Add()([part.Dense(4, "relu")(rows), rows]))
+    embedded = part.Dense(3)(part.Flatten()(part.Embedding(9, 2)(rows)))
+    scaled = part.Dense(3)(part.LayerNormalization()(part.Dense(4, "relu")(rows)))
+    seen = part.Dense(3)(part.Flatten()(part.Conv1D(2, 3, use_bias=False)(image)))
+    for given, made, why in [
+        (rows, added, "does not take what dense"),
+        (rows, embedded, "an embedding table"),
+        (rows, scaled, "does not take what dense"),
+        (image, seen, "conv1d.*: not dense"),
+    ]:
+        with pytest.raises(TypeError, match=f"no chain of Dense layers.*{why}"):
+            callbacks.keras_layers(keras.Model(given, made))
+
+
+def test_models_that_can_be_called_are_not():
+    """What is given to a tracker is called for a model only if it is none itself."""
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh())
+    program = torch.export.export(module, (torch.zeros(1, 3),))
+    for given in (module, program):
+        assert callable(given)
+        for model in (given, lambda given=given: given):
+            (layer,) = Tracker(model, **FAST).record(0).layers
+            assert (layer["n_in"], layer["activation"]) == (3, "tanh")
+
+
+def test_models_of_keras_that_are_no_modules_are_not_called(keras, monkeypatch):
+    from eiplane.training.watch import called
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    monkeypatch.setattr("eiplane.extract._is_module", lambda model: False)  # as with JAX
+    assert callable(model)
+    assert called(model) is model
+    assert called(lambda: model) is model
 
 
 def test_a_callback_without_its_framework_says_what_it_needs(monkeypatch):

@@ -12,6 +12,7 @@ from ..analyze import analyze
 from ..results import Decomposition
 from .drawing import add_plane_options
 from .measuring import FILES, add_measuring, measuring
+from .outputs import check_output, check_picture
 from .screen import print_result
 
 __all__ = ["add_analyze"]
@@ -67,6 +68,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyze(options: argparse.Namespace) -> None:
+    check_output(options.save)
+    check_picture(options.plot)
     with measuring(options) as chosen:
         result = analyze(options.file, **chosen)
     if options.save:

@@ -17,6 +17,7 @@ from .completion import add_completion
 from .report import add_report
 from .tpm import add_tpm
 from .training import add_training_commands
+from .wording import about_file, near_choice, spoken, unknown_options
 
 __all__ = ["main"]
 
@@ -29,11 +30,19 @@ _EXAMPLES = """examples:
 Handler = Callable[[argparse.Namespace], None]
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Calls commands by that name, and puts what they do beside them."""
+
+    def start_section(self, heading: str | None) -> None:
+        self._action_max_length = 14  # older Pythons forget that commands are indented
+        super().start_section("commands" if heading == "positional arguments" else heading)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (try {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {near_choice(message)} (try {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without arrows gets "->"
             stream.reconfigure(errors=ASCII_ERRORS)
-    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    options = _parsed(_joined(sys.argv[1:] if arguments is None else arguments))
     handler: Handler = options.handler
     import warnings
 
     def short(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"eiplane: warning: {message}", file=sys.stderr)
+        print(f"eiplane: warning: {spoken(str(message))}", file=sys.stderr)
 
     try:
         with warnings.catch_warnings():
@@ -80,10 +89,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ArithmeticError,
         RuntimeError,
     ) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        print(f"eiplane: {text}", file=sys.stderr)
+        said = about_file(error) if isinstance(error, OSError) else str(error)
+        text = " ".join(said.split()) or type(error).__name__
+        print(f"eiplane: {spoken(text)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; ends the program, as argparse does, where they are wrong."""
+    parser, commands = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    chosen = commands.choices.get(options.command, parser)
+    if rest:
+        chosen.error(unknown_options(chosen, rest))
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    return options
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -100,26 +123,27 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Any]:
     parser = _Parser(
         prog="eiplane",
         description="The causal structure of neural networks, in bits.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"eiplane {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     add_analyze(commands)
     _add_info(commands)
     add_report(commands)
     add_tpm(commands)
     add_training_commands(commands)
     add_completion(commands, parser)
-    return parser
+    return parser, commands
 
 
 def _add_info(commands: Any) -> None:
-    parser = commands.add_parser("info", help="version, CPU features, kernel in use")
+    about = "version, CPU features, kernel in use"
+    parser = commands.add_parser("info", help=about, description=f"Show {about}.")
     parser.set_defaults(handler=_info)
 
 

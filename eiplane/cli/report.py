@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .measuring import FILES, add_measuring, measuring
+from .outputs import check_output
 
 __all__ = ["add_report"]
 
@@ -41,7 +42,7 @@ def add_report(commands: Any) -> None:
     add = parser.add_argument
     add("sources", metavar="MODEL-or-RUN", nargs="+",
         help=f"a tracked run, a saved result, or weights to be measured: {FILES}")  # fmt: skip
-    add("out", metavar="OUT.html")
+    add("out", metavar="OUT.html", help="the page, always the last name")
     add("--title", default=None, help="default: the files' names")
     add_measuring(parser, "sensitivity,ei_parts and ei; bounds instead of ei above 100,000 weights")
     parser.set_defaults(handler=_report)
@@ -50,6 +51,7 @@ def add_report(commands: Any) -> None:
 def _report(options: argparse.Namespace) -> None:
     from ..report import write_report
 
+    check_output(options.out, ".html", ".htm")
     files: list[str] = options.sources
     source = files[0] if len(files) == 1 else dict(zip(names_of(files), files, strict=True))
     with measuring(options) as chosen:

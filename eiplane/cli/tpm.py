@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import read_arrays
+from .outputs import check_picture
 
 if TYPE_CHECKING:
     from ..emergence import Transitions
@@ -59,6 +60,7 @@ def add_tpm(commands: Any) -> None:
 def _tpm(options: argparse.Namespace) -> None:
     from ..emergence import tpm
 
+    check_picture(options.plot)
     result = tpm(
         _read(options.file),
         macro=None if options.macro == "none" else options.macro,

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from .drawing import add_plane_options
+from .outputs import check_picture
 from .screen import print_result
 from .values import read_names
 
 __all__ = ["add_training_commands"]
+
+_MOVING = (".gif", ".mp4")
+_PLOTS = """examples:
+  eiplane plot run.jsonl plane.png
+  eiplane plot run.jsonl history.pdf --kind history --quantities sensitivity,ei_parts
+  eiplane plot before.jsonl after.jsonl compared.png
+  eiplane plot run.jsonl plane.gif
+"""
 
 
 def add_training_commands(commands: Any) -> None:
@@ -43,6 +52,8 @@ def _demo(options: argparse.Namespace) -> None:
     from ..plot import save_figure, text_plane, trajectory
     from .demo import demo_history, iris_snapshots
 
+    text = options.text or find_spec("matplotlib") is None
+    check_picture(None if text else options.out)
     snapshots = iris_snapshots()
     network, run = demo_history(snapshots)
     accuracy = float(snapshots["test_accuracy"][-1])
@@ -53,7 +64,7 @@ def _demo(options: argparse.Namespace) -> None:
     )
     print_result(network)
     title = "Layers of a network learning Iris, in the causal plane"
-    if options.text or find_spec("matplotlib") is None:
+    if text:
         print(f"\n{title}\n\n{text_plane(run)}")
         if not options.text:
             print('\nFor a picture: pip install "eiplane[plot]", and again: eiplane demo')
@@ -65,13 +76,20 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _add_plot(commands: Any) -> None:
-    parser = commands.add_parser("plot", help="draw a tracked run")
+    parser = commands.add_parser(
+        "plot",
+        help="draw a tracked run",
+        description="Draw a tracked run: its way through the causal plane, quantities over time, a "
+        "moving\npicture. Several runs are compared in one plane.",
+        epilog=_PLOTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("run", metavar="RUN.jsonl", nargs="+", help="several are compared")
-    add("out", metavar="OUT", help=".png, .pdf, .svg; of one run also .gif, .mp4")
+    add("out", metavar="OUT.png", help=".png, .pdf, .svg; of one run also .gif, .mp4")
     add("--kind", choices=("plane", "history", "phi", "layers", "edges"), default="plane",
-        help="layers: the last moment's, against their depth; edges: a moving picture, of a run "
-        "tracked with edges=True (default: plane)")  # fmt: skip
+        help="history: quantities over time; layers: the last moment's, against their depth; "
+        "edges: a moving picture, of a run tracked with edges=True (default: plane)")  # fmt: skip
     add("--quantities", type=read_names, metavar="NAME,...", help="of --kind history and layers")
     add_plane_options(add)
     add("--plain", action="store_true", help="degeneracy and sensitivity, not turned by 45 degrees")
@@ -83,8 +101,9 @@ def _plot(options: argparse.Namespace) -> None:
     from .. import plot
     from ..training import History
 
+    check_picture(None if Path(options.out).suffix.lower() in _MOVING else options.out)
     runs = [History.read(run) for run in options.run]
-    moving = Path(options.out).suffix.lower() in (".gif", ".mp4")
+    moving = Path(options.out).suffix.lower() in _MOVING
     if len(runs) > 1 and (moving or options.kind != "plane"):
         raise ValueError("several runs can only be compared in one causal plane, not moving")
     sizes = {"normalize": options.normalize, "scale": options.scale}
@@ -110,13 +129,20 @@ def _plot(options: argparse.Namespace) -> None:
 
 
 def _add_reproduce(commands: Any) -> None:
-    from ..reproduce import EXPERIMENTS
+    from ..reproduce import ABOUT, EXPERIMENTS
 
+    listed = "\n".join(f"  {name:13} {ABOUT[name]}" for name in EXPERIMENTS)
     parser = commands.add_parser(
-        "reproduce", help="repeat an experiment of the paper, or test a claim"
+        "reproduce",
+        help="repeat an experiment of the paper, or test a claim",
+        description="Repeat an experiment of the paper, or test a claim: data, figures and "
+        "summary.md\nin a folder. What was interrupted continues.",
+        epilog=f"experiments and claims:\n{listed}\n\nexamples:\n  eiplane reproduce iris --quick\n"
+        "  eiplane reproduce pace --data mnist",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("name", choices=sorted(EXPERIMENTS), metavar="NAME", help=", ".join(sorted(EXPERIMENTS)))
+    add("name", choices=sorted(EXPERIMENTS), metavar="NAME", help="one of those below")
     add("--quick", action="store_true", help="a small version, to see it work")
     add("--out", metavar="DIR", help="default: reproduce-NAME")
     add("--data", metavar="DIR", help="folder of MNIST's IDX files, or of MiniLM's weights")

@@ -19,9 +19,22 @@ from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
 from .state import from_mapping
 
-__all__ = ["Between", "ExtractOptions", "Extracted", "between", "parts_of", "to_network"]
+__all__ = [
+    "Between",
+    "ExtractOptions",
+    "Extracted",
+    "between",
+    "is_model",
+    "parts_of",
+    "to_network",
+]
 
 _NO_SEQUENCE = (bytes, bytearray, set, frozenset)
+
+
+def is_model(weights: Any) -> bool:
+    """Return whether something is a model of a library, which may be callable, and not a path."""
+    return _is_module(weights) or is_program(weights) or _library(weights) is not None
 
 
 def to_network(weights: Any, options: ExtractOptions | None = None) -> Extracted:
@@ -189,14 +202,14 @@ def _refuse_inputs(weights: Any, options: ExtractOptions) -> None:
 def _needs_run(weights: Any) -> str:
     return (
         "input_size and input_data are for torch modules and ONNX graphs; leave them out for "
-        f"{type(weights).__name__}"
+        f"{_what(weights)}"
     )
 
 
 def _needs_file(weights: Any) -> str:
     return (
         "key= chooses among the state dicts of a mapping or a .pt file; leave it out for "
-        f"{type(weights).__name__}"
+        f"{_what(weights)}"
     )
 
 
@@ -206,12 +219,15 @@ def _no_data(weights: Any) -> str:
             "ranges='data' takes each layer's range from input_data: give a batch, a list of "
             "batches or a DataLoader"
         )
-    path = isinstance(weights, str | os.PathLike)
-    what = str(weights) if path else type(weights).__name__
     return (
         "ranges='data' is for torch modules and ONNX graphs, which can be run on data, "
-        f"not for {what}"
+        f"not for {_what(weights)}"
     )
+
+
+def _what(weights: Any) -> str:
+    """Return what to call weights: their file, or their type."""
+    return str(weights) if isinstance(weights, str | os.PathLike) else type(weights).__name__
 
 
 def _of_program(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:

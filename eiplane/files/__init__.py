@@ -10,6 +10,7 @@ from .extras import require
 from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
 from .kinds import is_result, kind_of
+from .near import meant
 from .regular import check_regular
 from .telling import warn_user
 from .whole import json_text, write_whole
@@ -24,6 +25,7 @@ __all__ = [
     "is_result",
     "json_text",
     "kind_of",
+    "meant",
     "read_arrays",
     "read_records",
     "require",

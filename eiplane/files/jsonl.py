@@ -167,6 +167,8 @@ def _parse(
                 raise ValueError(f"{path} is no file of a tracked run: it is {kind}") from None
             if end < 0:
                 return records, start, True
+            if isinstance(error, UnicodeDecodeError):
+                raise ValueError(f"{path}, line {number}: no text, so no JSON") from None
             raise ValueError(f"{path}, line {number}: {error}") from None
         records.append(record)
         if end < 0:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..files import meant
 from .activation import Activation
 from .closed import CLOSED
 from .monotone import Function
@@ -135,7 +136,8 @@ def get_activation(activation: str | Activation | None) -> Activation:
     kind = _ALIASES.get(match[1], match[1]) if match else ""
     if not match or kind not in ACTIVATIONS:
         raise ValueError(
-            f"unknown activation {activation!r}; known: {', '.join(known_activations())}"
+            f"unknown activation {activation!r}{meant(activation, known_activations())}; "
+            f"known: {', '.join(known_activations())}"
         )
     try:
         parameters = [float(p) for p in match[2].split(",")] if match[2] else []

@@ -10,9 +10,10 @@ import importlib
 import os
 from pathlib import Path
 
+from ..files import meant
 from ..run import progress_bar
 
-__all__ = ["EXPERIMENTS", "reproduce"]
+__all__ = ["ABOUT", "EXPERIMENTS", "reproduce"]
 
 #: Where each experiment is, and its function: ``run(folder, quick, data, tell) -> summary``.
 EXPERIMENTS = {
@@ -36,6 +37,29 @@ EXPERIMENTS = {
     "grid": ("claims.grid", "run_grid"),
     "grokking": ("claims.grokking", "run_grokking"),
     "minilm": ("claims.language", "run_minilm"),
+}
+
+#: What each is about, in a few words.
+ABOUT = {
+    "toy": "EI of one edge and of two neurons on a third, over the weights",
+    "convergence": "samples that each estimate needs",
+    "iris": "layers of a 4-5-5-3 network while it learns, with phi",
+    "digits": "the same on scikit-learn's digits, 5x5 pixels",
+    "mnist": "the same on MNIST, 5x5 pixels (--data)",
+    "ablation": "what removing edges costs, by EI and by weight",
+    "memorization": "true against shuffled labels",
+    "pace": "do layers move most while the loss falls fastest?",
+    "positions": "do first, hidden and last layers behave differently?",
+    "whole": "does EI as a whole tell layers apart better than EI_parts?",
+    "overfitting": "do hidden layers drift to degeneracy as overfitting begins?",
+    "removal": "does the change of EI_parts tell what an edge's removal costs?",
+    "integration": "does integrated information grow while a network learns?",
+    "redundancy": "do hidden layers that a task does not need differentiate less?",
+    "spans": "do sensitivity, EI and phi from input to output grow?",
+    "initialisers": "is the paper's estimate near EI, at widths of 10 to 50?",
+    "grid": "do layers of deeper and wider networks differentiate more?",
+    "grokking": "does causal structure move before the test accuracy does?",
+    "minilm": "attention against MLPs of a small language model (--data)",
 }
 
 
@@ -74,7 +98,10 @@ def reproduce(
         For an unknown name, missing data, or a folder that holds something else.
     """
     if name not in EXPERIMENTS:
-        raise ValueError(f"no experiment {name!r}; there are {', '.join(sorted(EXPERIMENTS))}")
+        raise ValueError(
+            f"no experiment {name!r}{meant(name, EXPERIMENTS)}; there are "
+            f"{', '.join(sorted(EXPERIMENTS))}"
+        )
     module, function = EXPERIMENTS[name]
     run = getattr(importlib.import_module(f".{module}", __name__), function)
     writing = importlib.import_module(".writing", __name__)

@@ -135,8 +135,8 @@ def _numbered(matrix: Array, caption: str, most: float) -> str:
         for j, row in enumerate(matrix.tolist())
     )
     return (
-        f"<table><caption>{escape(caption)}</caption><thead>"
-        f"<tr><td>output \\ input</td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<div style="overflow-x:auto"><table><caption>{escape(caption)}</caption><thead>'
+        f"<tr><td>output \\ input</td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

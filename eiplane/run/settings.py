@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _core
+from ..files import meant
 from ..network import LEAST, MAX_BINS, MOST, Binning, Noise, checked_noise, resolved
 from ..results import MEASURES
 from .ranges import by_name, check_names
@@ -223,7 +224,10 @@ def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
         raise ValueError(f"measures: nothing to compute; choose from {', '.join(MEASURES)}")
     for name in names:
         if name not in MEASURES:
-            raise ValueError(f"measures: unknown {name!r}; choose from {', '.join(MEASURES)}")
+            raise ValueError(
+                f"measures: unknown {name!r}{meant(str(name), MEASURES)}; choose from "
+                f"{', '.join(MEASURES)}"
+            )
     return frozenset(engine for name in names for engine in MEASURES[name])
 
 

@@ -21,7 +21,7 @@ from .history import History
 from .loggers import log_scalars
 from .matrices import Arrays, Matrices
 from .record import Record, record_lines
-from .watch import Watch, read_network
+from .watch import Watch, called, read_network
 
 if TYPE_CHECKING:
     import pandas
@@ -244,8 +244,7 @@ class Tracker(Closing):
         """Return what is measured now, and how."""
         if self._watch is not None:
             return self._watch.read()
-        module = hasattr(self.model, "named_parameters")
-        return self.model() if callable(self.model) and not module else self.model, self._options
+        return called(self.model), self._options
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extract import Extracted, ExtractOptions, to_network
+from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
 from ..run import Settings
 
-__all__ = ["Watch", "detached", "read_network", "rebuilt"]
+__all__ = ["Watch", "called", "detached", "read_network", "rebuilt"]
 
 #: Options of ``analyze`` that say how a model is read. They are used up by reading it.
 _READING = ("input_size", "input_data", "strict", "key")
@@ -58,7 +58,7 @@ class Watch:
         options : dict
         """
         if not self._module:
-            return (self.model() if callable(self.model) else self.model), self.options
+            return called(self.model), self.options
         if self._from_data:  # ranges change as the weights do
             return self.model, self.options
         options = _rest(self.options)
@@ -97,6 +97,11 @@ class Watch:
             used.update(_address(a) for a in arrays)
         moving = any(b.is_floating_point() for _, b in self.model.named_buffers())
         return used == places and not moving
+
+
+def called(model: Any) -> Any:
+    """Return what a callable that is no model itself gives, and anything else as it is."""
+    return model() if callable(model) and not is_model(model) else model
 
 
 def read_network(weights: Any, options: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
