@@ -129,6 +129,7 @@ def run(name: str, fuzzer: Any, seed: int, most: int, log: Path, seconds: float)
     """Do what is left of a campaign, for some time, and return the reports of this time."""
     until, reports = time.monotonic() + seconds, []
     # What the first cases import is shared by all processes, and no alarm cuts an import off.
+    getattr(fuzzer, "prepare", lambda: None)()
     for index in range(PRELOAD):
         with contextlib.suppress(Exception):
             fuzzer.check(fuzzer.make(campaign.generator(seed, index)))
