@@ -108,7 +108,7 @@ class _Row:
         self, around: Surroundings, f: Activation, std: float, weight: Array, bias: float
     ) -> None:
         self.f, self.std, self.bins = f, std, around.in_bins
-        (self.low, self.high), self.baseline = around.in_range, around.baseline
+        (self.low, self.high), self.held = around.in_range, around.held(weight)
         self.weight, self.bias = weight, bias
         self.widths = np.abs(weight) * (self.high - self.low)
 
@@ -152,10 +152,9 @@ class _Row:
     def sensitivity(self) -> GaussianRow:
         """Return the information of every input with the others held at the baseline."""
         information, bound = np.zeros(len(self.weight)), 0.0
-        total = self.bias + self.baseline * float(self.weight.sum())
         middle = 0.5 * (self.low + self.high)
         for i in np.flatnonzero(self.widths > 0):
-            centre = total + float(self.weight[i]) * (middle - self.baseline)
+            centre = self.bias + float(self.held[i]) + float(self.weight[i]) * middle
             half = 0.5 * float(self.widths[i])
             if self._moves(centre, half) <= _STILL * self.std:
                 bound = max(bound, _STILL**2)
