@@ -11,13 +11,14 @@ from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
 from .regular import check_regular
 from .telling import warn_user
-from .whole import json_text, write_whole
+from .whole import append_whole, json_text, write_whole
 
 __all__ = [
     "Appender",
     "Closing",
     "Familiar",
     "Unread",
+    "append_whole",
     "check_regular",
     "is_damage",
     "json_text",

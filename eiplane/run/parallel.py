@@ -37,6 +37,7 @@ __all__ = [
     "cancel_flag",
     "default_threads",
     "even_cuts",
+    "stop_if_cancelled",
 ]
 
 Unit = TypeVar("Unit")
@@ -85,6 +86,18 @@ def cancel_flag() -> NDArray[np.int32]:
     """
     flag: NDArray[np.int32] = getattr(_current, "flag", _never)
     return flag
+
+
+def stop_if_cancelled() -> None:
+    """End the present unit if nobody waits for it any more: for loops that are written in Python.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        As compiled loops do.
+    """
+    if cancel_flag()[0]:
+        raise KeyboardInterrupt
 
 
 class Progress(Protocol):

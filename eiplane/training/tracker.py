@@ -123,7 +123,7 @@ class Tracker(Closing):
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
-        self.loggers = list(loggers)
+        self.loggers, self._failing = list(loggers), set[int]()
         self._options = options
         self._keep_edges = edges
         #: An option of analyze beside those of the run: matrices that nobody keeps are not sent.
@@ -283,7 +283,7 @@ class Tracker(Closing):
         if self._file is not None:
             self._unwritten.append(record)
             self._write(self._file)
-        log_scalars(self.loggers, record)
+        log_scalars(self.loggers, record, self._failing)
 
     def _write(self, file: Appender) -> None:
         """Write the records that are not in the file yet; a full disk ends no training."""
