@@ -91,6 +91,21 @@ static void narrow_steps(ei_exact *x, double reach, ei_exact_steps *row)
     row->kept_to = x->kept_to - before < n ? x->kept_to - before : n;
 }
 
+static double steps_bound(const ei_exact *x, double kept)
+{
+    const row_error e = {2.0 * EPS, 0.0};
+    return x->one_label ? 0.0 : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0, e, kept);
+}
+
+/* Sum of some weights, scaled by 2^-e. */
+static dd sum_of(const double *weight, size_t n, int e)
+{
+    dd sum = {0.0, 0.0};
+    for (size_t i = 0; i < n; i++)
+        sum = dd_add(sum, (dd){ldexp(weight[i], -e), 0.0});
+    return sum;
+}
+
 /* A row, and what its edges share: z without the input at hand is bias plus offset, and the input's ends
  * are lo and hi, all in double-double and scaled by 2^-e. */
 typedef struct {
@@ -118,6 +133,12 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
     if (x->simple)
         narrow_steps(x, 1.0001 * ldexp(r->greatest, -r->e) * fmax(fabs(r->lo.hi), fabs(r->hi.hi)),
                      &row);
+    if (x->simple && row.n_thresholds == 0) { /* all stay where they are, in one interval that is kept */
+        memset(information + first, 0, (stop - first) * sizeof(double));
+        for (size_t i = first; i < stop; i++)
+            kept[i] = 1.0;
+        return ei_cancelled(cancel) ? EI_ECANCELLED : EI_OK;
+    }
     const double scale = r->e > -1000 && r->e < 1000 ? ldexp(1.0, -r->e) : 0.0;
     const size_t often = 1 + 100000 / (m + 1);
     for (size_t i = first; i < stop; i += EI_EXACT_LANES) {
@@ -167,12 +188,12 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
     const size_t n = x->n_in;
     const dd baseline = {x->baseline, 0.0};
     double greatest, least_kept = 1.0;
-    const int e = ex_row_exponent(weight, n, &greatest);
+    const int e = ex_row_exponent(x, weight, &greatest);
     held_row r = {weight, bias, greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
     int status = EI_OK;
     if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
         /* All inputs at the baseline once; each then moves from there. */
-        r.offset = dd_mul(baseline, ex_sum_weights(weight, n, e));
+        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, e));
         r.lo = two_sum(x->lo, -x->baseline);
         r.hi = two_sum(x->hi, -x->baseline);
         status = held_edges(x, &r, 0, n, information, kept, &least_kept, cancel);
@@ -180,16 +201,14 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
         /* From there nothing would be left of an input's own range: every edge by itself. */
         dd before = {0.0, 0.0};
         for (size_t i = 0; i < n && status == EI_OK; i++) {
-            const dd others = dd_add(before, ex_sum_weights(weight + i + 1, n - i - 1, e));
+            const dd others = dd_add(before, sum_of(weight + i + 1, n - i - 1, e));
             r.offset = dd_mul(baseline, others);
             status = held_edges(x, &r, i, i + 1, information, kept, &least_kept, cancel);
-            before = dd_add(before, ex_sum_weights(weight + i, 1, e));
+            before = dd_add(before, sum_of(weight + i, 1, e));
         }
     }
     if (status != EI_OK)
         return status;
-    *bound = x->one_label ? 0.0
-                          : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0,
-                                          (row_error){2.0 * EPS, 0.0}, least_kept);
+    *bound = steps_bound(x, least_kept);
     return EI_OK;
 }
