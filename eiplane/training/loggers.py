@@ -23,7 +23,9 @@ def _known(layer: Mapping[str, Any], quantity: str) -> dict[str, Any]:
     return {f"{quantity}_low": low, f"{quantity}_high": high}
 
 
-def log_scalars(loggers: Iterable[Any], record: Record, failing: set[int]) -> None:
+def log_scalars(
+    loggers: Iterable[Any], record: Record, failing: set[int] | None = None
+) -> None:
     """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
 
     Of one that is only known to lie between bounds these are sent, under ``<quantity>_low`` and
@@ -34,8 +36,8 @@ def log_scalars(loggers: Iterable[Any], record: Record, failing: set[int]) -> No
     loggers : iterable
         Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
     record : Record
-    failing : set of int
-        Which of them failed last: one that fails is told of once, until it has worked again. A full
+    failing : set of int, optional
+        Which of them failed last, kept from record to record: one that fails is told of once, until it has worked again. A full
         disk or a server that is away ends no training.
 
     Raises
@@ -49,6 +51,7 @@ def log_scalars(loggers: Iterable[Any], record: Record, failing: set[int]) -> No
         for quantity in QUANTITIES
         for name, value in _known(layer, quantity).items()
     }
+    failing = set() if failing is None else failing
     for number, logger in enumerate(loggers):
         send = _sender(logger)
         try:
