@@ -424,6 +424,15 @@ def test_pieces(seconds, threads, pieces):
     assert Runner(threads).pieces(seconds) == pieces
 
 
+def test_a_thread_for_which_there_is_no_memory(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with Runner(2) as runner, pytest.raises(MemoryError, match="not enough memory for a thread"):
+        runner.map(abs, [1, 2, 3])
+
+
 def test_pieces_are_short_enough_to_lose():
     with ThreadPoolExecutor(5) as pool:
         runner = Runner(1, pool)

@@ -340,7 +340,12 @@ class Runner(Closing):
                 self.executor, self.workers = None, self.threads
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
-        return self._pool.submit(*call)
+        try:
+            return self._pool.submit(*call)
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            raise MemoryError("not enough memory for a thread; use fewer threads") from error
 
     def _tell(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:

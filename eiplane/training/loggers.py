@@ -23,9 +23,7 @@ def _known(layer: Mapping[str, Any], quantity: str) -> dict[str, Any]:
     return {f"{quantity}_low": low, f"{quantity}_high": high}
 
 
-def log_scalars(
-    loggers: Iterable[Any], record: Record, failing: set[int] | None = None
-) -> None:
+def log_scalars(loggers: Iterable[Any], record: Record, failing: set[int] | None = None) -> None:
     """Send the quantities of a record to loggers, under ``eiplane/<layer>/<quantity>``.
 
     Of one that is only known to lie between bounds these are sent, under ``<quantity>_low`` and
@@ -37,8 +35,8 @@ def log_scalars(
         Each TensorBoard's ``SummaryWriter``, or with a method ``log(dict, step)``.
     record : Record
     failing : set of int, optional
-        Which of them failed last, kept from record to record: one that fails is told of once, until it has worked again. A full
-        disk or a server that is away ends no training.
+        Which of them failed last, kept from record to record: one that fails is told of once, until
+        it has worked again. A full disk or a server that is away ends no training.
 
     Raises
     ------
