@@ -21,7 +21,7 @@ from .joint import (
 from .network import spans_of
 from .pairwise import Called, Measure, NoisyLayer, Surroundings, check_method, measure
 from .plan import Plan, Target
-from .results import Decomposition, LayerResult, Pairwise
+from .results import Decomposition, LayerResult, Pairwise, Totals
 from .run import (
     Progress,
     Purpose,
@@ -58,6 +58,7 @@ def analyze(
     memory_limit: int | None = None,
     spans: Any = "layers",
     layers: Any = None,
+    edges: bool = True,
     input_size: Sequence[int] | None = None,
     input_data: Any = None,
     strict: bool = False,
@@ -138,6 +139,9 @@ def analyze(
         with residuals, branches, convolutions. Those are run as they are.
     layers : str, iterable of str or callable, optional
         Which layers to measure: names, globs, or a function of (name, layer).
+    edges : bool
+        Whether results keep the matrices of their edges. False: their sums only, and one layer's
+        matrices are in memory at a time, which for a file is all that is read of it at once.
     input_size : sequence of int, optional
         Shape of the input of a Module or an ONNX graph, where it cannot be known otherwise.
     input_data : array, tensor, tuple, mapping or iterable of those, optional
@@ -183,6 +187,8 @@ def analyze(
         ranges=ranges, quantiles=quantiles, noise=noise,
     )  # fmt: skip
     workers = checked_threads(threads, executor)
+    if not isinstance(edges, bool | np.bool_):
+        raise TypeError(f"edges must be True or False, got {edges!r}")
     options = JointOptions(settings.estimator, checked_memory(memory_limit))
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with progress_bar(progress) as tell:
@@ -199,10 +205,11 @@ def analyze(
                 stage(tell, number, len(targets))
                 if isinstance(first, int) and isinstance(last, int):
                     target, draws = plan.target(first, last), sampling.of_layer(first, last)
-                    results.append(_measure(target, settings, options, draws, runner))
+                    results.append(_measure(target, settings, options, draws, runner, edges))
                 else:
                     ends = (weights, str(first), str(last))
-                    results.append(_measure_part(ends, wanted, plan, sampling, runner, tell))
+                    part = _measure_part(ends, wanted, plan, sampling, runner, tell)
+                    results.append(part if edges else part.without_edges())
     starts = [first for first, _ in targets if isinstance(first, int)]
     warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
     return Decomposition(
@@ -216,30 +223,35 @@ def _measure(
     options: JointOptions,
     sampling: Sampling,
     runner: Runner,
+    edges: bool,
 ) -> LayerResult:
     channel = target.channel
-    parts: dict[str, Pairwise] = {}
+    kept: dict[str, Pairwise | Totals] = {}
+    known: Pairwise | None = None
     both: tuple[Measure, ...] = ("sensitivity", "ei_parts")
     wanted = [which for which in both if which in settings.measures]
     noisy = _noisy(target, settings)
     check_method(channel, settings.method, wanted)
     for which in wanted:
         if noisy is not None:
-            parts[which] = _shaped(noisy.measure(which, runner), target.edge_shape)
+            part = noisy.measure(which, runner)
         else:
             part = measure(which, channel, settings.method, sampling, runner)
-            parts[which] = _shaped(part, target.edge_shape)
+        part = _shaped(part, target.edge_shape)
+        kept[which] = part if edges else part.totals()
+        if which == "ei_parts":  # which whole vectors are told of
+            known = part
+        del part  # else it were there while the next is measured
     whole = bounds = None
     if noisy is not None:
         if settings.measures & {"ei", "bounds"}:
-            known = parts.get("ei_parts")
-            edges = None if known is None else known.edges.reshape(channel.n_out, -1)
+            informed = None if known is None else known.edges.reshape(channel.n_out, -1)
             key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
-            bounds = noisy_bounds(noisy, edges, key, runner)
+            bounds = noisy_bounds(noisy, informed, key, runner)
     elif "ei" in settings.measures:
-        whole = joint(channel.widened(), sampling, options, runner, parts.get("ei_parts"))
+        whole = joint(channel.widened(), sampling, options, runner, known)
     elif "bounds" in settings.measures:
-        bounds = closed_bounds(channel.widened(), runner, parts.get("ei_parts"))
+        bounds = closed_bounds(channel.widened(), runner, known)
     return LayerResult(
         channel.name,
         channel.n_in * channel.groups,
@@ -250,8 +262,8 @@ def _measure(
         target.in_range,
         target.out_range,
         settings.outliers,
-        parts.get("sensitivity"),
-        parts.get("ei_parts"),
+        kept.get("sensitivity"),
+        kept.get("ei_parts"),
         whole,
         target.range_source,
         bounds,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import csv
 import importlib
+import io
 import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from .files import append_whole
 
 __all__ = ["CSV", "Logger", "mlflow", "wandb"]
 
@@ -37,7 +40,8 @@ class Logger(Protocol):
 class CSV:
     """Writes a row for every number: step, layer, quantity, value.
 
-    Each record is written and flushed whole. A file that is there already is continued.
+    Each record is written whole or, where that fails, not at all. A file that is there already is
+    continued; half a row, as a kill leaves it, goes.
 
     Parameters
     ----------
@@ -72,6 +76,7 @@ class CSV:
                     header = None
                 if header != _COLUMNS:
                     raise ValueError(f"{self.path} is there, and no log of a tracker")
+            self._mend()
         else:
             self._append([_COLUMNS])
 
@@ -91,8 +96,18 @@ class CSV:
         self._append(rows)
 
     def _append(self, rows: list[Any]) -> None:
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        with self.path.open("ab", buffering=0) as file:
+            append_whole(file.fileno(), text.getvalue().encode(), self.path)
+
+    def _mend(self) -> None:
+        """Take away what a kill left of a row."""
+        with self.path.open("r+b") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
 
 
 class _WandB:

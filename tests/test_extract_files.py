@@ -7,12 +7,14 @@ import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eiplane import analyze
 from eiplane.extract import ExtractOptions, to_network
 
 rng = np.random.default_rng(0)
@@ -334,6 +336,52 @@ def test_a_checkpoint_without_weights(tmp_path):
 
 
 # -- size --------------------------------------------------------------------------------------
+
+
+def sparse_shards(folder, shards, each, n):
+    """Write a model of holes: so many shards of so many matrices; return its index."""
+    size, names = 4 * n * n, {}
+    for shard in range(shards):
+        header = {
+            f"{shard}.{i}.weight": {
+                "dtype": "F32", "shape": [n, n], "data_offsets": [i * size, (i + 1) * size]
+            }
+            for i in range(each)
+        }  # fmt: skip
+        text = json.dumps(header).encode()
+        with (folder / f"m-{shard}.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(file.tell() + each * size)
+        names |= dict.fromkeys(header, f"m-{shard}.safetensors")
+    index = folder / "m.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    return index
+
+
+def test_without_edges_a_file_takes_the_memory_of_a_layer(tmp_path):
+    n, most = 256, {}
+    for shards in (1, 6):
+        folder = tmp_path / str(shards)
+        folder.mkdir()
+        index = sparse_shards(folder, shards, 4, n)
+        for edges in (True, False):
+            analyze(index, "relu", in_range=(0, 1), layers="0.0", measures="ei_parts")  # imports
+            tracemalloc.start()
+            d = analyze(
+                index,
+                "relu",
+                in_range=(0, 1),
+                measures=("ei_parts", "sensitivity"),
+                edges=edges,
+                threads=1,
+            )
+            most[shards, edges] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert len(d) == 4 * shards
+    matrix = 8 * n * n
+    assert most[6, True] - most[1, True] > 20 * 2 * matrix * 0.9  # kept: two of every layer
+    assert most[6, False] - most[1, False] < matrix
+    assert most[6, False] < 6 * matrix
 
 
 def torch_version():

@@ -212,3 +212,56 @@ def test_entropies_stay_inside_their_bounds():
     for layer in constant:
         low, high = layer.bounds.output_entropy_bounds
         assert 0.0 <= low <= high
+
+
+# -- a baseline far off: what is perturbed keeps its own precision
+
+
+@pytest.mark.parametrize("size", [1e3, 1e13, 1e20, 1e60, 1e97])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "leaky_relu(-0.5)"])
+def test_others_that_cancel_leave_what_one_input_says_alone(size, activation):
+    """Of three inputs two cancel at the baseline: the third is as if it were the only one."""
+    alone, options = np.array([[0.37]]), {"measures": "sensitivity", "bins": 8}
+    options["out_range"] = (0.45, 0.65) if activation == "sigmoid" else (-0.1, 0.5)
+    expected = eiplane.analyze(alone, activation, **options)[0].sensitivity
+    assert expected > 1.0
+    row = np.array([[0.37, 4.0, -4.0]])
+    for sign in (-size, size):
+        for weight in (alone, row):
+            exact = eiplane.analyze(weight, activation, baseline=sign, **options)[0]
+            assert exact.sensitivity_edges[0, 0] == pytest.approx(expected, abs=1e-9)
+            sampled = eiplane.analyze(
+                weight, activation, baseline=sign, method="sample", samples=20_000, **options
+            )[0]
+            error = 6 * sampled.sensitivity_edges_stderr[0, 0] + 1e-3
+            assert abs(sampled.sensitivity_edges[0, 0] - expected) < error
+            # The other two meet 4 times the baseline: nothing but one bin, exactly as sampled.
+            assert (exact.sensitivity_edges[0, 1:] == 0.0).all()
+
+
+@pytest.mark.parametrize("noise", [0.1, ("uniform", 0.05), "dither"])
+def test_noise_about_what_one_input_says_alone(noise):
+    options = {"measures": "sensitivity", "bins": 4, "noise": noise, "out_range": (0.0, 0.5)}
+    expected = eiplane.analyze(np.array([[0.37]]), "relu", **options)[0].sensitivity
+    assert expected > 0.4
+    for size in (-1e17, 1e30):
+        found = eiplane.analyze(np.array([[0.37]]), "relu", baseline=size, **options)[0]
+        assert found.sensitivity == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_far_baseline_against_fractions():
+    rng, most = np.random.default_rng(5), 0.0
+    for size in (1e12, 1e13, 1e14, 1e31, 1e50):
+        weight = np.rint(4 * rng.normal(size=(1, 5))) / 4
+        weight[0, 1:3] = 1.5, -1.5 - weight[0, 3:].sum()  # all but the first cancel
+        row = Output(weight[0], 0.125, "leaky_relu(0.25)", (4, 4), (0.0, 1.0), (-1.0, 1.0), False)
+        found = eiplane.analyze(
+            [(weight, np.array([0.125]))], "leaky_relu(0.25)", measures="sensitivity", bins=4,
+            out_range=(-1, 1), baseline=size,
+        )[0]  # fmt: skip
+        most = max(most, found.sensitivity_edges.max())
+        for a in range(5):
+            assert found.sensitivity_edges[0, a] == pytest.approx(
+                row.sensitivity(a, size), abs=1e-9
+            )
+    assert most > 0.3

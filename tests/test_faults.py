@@ -249,6 +249,11 @@ ENGINES = {
     "groups": "eiplane.ei_between(rng.normal(size=(8, 8)), [[0, 1], [2, 3]], [[0, 1, 2], [3]],"
     " samples=10**9)",
     "information": "eiplane.mutual_information(rng.random(10**7), rng.random(10**7), bins=256)",
+    # Units that are written in Python: seconds each, or gigabytes, where nothing cuts them up.
+    "noise": 'eiplane.analyze(rng.normal(size=(400, 100)), "tanh", noise=0.3, measures="ei_parts")',
+    "through time": "eiplane.through_time(lambda x, h: np.tanh(0.5 * h + x), sizes=(1, 40),"
+    " samples=10**8, state_range=(-1, 1), lags=(64,))",
+    "transitions": 'eiplane.tpm((m := rng.random((400, 400))) / m.sum(1)[:, None], macro="greedy")',
 }
 
 
@@ -406,50 +411,6 @@ def test_a_pool_whose_worker_is_killed(options):
                     return
             assert doomed.exception(60) is not None
     assert found.to_json() == expected
-
-
-STEADY = """
-import gc, os, warnings
-import numpy as np
-import eiplane
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-calls = [
-    ((2, 3), {}), ((4, 4), {"method": "sample", "samples": 200}), ((1, 2), {"outliers": "drop"}),
-    ((3, 2), {"estimator": "plugin", "samples": 100}), ((5, 3), {"measures": "ei", "samples": 64}),
-]
-weights = [rng.normal(size=shape) for shape, _ in calls]
-def rss():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-def call(i):
-    w, (_, options) = weights[i % len(calls)], calls[i % len(calls)]
-    try:
-        eiplane.analyze(w, "relu", rng=i, threads=1, progress=False, **options)
-        if i % 50 == 0:
-            eiplane.analyze(w * np.nan, "relu")
-    except ValueError:
-        pass
-for i in range(300):
-    call(i)
-gc.collect()
-before = rss()
-for i in range(CALLS):
-    call(i)
-gc.collect()
-print(rss() - before)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_memory_is_steady_over_many_calls():
-    calls = int(os.environ.get("EIPLANE_STEADY_CALLS", "1500"))
-    run = subprocess.run(
-        [sys.executable, "-c", STEADY.replace("CALLS", str(calls))],
-        capture_output=True, text=True, check=True, timeout=900,
-    )  # fmt: skip
-    assert int(run.stdout) < 5 << 20
 
 
 @posix

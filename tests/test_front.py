@@ -73,7 +73,8 @@ def test_every_option_of_analyze_is_on_the_command_line(capsys):
     with pytest.raises(SystemExit):
         main(["analyze", "--help"])
     text = capsys.readouterr().out
-    other = {"weights": "FILE", "rng": "--seed", "executor": "--dask", "input_data": "--data"}
+    other = {"weights": "FILE", "rng": "--seed", "executor": "--dask", "input_data": "--data",
+             "edges": "--no-edges"}  # fmt: skip
     for name in inspect.signature(eiplane.analyze).parameters:
         assert other.get(name, "--" + name.replace("_", "-")) in text, name
     for group in ("the network:", "bins and ranges:", "what comes out:", "examples:"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import eiplane
+from eiplane.results import TABLE
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +162,71 @@ def test_print_never_fails_for_want_of_a_sign(monkeypatch, encoding, shape):
     assert shown.count(shape) == 2
     assert ("大" in shown) == (encoding in ("utf-8", None))
     assert "gr" in shown
+
+
+# -- without edges
+
+_W = list(np.random.default_rng(3).normal(size=(2, 3, 3)))
+
+
+def _module_part():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 2), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+    return net, {"spans": [("0", "2")], "input_size": (1, 1, 3, 3), "out_range": {"2": (0, 2)},
+                 "measures": "bounds", "samples": 500}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")  # of the plug-in's few samples
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: (_W, {"samples": 500}),
+        lambda: (_W, {"method": "sample", "samples": 500, "spans": "all"}),
+        lambda: (_W, {"estimator": "plugin", "samples": 500}),
+        lambda: (_W[:1], {"noise": 0.3, "measures": ("sensitivity", "bounds")}),
+        _module_part,
+    ],
+    ids=["exact", "sampled", "plugin", "noise", "part"],
+)
+def test_without_edges_all_else_is_the_same(given, tmp_path):
+    weights, options = given()
+    activation = "relu" if isinstance(weights, list) else None
+    full = eiplane.analyze(weights, activation, **options)
+    light = eiplane.analyze(weights, activation, **options, edges=False)
+    assert light.to_dict(edges=False) == full.to_dict(edges=False)
+    assert str(light) == str(full)
+    for layer, whole in zip(light, full, strict=True):
+        assert whole.ei_edges is not None or whole.sensitivity_edges is not None
+        for row in (q for q in TABLE if q.per == "edge"):
+            assert getattr(layer, row.name) is None
+        assert layer.ei_parts_plugin == whole.ei_parts_plugin
+        assert layer.sensitivity_stderr == whole.sensitivity_stderr
+        assert layer.phi_bounds == whole.phi_bounds
+        assert layer.without_edges().to_dict() == layer.to_dict() == whole.without_edges().to_dict()
+    path = tmp_path / "d.npz"
+    light.save(path)
+    back = eiplane.load(path)
+    assert back.to_json() == light.to_json()
+    assert back[0].pairwise_ei == light[0].pairwise_ei
+    assert back[0].phi_bounds == light[0].phi_bounds
+    for page in (light.to_html(), light._repr_html_(), light[0]._repr_html_()):
+        assert light[0].name in page
+    if light[0].sensitivity is not None:
+        light.plot()
+
+
+def test_a_version_that_knows_no_results_without_edges_says_so(tmp_path):
+    formats = {}
+    for edges in (True, False):
+        eiplane.analyze(_W, "relu", measures="ei_parts", edges=edges).save(tmp_path / "d.npz")
+        with np.load(tmp_path / "d.npz") as file:
+            formats[edges] = json.loads(str(file["header"]))["format"]
+    assert formats == {True: 1, False: 2}
+
+
+def test_edges_is_yes_or_no():
+    with pytest.raises(TypeError, match="edges must be True or False, got 'all'"):
+        eiplane.analyze(_W, edges="all")
+    with pytest.raises(ValueError, match="edges is no option of ablate"):
+        eiplane.ablate(_W, evaluate=lambda w: 0.0, edges=False)

@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* In the range's widths: where the baseline is further off, double-double cannot take an input from it
+ * to its range and leave the range its own precision. */
+#define FAR 0x1p40
+
 /* Where z is at the input's end with the least z, and how thresholds divide the input's bins, for one
  * edge and any labels. y[j]: threshold j in bins from that end, ascending, in [0, in_bins]. */
 static double step_edge(ei_exact *x, const double *y, double *kept_out)
@@ -93,46 +97,60 @@ static double steps_bound(const ei_exact *x, double kept)
     return x->one_label ? 0.0 : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0, e, kept);
 }
 
-/* kept: the probability that an edge's output is kept. */
-int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
-                       double *kept, double *bound, ei_cancel cancel)
+/* Sum of some weights, scaled by 2^-e. */
+static dd sum_of(const double *weight, size_t n, int e)
 {
-    const size_t n = x->n_in, m = x->n_thresholds;
+    dd sum = {0.0, 0.0};
+    for (size_t i = 0; i < n; i++)
+        sum = dd_add(sum, (dd){ldexp(weight[i], -e), 0.0});
+    return sum;
+}
+
+/* A row, and what its edges share: z without the input at hand is bias plus offset, and the input's ends
+ * are lo and hi, all in double-double and scaled by 2^-e. */
+typedef struct {
+    const double *weight;
+    double bias, greatest;
+    int e;
+    dd offset, lo, hi;
+} held_row;
+
+/* Of the edges from `first` to before `stop`; the least probability to be kept goes on to fall. */
+static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop, double *information,
+                      double *kept, double *least_kept, ei_cancel cancel)
+{
+    const size_t m = x->n_thresholds;
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
-    double greatest, least_kept = 1.0;
-    const int e = ex_row_exponent(x, weight, &greatest);
-    const dd offset = dd_mul((dd){x->baseline, 0.0}, ex_sum_weights(x, weight, e));
     for (size_t j = 0; j < m; j++) {
-        const dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
+        const dd d = ex_threshold_distance(x->thresholds[j], r->bias, r->offset, r->e);
         const int far = !(fabs(d.hi) < 1e290);
         x->t_hi[j] = far ? (d.hi > 0.0 ? 1e290 : -1e290) : d.hi;
         x->t_lo[j] = far ? 0.0 : d.lo;
     }
-    const dd lo = two_sum(x->lo, -x->baseline), hi = two_sum(x->hi, -x->baseline);
     ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
-                                x->kept_from, x->kept_to, lo.hi, lo.lo, hi.hi, hi.lo,
+                                x->kept_from, x->kept_to, r->lo.hi, r->lo.lo, r->hi.hi, r->hi.lo,
                                 x->hi - x->lo, (double)x->in_bins, x->y};
     if (x->simple)
-        narrow_steps(x, 1.0001 * ldexp(greatest, -e) * fmax(fabs(lo.hi), fabs(hi.hi)), &row);
+        narrow_steps(x, 1.0001 * ldexp(r->greatest, -r->e) * fmax(fabs(r->lo.hi), fabs(r->hi.hi)),
+                     &row);
     if (x->simple && row.n_thresholds == 0) { /* all stay where they are, in one interval that is kept */
-        memset(information, 0, n * sizeof(double));
-        for (size_t i = 0; i < n; i++)
+        memset(information + first, 0, (stop - first) * sizeof(double));
+        for (size_t i = first; i < stop; i++)
             kept[i] = 1.0;
-        *bound = steps_bound(x, 1.0);
-        return EI_OK;
+        return ei_cancelled(cancel) ? EI_ECANCELLED : EI_OK;
     }
-    const double scale = e > -1000 && e < 1000 ? ldexp(1.0, -e) : 0.0;
+    const double scale = r->e > -1000 && r->e < 1000 ? ldexp(1.0, -r->e) : 0.0;
     const size_t often = 1 + 100000 / (m + 1);
-    for (size_t i = 0; i < n; i += EI_EXACT_LANES) {
+    for (size_t i = first; i < stop; i += EI_EXACT_LANES) {
         double w[EI_EXACT_LANES] = {0.0}, value[EI_EXACT_LANES], mass[EI_EXACT_LANES];
-        const size_t count = n - i < EI_EXACT_LANES ? n - i : EI_EXACT_LANES;
+        const size_t count = stop - i < EI_EXACT_LANES ? stop - i : EI_EXACT_LANES;
         for (size_t l = 0; l < count; l++)
-            w[l] = scale > 0.0 ? weight[i + l] * scale : ldexp(weight[i + l], -e);
+            w[l] = scale > 0.0 ? r->weight[i + l] * scale : ldexp(r->weight[i + l], -r->e);
         if (x->simple) {
             x->k->steps(&row, w, value, mass);
         } else {
             for (size_t l = 0; l < count; l++) {
-                const dd end = w[l] > 0.0 ? lo : hi;
+                const dd end = w[l] > 0.0 ? r->lo : r->hi;
                 const dd start = dd_mul((dd){w[l], 0.0}, end);
                 const double span = fabs(w[l]) * row.range;
                 for (size_t j = 0; j < m; j++) {
@@ -154,12 +172,43 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
                 mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
             }
             kept[i + l] = mass[l];
-            if (mass[l] >= NEVER && mass[l] < least_kept)
-                least_kept = mass[l];
+            if (mass[l] >= NEVER && mass[l] < *least_kept)
+                *least_kept = mass[l];
         }
         if ((i / EI_EXACT_LANES) % often == 0 && ei_cancelled(cancel))
             return EI_ECANCELLED;
     }
+    return EI_OK;
+}
+
+/* kept: the probability that an edge's output is kept. */
+int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+                       double *kept, double *bound, ei_cancel cancel)
+{
+    const size_t n = x->n_in;
+    const dd baseline = {x->baseline, 0.0};
+    double greatest, least_kept = 1.0;
+    const int e = ex_row_exponent(x, weight, &greatest);
+    held_row r = {weight, bias, greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
+    int status = EI_OK;
+    if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
+        /* All inputs at the baseline once; each then moves from there. */
+        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, e));
+        r.lo = two_sum(x->lo, -x->baseline);
+        r.hi = two_sum(x->hi, -x->baseline);
+        status = held_edges(x, &r, 0, n, information, kept, &least_kept, cancel);
+    } else {
+        /* From there nothing would be left of an input's own range: every edge by itself. */
+        dd before = {0.0, 0.0};
+        for (size_t i = 0; i < n && status == EI_OK; i++) {
+            const dd others = dd_add(before, sum_of(weight + i + 1, n - i - 1, e));
+            r.offset = dd_mul(baseline, others);
+            status = held_edges(x, &r, i, i + 1, information, kept, &least_kept, cancel);
+            before = dd_add(before, sum_of(weight + i, 1, e));
+        }
+    }
+    if (status != EI_OK)
+        return status;
     *bound = steps_bound(x, least_kept);
     return EI_OK;
 }

@@ -3,10 +3,15 @@
 #include "pairs/ei_pairs_internal.h"
 #include "pairs/ei_ranks.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Samples of a channel with stages whose labels are held: those followed, and a block. */
 enum { LABELS = EI_FOLLOWED + EI_BLOCK };
+
+/* In the size of the inputs: where the baseline is further off, an input's part is not taken from the
+ * sum of all, but left out of it. */
+#define FAR 1024.0
 
 /* z as a function of the draw: monotone, rounding included. */
 typedef struct {
@@ -152,10 +157,22 @@ static void without(work *w, const ei_channel *c, size_t input)
     const double *weight, *bias;
     size_t n;
     first_map(c, &weight, &bias, &n);
-    for (size_t o = 0; o < n; o++)
-        w->without[o] = c->baseline != 0.0 && weight
-                            ? w->base[o] - weight[o * c->n_in + input] * c->baseline
-                            : w->base[o];
+    /* Where the baseline is far off, what the others leave would be lost beside the input's own. */
+    const int far = fabs(c->baseline) > FAR * fmax(fabs(c->in_lo), fabs(c->in_hi));
+    for (size_t o = 0; o < n; o++) {
+        const double *row = weight ? weight + o * c->n_in : NULL;
+        if (c->baseline == 0.0 || !row) {
+            w->without[o] = w->base[o];
+        } else if (!far) {
+            w->without[o] = w->base[o] - row[input] * c->baseline;
+        } else {
+            double sum = bias ? bias[o] : 0.0;
+            for (size_t k = 0; k < c->n_in; k++)
+                if (k != input)
+                    sum += row[k] * c->baseline;
+            w->without[o] = sum;
+        }
+    }
 }
 
 /* Bounds of the draws between which z stays in one interval: draws cross[j] <= r < cross[j + 1] lie

@@ -144,7 +144,7 @@ def _shares(fraction: Any) -> list[float]:
 
 def _read(model: Any, options: Mapping[str, Any]) -> tuple[Extracted, dict[str, Any]]:
     """Return the model's network, and the options that are left for measuring it."""
-    for name in ("measures", "spans", "strict", "ranges"):
+    for name in ("measures", "spans", "strict", "ranges", "edges"):
         if name in options:
             raise ValueError(f"{name} is no option of ablate")
     reading = {k: v for k, v in options.items() if k in _READING}

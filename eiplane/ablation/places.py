@@ -57,7 +57,11 @@ class Held:
                     self.biases[name](mask)
             yield self.model
         finally:
-            self._whole()
+            try:
+                self._whole()
+            except BaseException:  # Ctrl-C in the middle of it
+                self._whole()
+                raise
 
 
 def held(model: Any, layers: Iterable[Layer]) -> Held:

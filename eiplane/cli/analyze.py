@@ -59,7 +59,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("table", "json", "csv", "html"), default="table",
         help="on stdout; html is a page by itself (default: table)")  # fmt: skip
     add("--no-edges", action="store_true", default=False,
-        help="leave the edges out of json and html")  # fmt: skip
+        help="leave the edges out of json, html and --save")  # fmt: skip
     add("--save", metavar="OUT.npz", default=None, help="keep everything; eiplane.load reads it")
     add("--plot", metavar="OUT.png", default=None, help="draw the causal plane (.png, .pdf, .svg)")
     add("--plot-kind", choices=("plane", "layers"), default="plane",
@@ -70,8 +70,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def _analyze(options: argparse.Namespace) -> None:
     check_output(options.save)
     check_picture(options.plot)
+    shown = bool(options.save) or options.format in ("json", "html")
     with measuring(options) as chosen:
-        result = analyze(options.file, **chosen)
+        result = analyze(options.file, **chosen, edges=shown and not options.no_edges)
     if options.save:
         result.save(options.save)
     if options.plot:

@@ -13,13 +13,14 @@ from .kinds import is_result, kind_of
 from .near import meant
 from .regular import check_regular
 from .telling import warn_user
-from .whole import json_text, write_whole
+from .whole import append_whole, json_text, write_whole
 
 __all__ = [
     "Appender",
     "Closing",
     "Familiar",
     "Unread",
+    "append_whole",
     "check_regular",
     "is_damage",
     "is_result",

@@ -15,7 +15,7 @@ from .closing import Closing
 from .familiar import Familiar
 from .kinds import kind_of
 from .regular import check_regular
-from .whole import named
+from .whole import append_whole
 
 __all__ = ["Appender", "read_records", "uncollected"]
 
@@ -101,13 +101,7 @@ class Appender(Closing):
         text = json.dumps(_finite(record), allow_nan=False, separators=(",", ":"))
         data = (text + "\n").encode()
         self.mend()
-        size = os.fstat(self._file).st_size
-        try:
-            while data:
-                data = data[os.write(self._file, data) :]
-        except OSError as error:  # a full disk, say: leave no half of a line
-            os.ftruncate(self._file, size)
-            raise named(error, self.path) from None
+        append_whole(self._file, data, self.path)
 
     def mend(self) -> None:
         """Mend a last line that was cut, unless another process has written since."""

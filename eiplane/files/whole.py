@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["json_text", "named", "write_whole"]
+__all__ = ["append_whole", "json_text", "named", "write_whole"]
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -48,6 +48,31 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
         if isinstance(error, OSError):
             raise named(error, target) from error
         raise
+
+
+def append_whole(handle: int, data: bytes, path: str | Path) -> None:
+    """Append to an open file, all or nothing.
+
+    Parameters
+    ----------
+    handle : int
+        Opened to append.
+    data : bytes
+    path : path-like
+        What an error names.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the file is then as it was.
+    """
+    size = os.fstat(handle).st_size
+    try:
+        while data:
+            data = data[os.write(handle, data) :]
+    except OSError as error:  # a full disk, say: leave no half of a line
+        os.ftruncate(handle, size)
+        raise named(error, path) from None
 
 
 def json_text(document: Any, path: str | Path | None = None) -> str:

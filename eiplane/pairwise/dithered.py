@@ -101,7 +101,7 @@ class Dithered:
             0.5 * widths.sum(axis=1), _REACH * np.sqrt((widths**2).sum(axis=1) / 12.0)
         )
         centre = bias + 0.5 * (low + high) * weight.sum(axis=1)
-        held = bias[:, None] + self.around.baseline * (weight.sum(axis=1)[:, None] - weight)
+        held = bias[:, None] + self.around.held(weight)
         ends = [centre - reach, centre + reach]
         ends += [(held + weight * x).min(axis=1) for x in (low, high)]
         ends += [(held + weight * x).max(axis=1) for x in (low, high)]
@@ -118,7 +118,7 @@ class Dithered:
         found: set[float] = set()
         for b, row in enumerate(weight):
             some = np.flatnonzero(row)
-            widths = np.abs(row) * (high - low)
+            widths, held = np.abs(row) * (high - low), self.around.held(row)
             for a in some:
                 if which == "ei_parts":
                     others = [widths[k] / 2 for k in some if k != a]
@@ -126,7 +126,7 @@ class Dithered:
                     centre = bias[b] + middle * row.sum()
                 else:
                     sums = [0.0]
-                    centre = bias[b] + self.around.baseline * (row.sum() - row[a]) + middle * row[a]
+                    centre = bias[b] + held[a] + middle * row[a]
                 z = (centre + widths[a] * shares[:, None] + np.array(sums)).ravel()
                 found |= self._offsets(b, z)
                 if len(found) > _KINKS:

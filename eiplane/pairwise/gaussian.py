@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Activation
+from ..run import stop_if_cancelled
 from .laws import SumLaw, node_masses
 from .panels import nodes_of, panel_edges
 from .surroundings import Surroundings
@@ -108,7 +109,7 @@ class _Row:
         self, around: Surroundings, f: Activation, std: float, weight: Array, bias: float
     ) -> None:
         self.f, self.std, self.bins = f, std, around.in_bins
-        (self.low, self.high), self.baseline = around.in_range, around.baseline
+        (self.low, self.high), self.held = around.in_range, around.held(weight)
         self.weight, self.bias = weight, bias
         self.widths = np.abs(weight) * (self.high - self.low)
 
@@ -139,6 +140,7 @@ class _Row:
         bound = marginal = 0.0
         each = max(1, _BLOCK // (len(t) * self.bins))
         for first in range(0, len(some), each):
+            stop_if_cancelled()
             block = range(first, min(first + each, len(some)))
             given = np.stack([
                 series.density(series.without(i, widths[i] / self.bins), widths[i] * centres)
@@ -152,10 +154,10 @@ class _Row:
     def sensitivity(self) -> GaussianRow:
         """Return the information of every input with the others held at the baseline."""
         information, bound = np.zeros(len(self.weight)), 0.0
-        total = self.bias + self.baseline * float(self.weight.sum())
         middle = 0.5 * (self.low + self.high)
         for i in np.flatnonzero(self.widths > 0):
-            centre = total + float(self.weight[i]) * (middle - self.baseline)
+            stop_if_cancelled()
+            centre = self.bias + float(self.held[i]) + float(self.weight[i]) * middle
             half = 0.5 * float(self.widths[i])
             if self._moves(centre, half) <= _STILL * self.std:
                 bound = max(bound, _STILL**2)
@@ -219,6 +221,7 @@ class _Row:
         far, whole = _FAR * self.std, len(t) * len(y) <= _BLOCK
         step = len(t) if whole else max(1, min(_ROWS, _BLOCK // len(y)))
         for first in range(0, len(t), step):
+            stop_if_cancelled()
             some = slice(first, first + step)
             near = slice(None) if whole else (y > t[some][0] - far) & (y < t[some][-1] + far)
             u = (t[some, None] - y[near]) / self.std
@@ -263,6 +266,7 @@ class _Row:
         information, bound, marginal = np.zeros(len(widths)), 0.0, 0.0
         each = max(1, _BLOCK // (len(t) * self.bins))
         for first in range(0, len(widths), each):
+            stop_if_cancelled()
             block = range(first, min(first + each, len(widths)))
             masses = [
                 node_masses(

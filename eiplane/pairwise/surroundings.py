@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["Surroundings"]
 
 
@@ -22,3 +25,22 @@ class Surroundings:
     in_range: tuple[float, float]
     in_bins: int
     baseline: float
+
+    def held(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the other inputs, held at the baseline, add to z.
+
+        Parameters
+        ----------
+        weight : ndarray of float64, shape (..., n_in)
+
+        Returns
+        -------
+        ndarray of float64, shape (..., n_in)
+            Summed up without the input itself: to take its part from the sum of all would leave
+            nothing of it where the baseline is far off.
+        """
+        before = np.zeros_like(weight)
+        after = np.zeros_like(weight)
+        np.cumsum(weight[..., :-1], axis=-1, out=before[..., 1:])
+        after[..., :-1] = np.cumsum(weight[..., :0:-1], axis=-1)[..., ::-1]
+        return self.baseline * (before + after)

@@ -6,6 +6,7 @@ number; how units are spread over threads changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..joint.cells import Drawn, Group, octave_gains
+from ..run import stop_if_cancelled
 from .setup import Setup
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.uint16]
+
+#: Points of a sweep at a time: all together take gigabytes, and would be waited for.
+_BLOCK = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +162,7 @@ def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Ru
             labels[lag], outside[lag] = _bins(seen, setup.out_span, setup.bins[1])
         if lag == setup.lags[-1]:
             return Run(labels, outside)
+        stop_if_cancelled()
         state = setup.cell.step(inputs(step), state)
         step, lag = step + 1, lag + 1
 
@@ -200,20 +206,20 @@ def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
     setup, rng = unit.setup, _generator(unit.key, 1, unit.neuron)
     in_bins, out_bins = setup.bins
     offsets = rng.random((unit.grids, 1))
-    u = ((np.arange(unit.points) + offsets) / unit.points).ravel()
-    values = np.full((setup.n_in, len(u)), setup.baseline)
-    values[unit.neuron] = _within(u[None], setup.in_span[[unit.neuron]])[0]
-    found = run_from(setup, values, None)
-    given = np.minimum(u * in_bins, in_bins - 1).astype(np.intp)
-    grid = np.repeat(np.arange(unit.grids), unit.points)
-    tables = {}
-    for lag, labels in found.labels.items():
-        rows = np.arange(setup.places)[:, None]
-        flat = ((grid * setup.places + rows) * in_bins + given) * out_bins + labels
-        size = unit.grids * setup.places * in_bins * out_bins
-        counts = np.bincount(flat.ravel(), minlength=size).astype(np.uint64)
-        tables[lag] = counts.reshape(unit.grids, setup.places, in_bins, out_bins)
-    return tables
+    shape = (unit.grids, setup.places, in_bins, out_bins)
+    tables = {lag: np.zeros(math.prod(shape), np.uint64) for lag in setup.lags}
+    rows = np.arange(setup.places)[:, None]
+    for first in range(0, unit.grids * unit.points, _BLOCK):
+        at = np.arange(first, min(first + _BLOCK, unit.grids * unit.points))
+        grid, point = np.divmod(at, unit.points)
+        u = (point + offsets[grid, 0]) / unit.points
+        values = np.full((setup.n_in, len(u)), setup.baseline)
+        values[unit.neuron] = _within(u[None], setup.in_span[[unit.neuron]])[0]
+        given = np.minimum(u * in_bins, in_bins - 1).astype(np.intp)
+        for lag, labels in run_from(setup, values, None).labels.items():
+            flat = ((grid * setup.places + rows) * in_bins + given) * out_bins + labels
+            tables[lag] += np.bincount(flat.ravel(), minlength=math.prod(shape)).astype(np.uint64)
+    return {lag: counts.reshape(shape) for lag, counts in tables.items()}
 
 
 def cells_unit(unit: CellsUnit) -> dict[int, Drawn]:

@@ -11,6 +11,10 @@ from .generator import draws
 
 __all__ = ["joint_table", "mutual_information", "pair_table", "single_table"]
 
+#: In the size of the inputs: where the baseline is further off, an input's part is left out of the
+#: sum of all, not taken from it.
+FAR = 1024.0
+
 
 def joint_table(
     x: NDArray[np.int64], y: NDArray[np.int32], in_bins: int, out_bins: int
@@ -57,10 +61,13 @@ def single_table(
         base = channel.bias if stage is None else stage.bias
         assert weight is not None and base is not None
         base = base.copy()
+        far = abs(channel.baseline) > FAR * max(abs(channel.in_lo), abs(channel.in_hi))
         if channel.baseline != 0.0:
             for k in range(channel.n_in):
-                base += weight[:, k] * channel.baseline
-            base -= weight[:, input] * channel.baseline
+                if k != input or not far:
+                    base += weight[:, k] * channel.baseline
+            if not far:
+                base -= weight[:, input] * channel.baseline
         z = base[:, None] + weight[:, input, None] * x
         if stage is not None:
             z = finish(channel, stage.values(z), 1)

@@ -7,7 +7,7 @@ from .changes import Change, change_of, matched
 from .decomposition import Decomposition, load
 from .html import NUMBERS, html_edges
 from .layer import LayerResult
-from .measures import Joint, Pairwise, Skipped, VectorBounds
+from .measures import Joint, Pairwise, Skipped, Totals, VectorBounds
 from .printed import ASCII_ERRORS, printable
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
 from .table import ASSUMED, TOLD, between, columns_of, range_text, table_cell, with_error
@@ -26,6 +26,7 @@ __all__ = [
     "Pairwise",
     "Quantity",
     "Skipped",
+    "Totals",
     "VectorBounds",
     "between",
     "bounds_of",

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..files import check_regular, is_damage, kind_of, write_whole
 from .layer import PARTS, LayerResult
-from .measures import Skipped
+from .measures import Skipped, Totals
 from .plain import plain
 
 __all__ = ["read_archive", "write_archive"]
 
-#: Of the files that :func:`write_archive` writes.
-FORMAT = 1
+#: Of what :func:`write_archive` writes: 2 of results without edges, which 1 does not know.
+FORMAT = 2
 
 Contents = tuple[tuple[LayerResult, ...], tuple[Skipped, ...], dict[str, Any]]
 
@@ -42,7 +42,7 @@ def write_archive(
     arrays: dict[str, Any] = {}
     packed = [_pack(layer, f"{i}", arrays) for i, layer in enumerate(layers)]
     header = {
-        "format": FORMAT,
+        "format": FORMAT if any(map(_without_edges, layers)) else 1,
         "settings": settings,
         "skipped": [[s.name, s.reason] for s in skipped],
         "layers": packed,
@@ -117,6 +117,16 @@ def _pack(value: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
+def _without_edges(layer: LayerResult) -> bool:
+    return any(isinstance(getattr(layer, name), Totals) for name in PARTS)
+
+
+def _kind_of(name: str, packed: dict[str, Any]) -> type[Any]:
+    """Return which of what a part may be has the fields that were packed."""
+    first, *others = PARTS[name]
+    return next((k for k in others if set(packed) == {f.name for f in fields(k)}), first)
+
+
 def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
     out: dict[str, Any] = {}
     for key, item in packed.items():
@@ -125,7 +135,7 @@ def _unpack(kind: type[Any], packed: dict[str, Any], arrays: Any) -> Any:
             if not isinstance(item, np.ndarray) or item.dtype.kind not in "fiub":
                 raise ValueError(f"{key} is no array of real numbers")
         elif key in PARTS and item is not None:
-            item = _unpack(PARTS[key], item, arrays)
+            item = _unpack(_kind_of(key, item), item, arrays)
         elif isinstance(item, list):
             item = tuple(item)
         out[key] = item

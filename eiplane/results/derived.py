@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .measures import Joint, Pairwise
+from .measures import Joint, Pairwise, Totals
 
 if TYPE_CHECKING:
     from .quantities import Quantities
@@ -70,7 +70,8 @@ def degeneracy_edges(result: Quantities) -> Array | None:
     """Return sensitivity less EI, edge by edge."""
     if result.pairwise_ei is None or result.pairwise_sensitivity is None:
         return None
-    return result.pairwise_sensitivity.edges - result.pairwise_ei.edges
+    alone, together = result.pairwise_sensitivity.edges, result.pairwise_ei.edges
+    return None if alone is None or together is None else alone - together
 
 
 def error_bound(result: Quantities) -> float | None:
@@ -103,11 +104,11 @@ def degeneracy_joint_bounds(result: Quantities) -> Bounds | None:
     return _widened((-high, -low), result.pairwise_sensitivity, 1.0)
 
 
-def _widened(bounds: Bounds, part: Pairwise, sign: float) -> Bounds:
+def _widened(bounds: Bounds, part: Pairwise | Totals, sign: float) -> Bounds:
     """Return bounds of a sum (or a difference) of what has these bounds and a pairwise measure."""
     error = 4.0 * part.total_stderr
     if part.error_bound is not None:
-        error += part.error_bound * part.edges.size
+        error += part.error_bound * part.count
     return bounds[0] + sign * part.total - error, bounds[1] + sign * part.total + error
 
 

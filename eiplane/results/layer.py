@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .html import html_edges, html_table
-from .measures import Joint, Pairwise, VectorBounds
+from .measures import Joint, Pairwise, Totals, VectorBounds
 from .plain import plain
 from .quantities import TABLE, Quantities
 from .table import legend_of, text_table
 
 __all__ = ["PARTS", "LayerResult"]
 
-#: The fields of a result that hold what was measured, and what each is; the others say of what.
-PARTS: dict[str, type[Any]] = {
-    "pairwise_sensitivity": Pairwise,
-    "pairwise_ei": Pairwise,
-    "joint": Joint,
-    "bounds": VectorBounds,
+#: The fields of a result that hold what was measured, and what each may be; the others say of what.
+PARTS: dict[str, tuple[type[Any], ...]] = {
+    "pairwise_sensitivity": (Pairwise, Totals),
+    "pairwise_ei": (Pairwise, Totals),
+    "joint": (Joint,),
+    "bounds": (VectorBounds,),
 }
 
 
@@ -35,8 +35,8 @@ class LayerResult(Quantities):
     in_range, out_range : tuple of float
     outliers : str
         ``"clip"`` or ``"drop"``.
-    pairwise_sensitivity, pairwise_ei : Pairwise or None
-        The two pairwise measures, with method and errors.
+    pairwise_sensitivity, pairwise_ei : Pairwise, Totals or None
+        The two pairwise measures, with method and errors; Totals where their edges were not kept.
     joint : Joint or None
         The measures of whole vectors.
     range_source : str or None
@@ -57,11 +57,25 @@ class LayerResult(Quantities):
     in_range: tuple[float, float]
     out_range: tuple[float, float]
     outliers: str = "clip"
-    pairwise_sensitivity: Pairwise | None = field(default=None, repr=False)
-    pairwise_ei: Pairwise | None = field(default=None, repr=False)
+    pairwise_sensitivity: Pairwise | Totals | None = field(default=None, repr=False)
+    pairwise_ei: Pairwise | Totals | None = field(default=None, repr=False)
     joint: Joint | None = field(default=None, repr=False)
     range_source: str | None = None
     bounds: VectorBounds | None = field(default=None, repr=False)
+
+    def without_edges(self) -> LayerResult:
+        """Return the same result without the matrices of its edges: their sums stay.
+
+        Returns
+        -------
+        LayerResult
+            Its ``ei_edges`` and the like are None.
+        """
+        alone, together = (
+            part.totals() if isinstance(part, Pairwise) else part
+            for part in (self.pairwise_sensitivity, self.pairwise_ei)
+        )
+        return replace(self, pairwise_sensitivity=alone, pairwise_ei=together)
 
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python numbers and lists, absent quantities left out.

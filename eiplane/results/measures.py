@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Joint", "Pairwise", "Skipped", "VectorBounds"]
+__all__ = ["Joint", "Pairwise", "Skipped", "Totals", "VectorBounds"]
 
 Array = NDArray[np.float64]
 
@@ -65,6 +66,54 @@ class Pairwise:
     def total_plugin(self) -> float:
         """Sum of the uncorrected edges, in bits; of the exact ones where nothing was sampled."""
         return float((self.edges if self.edges_plugin is None else self.edges_plugin).sum())
+
+    @property
+    def count(self) -> int:
+        """Number of edges."""
+        return self.edges.size
+
+    def totals(self) -> Totals:
+        """Return what does not grow with the layer."""
+        return Totals(
+            self.total, self.count, self.method, self.samples, self.stderr, self.total_plugin,
+            self.error_bound, self.outlier_fraction,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A pairwise measure of which the edges were not kept, in bits.
+
+    Parameters
+    ----------
+    total : float
+        Sum over the edges.
+    count : int
+        Number of edges.
+    method, samples, stderr, error_bound, outlier_fraction
+        As of :class:`Pairwise`.
+    total_plugin : float
+        Sum of the uncorrected edges.
+    """
+
+    total: float
+    count: int
+    method: str
+    samples: int | None
+    stderr: float | None
+    total_plugin: float
+    error_bound: float | None
+    outlier_fraction: float
+
+    #: Not kept.
+    edges: ClassVar[None] = None
+    edges_stderr: ClassVar[None] = None
+    edges_plugin: ClassVar[None] = None
+
+    @property
+    def total_stderr(self) -> float:
+        """Standard error of the sum, in bits; 0 where exact."""
+        return self.stderr or 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import derived
-from .measures import Joint, Pairwise, VectorBounds
+from .measures import Joint, Pairwise, Totals, VectorBounds
 from .quantity import Quantity
 
 __all__ = ["MEASURES", "TABLE", "Quantities", "Quantity", "bounds_of", "error_of", "row_of"]
@@ -34,8 +34,8 @@ class Quantities:
     out_bins: int
     in_range: tuple[float, float]
     range_source: str | None
-    pairwise_sensitivity: Pairwise | None
-    pairwise_ei: Pairwise | None
+    pairwise_sensitivity: Pairwise | Totals | None
+    pairwise_ei: Pairwise | Totals | None
     joint: Joint | None
     bounds: VectorBounds | None
 

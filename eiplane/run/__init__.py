@@ -5,7 +5,15 @@ The options of every engine are checked here; how anything is measured stands ab
 
 from .extent import Extent
 from .lattice import REPLICATES, Points, points_of
-from .parallel import EACH, Progress, Runner, cancel_flag, default_threads, even_cuts
+from .parallel import (
+    EACH,
+    Progress,
+    Runner,
+    cancel_flag,
+    default_threads,
+    even_cuts,
+    stop_if_cancelled,
+)
 from .progress import progress_bar, stage
 from .quantiles import QuantileSketch
 from .ranges import AssumedRangeWarning, warn_assumed
@@ -47,5 +55,6 @@ __all__ = [
     "points_of",
     "progress_bar",
     "stage",
+    "stop_if_cancelled",
     "warn_assumed",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "cancel_flag",
     "default_threads",
     "even_cuts",
+    "stop_if_cancelled",
 ]
 
 Unit = TypeVar("Unit")
@@ -85,6 +86,18 @@ def cancel_flag() -> NDArray[np.int32]:
     """
     flag: NDArray[np.int32] = getattr(_current, "flag", _never)
     return flag
+
+
+def stop_if_cancelled() -> None:
+    """End the present unit if nobody waits for it any more: for loops that are written in Python.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        As compiled loops do.
+    """
+    if cancel_flag()[0]:
+        raise KeyboardInterrupt
 
 
 class Progress(Protocol):
@@ -327,7 +340,12 @@ class Runner(Closing):
                 self.executor, self.workers = None, self.threads
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
-        return self._pool.submit(*call)
+        try:
+            return self._pool.submit(*call)
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            raise MemoryError("not enough memory for a thread; use fewer threads") from error
 
     def _tell(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:

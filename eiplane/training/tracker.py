@@ -123,9 +123,11 @@ class Tracker(Closing):
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
-        self.loggers = list(loggers)
+        self.loggers, self._failing = list(loggers), set[int]()
         self._options = options
         self._keep_edges = edges
+        #: An option of analyze beside those of the run: matrices that nobody keeps are not sent.
+        self._asked = {"edges": edges} if measure is analyze else {}
         self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
         self._resumed: Record | None = None
@@ -237,7 +239,7 @@ class Tracker(Closing):
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = self._measure(weights, **options)
+            decomposition = self._measure(weights, **options, **self._asked)
         return self._keep(step, decomposition, numbers)
 
     def _read(self) -> tuple[Any, dict[str, Any]]:
@@ -254,7 +256,7 @@ class Tracker(Closing):
         if self._background is None:
             self._background = Background(self._arrived)
         self._pending[step] = metrics
-        options = {"threads": 1, **options, "progress": False}
+        options = {"threads": 1, **options, **self._asked, "progress": False}
         self._background.submit(step, weights, options)  # pickling it is the copy
 
     def _arrived(self, step: int, decomposition: Decomposition) -> None:
@@ -280,7 +282,7 @@ class Tracker(Closing):
         if self._file is not None:
             self._unwritten.append(record)
             self._write(self._file)
-        log_scalars(self.loggers, record)
+        log_scalars(self.loggers, record, self._failing)
 
     def _write(self, file: Appender) -> None:
         """Write the records that are not in the file yet; a full disk ends no training."""

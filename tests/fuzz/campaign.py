@@ -4,7 +4,8 @@ A fuzzer is a module with
 
 * ``make(rng) -> case``: a case is plain JSON, so that it can be kept;
 * ``check(case)``: raises :class:`Wrong` for what must not be;
-* ``smaller(case) -> iterator of case``: simpler cases to try in its place.
+* ``smaller(case) -> iterator of case``: simpler cases to try in its place;
+* ``prepare()``, where it has one: what all processes of a campaign share, made before they start.
 
 Case number i of a seed depends on nothing but the two: ``--seed S --only I`` repeats it alone.
 """

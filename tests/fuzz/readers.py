@@ -416,8 +416,19 @@ def _names() -> tuple[str, ...]:
 
 
 @cache
+def _made(name: str, number: int) -> bytes:
+    return WHOLE[name](np.random.default_rng([number, 1]))
+
+
 def _whole(name: str, number: int) -> bytes:
-    return WHOLE[name](np.random.default_rng([number if name != "w.pt2" else number % 3, 1]))
+    return _made(name, number % 3 if name == "w.pt2" else number)  # seconds each
+
+
+def prepare() -> None:
+    """Make all whole files, which the processes of a campaign then share."""
+    for name in dict.fromkeys(_names()):
+        for number in range(_KEPT):
+            _whole(name, number)
 
 
 def make(rng: np.random.Generator) -> Case:

@@ -7,6 +7,7 @@ one goes on behind it. What a process keeps of its memory after a block is in th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import mmap
@@ -27,8 +28,12 @@ BLOCK, WARM = 10_000, 2_000
 #: Cases that are done in the parent, so that what they import is there.
 PRELOAD = 100
 
-#: Bytes that a process may grow by from then on: caches fill slowly, and the allocator keeps pages.
-GROWTH = 32 << 20
+#: Bytes that a process may grow by from then on: caches fill slowly, and blocks leave gaps.
+GROWTH = 12 << 20
+
+#: glibc's options (M_ARENA_MAX, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD) that keep freed memory from looking
+#: like a leak: an arena for every thread that ever was keeps the most that it ever held.
+_MALLOC = ((-8, 1), (-1, 1 << 17), (-3, 1 << 17))
 
 #: Findings of a block, at most, of one kind each.
 KINDS = 10
@@ -52,6 +57,14 @@ def resident() -> int:
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * mmap.PAGESIZE
+
+
+def _return_memory() -> None:
+    """Have the allocator give back what is free, where it is glibc's."""
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        for option, value in _MALLOC:
+            library.mallopt(option, value)
 
 
 def blocks(log: Path, name: str, seed: int, most: int) -> Iterator[tuple[int, int]]:
@@ -128,7 +141,9 @@ def _work(fuzzer: Any, seed: int, start: int, stop: int, at: mmap.mmap, write: i
 def run(name: str, fuzzer: Any, seed: int, most: int, log: Path, seconds: float) -> list[Report]:
     """Do what is left of a campaign, for some time, and return the reports of this time."""
     until, reports = time.monotonic() + seconds, []
+    _return_memory()
     # What the first cases import is shared by all processes, and no alarm cuts an import off.
+    getattr(fuzzer, "prepare", lambda: None)()
     for index in range(PRELOAD):
         with contextlib.suppress(Exception):
             fuzzer.check(fuzzer.make(campaign.generator(seed, index)))
