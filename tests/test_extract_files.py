@@ -313,7 +313,7 @@ def test_code_in_a_file_is_never_run(tmp_path):
         torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pt", _use_new_zipfile_serialization=new)
         problem(tmp_path / "m.pt", "more than weights")
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "m.pt")
-    problem(tmp_path / "m.pt", "more than weights")
+    problem(tmp_path / "m.pt", "TorchScript module")
     np.savez(tmp_path / "m.npz", a=np.array([[Evil()]], dtype=object))
     problem(tmp_path / "m.npz", "Python objects")
     assert not mark.exists()

@@ -136,3 +136,36 @@ def test_a_function_for_each_output_is_held_against_each(monkeypatch):
     monkeypatch.setattr(recognise, "per_row", lambda made, *rest: real(made[::-1], *rest))
     reasons = {s.name: s.reason for s in extracted(module, input_data=x).skipped}
     assert "does not reproduce" in reasons["0"]
+
+
+#: Two matrices of one parameter, of the same shape.
+OTHERS = {
+    "turned": lambda w: (w, w.t()),
+    "turned copies": lambda w: (w.t().contiguous(), w.flip(0).t().contiguous()),
+    "rows of a stride": lambda w: (w[:2, :2], w[::2, ::2]),
+    "columns": lambda w: (w[:, :4].t() @ w[:, :4], w[:, :4] @ w[:, :4].t()),
+    "scaled": lambda w: (2 * w, 3 * w),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+@pytest.mark.parametrize("seen", [0.0, 1.0])
+def test_matrices_of_one_parameter_are_told_apart_even_by_a_run_of_zeros(what, seen):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.w = nn.Parameter(torch.randn(4, 4))
+
+        def forward(self, x):
+            one, two = OTHERS[what](self.w)
+            y = torch.relu(x[:, : one.shape[1]] @ one.t())
+            return torch.relu(y @ two.t()) + 0.1 * y.mean(-1, keepdim=True)
+
+    module = Tied()
+    x = torch.full((3, 4), seen)
+    found = extracted(module, input_data=x)
+    wanted = [m.detach().numpy() for m in OTHERS[what](module.w)]
+    assert [layer.activation.name for layer in found.network] == ["relu", "relu"]
+    for layer, weight in zip(found.network, wanted, strict=True):
+        np.testing.assert_allclose(layer.weight, weight, rtol=1e-6)

@@ -10,6 +10,7 @@ from found import layers, ranges
 from onnx_graphs import FLOAT, between, check, extracted, node, saved
 
 from eiplane import Activation
+from eiplane.extract.onnx.program import Program
 
 rng = np.random.default_rng(3)
 W, V = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
@@ -181,6 +182,58 @@ def test_padding_resizing_and_concatenation_of_unlike_ranges(tmp_path):
     weights = {"w": W, "v": rng.normal(size=(6, 2)), "pads": np.array([0, 1, 0, 1]), "value": -3.0}
     found = extracted(saved(tmp_path / "m.onnx", nodes, weights, inputs))
     assert ranges(found)["v"] == (-3.0, 1.0, "activation")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "constant"])
+@pytest.mark.parametrize("opset", [2, 11, 18])
+def test_padding_without_a_value(mode, opset, tmp_path):
+    """As torch exports it: the value is left out, or what is padded with is the array itself."""
+    image = [("x", FLOAT, (1, 2, 4, 4))]
+    sides = [0, 0, 1, 1, 0, 0, 1, 1]
+    pad = (node("Pad", "t", "p", mode=mode, pads=sides) if opset == 2
+           else node("Pad", "t pads", "p", mode=mode))  # fmt: skip
+    nodes = [node("Conv", "x k", "z"), node("Softplus", "z", "t"), pad,
+             node("Conv", "p k3", "y")]  # fmt: skip
+    weights = {"k": rng.normal(size=(2, 2, 1, 1)), "k3": rng.normal(size=(3, 2, 3, 3))}
+    if opset > 2:
+        weights["pads"] = np.array(sides)
+    found = extracted(saved(tmp_path / "m.onnx", nodes, weights, image, opset=opset))
+    assert found.network.names == ("k", "k3")
+    assert found.network[0].activation.name == "softplus"
+    low, _, source = ranges(found)["k3"]
+    assert source == "activation"
+    assert low == 0.0 if mode == "constant" else low > 0.0
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_the_node_that_resize_has_replaced(mode, tmp_path):
+    image = [("x", FLOAT, (1, 2, 3, 3))]
+    nodes = [node("Conv", "x k", "z"), node("Tanh", "z", "t"),
+             node("Upsample", "t scales", "u", mode=mode), node("Conv", "u k3", "y")]  # fmt: skip
+    scales = np.array([1, 1, 1.5, 2], np.float32)
+    weights = {"k": rng.normal(size=(2, 2, 1, 1)), "k3": rng.normal(size=(3, 2, 1, 1)),
+               "scales": scales}  # fmt: skip
+    path = saved(tmp_path / "m.onnx", nodes, weights, image, opset=9)
+    found = extracted(path)
+    assert [x.activation.name for x in found.network] == ["tanh", "identity"]
+    x = rng.normal(size=(1, 2, 3, 3)).astype(np.float32)
+    onnx = pytest.importorskip("onnx")
+    program = Program(onnx, onnx.load(path), {})
+    made = program.compute(nodes[2], ["t", "scales"], [x, scales], 9)[0]
+    rows = _between(x, 2, 4, 1.5, mode)  # along one axis, then along the other
+    both = _between(rows, 3, 6, 2.0, mode)
+    np.testing.assert_allclose(made, both, atol=1e-5)
+
+
+def _between(x, axis, size, scale, mode):
+    """What lies at i / scale on an axis."""
+    at = np.minimum(np.arange(size) / scale, x.shape[axis] - 1)
+    low = np.floor(at).astype(int)
+    if mode == "nearest":
+        return x.take(low, axis)
+    share = (at - low).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    high = np.minimum(low + 1, x.shape[axis] - 1)
+    return x.take(low, axis) * (1 - share) + x.take(high, axis) * share
 
 
 def test_transforms_of_the_input_and_scaled_activations(tmp_path):

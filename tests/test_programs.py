@@ -216,6 +216,38 @@ def test_compiled_modules():
         net(torch.rand(2, 3))
 
 
+@pytest.mark.parametrize("kind", ["conv", "tokens", "lstm"])
+def test_frozen_scripts_have_their_weights_as_constants(kind):
+    """Of a whole network, and of a part of one, which must not vanish."""
+    module, inputs = network_of(kind)
+    wanted = found_in(module, input_data=inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frozen = torch.jit.freeze(torch.jit.trace(module, inputs, check_trace=False))
+
+    class Around(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part, self.last = frozen, nn.Linear(1, 2)
+
+        def forward(self, *given):
+            return self.last(self.part(*given).reshape(-1, 1))
+
+    assert not list(frozen.parameters())
+    found = found_in(frozen, input_data=inputs)
+    within = found_in(Around(), input_data=inputs)
+    linear = [x for x in wanted.network if "lstm" not in x.name and "rnn" not in x.name]
+    for one in (found, within):
+        shapes = [x.shape for x in one.network]
+        assert all(x.shape in shapes for x in linear)
+    if kind == "conv":  # the batch norm is in the convolution now
+        same_numbers = zip(found.network, wanted.network, strict=True)
+        for got, want in same_numbers:
+            assert got.activation.name == want.activation.name
+            np.testing.assert_allclose(got.weight, want.weight, atol=1e-5)
+            np.testing.assert_allclose(got.offsets(), want.offsets(), atol=1e-5)
+
+
 def test_what_is_optimised_for_inference_is_refused_with_a_reason():
     module, inputs = network_of("conv")
     with warnings.catch_warnings():

@@ -139,9 +139,11 @@ double ex_between_edges(ei_exact *x, const ei_exact_expansion *all, const double
     const double widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
     double most = ex_widest_below(x, widest);
     size_t within[SHARES] = {0};
-    for (size_t i = 0; i < x->n_in; i++)
-        for (size_t s = 0; s < SHARES; s++)
-            within[s] += x->a[i] > 0.0 && x->a[i] <= shares[s] * most;
+    for (size_t s = 0; s < SHARES; s++) {
+        const double limit = shares[s] * most;
+        for (size_t i = 0; i < x->n_in; i++)
+            within[s] += (x->a[i] > 0.0) & (x->a[i] <= limit);
+    }
     if (within[0] < 3 * FEWER)
         return 0.0;
     ei_exact_expansion rest = *all, *row = &rest;

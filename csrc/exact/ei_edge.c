@@ -3,40 +3,54 @@
 
 #include <string.h>
 
-/* Downwards; ties in the order of the inputs. */
-static void sort_widths(double *key, uint32_t *order, size_t n)
+/* Downwards; ties in the order of the inputs. `key` and `order` have room for twice as many. */
+static void sort_widths(double *restrict key, uint32_t *restrict order, size_t n)
 {
-    /* Heap sort: no worst case, no memory. */
-    for (size_t start = n / 2, end = n; end > 1;) {
-        if (start > 0) {
-            start--;
-        } else {
-            end--;
-            double t = key[0];
-            key[0] = key[end];
-            key[end] = t;
-            uint32_t o = order[0];
-            order[0] = order[end];
-            order[end] = o;
+    enum { RUN = 8 };
+    for (size_t start = 0; start < n; start += RUN) {
+        const size_t stop = n - start < RUN ? n : start + RUN;
+        for (size_t i = start + 1; i < stop; i++) {
+            const double k = key[i];
+            const uint32_t o = order[i];
+            size_t j = i;
+            for (; j > start && key[j - 1] < k; j--) {
+                key[j] = key[j - 1];
+                order[j] = order[j - 1];
+            }
+            key[j] = k;
+            order[j] = o;
         }
-        size_t root = start;
-        for (;;) {
-            size_t child = 2 * root + 1;
-            if (child >= end)
-                break;
-            if (child + 1 < end && (key[child + 1] < key[child] ||
-                                    (key[child + 1] == key[child] && order[child + 1] > order[child])))
-                child++;
-            if (!(key[child] < key[root] || (key[child] == key[root] && order[child] > order[root])))
-                break;
-            double t = key[root];
-            key[root] = key[child];
-            key[child] = t;
-            uint32_t o = order[root];
-            order[root] = order[child];
-            order[child] = o;
-            root = child;
+    }
+    size_t from = 0, to = n; /* runs are merged from one half to the other */
+    for (size_t run = RUN; run < n; run *= 2) {
+        for (size_t start = 0; start < n; start += 2 * run) {
+            const size_t middle = n - start < run ? n : start + run;
+            const size_t stop = n - start < 2 * run ? n : start + 2 * run;
+            size_t i = from + start, j = from + middle, at = to + start;
+            while (i < from + middle && j < from + stop) {
+                /* Which of them is not to be foreseen: no branch. */
+                const size_t second = 0 - (size_t)(key[j] > key[i]), next = i ^ ((i ^ j) & second);
+                key[at] = key[next];
+                order[at++] = order[next];
+                j -= second;
+                i += 1 + second;
+            }
+            for (; i < from + middle; i++, at++) {
+                key[at] = key[i];
+                order[at] = order[i];
+            }
+            for (; j < from + stop; j++, at++) {
+                key[at] = key[j];
+                order[at] = order[j];
+            }
         }
+        const size_t other = from;
+        from = to;
+        to = other;
+    }
+    if (from > 0) {
+        memcpy(key, key + n, n * sizeof *key);
+        memcpy(order, order + n, n * sizeof *order);
     }
 }
 

@@ -116,8 +116,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(t_lo, m + 1);
     NEW(y, (m + 1) * EI_EXACT_LANES);
     NEW(a, n);
-    NEW(sorted, n);
-    NEW(order, n);
+    NEW(sorted, 2 * n); /* the second half of both for sorting */
+    NEW(order, 2 * n);
     NEW(suffix, n + 1);
     NEW(list, n);
     NEW(list_suffix, n + 1);

@@ -10,31 +10,26 @@
 #include <string.h>
 
 /* Exponent of the greatest weight, so that scaling by its power of two loses nothing. */
-int ex_row_exponent(const double *w, size_t n, double *greatest)
+int ex_row_exponent(const ei_exact *x, const double *w, double *greatest)
 {
-    double most = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double v = fabs(w[i]);
-        most = v > most ? v : most;
-    }
-    *greatest = most;
+    *greatest = x->k->greatest(w, x->n_in);
     int e = 0;
-    if (most > 0.0)
-        frexp(most, &e);
+    if (*greatest > 0.0)
+        frexp(*greatest, &e);
     return e;
 }
 
-/* (threshold - bias - centre sum w) / scale, all scaled by 2^-e and as if exactly. */
-dd ex_sum_weights(const double *w, size_t n, int e)
+/* Sum of the weights, scaled by 2^-e. */
+dd ex_sum_weights(const ei_exact *x, const double *w, int e)
 {
-    dd lanes[4] = {{0.0, 0.0}};
     const double scale = ldexp(1.0, e < -1000 ? 1000 : -e);
     const double more = e < -1000 ? ldexp(1.0, -e - 1000) : 1.0;
-    for (size_t i = 0; i < n; i++) {
-        dd s = two_sum(lanes[i & 3].hi, w[i] * scale * more);
-        lanes[i & 3] = (dd){s.hi, lanes[i & 3].lo + s.lo};
-    }
-    return dd_add(dd_add(lanes[0], lanes[1]), dd_add(lanes[2], lanes[3]));
+    double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES];
+    x->k->sum(w, x->n_in, scale, more, hi, lo);
+    dd total = {0.0, 0.0};
+    for (int l = 0; l < EI_EXACT_LANES; l++)
+        total = dd_add(total, (dd){hi[l], lo[l]});
+    return total;
 }
 
 /* One threshold less `offset`, both scaled. Overflow on the way means: far away. */
@@ -94,14 +89,17 @@ void ex_view_cells(ei_exact *x, row_view *v)
 
 void ex_view_widths(ei_exact *x, row_view *v)
 {
-    double sum = 0.0, squares = 0.0;
+    enum { LANES = 4 }; /* sums of their own, so that one addition need not wait for the other */
+    double sums[LANES] = {0.0}, squared[LANES] = {0.0};
     for (size_t i = 0; i < x->n_in; i++) {
         const double a = x->a[i] < x->negligible ? 0.0 : x->a[i];
         x->a[i] = a;
-        sum += a;
-        squares += a * a;
+        sums[i % LANES] += a;
+        squared[i % LANES] += a * a;
         v->n_widths += a > 0.0;
     }
+    const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    const double squares = (squared[0] + squared[1]) + (squared[2] + squared[3]);
     const double tail = x->tail * sqrt(squares / 12.0);
     v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
 }
@@ -111,11 +109,12 @@ void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
     memset(v, 0, sizeof *v);
     const size_t n = x->n_in;
     double greatest;
-    const int e = ex_row_exponent(w, n, &greatest);
+    const int e = ex_row_exponent(x, w, &greatest);
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
-    const dd offset = dd_mul(centre, ex_sum_weights(w, n, e));
+    const dd offset = dd_mul(centre, ex_sum_weights(x, w, e));
+    const double divisor = greatest > 0.0 ? greatest : 1.0;
     for (size_t i = 0; i < n; i++)
-        x->a[i] = greatest > 0.0 ? fabs(w[i]) / greatest : 0.0;
+        x->a[i] = fabs(w[i]) / divisor;
     ex_view_widths(x, v);
     const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
     v->first = x->n_thresholds;

@@ -87,6 +87,12 @@ static void narrow_steps(ei_exact *x, double reach, ei_exact_steps *row)
     row->kept_to = x->kept_to - before < n ? x->kept_to - before : n;
 }
 
+static double steps_bound(const ei_exact *x, double kept)
+{
+    const row_error e = {2.0 * EPS, 0.0};
+    return x->one_label ? 0.0 : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0, e, kept);
+}
+
 /* kept: the probability that an edge's output is kept. */
 int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
                        double *kept, double *bound, ei_cancel cancel)
@@ -94,8 +100,8 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
     const size_t n = x->n_in, m = x->n_thresholds;
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
     double greatest, least_kept = 1.0;
-    const int e = ex_row_exponent(weight, n, &greatest);
-    const dd offset = dd_mul((dd){x->baseline, 0.0}, ex_sum_weights(weight, n, e));
+    const int e = ex_row_exponent(x, weight, &greatest);
+    const dd offset = dd_mul((dd){x->baseline, 0.0}, ex_sum_weights(x, weight, e));
     for (size_t j = 0; j < m; j++) {
         const dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
         const int far = !(fabs(d.hi) < 1e290);
@@ -108,6 +114,13 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
                                 x->hi - x->lo, (double)x->in_bins, x->y};
     if (x->simple)
         narrow_steps(x, 1.0001 * ldexp(greatest, -e) * fmax(fabs(lo.hi), fabs(hi.hi)), &row);
+    if (x->simple && row.n_thresholds == 0) { /* all stay where they are, in one interval that is kept */
+        memset(information, 0, n * sizeof(double));
+        for (size_t i = 0; i < n; i++)
+            kept[i] = 1.0;
+        *bound = steps_bound(x, 1.0);
+        return EI_OK;
+    }
     const double scale = e > -1000 && e < 1000 ? ldexp(1.0, -e) : 0.0;
     const size_t often = 1 + 100000 / (m + 1);
     for (size_t i = 0; i < n; i += EI_EXACT_LANES) {
@@ -147,8 +160,6 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
         if ((i / EI_EXACT_LANES) % often == 0 && ei_cancelled(cancel))
             return EI_ECANCELLED;
     }
-    *bound = x->one_label ? 0.0
-                          : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0,
-                                          (row_error){2.0 * EPS, 0.0}, least_kept);
+    *bound = steps_bound(x, least_kept);
     return EI_OK;
 }

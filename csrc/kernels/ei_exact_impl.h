@@ -234,6 +234,47 @@ EI_FN void ex_power_sums(const double *width, size_t n, double *out)
         out[m] = ex_reduce(sums[m]);
 }
 
+/* `count` numbers, at most a vector's, and zeros behind them. */
+EI_FORCE vd ex_some(const double *w, size_t count)
+{
+    vd x = {0};
+    memcpy(&x, w, count * sizeof(double));
+    return x;
+}
+
+EI_FN double ex_greatest(const double *w, size_t n)
+{
+    vd most = {0};
+    for (size_t i = 0; i < n; i += VD) {
+        vd x = n - i < VD ? ex_some(w + i, n - i) : ex_some(w + i, VD);
+        x = V_REAL(V_BITS(x) & 0x7fffffffffffffffull);
+        most = v_select(V_MASK(x > most), x, most);
+    }
+    double greatest = 0.0;
+    for (int l = 0; l < VD; l++)
+        greatest = V_LANE(most, l) > greatest ? V_LANE(most, l) : greatest;
+    return greatest;
+}
+
+EI_FN void ex_sum(const double *w, size_t n, double scale, double more, double hi[EX_LANES],
+                  double lo[EX_LANES])
+{
+    vd sums[EX_SUBS], rests[EX_SUBS];
+    memset(sums, 0, sizeof sums);
+    memset(rests, 0, sizeof rests);
+    for (size_t i = 0; i < n; i += EX_LANES) {
+        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
+            const size_t at = i + sub * VD;
+            const vd x = (n - at < VD ? ex_some(w + at, n - at) : ex_some(w + at, VD)) * scale * more;
+            const vd before = sums[sub], sum = before + x, back = sum - before; /* two_sum */
+            rests[sub] += (before - (sum - back)) + (x - back);
+            sums[sub] = sum;
+        }
+    }
+    memcpy(hi, sums, sizeof sums);
+    memcpy(lo, rests, sizeof rests);
+}
+
 EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
 {
     for (size_t q = 0; q < n_waves; q += VD) {
@@ -344,79 +385,8 @@ EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, const doub
     }
 }
 
+#include "kernels/ei_steps_impl.h"
 #include "kernels/ei_subsets_impl.h"
-
-/* a b = *hi + *lo (Dekker, Numer. Math. 18, 1971). */
-EI_FORCE void ex_two_product(vd a, vd b, vd *hi, vd *lo)
-{
-    vd p = a * b;
-    vd ca = a * 134217729.0, cb = b * 134217729.0;
-    vd a1 = ca - (ca - a), b1 = cb - (cb - b);
-    vd a2 = a - a1, b2 = b - b1;
-    *hi = p;
-    *lo = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;
-}
-
-/* Greatest integer not above x, 0 <= x < 2^51. */
-EI_FORCE vd ex_floor(vd x)
-{
-    vd k = (x + 4503599627370496.0) - 4503599627370496.0;
-    return k - V_REAL(V_MASK(k > x) & V_BITS((vd){0} + 1.0));
-}
-
-/* With the other inputs held, z runs from its value at one end of the input's range to that at the
- * other, and threshold j is crossed at y_j input bins from the end where z is least (counting from
- * either end gives the same information). An interval of outputs holds whole input bins, which are
- * certain, and a part of at most two. */
-EI_FN void ex_steps(const ei_exact_steps *row, const double *weight, double *information,
-                    double *kept_mass)
-{
-    const vd one = (vd){0} + 1.0, zero = {0};
-    const vd bins = zero + row->n_bins;
-    for (int sub = 0; sub < EX_SUBS; sub++) {
-        const vd w = *(const vd *)(weight + sub * VD);
-        const vu up = V_MASK(w > zero);
-        const vd e_hi = v_select(up, zero + row->lo_hi, zero + row->hi_hi);
-        const vd e_lo = v_select(up, zero + row->lo_lo, zero + row->hi_lo);
-        vd z_hi, z_lo;
-        ex_two_product(w, e_hi, &z_hi, &z_lo);
-        z_lo += w * e_lo;
-        const vd span = V_REAL(V_BITS(w) & 0x7fffffffffffffffull) * row->range;
-        double *y = row->scratch;
-        for (size_t j = 0; j < row->n_thresholds; j++) {
-            /* threshold - z_start, as if exactly and rounded once */
-            const vd a = zero + row->t_hi[j];
-            vd d = a - z_hi, back = d - a;
-            vd err = (a - (d - back)) - (z_hi + back);
-            vd distance = d + (err + (row->t_lo[j] - z_lo));
-            vd at = distance / span * bins;
-            at = V_REAL(V_BITS(at) & V_MASK(at > zero));
-            *(vd *)(y + j * VD) = v_select(V_MASK(at < bins), at, bins);
-        }
-        vd inside = zero, outside = zero;
-        for (size_t j = 0; j < row->n_pieces; j++) {
-            const int32_t i0 = row->from[j], i1 = row->to[j];
-            const vd a = i0 < 0 ? zero : *(const vd *)(y + i0 * VD);
-            const vd b = i1 < (int32_t)row->n_thresholds ? *(const vd *)(y + i1 * VD) : bins;
-            const vd length = b - a;
-            if (!ex_any(V_BITS(length)))
-                continue;
-            const vd fa = ex_floor(a), fb = ex_floor(b);
-            const vu same = V_MASK(fa == fb);
-            const vd first = v_select(same, length, fa + one - a);
-            const vd last = V_REAL(V_BITS(b - fb) & ~same);
-            inside += row->sign[j] * (ex_xlog2(first) + ex_xlog2(last));
-            outside += row->sign[j] * ex_xlog2(length / bins);
-        }
-        const vd k0 = row->kept_from < 0 ? zero : *(const vd *)(y + row->kept_from * VD);
-        const vd k1 = row->kept_to < (int32_t)row->n_thresholds ? *(const vd *)(y + row->kept_to * VD)
-                                                                : bins;
-        const vd kept = (k1 - k0) / bins;
-        const vd value = (inside / bins - outside) / kept;
-        *(vd *)(information + sub * VD) = V_REAL(V_BITS(value) & V_MASK(value > zero));
-        *(vd *)(kept_mass + sub * VD) = kept;
-    }
-}
 
 static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
@@ -425,6 +395,8 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
     .power_sums = ex_power_sums,
+    .greatest = ex_greatest,
+    .sum = ex_sum,
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,

@@ -117,6 +117,13 @@ typedef struct ei_exact_kernels {
     /* Sines and cosines of (2 q + 1) angle. */
     void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);
 
+    /* Greatest |w|, 0 for none. */
+    double (*greatest)(const double *w, size_t n);
+
+    /* hi[l] + lo[l]: sum over i = l mod 8 of w[i] scale more, to twice the precision. */
+    void (*sum)(const double *w, size_t n, double scale, double more, double hi[EI_EXACT_LANES],
+                double lo[EI_EXACT_LANES]);
+
     /* Distribution function at n points (a multiple of 8). */
     void (*distribution)(const ei_exact_sum *sum, const double *points, size_t n, double *out);
 

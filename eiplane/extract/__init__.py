@@ -13,7 +13,7 @@ from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
 from .arrays import from_sequence, is_lone_pair, is_matrix
 from .between import Between, between, parts_of
-from .keras import from_keras, is_keras
+from .keras import example_of, from_keras, is_keras, is_partial
 from .options import Extracted, ExtractOptions, matches, select
 from .programs import is_program, module_of
 from .sklearn import from_sklearn, is_sklearn
@@ -78,9 +78,7 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
     if library is not None:
         if options.activation is not None:
             raise ValueError(f"a model of {library} brings its own activations; leave it out")
-        found = _of_library(weights)
-        if found is not None:
-            return found
+        return _of_library(weights, options)
     if _is_module(weights):
         if options.activation is not None:
             raise ValueError("a torch Module brings its own activations; leave activation out")
@@ -94,19 +92,13 @@ def _read(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped
 
         return from_path(Path(weights), options)
     if options.input_size is not None or options.input_data is not None:
-        raise ValueError(
-            "input_size and input_data are for torch modules and ONNX graphs; leave them out for "
-            f"{type(weights).__name__}"
-        )
+        raise ValueError(_needs_run(weights))
     if isinstance(weights, str | os.PathLike):
         from .tensors import from_path
 
         return from_path(Path(weights), options)
     if options.key is not None and not isinstance(weights, Mapping):
-        raise ValueError(
-            "key= chooses among the state dicts of a mapping or a .pt file; leave it out for "
-            f"{type(weights).__name__}"
-        )
+        raise ValueError(_needs_file(weights))
     activation = options.activation
     if isinstance(weights, Network):
         if activation is not None:
@@ -138,17 +130,65 @@ def _library(weights: Any) -> str | None:
     return "scikit-learn" if is_sklearn(weights) else None
 
 
-def _of_library(weights: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
+def _of_library(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[Skipped, ...]]:
     if is_sklearn(weights):
+        _refuse_inputs(weights, options)
         return from_sklearn(weights), ()
-    found = from_keras(weights)
-    if found is None and not _is_module(weights):
-        raise ValueError(
-            f"the Keras model {weights.name!r} is no Sequential or functional model: only running "
-            "it would show how its layers are joined; pass its weights as arrays, or use the torch "
-            "backend"
-        )
-    return found
+    if not _is_module(weights):
+        _refuse_inputs(weights, options)
+        found = from_keras(weights)
+        if found is None:
+            raise ValueError(
+                f"the Keras model {weights.name!r} is no Sequential or functional model: only "
+                "running it would show how its layers are joined; pass its weights as arrays, or "
+                "use the torch backend"
+            )
+        return found
+    if options.key is not None:
+        _refuse_inputs(weights, options)
+    found, error = None, None
+    if options.quantiles is None:
+        try:
+            found = from_keras(weights)
+        except ValueError as raised:
+            if not weights.built:
+                raise
+            error = raised
+    if found is not None and not is_partial(found[1]):
+        return found
+    from .modules import from_module
+
+    example = None if options.input_size or options.input_data is not None else example_of(weights)
+    try:
+        run = from_module(weights, options, example)
+    except ValueError as raised:
+        if found is None:
+            raise raised if error is None else error from None
+        return found
+    # What is run is seen; where that shows no more, it is named as it would be anywhere.
+    return run if found is None or len(run[1]) < len(found[1]) else found
+
+
+def _refuse_inputs(weights: Any, options: ExtractOptions) -> None:
+    """Raise ValueError for options that a model which is not run has no use for."""
+    if options.input_size is not None or options.input_data is not None:
+        raise ValueError(_needs_run(weights))
+    if options.key is not None:
+        raise ValueError(_needs_file(weights))
+
+
+def _needs_run(weights: Any) -> str:
+    return (
+        "input_size and input_data are for torch modules and ONNX graphs; leave them out for "
+        f"{type(weights).__name__}"
+    )
+
+
+def _needs_file(weights: Any) -> str:
+    return (
+        "key= chooses among the state dicts of a mapping or a .pt file; leave it out for "
+        f"{type(weights).__name__}"
+    )
 
 
 def _no_data(weights: Any) -> str:

@@ -91,6 +91,8 @@ def flattened(
         raise ValueError(
             f"{what} holds {len(found)} networks: {_listed(found)}; choose one with key="
         )
+    if not found and "param_groups" in weights:
+        raise ValueError(f"{what} holds the state of an optimizer, not of a network")
     if not found:
         return _entries(dict(_arrays(weights))), []
     beside = [Skipped(name, f"an array beside the state dict {found[0].path!r}") for name in loose]
@@ -198,7 +200,10 @@ def _is_numbers(value: Any) -> bool:
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
+    of_optimizer = isinstance(node, Mapping) and "param_groups" in node
     for name, value in items:
+        if of_optimizer and name == "state":
+            continue
         nested = isinstance(value, Mapping) or (
             isinstance(value, list | tuple) and not _is_numbers(value)
         )

@@ -20,6 +20,7 @@ _MASK = "a mask, a bias or another buffer of two or more dimensions: no linear m
 _STATE = "a matrix of a state-space model's recurrence: no linear map between layers"
 _CODES = "codes or prototypes that inputs are compared with: no linear map"
 _FIXED = "a fixed table (filters, frequencies, a grid): no linear map"
+_TRAINED = "what an optimizer keeps of a parameter: no linear map"
 _SHAPE = "one constant for every input, by its shape: no linear map"
 _STACK = "several matrices in one array, as its bias says, one row each; pass them one by one"
 _UNCLEAR = (
@@ -59,6 +60,10 @@ _KINDS = {
         "mask masks masked_bias attn_mask attention_mask causal_mask tril triu relative_bias"
         " relative_position_index rel_pos_bias r_w_bias r_r_bias r_s_bias pos_bias_u pos_bias_v"
         " dt_bias time_decay time_first time_mix_k time_mix_v time_mix_r"
+    ),
+    _TRAINED: (
+        "exp_avg exp_avg_sq max_exp_avg_sq exp_avg_sq_row exp_avg_sq_col exp_inf momentum_buffer"
+        " square_avg grad_avg acc_delta"
     ),
     _STATE: "A_log A_logs B_log C_log Ds D dt_projs_bias initial_state",
     _CODES: (

@@ -7,37 +7,41 @@ what a layer's function is named is checked by evaluating it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..network import (
-    Activation,
     Join,
-    Known,
     Layer,
     LayerOutput,
     Network,
     RangeRule,
-    Unknown,
     get_activation,
 )
 from ..results import Skipped
 from .entries import Entry
+from .keras_after import After, Found
 from .keras_functions import as_numpy, function_of
 from .keras_graph import Graph
-from .keras_parts import Node, einsum_map
+from .keras_parts import Node, einsum_axes, einsum_map
 from .keras_ranges import PASS, POOL, TensorRules
+from .keras_sheets import run
 from .orientation import kernel_part
+from .programs import Example
 from .recurrent import Part, gates_of
 from .tables import words
 
-__all__ = ["from_keras", "is_keras"]
+__all__ = ["example_of", "from_keras", "is_keras", "is_partial"]
 
 Array = NDArray[Any]
+
+_UNUSED = "its output does not lead to the model's result"
+_EMBEDDING = "an embedding table: its rows are looked up, not multiplied"
 
 _INPUT = words("InputLayer")
 #: What takes a layer's output as it is: that output is a linear layer's.
@@ -50,7 +54,18 @@ _END = words(
 _DENSE = words("Dense EinsumDense")
 _CONV = words("Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D")
 _RNN = words("LSTM GRU SimpleRNN")
-_ELEMENTWISE = words("Activation ReLU LeakyReLU ELU")
+#: Linear maps that are listed, not read.
+_OTHERS = words("Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D")
+_NORMS = words(
+    "LayerNormalization GroupNormalization UnitNormalization RMSNormalization BatchNormalization"
+)
+_SPREAD = words("UpSampling1D UpSampling2D UpSampling3D")
+#: What is a layer by itself, or mixes entries: it is never run to find a function.
+_ALONE = _DENSE | _CONV | _RNN | _OTHERS | POOL | words(
+    "LayerNormalization GroupNormalization UnitNormalization RMSNormalization Softmax LogSoftmax"
+    " Attention AdditiveAttention MultiHeadAttention GroupQueryAttention GroupedQueryAttention"
+    " Bidirectional Mix Embedding InputLayer RNN"
+)  # fmt: skip
 
 
 def is_keras(weights: Any) -> bool:
@@ -58,6 +73,43 @@ def is_keras(weights: Any) -> bool:
     keras = sys.modules.get("keras")
     layer = getattr(getattr(keras, "layers", None), "Layer", None)
     return layer is not None and isinstance(weights, layer)
+
+
+def example_of(model: Any) -> Example | None:
+    """Return an input that a model takes, by the shapes that it was built with.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.Layer
+        On the torch backend.
+
+    Returns
+    -------
+    Example or None
+        None for a model that does not say what it takes.
+    """
+    keras = sys.modules["keras"]
+    taken = getattr(model, "inputs", None)
+    if not taken:
+        return None
+    rng = np.random.default_rng(0)
+
+    def made(tensor: Any) -> Any:
+        shape = [2 if k == 0 else 8 for k in range(len(tensor.shape))]
+        shape = [n if given is None else given
+                 for n, given in zip(shape, tensor.shape, strict=True)]  # fmt: skip
+        numbers = rng.random(shape) if "float" in tensor.dtype else np.zeros(shape)
+        return keras.ops.convert_to_tensor(numbers, dtype=tensor.dtype)
+
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None:
+        structure = taken[0] if len(taken) == 1 else list(taken)
+    return Example((keras.tree.map_structure(made, structure),), {})
+
+
+def is_partial(skipped: Sequence[Skipped]) -> bool:
+    """Return whether there is more in a model than was read: not embeddings, or what is unused."""
+    return any(s.reason not in (_EMBEDDING, _UNUSED) for s in skipped)
 
 
 def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
@@ -101,9 +153,7 @@ class _Layers:
     def __init__(self, keras: Any, graph: Graph) -> None:
         self._keras, self._graph = keras, graph
         self.layers: list[Layer] = []
-        self.skipped = [
-            Skipped(name, "its output does not lead to the model's result") for name in graph.unused
-        ]
+        self.skipped = [Skipped(name, _UNUSED) for name in graph.unused]
         self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: dict[str, RangeRule] = {}
         self.straight: list[str] = []
@@ -111,28 +161,24 @@ class _Layers:
         self._feeds: dict[str, list[RangeRule]] = {}
         self._origins: dict[str, list[tuple[str, ...]]] = {}
         self._straight: dict[str, list[bool]] = {}
-        self._of_tensor: dict[int, str] = {}  # the layer whose values a tensor holds
+        self._of_tensor: dict[int, tuple[str, ...]] = {}  # the layers whose values it holds
+        self._shares: dict[int, list[tuple[str, float, RangeRule]]] = {}
+        self._direct: set[int] = set()  # tensors that hold one layer's outputs in their order
+        ends = _END | _DENSE | _CONV | _OTHERS | POOL | _NORMS | _SPREAD
+        self._after = After(keras, graph, ends, lambda node: node.kind in _ALONE)
         self._rules = TensorRules(
-            graph.maker, graph.entries, lambda v: as_numpy(keras, v), self._elementwise
+            graph.maker, graph.entries, lambda v: as_numpy(keras, v), self._after.step
         )
 
     def collect(self) -> None:
         """Find them all, in the order of the graph."""
-        seen: set[str] = set()
         for node in self._graph.nodes:
             if node.kind in _DENSE | _CONV:
                 self._linear(node)
             elif node.kind in _RNN:
                 self._recurrent(node)
-            elif getattr(node.op, "weights", None) and not self._is_norm(node):
-                reason = (
-                    "an embedding table: its rows are looked up, not multiplied"
-                    if node.kind == "Embedding"
-                    else f"a layer of kind {node.kind}, whose weights eiplane does not know"
-                )
-                if node.name not in seen:
-                    self.skipped.append(Skipped(node.name, reason))
-                seen.add(node.name)
+            elif node.kind not in _INPUT and not self._is_known(node):
+                self._unread(node)
         for name, rules in self._feeds.items():
             self.inputs[name] = rules[0] if len(rules) == 1 else Join(operands=tuple(rules))
         for name, found in self._origins.items():
@@ -140,35 +186,106 @@ class _Layers:
         self.straight = [n for n, ways in self._straight.items()
                          if all(ways) and len(self.sources[n]) == 1]  # fmt: skip
 
-    def _is_norm(self, node: Node) -> bool:
-        return node.kind.endswith("Normalization") or node.kind == "Normalization"
+    def _unread(self, node: Node) -> None:
+        """List what may multiply with weights, where it is not seen how."""
+        kind = node.kind.removeprefix("own ")
+        if getattr(node.op, "weights", None):
+            if node.kind == "Embedding":
+                self._skip(node.name, _EMBEDDING)
+            elif not self._after.explains(node):
+                own = "its user's own kind" if kind != node.kind else "kind"
+                self._skip(node.name, f"a layer of {own} {kind}, whose weights eiplane does not "
+                                      "know")  # fmt: skip
+        elif self._may_hide(node):
+            self._skip(node.name, f"what it multiplies with ({kind}) is not seen")
+
+    def _may_hide(self, node: Node) -> bool:
+        """Return whether an operation may multiply with numbers that are not known as weights."""
+        if node.kind.startswith("own ") or node.kind == "Lambda":
+            return not self._after.explains(node)
+        fixed = node.kind in ("Matmul", "Einsum", "Tensordot", "Dot") and len(node.inputs) == 1
+        return fixed and not self._after.explains(node)
+
+    def _is_known(self, node: Node) -> bool:
+        """Return whether an operation's weights are no matrices: a norm's, or slopes."""
+        return node.kind in _NORMS | {"Normalization", "PReLU", "AdditiveAttention"}
 
     # -- one layer
 
     def _linear(self, node: Node) -> None:
         part = self._part(node)
         if isinstance(part, str):
-            if node.name not in {s.name for s in self.skipped}:
-                self.skipped.append(Skipped(node.name, part))
+            self._skip(node.name, part)
             return
         weight, bias = part.weight(), None if part.bias is None else part.bias()
-        (tensor,) = node.outputs
-        name = getattr(node.op.activation, "__name__", "")
-        found = function_of(self._keras, node.op.activation, name)
-        if found == "identity" and name not in ("softmax", "log_softmax"):
-            found, tensor, weight, bias = self._behind(tensor, weight, bias)
-        title = self._title(node.name, None if found is None else (found, weight, bias))
-        if found is None:
-            reason = "what follows it is no function that eiplane knows, or several"
-            self.skipped.append(Skipped(title, reason))
+        reason = self._unlike(node, weight, bias)
+        if reason:
+            self._skip(node.name, reason)
             return
-        feed = self._add(Layer(weight, bias, found, title, part.groups), node)
-        self._of_tensor[tensor] = title
         (own,) = node.outputs
-        self._rules.found(tensor, LayerOutput(title, operands=(feed,)))
-        if name in ("softmax", "log_softmax"):  # of the layer, not of what follows it
-            del self._of_tensor[tensor]
-            self._rules.found(own, Known(0.0, 1.0) if name == "softmax" else Unknown())
+        shape = self._graph.shapes.get(own)
+        ways = self._after.follow(own, shape, self._axes(node), len(weight))
+        for found in ways:
+            name = node.name if len(ways) == 1 else f"{node.name}[{_spelt(found.rows)}]"
+            if found.activation is None:
+                self._skip(self._title(name, None), found.reason)
+            elif len(ways) > 1 and part.groups > 1:
+                self._skip(self._title(name, None), "groups whose outputs go different ways")
+            else:
+                self._made(node, name, found, part, (weight, bias))
+
+    def _made(
+        self, node: Node, name: str, found: Found, part: Part, numbers: tuple[Array, Array | None]
+    ) -> None:
+        """Note a layer, and the tensors that hold its values."""
+        weight, bias = numbers
+        if len(found.rows) < len(weight):
+            weight, bias = weight[found.rows], None if bias is None else bias[found.rows]
+        if not (np.all(found.scale == 1.0) and np.all(found.shift == 0.0)):
+            weight = weight * found.scale.reshape(-1, *(1,) * (weight.ndim - 1))
+            bias = found.shift + found.scale * (0.0 if bias is None else bias)
+        assert found.activation is not None
+        title = self._title(name, (found.activation, weight, bias))
+        feed = self._add(Layer(weight, bias, found.activation, title, part.groups), node)
+        rule = LayerOutput(title, operands=(feed,))
+        for tensor, share, direct in zip(found.tensors, found.shares, found.straight, strict=True):
+            parts = self._shares.setdefault(tensor, [])
+            parts.append((title, share, rule))
+            if direct:
+                self._direct.add(tensor)
+            if sum(p[1] for p in parts) > 1.0 - 1e-9:  # nothing else is in it
+                rules = tuple(p[2] for p in parts)
+                self._of_tensor[tensor] = tuple(dict.fromkeys(p[0] for p in parts))
+                self._rules.found(tensor, rules[0] if len(rules) == 1 else Join(operands=rules))
+
+    def _skip(self, name: str, reason: str) -> None:
+        if name not in {s.name for s in self.skipped}:
+            self.skipped.append(Skipped(name, reason))
+
+    def _axes(self, node: Node) -> tuple[int, ...]:
+        """Return the axes of a layer's outputs."""
+        if node.kind == "EinsumDense":
+            return einsum_axes(node.op.equation)
+        return (1,) if getattr(node.op, "data_format", "") == "channels_first" else (-1,)
+
+    def _unlike(self, node: Node, weight: Array, bias: Array | None) -> str:
+        """Return why a layer of one axis is not what its own call computes, if so."""
+        op = node.op
+        mode = getattr(op, "quantization_mode", None)
+        if mode is not None:
+            return f"its kernel is quantised ({mode}), which eiplane does not undo"
+        if node.kind != "Dense":
+            return ""
+        x = np.random.default_rng(0).normal(size=(3, weight.shape[1]))
+        z = x @ weight.T.astype(np.float64) + (0.0 if bias is None else bias)
+        size = (np.abs(x) @ np.abs(weight).T.astype(np.float64)).max() + 1.0
+        activation = op.activation if callable(op.activation) else lambda t: t
+        seen = run(self._keras, _calling(op.call), [x])
+        made = run(self._keras, _calling(activation), [z])
+        rough = 2e-2 if "float16" in str(op.compute_dtype) else 1e-4
+        if seen is None or made is None or not (np.abs(seen[0] - made[0]) <= rough * size).all():
+            return "what it computes is not its kernel times what it takes"
+        return ""
 
     def _title(self, name: str, made: Any) -> str:
         """Return the name of a use of a layer: the same as another's that is followed alike."""
@@ -192,10 +309,10 @@ class _Layers:
                         None if shift is None else lambda: shift)  # fmt: skip
         groups = getattr(op, "groups", 1) if not node.kind.startswith("Depthwise") else 1
         module = "depthwise" if node.kind.startswith("Depthwise") else "layer"
-        entries = {f"{module}/kernel": _entry(f"{module}/kernel", kernel)}
         last = "depthwise_kernel" if module == "depthwise" else "kernel"
-        if module == "depthwise":
-            entries = {f"{module}/{last}": _entry(f"{module}/{last}", kernel)}
+        entries = {f"{module}/{last}": _entry(f"{module}/{last}", kernel)}
+        if module == "layer":  # which says that the kernel's last axis has its outputs
+            entries["layer/bias"] = _entry("layer/bias", np.zeros(kernel.shape[-1]))
         part = kernel_part(entries[f"{module}/{last}"], entries)
         if isinstance(part, str):
             return part
@@ -222,8 +339,7 @@ class _Layers:
             function_of(self._keras, gate_of, getattr(gate_of, "__name__", "")) if gate_of else new
         )
         if new is None or gate is None:
-            if node.name not in {s.name for s in self.skipped}:
-                self.skipped.append(Skipped(node.name, "a gate's function is not known"))
+            self._skip(node.name, "a gate's function is not known")
             return
         for last in ("kernel", "recurrent_kernel"):
             for part in gates_of(entries[f"{node.name}/{last}"], entries) or []:
@@ -248,64 +364,16 @@ class _Layers:
         )  # its features may be several axes of what it takes
         origin = () if inner or many else self._origin(node.inputs[0])
         self._origins.setdefault(name, []).append(origin or ())
-        direct = node.kind == "Dense" and self._of_tensor.get(node.inputs[0]) is not None
+        direct = node.kind == "Dense" and node.inputs[0] in self._direct
         self._straight.setdefault(name, []).append(direct)
         return feed
 
-    # -- what follows, what comes before
-
-    def _behind(
-        self, tensor: int, weight: Array, bias: Array | None
-    ) -> tuple[str | Activation | None, int, Array, Array | None]:
-        """Return the function of a linear layer's output, where it is then, and the folded map."""
-        at = tensor
-        while True:
-            takers = self._graph.takers.get(at, [])
-            if len(takers) == 1 and takers[0].kind in PASS:
-                (at,) = takers[0].outputs
-                continue
-            if len(takers) == 1 and takers[0].kind == "BatchNormalization":
-                folded = self._fold(takers[0], weight, bias)
-                if folded is None:
-                    return None, tensor, weight, bias
-                (at,), (weight, bias) = takers[0].outputs, folded
-                tensor = at
-                continue
-            break
-        if not takers and at not in self._graph.results:
-            return None, tensor, weight, bias
-        if all(t.kind in _END | _DENSE | _CONV | POOL or self._is_norm(t) for t in takers):
-            return "identity", tensor, weight, bias
-        if len(takers) == 1 and len(takers[0].inputs) == 1 and at not in self._graph.results:
-            found = self._elementwise(takers[0])
-            return found, takers[0].outputs[0], weight, bias
-        return None, tensor, weight, bias
-
-    def _fold(self, node: Node, weight: Array, bias: Array | None) -> tuple[Array, Array] | None:
-        op = node.op
-        mean, variance = (as_numpy(self._keras, v) for v in (op.moving_mean, op.moving_variance))
-        if mean.shape != weight.shape[:1]:
-            return None
-        scale = 1.0 / np.sqrt(variance.astype(np.float64) + op.epsilon)
-        if op.gamma is not None:
-            scale = scale * as_numpy(self._keras, op.gamma)
-        shift = (0.0 if bias is None else bias) - mean.astype(np.float64)
-        offset = shift * scale + (0.0 if op.beta is None else as_numpy(self._keras, op.beta))
-        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), offset
-
-    def _elementwise(self, node: Node) -> str | Activation | None:
-        if getattr(node.op, "weights", None):
-            return None
-        if node.kind == "Activation":
-            return function_of(
-                self._keras, node.op.activation, getattr(node.op.activation, "__name__", "")
-            )
-        return function_of(self._keras, node.op, node.kind.lower())
+    # -- what comes before
 
     def _origin(self, tensor: int) -> tuple[str, ...] | None:
         """Return the layers whose values a tensor holds; none for the input, None if unknown."""
         if tensor in self._of_tensor:
-            return (self._of_tensor[tensor],)
+            return self._of_tensor[tensor]
         node = self._graph.maker.get(tensor)
         if node is None or node.kind in _INPUT:
             return ()
@@ -316,6 +384,18 @@ class _Layers:
             if all(parts):
                 return tuple(dict.fromkeys(name for part in parts for name in part or ()))
         return None
+
+
+def _spelt(rows: Array) -> str:
+    """Return rows as an index is written: ``"0:3"`` or ``"0,2"``."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows):
+        return f"{first}:{last + 1}" if len(rows) > 1 else str(first)
+    return ",".join(str(int(r)) for r in rows)
+
+
+def _calling(function: Callable[[Any], Any]) -> Any:
+    return SimpleNamespace(run=lambda tensors: [function(tensors[0])])
 
 
 def _alike(one: Any, two: Any) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..network import Activation, get_activation, known_activations
 
-__all__ = ["as_numpy", "function_of"]
+__all__ = ["as_numpy", "function_of", "title_of"]
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ def function_of(keras: Any, function: Any, name: str) -> str | Activation | None
         if np.allclose(values, expected, rtol=1e-5, atol=2e-6):
             return candidate
     try:
-        own = Activation.from_function(_Applied(keras, function), _title(function, name))
+        own = Activation.from_function(_Applied(keras, function), title_of(function, name))
         own.images(np.array([-8.0]), np.array([8.0]))
     except Exception:  # too rough, or a backend without float64
         return None
@@ -92,11 +92,22 @@ class _Applied:
         return np.asarray(made, dtype=np.float64).reshape(z.shape)
 
 
-def _title(function: Any, name: str) -> str:
-    """Return what a function is called, with the numbers that its configuration has."""
+def title_of(function: Any, name: str) -> str:
+    """Return what a function is called, with the numbers that its configuration has.
+
+    Parameters
+    ----------
+    function : callable
+    name : str
+        What it is called without those.
+
+    Returns
+    -------
+    str
+    """
     try:
         told = function.get_config()
-    except (AttributeError, NotImplementedError):
+    except Exception:  # whatever a user's own class raises
         told = {}
     numbers = [
         f"{key}={value:g}"

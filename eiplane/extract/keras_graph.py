@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .keras_parts import Node, taken_apart
+from .keras_parts import Node, kind_of, taken_apart
 
 __all__ = ["Graph"]
 
@@ -28,6 +30,8 @@ class Graph:
     ----------
     is_hidden : bool
         Whether only running the model would show it; there is nothing else then.
+    shapes : dict of int to tuple
+        Of tensors.
     nodes : list of Node
         In an order in which they can be run. A model that is called in another stands for all of
         its calls: it takes a ``Join`` of what they take.
@@ -39,6 +43,7 @@ class Graph:
         self._keras = keras
         self._alias: dict[int, int] = {}
         self._keep: list[Any] = []  # ids are only good while their tensors live
+        self.shapes: dict[int, tuple[Any, ...]] = {}
         self.is_hidden = False
         found = _Found()
         self._walk(model, "", found)
@@ -99,6 +104,7 @@ class Graph:
             calls = _calls(op, own)
             for inputs, outputs, _ in calls:
                 self._keep += [*inputs, *outputs]
+                self.shapes.update((id(t), tuple(t.shape)) for t in (*inputs, *outputs))
             inner = self._operations(op) if op is not model else None
             if inner is not None and hasattr(op, "inputs"):
                 self._model(op, name, calls, found)
@@ -106,9 +112,10 @@ class Graph:
             if getattr(op, "weights", None):
                 name = found.named.setdefault(id(op), name)
             for inputs, outputs, arguments in calls:
-                call = Node(name, type(op).__name__, op, tuple(map(id, inputs)),
+                call = Node(name, kind_of(op), op, tuple(map(id, inputs)),
                             tuple(map(id, outputs)),
-                            tuple(inputs[0].shape) if inputs else ())  # fmt: skip
+                            tuple(inputs[0].shape) if inputs else (),
+                            _runner(self._keras, op, inputs, arguments))  # fmt: skip
                 parts = taken_apart(call, arguments, self._new)
                 found.named.update((id(n.op), n.name) for n in parts if n.op is not op
                                    and getattr(n.op, "weights", None))  # fmt: skip
@@ -116,10 +123,13 @@ class Graph:
                     found.named.pop(id(op), None)
                 found.nodes += parts
 
-    def _new(self) -> int:
+    def _new(self, like: int | None = None) -> int:
         """Return the id of a tensor that no operation of the model's has."""
         self._keep.append(object())
-        return id(self._keep[-1])
+        found = id(self._keep[-1])
+        if like is not None and like in self.shapes:
+            self.shapes[found] = self.shapes[like]
+        return found
 
     def _model(self, op: Any, name: str, calls: list[Any], found: _Found) -> None:
         """Put a model that is called in another in the place of its calls."""
@@ -138,6 +148,8 @@ class Graph:
 
     def _operations(self, model: Any) -> list[Any] | None:
         keras = self._keras
+        if isinstance(model, keras.Model) and kind_of(model).startswith("own"):
+            return None  # a call of its own: what it does with its layers is not known
         if isinstance(model, keras.Sequential):
             return list(model.layers)
         if isinstance(model, keras.Model):
@@ -156,6 +168,42 @@ def _calls(op: Any, own: Any) -> list[tuple[list[Any], list[Any], Any]]:
         return [(_flat(op.input), _flat(op.output), None)]
     except (AttributeError, ValueError):
         return []
+
+
+@contextlib.contextmanager
+def _in_double(keras: Any, op: Any) -> Iterator[None]:
+    """Let a layer compute in double precision: it may round what it gives to its own."""
+    before: Any = getattr(op, "dtype_policy", None)
+    if before is None or before.__class__ is not keras.DTypePolicy:
+        yield
+        return
+    op.dtype_policy = keras.DTypePolicy("float64")
+    try:
+        yield
+    finally:
+        op.dtype_policy = before
+
+
+def _runner(
+    keras: Any, op: Any, inputs: list[Any], arguments: Any
+) -> Callable[[list[Any]], list[Any]] | None:
+    """Return what calls an operation as the model does, on other tensors; None while training."""
+    told = getattr(arguments, "kwargs", {})
+    if told.get("training"):
+        return None
+    names = [id(t) for t in inputs]
+
+    def run(tensors: list[Any]) -> list[Any]:
+        args, kwargs = tuple(tensors), {}
+        if arguments is not None:
+            given = dict(zip(names, tensors, strict=True))
+            args, kwargs = keras.tree.map_structure(
+                lambda v: given.get(id(v), v), (arguments.args, told)
+            )
+        with _in_double(keras, op):
+            return _flat(op.call(*args, **kwargs))
+
+    return run
 
 
 def _flat(tensors: Any) -> list[Any]:

@@ -46,6 +46,14 @@ _PAIRS = {
     "Minimum": "minimum",
 }  # fmt: skip
 _SHARES = words("Softmax")
+_TRAINED = words(
+    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout AlphaDropout"
+    " GaussianNoise BatchNormalization"
+)
+_NORMED = words(
+    "BatchNormalization Normalization UnitNormalization LayerNormalization RMSNormalization"
+    " GroupNormalization"
+)
 
 
 class Node(Protocol):
@@ -64,8 +72,12 @@ class Node(Protocol):
         """What it takes."""
 
     @property
+    def outputs(self) -> tuple[int, ...]:
+        """What it gives."""
+
+    @property
     def shape(self) -> tuple[Any, ...]:
-        """Of the first of them."""
+        """Of the first of what it takes."""
 
 
 class TensorRules:
@@ -79,8 +91,9 @@ class TensorRules:
         The model's inputs.
     read : callable
         Returns a variable's numbers.
-    function : callable
-        Returns the activation that an elementwise operation is, or its name; None of any other.
+    step : callable
+        Returns what an operation does to each entry of the one tensor that it takes: see
+        :meth:`.keras_after.After.step`.
     """
 
     def __init__(
@@ -88,10 +101,10 @@ class TensorRules:
         makers: Mapping[int, Node],
         entries: frozenset[int],
         read: Callable[[Any], Array],
-        function: Callable[[Any], str | Activation | None],
+        step: Callable[[Any, int], str | tuple[Array, Array] | Activation | None],
     ) -> None:
         self._makers, self._entries = makers, entries
-        self._read, self._function = read, function
+        self._read, self._step = read, step
         self._known: dict[int, RangeRule] = {}
 
     def found(self, tensor: int, rule: RangeRule) -> None:
@@ -114,14 +127,17 @@ class TensorRules:
             if at in self._entries or (node is not None and node.kind == "InputLayer"):
                 self._known[at] = NetworkInput()
             else:
-                self._known[at] = Unknown() if node is None else self._of(node)
+                self._known[at] = Unknown() if node is None else self._of(node, at)
             todo.pop()
         return self._known[tensor]
 
-    def _of(self, node: Node) -> RangeRule:
+    def _of(self, node: Node, tensor: int) -> RangeRule:
         given = [self._known[i] for i in node.inputs]
+        if getattr(node, "run", None) is None and node.kind in _TRAINED:
+            return Unknown()  # a call with training=True: noise, or a batch's own mean
         if node.kind in PASS:
-            return given[0]
+            smooth = getattr(node.op, "interpolation", "nearest")
+            return given[0] if smooth in ("nearest", "bilinear") else Unknown()
         if node.kind in POOL:
             return self.padded(node, given[0])
         if node.kind in _PADS:
@@ -130,6 +146,8 @@ class TensorRules:
             return Join(operands=tuple(given))
         if node.kind == "Mix":  # of values, by shares
             return Join(operands=(given[2],))
+        if node.kind in ("Attention", "AdditiveAttention"):
+            return Join(operands=(given[min(1, len(given) - 1)],))
         if node.kind in _PAIRS and len(given) > 1:
             return _folded(_PAIRS[node.kind], given)
         if node.kind == "Average":
@@ -141,16 +159,23 @@ class TensorRules:
             return Known(float(table.min()), float(table.max()))
         if node.kind in ("LSTM", "GRU", "SimpleRNN"):
             return self.state(node)
-        if "Normalization" in node.kind:
+        if node.kind in _NORMED:
             return self._normed(node, given[0])
         if node.kind == "Rescaling":
             return Join(operands=(Scaled(_flat(node.op.scale), _flat(node.op.offset),
                                          operands=(given[0],)),))  # fmt: skip
-        if len(given) == 1:
-            name = self._function(node)
-            if name is not None:
-                return Mapped(_Function(name), operands=(given[0],))
-        return Unknown()
+        return self._stepped(node, given, node.outputs.index(tensor))
+
+    def _stepped(self, node: Node, given: list[RangeRule], output: int) -> RangeRule:
+        """Return the rule of what one tensor's entries become, each by itself."""
+        found = self._step(node, output) if given else None
+        if found is None:
+            return Unknown()
+        if isinstance(found, str):
+            return given[0]
+        if isinstance(found, tuple):
+            return Join(operands=(Scaled(*found, operands=(given[0],)),))
+        return Mapped(_Function(found), operands=(given[0],))
 
     @staticmethod
     def padded(node: Node, rule: RangeRule) -> RangeRule:

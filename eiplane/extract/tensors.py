@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..files import check_regular
+from ..files import check_regular, kind_of
 from ..network import Network
 from ..results import Skipped
 from .entries import Entry
@@ -63,13 +63,12 @@ def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
     else:
         suffix = path.suffix.lower()
         if suffix not in _READERS and suffix not in _TORCH:
-            raise ValueError(
-                f"{path}: not a kind of file that eiplane reads; it reads "
-                f"{', '.join(sorted((*_READERS, *_TORCH)))}, .pt2, .onnx, and directories of "
-                ".safetensors"
-            )
+            raise ValueError(_not_read(path))
         if path.stat().st_size == 0:
             raise ValueError(f"{path}: the file is empty")
+        kind = kind_of(path, "eiplane.analyze")
+        if kind:
+            raise ValueError(f"{path}: it is {kind}")
         if suffix in _TORCH:
             entries, skipped = read_torch(path, options.key)
         else:
@@ -81,6 +80,17 @@ def from_path(path: Path, options: ExtractOptions) -> tuple[Network, tuple[Skipp
         )
     network, more = from_entries(entries, options.activation, str(path), _beside(path))
     return network, (*skipped, *more)
+
+
+def _not_read(path: Path) -> str:
+    """Return what is said of a file that is not read."""
+    kind = kind_of(path, "eiplane.analyze")
+    if kind:
+        return f"{path}: no file that eiplane takes weights from; it is {kind}"
+    return (
+        f"{path}: not a kind of file that eiplane reads; it reads "
+        f"{', '.join(sorted((*_READERS, *_TORCH)))}, .pt2, .onnx, and directories of .safetensors"
+    )
 
 
 def _beside(path: Path) -> dict[str, Any]:
@@ -112,7 +122,9 @@ def _directory(path: Path) -> list[Entry]:
         return _index(indexes[0]) + (read_safetensors(adapter) if adapter.is_file() else [])
     shards = sorted(path.glob("*.safetensors"))
     if not shards:
-        raise ValueError(f"{path}: the directory holds no .safetensors file")
+        kind = kind_of(path)
+        told = f"; it is {kind}" if kind else ""
+        raise ValueError(f"{path}: the directory holds no .safetensors file{told}")
     if indexes:
         raise ValueError(
             f"{path}: the directory holds {len(indexes)} indexes "

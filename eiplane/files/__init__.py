@@ -9,6 +9,7 @@ from .damage import is_damage
 from .extras import require
 from .familiar import Familiar, Unread
 from .jsonl import Appender, read_records, uncollected
+from .kinds import is_result, kind_of
 from .regular import check_regular
 from .telling import warn_user
 from .whole import json_text, write_whole
@@ -20,7 +21,9 @@ __all__ = [
     "Unread",
     "check_regular",
     "is_damage",
+    "is_result",
     "json_text",
+    "kind_of",
     "read_arrays",
     "read_records",
     "require",

@@ -13,6 +13,7 @@ from typing import Any
 
 from .closing import Closing
 from .familiar import Familiar
+from .kinds import kind_of
 from .regular import check_regular
 from .whole import named
 
@@ -161,6 +162,9 @@ def _parse(
             if not isinstance(record, Mapping):
                 raise ValueError("it is not a JSON object")
         except (ValueError, RecursionError) as error:
+            kind = kind_of(path, "eiplane.Tracker.load") if number == 1 else ""
+            if kind:
+                raise ValueError(f"{path} is no file of a tracked run: it is {kind}") from None
             if end < 0:
                 return records, start, True
             raise ValueError(f"{path}, line {number}: {error}") from None

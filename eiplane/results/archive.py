@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import check_regular, is_damage, write_whole
+from ..files import check_regular, is_damage, kind_of, write_whole
 from .layer import PARTS, LayerResult
 from .measures import Skipped
 from .plain import plain
@@ -83,7 +83,13 @@ def read_archive(path: str | Path) -> Contents:
     except Exception as error:
         if not is_damage(error):
             raise
-        raise ValueError(f"{path} is not a decomposition that eiplane saved: {error}") from error
+        kind = kind_of(path, "eiplane.load")
+        if kind:
+            raise ValueError(
+                f"{path} is not a decomposition that eiplane saved: it is {kind}"
+            ) from None
+        reason = "it is no archive of arrays" if "pickle" in str(error) else error
+        raise ValueError(f"{path} is not a decomposition that eiplane saved: {reason}") from error
 
 
 def _array(arrays: Any, name: str) -> Any:

@@ -188,6 +188,25 @@ def _attributes(torch: Any, module: Any) -> Iterable[tuple[str, Any]]:
         for name, value in vars(part).items():
             if name not in _OF_TORCH:
                 yield from _held(torch, f"{prefix}.{name}".lstrip("."), value)
+            if isinstance(value, torch.jit.ScriptFunction):
+                yield from _in_graph(torch, f"{prefix}.{name}".lstrip("."), value)
+        if isinstance(part, torch.jit.ScriptModule):
+            yield from _in_graph(torch, prefix, part)
+
+
+def _in_graph(torch: Any, prefix: str, script: Any) -> Iterable[tuple[str, Any]]:
+    """Yield the tensors that a script has in itself: freezing makes constants of all weights."""
+    try:
+        graph = script.graph
+    except (AttributeError, RuntimeError):  # a script without a forward pass
+        return
+    for node in graph.findAllNodes("prim::Constant"):
+        kind = node.kindOf("value") if "value" in node.attributeNames() else ""
+        name = f"{prefix}.{node.output().debugName().removeprefix('self.')}".lstrip(".")
+        if kind == "t":
+            yield name, node.t("value")
+        elif kind == "ival":
+            yield from _held(torch, name, node.ival("value"))
 
 
 #: What torch keeps in a module by itself.

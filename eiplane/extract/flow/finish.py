@@ -29,7 +29,7 @@ from .proof import objection
 from .recognise import chain, fixed, same
 from .signals import Map, Origin, Value
 from .sums import is_term, settle
-from .weights import layer_of, rows_text
+from .weights import layer_of, rows_text, same_weights
 
 __all__ = ["finished", "without_use"]
 
@@ -55,6 +55,7 @@ class _Made:
 class _Kind:
     """The uses of some weights that are the same layers."""
 
+    map: Map
     found: list[Outcome]
     made: list[_Made]
     feeds: list[RangeRule]
@@ -150,14 +151,14 @@ class _Finish:
         else:
             found = completed(outcomes(origin), self._elsewhere(origin, made))
         kinds = self._kinds.setdefault(made.key, [])
-        kind = next((k for k in kinds if _same_kind(k.found, found)), None)
+        kind = next((k for k in kinds if _same_kind(k, made, found)), None)
         direct, straight = self._direct(made), made.straight
         if kind is None:
-            kind = _Kind(found, self._layers_of(origin, made, found), [])
+            kind = _Kind(made, found, self._layers_of(origin, made, found), [])
             kinds.append(kind)
         elif not self._holds(origin, found, kind):
             found = [Outcome(np.arange(origin.rows), unknown=_OTHERWISE)]
-            kind = _Kind(found, self._layers_of(origin, made, found), [])
+            kind = _Kind(made, found, self._layers_of(origin, made, found), [])
             kinds.append(kind)
         kind.feeds.append(feed)
         for m in kind.made:
@@ -170,7 +171,9 @@ class _Finish:
     def _elsewhere(self, origin: Origin, made: Map) -> Iterator[list[Outcome]]:
         """Yield what follows the other uses of a map's weights."""
         for other in self._flow.maps:
-            if other is not origin and other.live and other.map and other.map.key == made.key:
+            if other is origin or not other.live or other.map is None:
+                continue
+            if other.map.key == made.key and same_weights(other.map, made):
                 settle(other.map)
                 yield outcomes(other)
 
@@ -366,5 +369,10 @@ def _map_of(origin: Origin) -> Origin:
     return origin
 
 
-def _same_kind(a: list[Outcome], b: list[Outcome]) -> bool:
-    return len(a) == len(b) and all(same_outcome(x, y) for x, y in zip(a, b, strict=True))
+def _same_kind(kind: _Kind, made: Map, found: list[Outcome]) -> bool:
+    # The run may not tell weights apart that are made of the same ones: what it saw may be zeros.
+    return (
+        len(kind.found) == len(found)
+        and same_weights(kind.map, made)
+        and all(same_outcome(x, y) for x, y in zip(kind.found, found, strict=True))
+    )

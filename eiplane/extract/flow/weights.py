@@ -14,7 +14,7 @@ from ..arrays import plain
 from .outcome import Outcome, step
 from .signals import Convolution, Map
 
-__all__ = ["layer_of", "rows_text"]
+__all__ = ["layer_of", "rows_text", "same_weights"]
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,35 @@ def rows_text(rows: NDArray[np.intp], whole: int) -> str:
         by = "" if steps[0] == 1 else f":{steps[0]}"
         return f"[{rows[0]}:{rows[-1] + 1}{by}]"
     return f"[{len(rows)} of {whole} from {rows[0]}]"
+
+
+def same_weights(a: Map, b: Map) -> bool:
+    """Say whether two maps have equal weights and biases: not if one's are the other's turned over.
+
+    Parameters
+    ----------
+    a, b : Map
+
+    Returns
+    -------
+    bool
+    """
+    return _equal(a.weight, b.weight) and _equal(a.bias, b.bias)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is None or b is None:
+        return a is b
+    if tuple(a.shape) != tuple(b.shape):
+        return False
+    return _place(a) == _place(b) or np.array_equal(plain(a), plain(b), equal_nan=True)
+
+
+def _place(weight: Any) -> Any:
+    """Return where an array or tensor lies in memory, and how."""
+    if isinstance(weight, np.ndarray):
+        return weight.__array_interface__["data"][0], weight.strides, weight.dtype
+    return weight.data_ptr(), weight.stride(), weight.dtype
 
 
 def layer_of(made: Map, outcome: Outcome, name: str) -> Layer:

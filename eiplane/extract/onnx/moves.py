@@ -65,8 +65,8 @@ def _move(run: Run, call: Call) -> Any:
     if kind == "Pad":
         if call.dynamic(2):
             return run.unknown(call)
-        filled = np.zeros((), np.int64) if call.has(2) else None
-        values = [*values[:2], filled, *values[3:]]
+        if call.has(2):
+            values[2] = np.zeros((), np.int64)
     deciding = [call.operand(k) for k in others]
 
     def constants() -> list[Any]:

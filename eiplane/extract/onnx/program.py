@@ -22,6 +22,9 @@ Array = NDArray[Any]
 #: Numbers in one array beyond which a few bytes of a graph ask for more than anyone means.
 _MOST = 1 << 31
 
+#: Since when Resize has been what it is.
+_RESIZES = 11
+
 #: Turns of a loop, at most.
 _MOST_TURNS = 1 << 12
 
@@ -49,6 +52,7 @@ class Program:
         self.opset = max(self._opsets.get("", 1), self._opsets.get("ai.onnx", 1))
         self._ir = model.ir_version
         self._evaluators: dict[Any, tuple[Any, Any]] = {}
+        self._resizes: dict[int, tuple[Any, Any]] = {}
         #: What constant nodes gave, by the names of their outputs; the same in every run.
         self.kept: dict[str, Tensor] = {}
         self.initializers = self.read(self.graph)
@@ -165,7 +169,7 @@ class Program:
         elif kind == "Range" and all(v is not None and v.size == 1 for v in values):
             start, stop, step = (float(v.reshape(-1)[0]) for v in values)
             sizes = [(stop - start) / step] if step else ()
-        elif kind == "Pad" and values[1] is not None:
+        elif kind == "Pad" and len(values) > 1 and values[1] is not None:
             # As if all of it were on the shortest axis.
             sizes = [*sorted(values[0].shape)[1:], sum(map(abs, values[1].reshape(-1).tolist()))]
         return int(math.prod(max(1, n) for n in sizes))
@@ -190,6 +194,8 @@ class Program:
         if own and kind in ("LSTM", "GRU", "RNN"):
             found = recurrent(kind, options, values)
             return [v for v, name in zip(found, node.output, strict=False) if name]
+        if own and kind == "Upsample":
+            return self._upsampled(node, options, values)
         trains = several or options.get("training_mode", 0)
         if own and kind == "BatchNormalization" and not trains:  # the reference's old ones do
             return [_batch_norm(options, *values)]
@@ -200,6 +206,23 @@ class Program:
             given = [v for v in values if v is not None]
             return [function_here(given).astype(values[0].dtype)]
         return None
+
+    def _upsampled(
+        self, node: Any, options: Mapping[str, Any], values: Sequence[Any]
+    ) -> list[Array] | None:
+        """Compute the node that Resize has taken the place of, as that."""
+        x, scales = values[0], values[1] if len(values) > 1 else options.get("scales")
+        if scales is None:
+            return None
+        if id(node) not in self._resizes:
+            made = self.onnx.helper.make_node(
+                "Resize", ["x", "", "s"], list(node.output), mode=options.get("mode", b"nearest"),
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            )  # fmt: skip
+            self._resizes[id(node)] = made, node
+        resize = self._resizes[id(node)][0]
+        given = [x, None, np.asarray(scales, dtype=np.float32)]
+        return self._reference(resize, ["x", "", "s"], given, _RESIZES)
 
     def _reference(
         self, node: Any, names: Sequence[str], values: Sequence[Any], opset: int
