@@ -792,9 +792,7 @@ def test_pictures_say_of_which_layers_nothing_is_known():
     weights = [rng.normal(size=(40, 30)), rng.normal(size=(3, 40))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = analyze(
-            weights, measures=("ei_parts", "ei"), samples=5000, estimator="conditional"
-        )
+        found = analyze(weights, measures=("ei_parts", "ei"), samples=5000, estimator="conditional")
     assert found[0].redundancy_in is None and found[1].redundancy_in is not None
     for quantity in ("redundancy_in", "redundancy_out"):
         drawn = pictures.layers(found, quantities=quantity)

@@ -20,7 +20,7 @@ from ..run import cancel_flag
 from .filtering import FILTERED, FilterUnit, Problem, draw_samples
 from .polytopes import constraints
 
-__all__ = ["Cooled", "cool_unit", "cooling_work", "coolable"]
+__all__ = ["Cooled", "cool_unit", "coolable", "cooling_work"]
 
 Array = NDArray[np.float64]
 

@@ -291,7 +291,7 @@ def _by_centres(
     whole = np.zeros(len(centres))
     total = kept = cross = 0.0
     for k, kind in enumerate(cells.kinds):
-        # The centres from which an interval of this kind is met: few of many, where cells are small.
+        # The centres from which an interval of this kind is met: few of many, of small cells.
         first = np.searchsorted(centres, ends[kind] - half, side="left")
         last = np.searchsorted(centres, ends[kind + 1] + half, side="right")
         here = slice(int(first.min()), int(last.max()))

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Controlled", "Deviations", "Mean", "controlled_mean", "residuals", "share_out", "two_levels"]
+__all__ = [
+    "Controlled",
+    "Deviations",
+    "Mean",
+    "controlled_mean",
+    "residuals",
+    "share_out",
+    "two_levels",
+]
 
 Array = NDArray[np.float64]
 

@@ -56,6 +56,7 @@ class Seen:
 
     @classmethod
     def of(cls, found: list[Filtered], surrogates: list[Surrogates]) -> Seen:
+        """Return what units of both kinds have shown."""
         output, within, kept = (
             np.concatenate([getattr(f, name) for f in found])
             for name in ("output", "within", "kept")
@@ -125,7 +126,9 @@ class Missed:
         good = self.good
         return bool(good.sum() >= 8 and (~good).sum() <= _FAILED * len(good))
 
-    def added(self, mean: Mean, rest: Array, lacking: Array, shift: float, error: float) -> Estimate:
+    def added(
+        self, mean: Mean, rest: Array, lacking: Array, shift: float, error: float
+    ) -> Estimate:
         """Return a mean with what its samples lack.
 
         Parameters

@@ -302,8 +302,7 @@ class Wide(Estimator):
             lacking = (found.joint, found.output) if self.task.informed else (found.output,)
             spreads = [float(np.nanstd(own)) for own in lacking]
             wanted = max(
-                (s / (_ADDED * max(n, 1e-300))) ** 2
-                for s, n in zip(spreads, noise, strict=True)
+                (s / (_ADDED * max(n, 1e-300))) ** 2 for s, n in zip(spreads, noise, strict=True)
             )
             self._take_cooled(math.ceil(min(wanted, most)))
         self._combine()
@@ -314,9 +313,7 @@ class Wide(Estimator):
             FilterUnit(self.problem, a, min(size, count - a))
             for a in range(self._drawn_cooled, count, size)
         ]
-        self._cooled += self.task.runner.map(
-            cool_unit, units, f"{self.task.channel.name}: cooling"
-        )
+        self._cooled += self.task.runner.map(cool_unit, units, f"{self.task.channel.name}: cooling")
         self._drawn_cooled = max(count, self._drawn_cooled)
 
     def _combine(self) -> None:

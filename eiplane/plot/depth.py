@@ -13,7 +13,18 @@ from ..results import row_of
 from ..training import History, as_history
 from .roles import LAYERS, OTHER, Role, roles
 from .scales import check_normalize, check_scale, set_symlog, sizes, unit_of
-from .style import ERRORS, INK, QUIET, Look, keep_legend, looks, make_axes, say_unknown, symbols, tidy
+from .style import (
+    ERRORS,
+    INK,
+    QUIET,
+    Look,
+    keep_legend,
+    looks,
+    make_axes,
+    say_unknown,
+    symbols,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

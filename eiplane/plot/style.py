@@ -244,7 +244,8 @@ def say_unknown(ax: Axes, place: float | None = None, names: Sequence[str] = ())
                     textcoords="offset points", **style)  # fmt: skip
     else:
         ax.annotate("not known", (place, 0), (0, 4), xycoords=("data", "axes fraction"),
-                    textcoords="offset points", ha="center", va="bottom", rotation=90, **style)  # fmt: skip
+                    textcoords="offset points", ha="center", va="bottom", rotation=90,
+                    **style)  # fmt: skip
 
 
 def tidy(ax: Axes) -> None:
