@@ -108,14 +108,20 @@ def test_quantised_products_in_one_node(tmp_path):
 
 
 def test_grids_that_depend_on_the_data_are_not_followed(tmp_path):
-    nodes = [node("MatMul", "x v0", "z"), node("DynamicQuantizeLinear", "z", "q s zero"),
-             node("MatMulInteger", "q w zero", "i"), node("Cast", "i", "f", to=FLOAT),
-             node("Mul", "f s", "y")]  # fmt: skip
-    path = saved(tmp_path / "m.onnx", nodes, {"v0": rng.normal(size=(3, 3))})
-    with_tensors(path, w=rng.integers(-9, 9, size=(3, 4)).astype(np.int8))
-    found = extracted(path)
-    assert list(layers(found)) == ["w"] and ranges(found)["w"][2] == "assumed"
-    assert [(s.name, "depends on the data" in s.reason) for s in found.skipped] == [("v0", True)]
+    matrix = rng.integers(-9, 9, size=(3, 4)).astype(np.int8)
+    # The numbers are whole ones less their zero point, wherever the data lie.
+    for kind, wanted, listed in (("MatMul", -255.0, ["v0"]), ("Relu", 0.0, [])):
+        nodes = [node(kind, "x v0" if listed else "x", "z"),
+                 node("DynamicQuantizeLinear", "z", "q s zero"),
+                 node("MatMulInteger", "q w zero", "i"), node("Cast", "i", "f", to=FLOAT),
+                 node("Mul", "f s", "y")]  # fmt: skip
+        path = saved(tmp_path / f"{kind}.onnx", nodes, {"v0": rng.normal(size=(3, 3))})
+        with_tensors(path, w=matrix)
+        found = extracted(path)
+        assert list(layers(found)) == ["w"]
+        assert ranges(found)["w"] == (wanted, 255.0, "interval")
+        said = {s.name: s.reason for s in found.skipped if s.name in listed}
+        assert list(said) == listed and all("depends on the data" in r for r in said.values())
 
 
 # -- branches

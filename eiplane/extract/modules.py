@@ -22,7 +22,7 @@ from .options import ExtractOptions
 from .programs import Example, in_parts, recurrent_by_name
 from .reruns import once, rerun
 from .steady import adds, unsteady
-from .untouched import untouched
+from .untouched import State, untouched
 
 __all__ = ["examples", "from_module"]
 
@@ -64,7 +64,7 @@ def from_module(
     _refuse(module, kind, torch)
     with untouched(module, torch) as state, recurrent_by_name(torch, module):
         inputs, data = examples(module, options, example)
-        run, used = _followed(torch, module, inputs, kind)
+        run, used = _followed(torch, module, inputs, kind, state)
         told: dict[str, Any] = {}
         others: list[Any] = []
         if run.leaving:
@@ -143,20 +143,27 @@ def examples(
     return _guesses(module, options, torch, type(module).__name__), None
 
 
-def _followed(torch: Any, module: Any, inputs: Iterable[Inputs], kind: str) -> tuple[Run, Inputs]:
+def _followed(
+    torch: Any, module: Any, inputs: Iterable[Inputs], kind: str, state: State
+) -> tuple[Run, Inputs]:
     """Return the run on the first input that the module takes, and that input."""
     errors: list[tuple[str, Exception]] = []
     for args, kwargs in inputs:
-        run = Run(torch, module)
-        try:
-            run.follow(module, args, kwargs)
-            return run, (args, kwargs)
-        except MemoryError:
-            raise
-        except Exception as error:
-            if run.failure is not None:  # not the module's fault
-                raise run.failure from error
-            errors.append((_shapes(torch, args, kwargs), error))
+        for _ in range(2):
+            run = Run(torch, module)
+            try:
+                run.follow(module, args, kwargs)
+                return run, (args, kwargs)
+            except MemoryError:
+                raise
+            except Exception as error:
+                if run.failure is not None:  # not the module's fault
+                    raise run.failure from error
+                if state.be_eager():  # it compiles a part of itself
+                    state.begin()
+                    continue
+                errors.append((_shapes(torch, args, kwargs), error))
+                break
     shapes, first = errors[0]
     raise ValueError(
         f"the forward pass of {kind} failed on an example input of {shapes} "

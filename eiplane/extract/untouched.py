@@ -20,10 +20,12 @@ class State:
     ----------
     module : torch.nn.Module
     torch : module
+    eager : ExitStack
+        Closed with it: holds torch's compiler back.
     """
 
-    def __init__(self, module: Any, torch: Any) -> None:
-        self._torch = torch
+    def __init__(self, module: Any, torch: Any, eager: contextlib.ExitStack) -> None:
+        self._torch, self._eager, self._is_eager = torch, eager, False
         modules = self._modules = list(module.modules())
         self._attributes = [dict(vars(m)) for m in modules]
         # A script's are no dictionaries, nor can its forward pass change them.
@@ -39,6 +41,18 @@ class State:
         tables = [m.weight for m in modules if getattr(m, "max_norm", None) is not None]
         self._tables = [(w, w.detach().clone()) for w in tables]
         self._random = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+    def be_eager(self) -> bool:
+        """Hold torch's compiler back if it is there; return whether it was not held before.
+
+        What calls it (as ``torch.cond`` does) imports it, which takes seconds.
+        """
+        stance = getattr(getattr(self._torch, "compiler", None), "set_stance", None)
+        if self._is_eager or stance is None or "torch._dynamo" not in sys.modules:
+            return False
+        self._eager.enter_context(stance("force_eager"))
+        self._is_eager = True
+        return True
 
     def begin(self) -> None:
         """Give everything back but for the mode, which is that of evaluation.
@@ -91,18 +105,16 @@ def untouched(module: Any, torch: Any) -> Iterator[State]:
     State
         For further runs that are to begin as the first one did.
     """
-    state = State(module, torch)
+    eager = contextlib.ExitStack()
+    state = State(module, torch, eager)
     mha = torch.backends.mha if hasattr(torch.backends, "mha") else None
     fast = mha.get_fastpath_enabled() if mha is not None else False
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    quiet = contextlib.nullcontext()
-    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
-    if "torch._dynamo" in sys.modules and stance is not None:
-        quiet = stance("force_eager")
     try:
         if mha is not None:
             mha.set_fastpath_enabled(False)
-        with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), quiet:
+        with torch.random.fork_rng(devices=list(devices)), torch.no_grad(), eager:
+            state.be_eager()
             state.begin()
             yield state
     finally:

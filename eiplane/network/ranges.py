@@ -24,6 +24,7 @@ __all__ = [
     "Known",
     "LayerOutput",
     "Mapped",
+    "Mixture",
     "NetworkInput",
     "Norm",
     "Pairwise",
@@ -277,6 +278,29 @@ class Pairwise(RangeRule):
                 low, high = _spanned(a.low, a.high, c_low, c_high)
             else:
                 low, high = _spanned(a.low, a.high, b.low, b.high)
+        unknown = np.isnan(low) | np.isnan(high)
+        low, high = np.where(unknown, -_INF, low), np.where(unknown, _INF, high)
+        return Interval(low, high, _passed(_worst(operands), low, high))
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture(RangeRule):
+    """``share * a + (1 - share) * b`` of three signals: with a share in [0, 1] between a and b."""
+
+    def interval(self, operands: Sequence[Interval], context: Context) -> Interval:
+        """Return what its corners span: it is linear in each of the three."""
+        share, a, b = operands
+        with np.errstate(invalid="ignore", over="ignore"):
+            corners = [
+                _product(s, x) + _product(1.0 - s, y)
+                for s in (share.low, share.high)
+                for x in (a.low, a.high)
+                for y in (b.low, b.high)
+            ]
+            low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        inside = (share.low >= 0.0) & (share.high <= 1.0)  # rounding must not leave it
+        low = np.where(inside, np.maximum(low, np.minimum(a.low, b.low)), low)
+        high = np.where(inside, np.minimum(high, np.maximum(a.high, b.high)), high)
         unknown = np.isnan(low) | np.isnan(high)
         low, high = np.where(unknown, -_INF, low), np.where(unknown, _INF, high)
         return Interval(low, high, _passed(_worst(operands), low, high))

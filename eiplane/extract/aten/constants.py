@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from .addresses import Addresses
 
 __all__ = ["Constants"]
 
@@ -29,16 +31,19 @@ class Constants:
     ----------
     torch : module
     module : torch.nn.Module
+    addresses : Addresses
     """
 
-    def __init__(self, torch: Any, module: Any) -> None:
-        self._torch = torch
-        self._weak = torch.multiprocessing.reductions.StorageWeakRef
+    def __init__(self, torch: Any, module: Any, addresses: Addresses) -> None:
+        self._torch, self._addresses = torch, addresses
+        addresses.tell(self._forget)
         self._named: dict[int, list[_Named]] = {}
         self._loose: dict[int, tuple[Any, str]] = {}
-        self._computed: dict[int, tuple[Any, frozenset[str]]] = {}
+        self._computed: dict[int, frozenset[str]] = {}
         self._root = type(module).__name__.lower()
-        self.weights: list[tuple[str, Any]] = []
+        self.weights: list[tuple[str, Any]] = []  # parameters that are matrices, or more
+        self._learnt: set[str] = set()
+        self.others: list[tuple[str, Any]] = []  # buffers and attributes that are
         self._sections: dict[str, list[tuple[str, int, int]]] = {}
         nn = torch.nn
         embeddings = {
@@ -57,8 +62,12 @@ class Constants:
             # A tied weight goes by the name of the module that multiplies with it.
             best = next((n for n in names if n not in embeddings), names[0])
             self._add(best, value)
-            if isinstance(value, nn.Parameter) and value.ndim >= 2:
+            if isinstance(value, nn.Parameter):
+                self._learnt.add(best)
+            if value.ndim >= 2 and isinstance(value, nn.Parameter):
                 self.weights.append((best, value))
+            elif value.ndim >= 2 and value.is_floating_point():
+                self.others.append((best, value))
         for name, value in self.weights:
             # As torch's attention names it: in a graph or a script that name is all there is.
             wide, e = value.shape[0], value.shape[-1]
@@ -90,8 +99,11 @@ class Constants:
         if here is not None:
             start, stop = _extent(tensor)
             return frozenset(n.name for n in here if n.start < stop and start < n.stop)
-        found = self._computed.get(key)
-        return found[1] if found is not None else frozenset()
+        return self._computed.get(key, frozenset())
+
+    def learnt(self, names: frozenset[str]) -> bool:
+        """Return whether there is a parameter among some names."""
+        return not names.isdisjoint(self._learnt)
 
     def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
         """Note that some constants were computed of others."""
@@ -102,10 +114,13 @@ class Constants:
             if _storage(tensor) is None:
                 self._loose[id(tensor)] = tensor, ", ".join(sorted(names))
                 continue
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._named:
-                before = self._computed.get(storage._cdata, (None, frozenset()))[1]
-                self._computed[storage._cdata] = self._weak(storage), names | before
+            if not self.knows(tensor):
+                address = self._addresses.hold(tensor)
+                self._computed[address] = names | self._computed.get(address, frozenset())
+
+    def _forget(self, addresses: Collection[int]) -> None:
+        for address in addresses:
+            self._computed.pop(address, None)
 
     def place(self, tensor: Any) -> Any:
         """Return what tells a weight from others of the same names."""

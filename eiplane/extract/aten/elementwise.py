@@ -77,7 +77,7 @@ def elementwise(run: Run, call: Call) -> Codes | None:
     several = sum(x.codes is not None for x in operands) > 1
     norm, known = known_norm(run.flow, name, operands, call.shape)
     rule = _rule(call)
-    return pointwise(
+    made = pointwise(
         run.flow,
         name.strip("_"),
         operands,
@@ -87,6 +87,8 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         Operand(None, lambda: numbers(call.out)),
         **known,
     )
+    run.written.product(call, made)
+    return made
 
 
 def kept(run: Run, call: Call, source: Any) -> Codes | None:
@@ -192,4 +194,6 @@ def _rule(call: Call) -> Callable[[list[RangeRule]], RangeRule]:
         scale = call.given(2, "alpha", 1) if not call.tensors[2:] else 1
     elif name in ("addcmul", "addcdiv"):
         scale = call.kwargs.get("value", 1)
+    elif name == "lerp" and not call.tensors[2:]:
+        scale = float(call.given(2, "weight"))
     return lambda rules: combined_rule(name, rules, scale)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ran"]
+__all__ = ["is_higher", "ran"]
+
+
+def is_higher(torch: Any, func: Any) -> bool:
+    """Return whether an operator takes functions."""
+    ops = torch._ops  # torch 2.0 has another name for the class
+    return isinstance(func, getattr(ops, "HigherOrderOperator", None) or ops.PyOperator)
 
 
 def ran(torch: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

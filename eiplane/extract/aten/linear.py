@@ -22,7 +22,7 @@ from .elementwise import step_maker
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["LINEAR"]
+__all__ = ["LINEAR", "Product", "report"]
 
 #: Matrices in a stack that become layers of their own, at most.
 _MOST = 4096
@@ -31,7 +31,7 @@ _RANDOM = "its weight is drawn at random in the forward pass"
 
 
 @dataclass(eq=False)
-class _Product:
+class Product:
     """One matrix product with a constant.
 
     Parameters
@@ -47,6 +47,8 @@ class _Product:
     named : frozenset of str
     suffix : str
         Of the name, for one of several matrices.
+    kind : str
+        What tells the matrix from others of those names.
     """
 
     weight: Any
@@ -56,9 +58,10 @@ class _Product:
     axis: int
     named: frozenset[str]
     suffix: str = ""
+    kind: str = ""
 
 
-def _report(run: Run, p: _Product) -> Codes:
+def report(run: Run, p: Product) -> Codes:
     """Report a matrix product."""
     constants = run.constants
     run.covered |= p.named
@@ -67,7 +70,7 @@ def _report(run: Run, p: _Product) -> Codes:
     biased = frozenset() if p.bias is None else constants.names(p.bias)
     key = (
         tuple(sorted(p.named)), place, tuple(p.weight.shape), p.suffix, tuple(sorted(biased)),
-        None if p.named else p.weight.data_ptr(),
+        p.kind, None if p.named else p.weight.data_ptr(),
     )  # fmt: skip
     made = Map(constants.name(p.named) + p.suffix, key, p.weight.detach(),
                None if p.bias is None else p.bias.detach(), sections=sections)  # fmt: skip
@@ -84,7 +87,7 @@ def _report(run: Run, p: _Product) -> Codes:
     return run.flow.map(made, p.x, out, shape, axis)
 
 
-def _keep_patches(run: Run, made: Map, p: _Product) -> None:
+def _keep_patches(run: Run, made: Map, p: Product) -> None:
     x, out = np.asarray(p.x.read()), numbers(p.out)
     if x.ndim == 1:
         x, out = x[None], out[None]
@@ -108,10 +111,10 @@ def _matrices(run: Run, call: Call, a: Any, b: Any, bias: Any) -> Any:
     """Return the codes of a product of two matrices."""
     if not call.dynamic(b):
         named = run.constants.names(b)
-        return _report(run, _Product(b.t(), bias, call.operand(a), call.out, -1, named))
+        return report(run, Product(b.t(), bias, call.operand(a), call.out, -1, named))
     if not call.dynamic(a) and bias is None:
         named = run.constants.names(a)
-        return _report(run, _Product(a, None, call.operand(b), call.out, -2, named))
+        return report(run, Product(a, None, call.operand(b), call.out, -2, named))
     return _both(run, call, a, b)
 
 
@@ -191,7 +194,7 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
         assert x.codes is not None
         part = Operand(x.codes[k], lambda k=k: x.read()[k], x.precision)  # type: ignore[misc]
         made.append(
-            _report(run, _Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
+            report(run, Product(weight[k], None, part, call.out[k], axis, named, f"[{place[k]}]"))
         )
     return np.stack(made)
 
@@ -211,8 +214,8 @@ def _grouped(run: Run, call: Call) -> Any:
         if end > start:
             rows = slice(start, end)
             part = Operand(x.codes[rows], lambda rows=rows: x.read()[rows], x.precision)  # type: ignore[misc]
-            p = _Product(b[k].t(), None, part, call.out[rows], -1, named, f"[{k}]")
-            codes[rows] = _report(run, p)
+            p = Product(b[k].t(), None, part, call.out[rows], -1, named, f"[{k}]")
+            codes[rows] = report(run, p)
         elif all(o.map is None or o.map.name != f"{title}[{k}]" for o in run.flow.maps):
             run.flow.noted.setdefault(f"{title}[{k}]", "no row was sent to it in the forward pass")
         start = end
@@ -238,24 +241,24 @@ def _alike(run: Run, call: Call, weight: Any, x: Operand, left: bool, named: Any
         flat = Operand(codes.reshape(-1, codes.shape[-1]),
                        lambda: x.read().reshape(-1, codes.shape[-1]), x.precision)  # fmt: skip
         out = call.out.reshape(-1, shape[-1])
-        return _report(run, _Product(weight, None, flat, out, -1, named)).reshape(shape)
+        return report(run, Product(weight, None, flat, out, -1, named)).reshape(shape)
     turned = np.moveaxis(codes, 1, -1).reshape(-1, codes.shape[1])
     flat = Operand(turned, lambda: np.moveaxis(x.read(), 1, -1).reshape(turned.shape), x.precision)
     out = call.out.transpose(1, 2).reshape(-1, shape[1])
-    made = _report(run, _Product(weight, None, flat, out, -1, named))
+    made = report(run, Product(weight, None, flat, out, -1, named))
     return np.ascontiguousarray(np.moveaxis(made.reshape(shape[0], shape[2], shape[1]), -1, 1))
 
 
 def _mv(run: Run, call: Call) -> Any:
     a, b = call.args[0], call.args[1]
     if not call.dynamic(a):
-        return _report(run, _Product(a, None, call.operand(b), call.out, -1,
+        return report(run, Product(a, None, call.operand(b), call.out, -1,
                                      run.constants.names(a)))  # fmt: skip
     if not call.dynamic(b):
         named = run.constants.names(b)
         out = call.out.reshape(-1, 1)
         x = call.operand(a)
-        return _report(run, _Product(b[None], None, x, out, -1, named)).reshape(call.shape)
+        return report(run, Product(b[None], None, x, out, -1, named)).reshape(call.shape)
     return _both(run, call, a, b)
 
 
@@ -265,7 +268,7 @@ def _dot(run: Run, call: Call) -> Any:
         return _both(run, call, a, b)
     x, weight = (a, b) if call.dynamic(a) else (b, a)
     named, out = run.constants.names(weight), call.out.reshape(1)
-    made = _report(run, _Product(weight[None], None, call.operand(x), out, -1, named))
+    made = report(run, Product(weight[None], None, call.operand(x), out, -1, named))
     return made.reshape(())
 
 

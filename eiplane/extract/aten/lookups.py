@@ -114,6 +114,8 @@ def _embedding_bag(run: Run, call: Call) -> Any:
     mode, weights = int(call.given(4, "mode", 0)), call.given(6, "per_sample_weights")
     operands = [call.operand(t) for t in call.tensors if call.dynamic(t)]
     rule: Callable[[list[RangeRule]], RangeRule] = lambda _: Unknown()  # noqa: E731
+    if weights is not None and call.dynamic(weights):
+        run.note(run.constants.names(table), "its rows are added up, by shares that are signals")
     if not call.dynamic(table) and weights is None:
         low, high = _ends(call.operand(table))
         starts = np.asarray(call.operand(offsets).read())

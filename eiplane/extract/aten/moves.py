@@ -70,7 +70,7 @@ def _move(run: Run, call: Call) -> Any:
             values[id(tensor)] = (
                 torch.zeros(tuple(tensor.shape), dtype=torch.int64)
                 if codes is None
-                else torch.from_numpy(np.ascontiguousarray(codes)) + 1
+                else torch.from_numpy(np.array(codes)) + 1  # a single number stays one
             )
         else:
             values[id(tensor)] = torch.from_numpy(np.array(operand.read()))

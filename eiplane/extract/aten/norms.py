@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Known, Unknown
-from ..flow import Codes
+from ...network import Join, Known, Pairwise, RangeRule, Unknown
+from ..flow import Codes, Operand
 from ..flow.normed import by_channel, over_last
 from ..flow.pointwise import scaled
-from .call import Call
+from .call import Call, numbers
 from .stacked import over_copies
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _normed(
     """Report a norm over the last axes."""
     codes = over_last(run.flow, call.operand(x), call.shape, shape, _read(run, call, weight),
                       _read(run, call, bias), centred)  # fmt: skip
-    return [codes, *_others(run, call, x)]
+    return [_moved_by(run, call, codes, weight, bias), *_others(run, call, x)]
 
 
 def _others(run: Run, call: Call, x: Any) -> list[Codes | None]:
@@ -65,7 +65,24 @@ def _group_norm(run: Run, call: Call) -> Any:
 def _by_channel(run: Run, call: Call, x: Any, weight: Any, bias: Any, size: int) -> Any:
     codes = by_channel(run.flow, call.operand(x), call.shape, size, _read(run, call, weight),
                        _read(run, call, bias))  # fmt: skip
-    return [codes, *_others(run, call, x)]
+    return [_moved_by(run, call, codes, weight, bias), *_others(run, call, x)]
+
+
+def _moved_by(run: Run, call: Call, codes: Codes, weight: Any, bias: Any) -> Codes:
+    """Report that signals scale and shift what a norm gives, as those of a conditional one do."""
+    by = [("mul", weight), ("add", bias)]
+    signals = [(kind, t) for kind, t in by if t is not None and call.dynamic(t)]
+    if not signals:
+        return codes
+    given = [Operand(codes, lambda: numbers(call.out)), *(call.operand(t) for _, t in signals)]
+
+    def rule(rules: list[RangeRule]) -> RangeRule:
+        made: RangeRule = Join(operands=(rules[0],))
+        for (kind, _), other in zip(signals, rules[1:], strict=True):
+            made = Pairwise(kind, operands=(made, Join(operands=(other,))))
+        return made
+
+    return run.flow.event("a norm", given, call.shape, rule)
 
 
 def _batch_norm(run: Run, call: Call) -> Any:

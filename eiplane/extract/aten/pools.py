@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...network import Unknown
+from ...network import Known, Unknown
 from ..flow import Codes, Operand
+from ..flow.choices import decided
 from ..flow.pooled import hull, over_places, pooled
 from .call import Call, numbers
 
@@ -115,10 +116,22 @@ def _hull(run: Run, call: Call, x: Any, zero: bool = False, unknown: bool = Fals
 
 def _resized(run: Run, call: Call) -> Any:
     kept = "linear" in call.name
-    if call.name == "grid_sampler_2d":
-        kept = int(call.args[2]) != 2
-        return _hull(run, call, call.args[0], zero=True, unknown=not kept)
+    if "grid_sampler" in call.name:
+        return _sampled(run, call, int(call.args[2]) != 2)
     return _hull(run, call, call.args[0], unknown=not kept)
+
+
+def _sampled(run: Run, call: Call, kept: bool) -> Codes:
+    """Report entries of an image, or of a constant one, that are taken where a grid says."""
+    image, grid = call.args[:2]
+    if call.dynamic(image):
+        codes = _hull(run, call, image, zero=True, unknown=not kept)
+        decided(run.flow, [call.operand(grid)], codes)
+        return codes
+    shown = np.asarray(call.operand(image).read())
+    low, high = float(shown.min(initial=0.0)), float(shown.max(initial=0.0))
+    return run.flow.event(call.name, [call.operand(grid)], call.shape,
+                          lambda _: Known(low, high) if kept else Unknown())  # fmt: skip
 
 
 POOLS: dict[str, Callable[[Run, Call], Any]] = {
@@ -131,7 +144,8 @@ POOLS: dict[str, Callable[[Run, Call], Any]] = {
     ),
     **dict.fromkeys(
         ["upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d",
-         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d"],
+         "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d",
+         "grid_sampler_3d"],
         _resized,
     ),
 }  # fmt: skip

@@ -13,12 +13,13 @@ from ...network import Network, Unknown
 from ...results import Skipped
 from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
+from .addresses import Addresses
 from .call import Call, arrays_in, numbers, tensors_in
 from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
 from .fused import FUSED, unfused
 from .handlers import HANDLERS
-from .higher import ran
+from .higher import is_higher, ran
 from .layouts import Layouts
 from .leaving import FROM_DATA, Change, EndlessError, Leaving, Returned
 from .noise import drawn, is_random
@@ -27,15 +28,14 @@ from .shadows import Shadows
 from .still import Still
 from .tensors import as_tensors, range_of_input, read_by, refuse_layouts, shares, written_by
 from .uses import Uses
+from .written import Written
 
 __all__ = ["Run"]
 
-#: Storages to remember before those that are gone are forgotten. What stands for one, small as it
-#: is, lies in the middle of memory that was freed, and keeps that from being used as a whole.
-_SEEN = 64
-
 #: Functions that are followed as a whole, not by the operators that they are made of.
 _WHOLE = LAYERS | CELLS | {"scaled_dot_product_attention"}
+
+_GIVEN = "a recurrent layer takes it, as a constant input or a first state"
 
 #: Functions that make text.
 _TEXT = frozenset(["__repr__", "__str__", "__format__"])
@@ -69,17 +69,19 @@ class Run:
     ) -> None:
         self.torch = torch
         self.flow = Flow() if flow is None else flow
-        self.constants = Constants(torch, module)
+        self._addresses = Addresses(torch)
+        self.constants = Constants(torch, module, self._addresses)
         self.failure: Exception | None = None
-        self._shadows = Shadows(torch)
+        self._shadows = Shadows(torch, self._addresses)
         self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
+        self.written = Written(self)
         self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
         self.returns = True  # whether the module returned any numbers
-        self._seen_storages: dict[int, Any] = {}
-        self._most_seen = _SEEN
+        self._seen_storages: set[int] = set()
+        self._addresses.tell(self._seen_storages.difference_update)
         self._busy = False
         self._again: Any = None  # what follows the parts of an operator
         self._parts = 0
@@ -112,16 +114,18 @@ class Run:
                 return run._function(func, args, kwargs or {})
 
         self._again = Operators
-        for value in tensors_in(torch, (args, kwargs)):
-            self._shadows.put(
-                value, self.flow.begin("input", tuple(value.shape), range_of_input(value))
-            )
         below = torch._C._AutoDispatchBelowAutograd if self._below else contextlib.nullcontext
-        with Functions(), below(), Operators():
-            out = module(*args, **kwargs)
-            if inspect.isgenerator(out):
-                out = list(out)
-        self._result(out)
+        try:
+            for value in tensors_in(torch, (args, kwargs)):
+                begun = self.flow.begin("input", tuple(value.shape), range_of_input(value))
+                self._shadows.put(value, begun)
+            with Functions(), below(), Operators():
+                out = module(*args, **kwargs)
+                if inspect.isgenerator(out):
+                    out = list(out)
+            self._result(out)
+        finally:
+            self._addresses.close()
 
     def _result(self, out: Any) -> None:
         """Report what the module has returned: tensors, or numbers that left torch."""
@@ -158,6 +162,7 @@ class Run:
             self._guarded(lambda: self._attention(func, args, kwargs, out))
         else:
             self._guarded(lambda: gates(self, name, args, kwargs, out))
+            self._uses.say(tensors_in(self.torch, (args, kwargs)), _GIVEN)
         return out
 
     def _hidden(self, work: Any) -> Any:
@@ -185,7 +190,7 @@ class Run:
     def _operator(self, func: Any, args: Any, kwargs: Any) -> Any:
         if self._inside:
             return func(*args, **kwargs)
-        if isinstance(func, self.torch._ops.HigherOrderOperator):
+        if is_higher(self.torch, func):
             return self._in_parts(lambda: ran(self.torch, func, args, kwargs))
         func, args = self._layouts.written_out(self, func, args)
         name = func._schema.name.removeprefix("aten::")
@@ -292,14 +297,7 @@ class Run:
 
     def _made(self, tensors: list[Any]) -> None:
         """Note what operators have made."""
-        weak = self.torch.multiprocessing.reductions.StorageWeakRef
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._seen_storages:
-                self._seen_storages[storage._cdata] = weak(storage)
-        if len(self._seen_storages) > self._most_seen:
-            self._seen_storages = {k: w for k, w in self._seen_storages.items() if not w.expired()}
-            self._most_seen = 2 * len(self._seen_storages) + _SEEN
+        self._seen_storages.update(map(self._addresses.hold, tensors))
 
     def _seen(self, func: Any, args: Any, kwargs: Any) -> tuple[list[Any], dict[int, Operand]]:
         """Return the tensors among the arguments and, by id, what is known of them.
@@ -390,7 +388,10 @@ class Run:
         if (moved or not writes) and all(shares(t, tensors) for t in results):
             return  # a view, perhaps of the tensor itself
         pointwise = torch.Tag.pointwise in func.tags or name in UNTAGGED
-        self._uses.mark(tensors, operands, "elementwise" if pointwise else name, args, kwargs)
+        if pointwise:
+            self._uses.mark_entries(tensors, operands, name)
+        else:
+            self._uses.mark(tensors, operands, name, args, kwargs)
         if self._drawn and all(self.flow.is_noise(operands[id(t)].codes) for t in dynamic):
             self.constants.computed([t for t in results if not shares(t, tensors)], tensors)
         call = Call(name, func, args, kwargs, outs, tensors, operands)

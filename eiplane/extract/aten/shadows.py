@@ -6,11 +6,13 @@ nothing, and a write through a view reaches whatever shares its storage.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from ..flow import Codes
+from .addresses import Addresses
 
 __all__ = ["Shadows"]
 
@@ -23,50 +25,47 @@ class Shadows:
     Parameters
     ----------
     torch : module
+    addresses : Addresses
     """
 
-    def __init__(self, torch: Any) -> None:
-        self._torch = torch
-        self._weak = torch.multiprocessing.reductions.StorageWeakRef
-        self._codes: dict[tuple[int, int], tuple[Any, Any]] = {}
+    def __init__(self, torch: Any, addresses: Addresses) -> None:
+        self._torch, self._addresses = torch, addresses
+        self._codes: dict[int, dict[int, Any]] = {}  # by address and by the size of an entry
         self._bytes, self._limit = 0, _SWEEP
+        addresses.tell(self._forget)
 
     def holds(self, tensor: Any) -> bool:
         """Return whether a tensor's storage has codes."""
-        return self._key(tensor) in self._codes
+        return self._of(tensor) is not None
 
     def get(self, tensor: Any) -> Codes | None:
         """Return a tensor's codes, or None if it is a constant; a view of what is kept."""
-        found = self._codes.get(self._key(tensor))
-        if found is None:
+        shadow = self._of(tensor)
+        if shadow is None:
             return None
-        view: Codes = self._view(found[1], tensor).numpy()
+        view: Codes = self._view(shadow, tensor).numpy()
         return view
 
     def put(self, tensor: Any, codes: Codes | None) -> None:
         """Write a tensor's codes; None: it is constant now."""
-        key = self._key(tensor)
-        found = self._codes.get(key)
-        if found is None and codes is None:
+        shadow = self._of(tensor)
+        if shadow is None and codes is None:
             return
         size = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
         torch = self._torch
-        if found is None:
+        if shadow is None:
             assert codes is not None
             whole = tensor.is_contiguous() and tensor.numel() == size
             if whole and codes.flags.c_contiguous and codes.flags.writeable:
-                shadow = torch.from_numpy(codes.reshape(-1))
-                self._keep(key, tensor, shadow)
+                self._keep(tensor, torch.from_numpy(codes.reshape(-1)))
                 return
             shadow = torch.full((size,), -1, dtype=torch.int64)
-            self._keep(key, tensor, shadow)
-        else:
-            shadow = found[1]
-            if shadow.numel() < size:  # the storage has grown
-                grown = torch.full((size,), -1, dtype=torch.int64)
-                grown[: shadow.numel()] = shadow
-                shadow = grown
-                self._codes[key] = found[0], shadow
+            self._keep(tensor, shadow)
+        elif shadow.numel() < size:  # the storage has grown
+            grown = torch.full((size,), -1, dtype=torch.int64)
+            grown[: shadow.numel()] = shadow
+            shadow = grown
+            self._keep(tensor, shadow)
         view = self._view(shadow, tensor)
         if codes is None:
             view.fill_(-1)
@@ -76,14 +75,19 @@ class Shadows:
     def _view(self, shadow: Any, tensor: Any) -> Any:
         return shadow.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
-    def _key(self, tensor: Any) -> tuple[int, int]:
-        return tensor.untyped_storage()._cdata, tensor.element_size()
+    def _of(self, tensor: Any) -> Any:
+        found = self._codes.get(tensor.untyped_storage()._cdata)
+        return None if found is None else found.get(tensor.element_size())
 
-    def _keep(self, key: tuple[int, int], tensor: Any, shadow: Any) -> None:
+    def _keep(self, tensor: Any, shadow: Any) -> None:
         self._bytes += 8 * shadow.numel()
         if self._bytes > self._limit:
-            self._codes = {k: v for k, v in self._codes.items() if not v[0].expired()}
-            self._bytes = sum(8 * v[1].numel() for v in self._codes.values())
+            self._addresses.sweep()
             self._limit = max(_SWEEP, 2 * self._bytes)
-        # A weak reference keeps the storage's number from being given to another.
-        self._codes[key] = self._weak(tensor.untyped_storage()), shadow
+        address = self._addresses.hold(tensor)
+        self._codes.setdefault(address, {})[tensor.element_size()] = shadow
+
+    def _forget(self, addresses: Collection[int]) -> None:
+        for address in addresses:
+            self._codes.pop(address, None)
+        self._bytes = sum(8 * s.numel() for kinds in self._codes.values() for s in kinds.values())

@@ -83,14 +83,17 @@ def over_copies(
     """
     axis = _axis(call)
     codes = call.operand(call.args[0]).codes
-    if axis is None or codes is None or not 1 < codes.shape[axis] <= _MOST or codes.size == 0:
-        return otherwise(run, call)  # type: ignore[no-any-return]
-    turned = np.moveaxis(codes, axis, 0)
-    kind = _kind(run, turned)
-    if kind == "copies":
-        return _function(run, call, axis)
-    if kind == "signals" and len(turned) <= _FEW and call.name in ("sum", "mean"):
-        return _sum(run, call, axis)
+    kind = ""
+    if axis is not None and codes is not None and 1 < codes.shape[axis] <= _MOST and codes.size:
+        kind = _kind(run, np.moveaxis(codes, axis, 0))
+        if kind == "copies":
+            return _function(run, call, axis)
+    if call.name in ("sum", "mean"):
+        made = run.written.summed(call)
+        if made is not None:
+            return made
+        if kind == "signals" and axis is not None and call.args[0].shape[axis] <= _FEW:
+            return _sum(run, call, axis)
     return otherwise(run, call)  # type: ignore[no-any-return]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..flow import Operand
-from ..flow.unused import unused
+from ..flow import Codes, Operand
+from ..flow.unused import ENTRIES, HARMLESS, unused
 from .call import tensors_in
 from .constants import Constants
 from .handlers import NOTES, added_by
@@ -14,6 +14,9 @@ from .handlers import NOTES, added_by
 __all__ = ["Uses"]
 
 _PRODUCTS = frozenset(["mm", "addmm", "bmm", "baddbmm", "mv", "convolution"])
+
+#: Elementwise operators that only add a constant.
+_ADDING = frozenset(["add", "sub", "rsub", "_to_copy"])
 
 
 class Uses:
@@ -39,6 +42,17 @@ class Uses:
             if operands[id(tensor)].codes is None:
                 use = "elementwise" if id(tensor) in added else NOTES.get(name, name)
                 self._note(tensor, use)
+
+    def mark_entries(self, tensors: list[Any], operands: dict[int, Operand], name: str) -> None:
+        """Note what uses the parameters among some tensors, entry by entry."""
+        signals = [c for c in (operands[id(t)].codes for t in tensors) if c is not None]
+        for tensor in tensors:
+            if operands[id(tensor)].codes is None:
+                # An axis along which it is repeated is none of its own.
+                sides = [n if step else 1 for n, step in zip(*_layout(tensor), strict=True)]
+                matrix = sum(n > 1 for n in sides) > 1
+                plain = name in _ADDING and not (matrix and _spread(sides, signals))
+                self._note(tensor, ENTRIES if matrix and not plain else "elementwise")
 
     def constant(self, name: str, tensors: list[Any]) -> None:
         """Note that something was computed of constants alone."""
@@ -70,8 +84,34 @@ class Uses:
     def left(self) -> Iterator[tuple[str, str]]:
         """Yield the parameters that made no layers, by title, and why."""
         for name, value in self._constants.weights:
-            if name in self.covered:
-                continue
-            reason = unused(self.used.get(name), value.shape)
+            reason = None if name in self.covered else unused(self.used.get(name), value.shape)
             if reason is not None:
                 yield self._constants.title(name), reason
+        for name, value in self._constants.others:  # such as masks, tables of sines, statistics
+            used = self.used.get(name, set()) - {ENTRIES}
+            reason = None if name in self.covered or not used else unused(used, value.shape)
+            if reason is not None and used - HARMLESS - {"constant"}:
+                yield self._constants.title(name), reason
+
+
+def _layout(tensor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    try:
+        return tuple(tensor.shape), tuple(tensor.stride())
+    except RuntimeError:  # a sparse tensor
+        return tuple(tensor.shape), (1,) * tensor.ndim
+
+
+def _spread(sides: list[int], signals: list[Codes]) -> bool:
+    """Return whether an entry of the signals meets several of a constant."""
+    return any(n > 1 and all(_alike(c, -back) for c in signals)
+               for back, n in enumerate(reversed(sides), 1))  # fmt: skip
+
+
+def _alike(codes: Codes, axis: int) -> bool:
+    """Return whether an array holds the same along an axis, or has none there."""
+    if codes.ndim < -axis or codes.shape[axis] == 1 or codes.strides[axis] == 0:
+        return True
+    first = codes.take([0, 1], axis)
+    if bool((first.take([0], axis) != first.take([1], axis)).any()):
+        return False
+    return bool((codes == codes.take([0], axis)).all())

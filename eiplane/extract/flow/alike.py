@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .outcome import Outcome
-from .recognise import Function, fixed
+from .recognise import Function, describe, fixed, path
+from .signals import common
 
 __all__ = ["completed", "is_open"]
 
@@ -44,15 +45,16 @@ def completed(found: list[Outcome], others: Iterable[list[Outcome]]) -> list[Out
     -------
     list of Outcome
         As they were, if no other use shows more and agrees in the rest. A use that shows nothing
-        at all is not the same as any other.
+        at all is the same as another if what makes a constant of it takes the other's function.
     """
     shown = [not is_open(outcome) for outcome in found]
-    if all(shown) or not any(shown):
+    if all(shown):
         return found
+    fill = _filled if any(shown) else _before
     for other in others:
         if any(map(is_open, other)):
             continue
-        made = [_filled(found, whole) for whole in other]
+        made = [fill(found, whole) for whole in other]
         if all(m is not None for m in made):
             return [m for m in made if m is not None]
     return found
@@ -81,6 +83,22 @@ def _filled(found: list[Outcome], whole: Outcome) -> Outcome | None:
     uses = [use for part in members for use in part.uses]
     function = Function(value, first.scale, first.shift, first.activation)
     return replace(whole, first=function, uses=uses, members=members or [nothing])
+
+
+def _before(found: list[Outcome], whole: Outcome) -> Outcome | None:
+    """Return another use's outcome as it is in this one, of which constants are made; or None."""
+    first = whole.first
+    if whole.unknown or whole.pool is not None or first is None:
+        return None
+    parts = [p for part in found for p in part.parts if np.isin(p.rows, whole.rows).any()]
+    if not all(p.first is not None and np.isin(p.rows, whole.rows).all() for p in parts):
+        return None
+    ends = [p.first.value for p in parts if p.first is not None]
+    for value in path(common(ends))[::-1] if ends else []:
+        own = describe(value, whole.rows)
+        if _agree(own, first, np.arange(len(whole.rows))):
+            return replace(whole, first=own, uses=[u for p in parts for u in p.uses], members=[])
+    return None
 
 
 def _agree(own: Function | None, other: Function, at: NDArray[np.intp]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Join, Known, Norm, Pairwise, RangeRule, Scaled, Unknown
+from ...network import Join, Known, Mixture, Norm, Pairwise, RangeRule, Scaled, Unknown
 from .choices import moved
 from .flow import Flow
 from .normed import centred, normalised
@@ -34,7 +34,7 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
     rules : sequence of RangeRule
         Of all operands, of any number for sums and extremes.
     scale : float
-        Of the second term of a sum, or of the product that is added.
+        Of the second term of a sum, or of the product that is added; a lerp's weight.
 
     Returns
     -------
@@ -58,7 +58,8 @@ def combined_rule(name: str, rules: Sequence[RangeRule], scale: float = 1.0) -> 
         both = Pairwise("mul" if name == "addcmul" else "div", operands=(rules[1], rules[2]))
         return Pairwise("add", operands=(rules[0], Scaled(scale, operands=(both,))))
     if name == "lerp":
-        return Join(True, operands=(rules[0], rules[1]))
+        share = rules[2] if len(rules) > 2 else Known(scale, scale)
+        return Mixture(operands=(share, rules[1], rules[0]))
     return Unknown()
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
 from .combinations import combinations, rows_in
+from .mixtures import Mixtures
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
 from .sums import known_input, summed
@@ -36,6 +37,7 @@ class Flow:
 
     def __init__(self, seed: int = 0) -> None:
         self.signals = Signals()
+        self.mixtures = Mixtures(self.signals)
         self.noted: dict[str, str] = {}
         self.maps: list[Origin] = []
         self.layers: dict[str, tuple[Map, Any]] = {}

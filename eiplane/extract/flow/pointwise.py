@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Pairwise, RangeRule
+from ...network import Mixture, Pairwise, RangeRule
 from .flow import Flow
 from .signals import SHIFT, Codes, Operand, Value
 from .steps import Step
@@ -68,8 +68,13 @@ def pointwise(
         axis = _copies(operands, wide, shape)
         if axis is not None:
             return _apart(flow, name, operands, wide, shape, make, rule, axis)
+        mixed = flow.mixtures.found(name, operands)
+        if mixed is not None:
+            return flow.combine("a mixture", mixed, shape, lambda r: Mixture(operands=tuple(r)))
         step = None if out is None else _joining(operands, make)
-        return flow.combine(name, operands, shape, rule, step, out, **known)
+        made = flow.combine(name, operands, shape, rule, step, out, **known)
+        flow.mixtures.hear(name, operands, made)
+        return made
     return _mixed(flow, name, operands, wide, shape, make, rule, out, known)
 
 

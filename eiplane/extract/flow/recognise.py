@@ -16,8 +16,8 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "recognise",
-           "same"]  # fmt: skip
+__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "path",
+           "recognise", "same"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def chain(value: Value, of: Value, rows: Any = None) -> Chain | None:
     return Chain(tuple(steps), rows)
 
 
-def _path(value: Value) -> list[Value]:
+def path(value: Value) -> list[Value]:
     """Return the values that this one is a function of, from the origin's to itself."""
     found = [value]
     while found[-1].parent is not None:
@@ -125,12 +125,12 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
     -------
     Function
     """
-    path, folds = _path(value), _folds(value, rows)
+    way, folds = path(value), _folds(value, rows)
     scale, shift = folds[-1]
-    if len(folds) == len(path):
+    if len(folds) == len(way):
         known = Function(value, scale, shift, get_activation("identity"))
         return _whole(value, rows) if _hides(known, rows) else known
-    base, found = path[len(folds) - 1], None
+    base, found = way[len(folds) - 1], None
     values = _on_probes(value, base, rows)
     if bool((values == values[:, :1]).all()):
         made = chain(value, base, rows)
@@ -139,8 +139,8 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
         return Function(value, scale, shift, None, reason)
     for k in range(len(folds) - 1, -1, -1):
         # Such as 1 / (1 + exp(-z)): what looks like a scale may be a part of the function.
-        said = path[k + 1].step if k + 2 == len(path) else None
-        again = recognise(_on_probes(value, path[k], rows), len(rows), said.label if said else "")
+        said = way[k + 1].step if k + 2 == len(way) else None
+        again = recognise(_on_probes(value, way[k], rows), len(rows), said.label if said else "")
         named = again is not None and again[0].kind in known_activations()
         if again is not None and (found is None or named):
             found = (*again, *folds[k])
@@ -157,7 +157,7 @@ def describe(value: Value, rows: NDArray[np.intp]) -> Function:
 
 def _whole(value: Value, rows: NDArray[np.intp]) -> Function:
     """Return all that is done to an origin's rows as a function of its own."""
-    origin, ones = _path(value)[0], np.ones(len(rows))
+    origin, ones = path(value)[0], np.ones(len(rows))
     made = chain(value, origin, rows)
     assert made is not None
     return _own(value, made, len(_on_probes(value, origin, rows)) > 1, ones, 0 * ones)
@@ -186,7 +186,7 @@ _FINE = 8.0 * (2.0 * np.modf(np.arange(1.0, 16385.0) * 0.6180339887498949)[0] - 
 def _hides(function: Function, rows: NDArray[np.intp]) -> bool:
     """Return whether a function that looks like a known one is another between the probes."""
     value, known = function.value, function.activation
-    whole = chain(value, _path(value)[0], rows)
+    whole = chain(value, path(value)[0], rows)
     if known is None or whole is None:
         return False
     if len(whole.steps) < 2 or not any(_CHOOSING.search(step.name) for step, _ in whole.steps):
@@ -241,11 +241,11 @@ def fixed(value: Value, rows: NDArray[np.intp]) -> Array:
 
 def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:
     """Return scale and shift of each value on the way, as far as those are affine functions."""
-    path = _path(value)
+    way = path(value)
     scale, shift = np.ones(len(rows)), np.zeros(len(rows))
     folds = [(scale, shift)]
-    for k in range(1, len(path)):
-        line = _affine(_on_probes(path[k], path[k - 1], rows))
+    for k in range(1, len(way)):
+        line = _affine(_on_probes(way[k], way[k - 1], rows))
         if line is None:
             break
         scale, shift = line[0] * scale, line[0] * shift + line[1]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["HARMLESS", "unused"]
+__all__ = ["ENTRIES", "HARMLESS", "unused"]
 
 #: What only these use is a position or a scale, not a map from inputs to outputs.
 HARMLESS = frozenset(["norm", "move", "elementwise"])
+
+#: The use of a matrix that changes a signal entry by entry, and does not merely shift it.
+ENTRIES = "its entries meet those of a signal one by one, which makes no linear map by itself"
 
 
 def unused(used: set[str] | None, shape: Sequence[int]) -> str | None:

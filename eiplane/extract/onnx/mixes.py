@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...network import Join, Known, RangeRule, Scaled, Unknown
+import numpy as np
+from numpy.typing import NDArray
+
+from ...network import Join, Known, Mapped, RangeRule, Scaled, Unknown
 from ..flow import Codes
 from ..tables import words
 from .call import Call
@@ -78,6 +81,29 @@ def _rotary(run: Run, call: Call) -> Any:
     return run.flow.event(call.kind, call.signals(), call.shape, rule)
 
 
+def _dynamic_grid(run: Run, call: Call) -> list[Codes | None]:
+    """Whole numbers from 0 to 255, of a grid from the data's least to its greatest, and 0."""
+
+    def zero(rules: list[RangeRule]) -> RangeRule:
+        return Mapped(_zero_of, True, operands=(Join(operands=(rules[0],)),))
+
+    rules: list[Callable[[list[RangeRule]], RangeRule]]
+    rules = [lambda _: Known(0.0, 255.0), lambda _: Unknown(), zero]
+    return [
+        None
+        if out is None
+        else run.flow.event(
+            call.kind, call.signals(), out.shape, rule, unknown=reason_of(call.kind)
+        )
+        for out, rule in zip(call.outs, rules, strict=False)
+    ]
+
+
+def _zero_of(least: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the end of the zero point for an end of the data: 0 if none of it is below zero."""
+    return np.where(least < 0, 255.0, 0.0)
+
+
 def _bernoulli(run: Run, call: Call) -> Any:
     return run.flow.event(call.kind, call.signals(), call.shape, lambda _: Known(0.0, 1.0),
                           traits={"random": True})  # fmt: skip
@@ -87,5 +113,6 @@ MIXES: dict[str, Callable[[Run, Call], Any]] = {
     **dict.fromkeys(_PLAIN, _used),
     "Attention": _attention,
     "RotaryEmbedding": _rotary,
+    "DynamicQuantizeLinear": _dynamic_grid,
     "Bernoulli": _bernoulli,
 }
