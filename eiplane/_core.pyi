@@ -226,6 +226,14 @@ class _WideJob(Protocol):
     def damping(self) -> float: ...
     @property
     def tolerance(self) -> float: ...
+    @property
+    def sweeps(self) -> int: ...
+    @property
+    def by_inputs(self) -> bool: ...
+    @property
+    def key(self) -> int: ...
+    @property
+    def purpose(self) -> int: ...
 
 def affine(
     weight: NDArray[np.float64], bias: NDArray[np.float64], x: NDArray[np.float64]
@@ -238,8 +246,10 @@ def wide_run(
     out_lo: NDArray[np.float64],
     out_hi: NDArray[np.float64],
     correct: NDArray[np.uint8],
+    stream: NDArray[np.uint32],
     cancel: NDArray[np.int32],
 ) -> tuple[
+    NDArray[np.float64],
     NDArray[np.float64],
     NDArray[np.float64],
     NDArray[np.float64],

@@ -26,27 +26,31 @@ def affine(const double[:, ::1] weight, const double[::1] bias, const double[:, 
 
 def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
              const double[:, ::1] in_hi, const double[:, :, ::1] out_lo,
-             const double[:, :, ::1] out_hi, const uint8_t[::1] correct, int32_t[::1] cancel):
-    """Return (evidence, correction, change, h, l) of samples; see csrc/ei_wide.h."""
+             const double[:, :, ::1] out_hi, const uint8_t[::1] correct,
+             const uint32_t[::1] stream, int32_t[::1] cancel):
+    """Return (evidence, correction, change, cooled, h, l) of samples; see csrc/joint/ei_wide.h."""
     cdef size_t samples = <size_t>in_lo.shape[0], n_in = <size_t>weight.shape[1]
     cdef ei_wide_job j
     cdef ei_wide_out o
     cdef int status
-    totals, cavities = np.zeros((3, samples)), np.zeros((2, samples, n_in))
+    totals, cavities = np.zeros((4, samples)), np.zeros((2, samples, n_in))
     cdef double[:, ::1] t = totals
     cdef double[:, :, ::1] c = cavities
     if samples:
         j.n_in, j.n_out, j.pieces = n_in, <size_t>weight.shape[0], <size_t>out_lo.shape[1]
         j.weight = &weight[0, 0] if j.n_out else NULL
         j.iterations, j.damping, j.tolerance = job.iterations, job.damping, job.tolerance
-        o.evidence, o.correction, o.change = &t[0, 0], &t[1, 0], &t[2, 0]
+        j.sweeps, j.by_inputs = job.sweeps, job.by_inputs
+        j.key, j.purpose = job.key, job.purpose
+        o.evidence, o.correction, o.change, o.cooled = &t[0, 0], &t[1, 0], &t[2, 0], &t[3, 0]
         o.h, o.l = &c[0, 0, 0], &c[1, 0, 0]
         with nogil:
             status = ei_wide_run(&j, samples, &in_lo[0, 0], &in_hi[0, 0],
                                  &out_lo[0, 0, 0] if j.n_out else NULL,
-                                 &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0], &o, &cancel[0])
+                                 &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0],
+                                 &stream[0], &o, &cancel[0])
         check(status)
-    return totals[0], totals[1], totals[2], cavities[0], cavities[1]
+    return *totals, cavities[0], cavities[1]
 
 
 cdef bounds_job(ei_bounds_job *j, job, const double[:, ::1] weight, const double[:, :, ::1] lo):

@@ -226,14 +226,19 @@ cdef extern from "joint/ei_wide.h" nogil:
         size_t pieces
         uint32_t iterations
         double damping, tolerance
+        uint32_t sweeps
+        int by_inputs
+        uint64_t key
+        uint32_t purpose
 
     ctypedef struct ei_wide_out:
         double *evidence
         double *correction
         double *change
+        double *cooled
         double *h
         double *l
-    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const ei_wide_out *, ei_cancel)
+    int ei_wide_run(const ei_wide_job *, size_t, const double *, const double *, const double *, const double *, const uint8_t *, const uint32_t *, const ei_wide_out *, ei_cancel)
 
 
 cdef extern from "joint/ei_given.h" nogil:

@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.colors import to_rgb  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import eiplane.plot as pictures  # noqa: E402
+from eiplane import analyze  # noqa: E402
 from eiplane.plot.labels import Label, place  # noqa: E402
 from eiplane.plot.roles import roles  # noqa: E402
 from eiplane.plot.style import looks  # noqa: E402
@@ -782,3 +784,20 @@ def test_lags_have_errors_and_bounds_and_no_line_through_what_is_not_known():
             and np.isfinite(s).all()] == [[0.5, 4.0]]  # fmt: skip
     errors = [np.ptp(s[:, 1]) for s in segments if s[0, 0] == 1]
     assert errors == [pytest.approx(4 * 0.01)]
+
+
+def test_pictures_say_of_which_layers_nothing_is_known():
+    """Redundancies are counted where they can be; a layer without them is no empty place."""
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(40, 30)), rng.normal(size=(3, 40))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = analyze(weights, measures=("ei_parts", "ei"), samples=5000, estimator="conditional")
+    assert found[0].redundancy_in is None and found[1].redundancy_in is not None
+    for quantity in ("redundancy_in", "redundancy_out"):
+        drawn = pictures.layers(found, quantities=quantity)
+        assert [(t.get_text(), t.xy[0]) for t in drawn.texts] == [("not known", 1.0)]
+        (line,) = pictures.curve([found, found], quantity).texts
+        assert line.get_text() == "not known: 0"
+    # Where there are bounds they are drawn.
+    assert not pictures.layers(found, quantities="ei").texts

@@ -210,6 +210,10 @@ def test_a_new_quantity_is_one_row(tmp_path):
 
 def test_a_tracker_follows_what_the_table_says():
     followed = [row.name for row in TABLE if row.tracked and row.per == "layer"]
-    run = History([Record.of(0, decomposition((1.0, 4.0)))])
+    bare = History([Record.of(0, decomposition((1.0, 4.0)))])  # without influences of nodes
+    assert bare.quantities == [q for q in followed if not q.startswith("redundancy")]
+    options = {"measures": ("sensitivity", "ei_parts", "ei")}
+    found = eiplane.analyze(np.eye(3) + 0.1, "sigmoid", in_range=(0, 1), **options)
+    run = History([Record.of(0, found)])
     assert run.quantities == followed
     assert [q for q in followed if q not in run.shown] == ["outlier_fraction"]  # zero throughout

@@ -39,7 +39,8 @@ def core(weight, inputs, outputs, settings=FINE):
     ends = np.array(inputs, float)
     found = _core.wide_run(
         settings, np.ascontiguousarray(weight), np.ascontiguousarray(ends[None, :, 0]),
-        np.ascontiguousarray(ends[None, :, 1]), lo, hi, np.ones(1, np.uint8), NEVER,
+        np.ascontiguousarray(ends[None, :, 1]), lo, hi, np.ones(1, np.uint8),
+        np.array([3], np.uint32), NEVER,
     )  # fmt: skip
     return [x[0] for x in found]
 
@@ -75,7 +76,7 @@ def test_the_core_is_its_twin(instructions, shape, kind):
         outputs[0] = [(-math.inf, math.inf)]
     try:
         _core.select(instructions)
-        evidence, correction, _, h, square = core(weight, inputs, outputs)
+        evidence, correction, _, _, h, square = core(weight, inputs, outputs)
     finally:
         _core.select(before)
     slow = twin.polytope_evidence(weight, inputs, outputs, 60, 0.8, 1e-9)

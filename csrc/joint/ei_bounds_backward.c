@@ -55,7 +55,8 @@ static int open_stage(ei_bounds *b, ei_memory *held)
         if (live)
             b->rows[b->n_rows++] = j;
     }
-    b->stage = (ei_wide_job){left, b->n_rows, weight, job->pieces, 1, 1.0, 1.0};
+    b->stage = (ei_wide_job){.n_in = left, .n_out = b->n_rows, .weight = weight, .pieces = job->pieces,
+                             .iterations = 1, .damping = 1.0, .tolerance = 1.0};
     if (b->n_rows == 0)
         return EI_OK;
     const int status = ei_wide_open(&b->w, &b->stage);

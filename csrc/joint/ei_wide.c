@@ -13,7 +13,7 @@ static size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES; }
 /* Cut one allocation into arrays, or (memory NULL) count what they take. */
 static size_t lay_out(ei_wide *w, size_t n, size_t m, double *memory)
 {
-    const size_t dim = n < m ? n : m, sites = n + w->job->pieces * m;
+    const size_t dim = n < m || w->job->by_inputs ? n : m, sites = n + w->job->pieces * m;
     struct {
         double **array;
         size_t size;
@@ -58,7 +58,7 @@ void ei_wide_pack(ei_wide *w)
 {
     const ei_wide_job *job = w->job;
     const size_t n_in = job->n_in, n = w->n = padded(n_in), m = w->m = padded(w->active);
-    w->dim = n < m ? n : m;
+    w->dim = n < m || job->by_inputs ? n : m;
     lay_out(w, n, m, w->memory);
     memset(w->by_output, 0, n * m * sizeof(double));
     memset(w->by_input, 0, n * m * sizeof(double));
@@ -118,13 +118,14 @@ static double settle(ei_wide *w, double damping, uint32_t iterations, double *ch
 }
 
 /* One sample; the results in nats. */
-static void run(ei_wide *w, int correct, double *log_mass, double *corrected, double *change)
+static int run(ei_wide *w, int correct, uint32_t stream, double *log_mass, double *corrected,
+               double *change, double *cooled)
 {
-    *change = *corrected = 0.0;
+    *change = *corrected = *cooled = 0.0;
     if (w->active == 0) {
         ei_wide_begin(w);
-        *log_mass = ei_wide_evidence(w, 0);
-        return;
+        *cooled = *log_mass = ei_wide_evidence(w, 0);
+        return EI_OK;
     }
     *log_mass = settle(w, w->job->damping, w->job->iterations, change);
     if (!(*log_mass > -INFINITY && fabs(*change) < w->job->tolerance))
@@ -133,11 +134,15 @@ static void run(ei_wide *w, int correct, double *log_mass, double *corrected, do
         ei_wide_evidence(w, 1);
         *corrected = ei_wide_correction(w);
     }
+    if (w->job->sweeps == 0)
+        return EI_OK;
+    *cooled = NAN;
+    return *log_mass > -INFINITY ? ei_wide_cool(w, stream, cooled) : EI_OK;
 }
 
 int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, const double *in_hi,
                 const double *out_lo, const double *out_hi, const uint8_t *correct,
-                const ei_wide_out *out, ei_cancel cancel)
+                const uint32_t *stream, const ei_wide_out *out, ei_cancel cancel)
 {
     ei_wide w;
     int status = ei_wide_open(&w, job);
@@ -148,7 +153,8 @@ int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, con
             break;
         }
         pack(&w, in_lo + s * n, in_hi + s * n, out_lo + s * m, out_hi + s * m);
-        run(&w, correct[s], out->evidence + s, out->correction + s, out->change + s);
+        status = run(&w, correct[s], stream == NULL ? 0 : stream[s], out->evidence + s,
+                     out->correction + s, out->change + s, out->cooled + s);
         if (out->h != NULL) {
             memcpy(out->h + s * n, w.h, n * sizeof(double));
             memcpy(out->l + s * n, w.l, n * sizeof(double));

@@ -114,7 +114,7 @@ static void outputs_base(ei_wide *w)
 int ei_wide_moments(ei_wide *w)
 {
     const size_t n = w->n, m = w->m, dim = w->dim, panels = dim / LANES;
-    const int small = m < n;
+    const int small = w->dim < n;
     memset(w->target, 0, dim * LANES * sizeof(double));
     if (small ? factor_outputs(w) : factor_inputs(w))
         return -1;

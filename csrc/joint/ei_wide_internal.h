@@ -14,7 +14,7 @@ typedef struct {
     const ei_wide_kernels *kernels;
     size_t n, m;      /* inputs, active outputs, padded */
     size_t active;    /* outputs with a limit */
-    size_t dim;       /* of the linear algebra: n, or m where it is less */
+    size_t dim;       /* of the linear algebra: n, or m where it is less and not n is asked for */
     size_t *rows;     /* the active outputs */
     ei_wide_strong *strong;
     double *by_output; /* W in panels of inputs, m rows */
@@ -63,5 +63,9 @@ int ei_wide_moments(ei_wide *w);
 /* What to add to the evidence, after ei_wide_evidence with cumulants: what the sites' Gaussians miss.
  * The factors are lost. */
 double ei_wide_correction(ei_wide *w);
+
+/* The logarithm of the volume, after ei_wide_moments; by cooling. NaN where the approximation's mean is
+ * not well inside. */
+int ei_wide_cool(ei_wide *w, uint32_t stream, double *log_volume);
 
 #endif

@@ -144,7 +144,7 @@ double ei_wide_correction(ei_wide *w)
         w->third[i] = real ? w->third[i] * one / v : 0.0;
         w->fourth[i] = real ? w->fourth[i] / (v * v) : 0.0;
     }
-    const int small = w->m < w->n;
+    const int small = w->dim < w->n;
     ei_wide_pairs pairs = {w->dim, all / LANES, w->q, scale, w->third, w->fourth, w->n,
                            small ? w->by_input : NULL, w->root, w->gram, STRONG, w->strong,
                            EI_WIDE_STRONG_EACH * all, 0};

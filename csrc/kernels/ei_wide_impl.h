@@ -304,6 +304,53 @@ EI_FN void wd_adjust(double *rows, size_t stride, size_t first, size_t last, con
         wd_adjust_rows(rows, stride, i, 1, i / WL * WL, along, by);
 }
 
+EI_FN void wd_room(size_t n, const double *z, const double *lo, const double *hi,
+                   const double *inverse, double *down, double *up)
+{
+    vd low[WS], high[WS];
+    for (int c = 0; c < WS; c++) {
+        low[c] = (vd){0} + *down;
+        high[c] = (vd){0} + *up;
+    }
+    for (size_t at = 0; at < n; at += WL)
+        for (int c = 0; c < WS; c++) {
+            const size_t i = at + (size_t)c * VD;
+            const vd here = *(const vd *)(z + i), by = *(const vd *)(inverse + i);
+            const vd a = (*(const vd *)(lo + i) - here) * by, b = (*(const vd *)(hi + i) - here) * by;
+            low[c] = wd_max(wd_min(a, b), low[c]);
+            high[c] = wd_min(wd_max(a, b), high[c]);
+        }
+    for (int c = 0; c < WS; c++)
+        for (int i = 0; i < VD; i++) {
+            *down = V_LANE(low[c], i) > *down ? V_LANE(low[c], i) : *down;
+            *up = V_LANE(high[c], i) < *up ? V_LANE(high[c], i) : *up;
+        }
+}
+
+EI_FN void wd_move(size_t n, double step, const double *along, double *z)
+{
+    for (size_t at = 0; at < n; at += VD)
+        *(vd *)(z + at) += step * *(const vd *)(along + at);
+}
+
+EI_FN double wd_square(double l, double lo, double hi)
+{
+    const double width = hi - lo;
+    double mass = 0.0, second = 0.0;
+    for (int at = 0; at < EI_WIDE_NODES; at += VD) {
+        vd s;
+        for (int i = 0; i < VD; i++)
+            V_LANE(s, i) = lo + width * ei_wide_node[at + i];
+        const vd square = s * s, e = wd_exp((-0.5 * l) * square);
+        for (int i = 0; i < VD; i++) {
+            const double part = ei_wide_weight[at + i] * V_LANE(e, i);
+            mass += part;
+            second += part * V_LANE(square, i);
+        }
+    }
+    return second / mass;
+}
+
 static const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
     .tilt = wd_tilt,
     .gram = wd_gram,
@@ -312,4 +359,7 @@ static const ei_wide_kernels EI_CAT(ei_wide_kernels, EI_NAME) = {
     .project = wd_project,
     .pairs = wd_pairs,
     .adjust = wd_adjust,
+    .room = wd_room,
+    .move = wd_move,
+    .square = wd_square,
 };

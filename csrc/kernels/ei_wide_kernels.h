@@ -72,6 +72,17 @@ typedef struct ei_wide_kernels {
      * along + t stride. Entries left of that may change. */
     void (*adjust)(double *rows, size_t stride, size_t first, size_t last, const double *along,
                    const double *by);
+
+    /* How far each of n pairs of faces (a multiple of 8), lo and hi, lets a point go that is at z, where a
+     * step moves it by one over `inverse`: down and up are narrowed to what all of them let. */
+    void (*room)(size_t n, const double *z, const double *lo, const double *hi, const double *inverse,
+                 double *down, double *up);
+
+    /* z += step along; n a multiple of 8. */
+    void (*move)(size_t n, double step, const double *along, double *z);
+
+    /* Mean of s^2 under exp(-l s^2 / 2) on lo < s < hi, in which l s^2 stays below 1,000. */
+    double (*square)(double l, double lo, double hi);
 } ei_wide_kernels;
 
 #endif

@@ -41,11 +41,15 @@ _GROUP = 64
 
 @dataclass(frozen=True)
 class Settings:
-    """How the core iterates; see csrc/ei_wide.h."""
+    """How the core iterates, and cools; see csrc/joint/ei_wide.h."""
 
     iterations: int = 24
     damping: float = 0.8
     tolerance: float = 1e-3
+    sweeps: int = 0
+    by_inputs: bool = False
+    key: int = 0
+    purpose: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +253,7 @@ def _evidence(
     correct: NDArray[np.bool_],
 ) -> tuple[Array, int, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
-    evidence, correction, change, linear, square = _core.wide_run(
+    evidence, correction, change, _, linear, square = _core.wide_run(
         p.settings,
         c.weight,
         c.in_lo,
@@ -257,6 +261,7 @@ def _evidence(
         c.out_lo,
         c.out_hi,
         correct.astype(np.uint8),
+        np.zeros(len(correct), np.uint32),
         cancel_flag(),
     )
     bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)

@@ -185,7 +185,7 @@ def _row(
     cells = _Cells(cuts[change], labels[np.concatenate([[0], change + 1]).astype(np.intp)])
     normal = _Normal.of(thresholds, rule.labels, cells, parts) if rows.normal else None
     if not len(cells.cuts):
-        return 0.0, 0.0, 0.0 if normal is None else float(normal.surprise(np.zeros(1))[0, 0])
+        return 0.0, 0.0, 0.0 if normal is None else float(normal.surprise(0, np.zeros(1))[0])
     few = len(parts) <= _FEW and float(bins) ** len(steps) <= _COMBINATIONS
     if few or not len(parts):
         return _by_centres(cells, parts, steps, bins, normal)
@@ -224,7 +224,6 @@ class _Normal:
 
     cuts: Array
     kind: NDArray[np.int32]
-    kinds: int
     deviation: float
 
     @classmethod
@@ -238,18 +237,17 @@ class _Normal:
         place = np.minimum(np.searchsorted(known, labels), len(known) - 1)
         kind = np.where(known[place] == labels, place, -1).astype(np.int32)
         deviation = math.sqrt(float(parts @ parts) / 12.0)
-        return cls(np.ascontiguousarray(cuts), kind, len(known), deviation)
+        return cls(np.ascontiguousarray(cuts), kind, deviation)
 
-    def surprise(self, centres: Array) -> Array:
-        """Return ``-log2`` of the kinds' probabilities, z normal: shape (kinds, centres)."""
-        t = (self.cuts[:, None] - centres) / self.deviation
-        ends = np.zeros((2, 1, len(centres)))  # cuts may be infinite
-        ends[1] = 1.0
-        below = np.concatenate([ends[0], normal_distribution(t), ends[1]])
-        mass = np.zeros((self.kinds, len(centres)))
-        for k, share in zip(self.kind, np.diff(below, axis=0), strict=True):
-            if k >= 0:
-                mass[k] += share
+    def surprise(self, kind: int, centres: Array) -> Array:
+        """Return ``-log2`` of a kind's probability, z normal about each of the centres."""
+        ends = np.concatenate([[-np.inf], self.cuts, [np.inf]])
+        mass = np.zeros(len(centres))
+        for i in np.flatnonzero(self.kind == kind):
+            low, high = (
+                normal_distribution((end - centres) / self.deviation) for end in ends[i : i + 2]
+            )
+            mass += high - low
         return np.asarray(-np.log2(np.maximum(mass, LEAST)))
 
 
@@ -287,26 +285,42 @@ def _centres(steps: Array, bins: int) -> Array:
 def _by_centres(
     cells: _Cells, parts: Array, steps: Array, bins: int, normal: _Normal | None
 ) -> tuple[float, float, float]:
-    centres, widths = _centres(steps, bins), np.sort(parts)
+    centres, widths = np.sort(_centres(steps, bins)), np.sort(parts)
+    half = 0.5 * float(widths.sum())
+    ends = np.concatenate([[-np.inf], cells.cuts, [np.inf]])
+    whole = np.zeros(len(centres))
     total = kept = cross = 0.0
-    for block in np.array_split(centres, 1 + len(centres) * len(cells.labels) // _TABLE):
-        below = [np.zeros(len(block))]
-        below += [uniform_distribution(widths, cut - block) for cut in cells.cuts]
-        below.append(np.ones(len(block)))
-        share = np.maximum(np.diff(np.stack(below), axis=0), 0.0)
-        part = np.zeros(len(block))
-        surprise = None if normal is None else normal.surprise(block)
-        for i, kind in enumerate(cells.kinds):
-            p = share[kind].sum(axis=0)
-            part += p
-            if surprise is not None:
-                cross += float(p @ surprise[i])
-            total += float(_eta(p).sum())
+    for k, kind in enumerate(cells.kinds):
+        # The centres from which an interval of this kind is met: few of many, of small cells.
+        first = np.searchsorted(centres, ends[kind] - half, side="left")
+        last = np.searchsorted(centres, ends[kind + 1] + half, side="right")
+        here = slice(int(first.min()), int(last.max()))
+        p = np.zeros(here.stop - here.start)
+        for i, a, b in zip(kind, first, last, strict=True):
+            above = _below(widths, ends[i + 1], centres[a:b], half)
+            share = above - _below(widths, ends[i], centres[a:b], half)
+            p[a - here.start : b - here.start] += np.maximum(share, 0.0)
+        if normal is not None:
+            cross += float(p @ normal.surprise(k, centres[here]))
+        total += float(_eta(p).sum())
+        kept += float(p.sum())
         if cells.drops:
-            total -= float(_eta(part).sum())
-        kept += float(part.sum())
+            whole[here] += p
+    if cells.drops:
+        total -= float(_eta(whole).sum())
     n = len(centres)
     return _mean(total / n, kept / n, cells.drops, cells.accuracy, cross / n)
+
+
+def _below(widths: Array, end: float, centres: Array, half: float) -> Array:
+    """Return the probability of being below an end, about centres in order."""
+    if not math.isfinite(end):
+        return np.full(len(centres), float(end > 0.0))
+    a, b = np.searchsorted(centres, [end - half, end + half])
+    found = np.zeros(len(centres))
+    found[:a] = 1.0
+    found[a:b] = uniform_distribution(widths, end - centres[a:b])
+    return found
 
 
 # ---- towering inputs ----------------------------------------------------------------------------

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Controlled", "Deviations", "Mean", "controlled_mean", "share_out", "two_levels"]
+__all__ = [
+    "Controlled",
+    "Deviations",
+    "Mean",
+    "controlled_mean",
+    "residuals",
+    "share_out",
+    "two_levels",
+]
 
 Array = NDArray[np.float64]
 
@@ -68,6 +76,14 @@ def controlled_mean(values: Array, controls: Controlled) -> Mean:
     spread = float(rest @ rest) / max(n - design.shape[1], 1)
     variance = spread / n + float(used**2 @ controls.variances[: len(used)])
     return Mean(float(factors[0]), variance, math.sqrt(spread))
+
+
+def residuals(values: Array, beside: Array, controls: Controlled) -> Array:
+    """Return what of values neither a surrogate nor control variates explain."""
+    design = np.column_stack([np.ones(len(values)), beside, controls.centred])
+    if len(values) < 8 * design.shape[1]:
+        design = design[:, :2]
+    return np.asarray(values - design @ np.linalg.lstsq(design, values, rcond=1e-10)[0])
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ their means are known exactly (:mod:`.given`), or, with drops, come from yet mor
 first few samples their deviations decide how many of each kind there are: as many as it takes for a
 share of EI, and of phi where the sum over edges is known, within what is spent at the most.
 
-*Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most
-of it is taken, and part of it is doubt; of information the part of what both terms' corrections
-differ by, and of the second term's. From small layers of known truth: see ``SHARE``.
+*Doubt.* What filtering misses is guessed from a correction, with a doubt (:mod:`.seen`). Where that
+doubt is worth mention beside the noise, some samples are cooled: :mod:`.cooling` measures what
+filtering misses of them.
 
 Where samples are dropped, ``p(kept | cell)`` is a third volume, and ``p(kept)`` the share of those
 that are kept.
@@ -32,12 +32,21 @@ from numpy.typing import NDArray
 from ..information import multiplicities
 from ..network import Channel
 from .budget import PILOT
+from .cooling import Cooled, cool_unit, coolable, cooling_work
 from .estimates import Estimate, estimate_entropy
 from .estimator import Estimator, Nodes, PieceResult, Standing
 from .filtering import Filtered, FilterUnit, filter_unit, problem
 from .given import LEAST
-from .levels import Controlled, Deviations, Mean, controlled_mean, share_out, two_levels
+from .levels import (
+    Controlled,
+    Deviations,
+    controlled_mean,
+    residuals,
+    share_out,
+    two_levels,
+)
 from .nodes import SingleOutputs
+from .seen import Seen, corrected, missed
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream, draw_in_cells
 from .surrogate import Surrogates, control_unit, surrogate_unit
@@ -46,14 +55,6 @@ from .task import Task
 __all__ = ["Wide", "default_filtered", "filtered_influence", "work"]
 
 Array = NDArray[np.float64]
-
-#: The share of the correction that is taken, and the share that is doubt: over layers of 2 to 6
-#: inputs and 6 to 40 outputs the evidence without it was too great by 0.70 to 0.92 of it.
-SHARE, DOUBT = 0.8, 0.15
-
-#: Bits by which a correction may make an output vector likelier. Pairs of many outputs of three or
-#: four inputs overlap: there it was up to 1.5, and wrong; else 0.1 at most.
-_LIKELIER = 0.05
 
 #: What is spent, as so many filtered samples at a million multiplications each, fewer in proportion
 #: to a power of the work; the fewest, the most.
@@ -71,6 +72,10 @@ _OF_EI, _OF_PHI, _LEAST = 0.006, 0.015, 0.0025
 
 #: Of the filtered, how many are corrected, at least and at most.
 _CORRECTED = (12, 128)
+
+#: Doubt, as a share of the noise, from which on samples are cooled; the noise that this may add, as
+#: such a share; the fewest that are cooled, and what cooling may cost, as a share of filtering.
+_DOUBTFUL, _ADDED, _COOLED_FEWEST, _COOLED_SHARE = 0.2, 0.4, 16, 1.0
 
 #: Multiplications of a unit of work, samples of a unit, and of one that are not filtered.
 _UNIT, _UNIT_SAMPLES, _UNIT_SURROGATES = 1 << 27, 64, 128
@@ -163,9 +168,10 @@ class Wide(Estimator):
         self.saturated = False
         self.costs = work(task.channel), surrogate_work(task.channel)
         self.cheap = self.costs[1] < _CHEAP * self.costs[0]
-        self._filtered, self._drawn = 0, 0
+        self._filtered, self._drawn, self._drawn_cooled = 0, 0, 0
         self._found: list[Filtered] = []
         self._surrogates: list[Surrogates] = []
+        self._cooled: list[Cooled] = []
         self._means: _Means | None = None
         self._deviations = Deviations(0.0, 0.0)
 
@@ -206,6 +212,7 @@ class Wide(Estimator):
                 few, many = min(math.ceil(asked * few / max(many, 1)), asked), asked
             self._take(few, min(many, math.ceil(_MOST_SURROGATES * times)))
             self._combine()
+        self._cool()
         return Standing(self.information.stderr, self.saturated, doubt=self.information.bias)
 
     def look(self) -> None:
@@ -278,9 +285,40 @@ class Wide(Estimator):
         )
         self._filtered, self._drawn = few, many
 
+    def _cool(self) -> None:
+        """Measure what filtering misses of the first samples, if there is doubt worth mention."""
+        parts = (self.information, self.output) if self.task.informed else (self.output,)
+        if self.saturated or not coolable(self.problem):
+            return
+        noise = [math.sqrt(max(p.stderr**2 - p.bias**2, 0.0)) for p in parts]
+        if not any(p.bias > _DOUBTFUL * n for p, n in zip(parts, noise, strict=True)):
+            return
+        each = self.costs[0] + cooling_work(self.task.channel)
+        most = int(_COOLED_SHARE * self._filtered * self.costs[0] / each)
+        most = min(max(most, _COOLED_FEWEST), self._filtered)
+        self._take_cooled(min(_COOLED_FEWEST, most))
+        found = missed(self._cooled)
+        if found.works:
+            lacking = (found.joint, found.output) if self.task.informed else (found.output,)
+            spreads = [float(np.nanstd(own)) for own in lacking]
+            wanted = max(
+                (s / (_ADDED * max(n, 1e-300))) ** 2 for s, n in zip(spreads, noise, strict=True)
+            )
+            self._take_cooled(math.ceil(min(wanted, most)))
+        self._combine()
+
+    def _take_cooled(self, count: int) -> None:
+        size = int(min(max(_UNIT / (self.costs[0] + cooling_work(self.task.channel)), 1), 16))
+        units = [
+            FilterUnit(self.problem, a, min(size, count - a))
+            for a in range(self._drawn_cooled, count, size)
+        ]
+        self._cooled += self.task.runner.map(cool_unit, units, f"{self.task.channel.name}: cooling")
+        self._drawn_cooled = max(count, self._drawn_cooled)
+
     def _combine(self) -> None:
         assert self._means is not None
-        means, saw = self._means, _Seen.of(self._found, self._surrogates)
+        means, saw = self._means, Seen.of(self._found, self._surrogates)
         good = saw.good
         self.samples = len(saw.controls)
         self.saturated = bool(
@@ -295,18 +333,25 @@ class Wide(Estimator):
         error = math.sqrt((1.0 - means.kept) / means.kept / self._drawn) / math.log(2.0)
         controls = Controlled(saw.controls - means.values, means.variances)
 
+        lacking = missed(self._cooled) if self._cooled else None
+
         def estimate(
             values: Array, cheap: Array, controls: Controlled, less: Array | None = None
         ) -> Estimate:
-            correction = values[good & saw.corrected, 1]
-            apart = 0.0 if less is None else float(less[good & saw.corrected].mean())
             few = np.zeros(len(cheap), bool)
             few[: len(good)] = good
             if self.cheap:
                 mean, self._deviations = two_levels(values[good, 0], cheap[few], cheap, controls)
             else:
                 mean = controlled_mean(values[good, 0], controls.where(few))
-            return _corrected(mean, correction, apart, shift, error)
+            if lacking is not None and lacking.works:
+                own = lacking.output if less is None else lacking.joint
+                rest = np.full(len(good), np.nan)
+                rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
+                return lacking.added(mean, rest, own, shift, error)
+            correction = values[good & saw.corrected, 1]
+            apart = 0.0 if less is None else float(less[good & saw.corrected].mean())
+            return corrected(mean, correction, apart, shift, error)
 
         self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
         self.information = Estimate(0.0, 0.0, 0.0, 1.0)
@@ -386,63 +431,3 @@ class Wide(Estimator):
             influence,
             singles.influence(),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """What all samples have shown: the filtered ones first, among those with a surrogate."""
-
-    output: Array
-    joint: Array
-    corrected: NDArray[np.bool_]
-    good: NDArray[np.bool_]
-    unsettled: int
-    cheap_output: Array
-    cheap_joint: Array
-    controls: Array
-
-    @classmethod
-    def of(cls, found: list[Filtered], surrogates: list[Surrogates]) -> _Seen:
-        output, within, kept = (
-            np.concatenate([getattr(f, name) for f in found])
-            for name in ("output", "within", "kept")
-        )
-        for part in (output, within, kept):
-            np.maximum(part[:, 1], -_LIKELIER, out=part[:, 1])
-        cheap, cheap_within, cheap_kept = (
-            np.concatenate([getattr(f, name) for f in surrogates])
-            for name in ("output", "within", "kept")
-        )
-        controls = np.column_stack([
-            np.concatenate([getattr(f.controls, name) for f in surrogates])
-            for name in ("output", "within")
-        ])  # fmt: skip
-        return cls(
-            output,
-            output - within + kept,
-            np.concatenate([f.corrected for f in found]),
-            np.isfinite(output[:, 0]) & np.isfinite(within[:, 0]) & np.isfinite(kept[:, 0]),
-            sum(f.unsettled for f in found),
-            cheap,
-            cheap - cheap_within + cheap_kept,
-            controls,
-        )
-
-
-def _corrected(mean: Mean, correction: Array, apart: float, shift: float, error: float) -> Estimate:
-    """Return a mean with its correction.
-
-    Parameters
-    ----------
-    mean : Mean
-    correction : ndarray of float64
-        Of samples.
-    apart : float
-        The second term's, of a difference of two.
-    shift, error : float
-        What else is added, and its standard error.
-    """
-    variance = mean.variance + SHARE**2 * float(correction.var()) / len(correction)
-    bias = DOUBT * math.hypot(float(correction.mean()), apart)
-    value = mean.value + SHARE * float(correction.mean()) + shift
-    return Estimate(max(value, 0.0), math.sqrt(variance + error * error + bias * bias), bias, 1.0)

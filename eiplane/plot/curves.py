@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import row_of
 from ..training import History, as_history
-from .style import ERRORS, INK, QUIET, given_axes, looks, make_axes, tidy
+from .style import ERRORS, INK, QUIET, given_axes, looks, make_axes, say_unknown, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,8 @@ def curve(
     -------
     Axes
         Two standard errors to either side are shaded. Where a number is only known to lie between
-        bounds no line is drawn, but a bar from one to the other.
+        bounds no line is drawn, but a bar from one to the other. Layers of which nothing is known
+        at any step are named.
 
     Raises
     ------
@@ -61,10 +62,13 @@ def curve(
             f"{quantity!r} was not measured; there are {', '.join(run.quantities) or 'none'}"
         )
     ax = make_axes(ax, (6.4, 4.0))
+    unknown = []
     for name, look in zip(run.layers, looks(len(run.layers)), strict=True):
         values = run.values(name, quantity)
         _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
         known = run.bounds(name, quantity)
+        if not (np.isfinite(values).any() or np.isfinite(known).all(axis=1).any()):
+            unknown.append(name)
         if bounds:
             _band(ax, run.steps, known, look.color, 0.12)
         half = ERRORS * run.errors(name, quantity)
@@ -73,6 +77,8 @@ def curve(
         _bars(ax, run.steps[np.isnan(values)], known[np.isnan(values)], look.color)
     if quantity == "phi":
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
+    if unknown:
+        say_unknown(ax, names=unknown)
     _dress(ax, run, row_of(quantity).label, log)
     if legend:
         _key(ax, len(run.layers))

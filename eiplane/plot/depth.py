@@ -13,7 +13,18 @@ from ..results import row_of
 from ..training import History, as_history
 from .roles import LAYERS, OTHER, Role, roles
 from .scales import check_normalize, check_scale, set_symlog, sizes, unit_of
-from .style import ERRORS, INK, QUIET, Look, keep_legend, looks, make_axes, symbols, tidy
+from .style import (
+    ERRORS,
+    INK,
+    QUIET,
+    Look,
+    keep_legend,
+    looks,
+    make_axes,
+    say_unknown,
+    symbols,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +73,8 @@ def layers(
     -------
     Axes
         Bars with a mark are two standard errors to either side. A bar without a mark reaches from
-        one rigorous bound to the other, where no more is known; no line leads through it.
+        one rigorous bound to the other, where no more is known; no line leads through it. Where
+        nothing is known of a layer its place says so.
 
     Raises
     ------
@@ -82,11 +94,12 @@ def layers(
         named = [name for name in named if name != OTHER] + [OTHER]
     look = dict(zip(named, looks(len(named)), strict=True))
     ax = make_axes(ax, (7.2, 4.2))
-    drawn, keys = [], {}
+    drawn, keys, known = [], {}, np.zeros(len(parts), bool)
     for quantity, line in zip(chosen, _LINES, strict=False):
         values, errors, bounds = _numbers(run, quantity, normalize)
         drawn += [values - errors, values + errors, *bounds[np.isnan(values)].T]
         keys[quantity] = (line, bool(np.isfinite(values).any()))
+        known |= np.isfinite(values) | np.isfinite(bounds).all(axis=1)
         for name in named:
             some = np.array([part == name for part in parts])
             own = (
@@ -99,6 +112,8 @@ def layers(
         set_symlog(ax, np.concatenate(drawn))
     if min(np.nanmin(d) for d in drawn if np.isfinite(d).any()) < 0.0:
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
+    for place in 1 + np.flatnonzero(~known):
+        say_unknown(ax, float(place))
     _dress(ax, run.layers, row_of(chosen[0]).symbol if len(chosen) == 1 else "", unit)
     _legends(ax, look, keys)
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ __all__ = [
     "make_axes",
     "new_figure",
     "save_figure",
+    "say_unknown",
     "shades",
     "symbols",
     "tidy",
@@ -231,6 +233,19 @@ def save_figure(drawn: Any, path: str | os.PathLike[str], dpi: float = 160.0) ->
     write_whole(target, lambda file: figure.savefig(file, format=kind, dpi=dpi, **extra))
     require("matplotlib.pyplot", "plot").close(figure)
     return target
+
+
+def say_unknown(ax: Axes, place: float | None = None, names: Sequence[str] = ()) -> None:
+    """Write that nothing is known: at a place of the axis along, or of some names."""
+    style: dict[str, Any] = {"fontsize": 7.5, "style": "italic", "color": INK}
+    if place is None:
+        few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        ax.annotate(f"not known: {few}", (0, 1), (3, -3), xycoords="axes fraction", va="top",
+                    textcoords="offset points", **style)  # fmt: skip
+    else:
+        ax.annotate("not known", (place, 0), (0, 4), xycoords=("data", "axes fraction"),
+                    textcoords="offset points", ha="center", va="bottom", rotation=90,
+                    **style)  # fmt: skip
 
 
 def tidy(ax: Axes) -> None:

@@ -41,6 +41,8 @@ class Evidence:
         ``log P`` of the sample; what to add to it; its change in the last iteration.
     h, l : ndarray of float64, shape (n_in,)
         The cavities of the inputs.
+    mean, precision : ndarray of float64, shape (n_in,), (n_in, n_in)
+        Of the Gaussian of all factors.
     """
 
     evidence: float
@@ -48,6 +50,8 @@ class Evidence:
     change: float
     h: Array
     l: Array  # noqa: E741
+    mean: Array
+    precision: Array
 
 
 def _nodes(h: float, square: float, lo: float, hi: float) -> tuple[Array, Array]:
@@ -182,7 +186,7 @@ class _Propagation:
         """Find every site's moments, cavity and tilted moments, and the evidence."""
         d = self.directions
         precision = d.T @ (self.tau[:, None] * d)
-        self.covariance = np.linalg.inv(precision)
+        self.precision, self.covariance = precision, np.linalg.inv(precision)
         linear = d.T @ self.nu
         centre = self.covariance @ linear
         self.mean = d @ centre
@@ -271,4 +275,8 @@ def polytope_evidence(
         if abs(change) < tolerance:
             break
     correction = state.correction() if limited else 0.0
-    return Evidence(state.evidence, correction, change, state.h[: state.n], state.l[: state.n])
+    own = slice(state.n)
+    return Evidence(
+        state.evidence, correction, change, state.h[own], state.l[own], state.mean[own],
+        state.precision,
+    )  # fmt: skip

@@ -180,9 +180,9 @@ class Quantities:
         doc="``sum_A I(X_A; Y) / ei``, the share of ``ei`` that single inputs have by themselves: "
         "the rest is synergy of several (after Mattsson, Michaud and Hoel 2020, who take single "
         "outputs as well). At most 1, as inputs are independent. None where it is not known.",
-        unit="",
-        needs=("ei",),
-    )
+        unit="", needs=("ei",), tracked=True,
+        words="redundancy of the inputs",
+    )  # fmt: skip
     redundancy_in_stderr = Quantity[float](
         compute=lambda result: derived.redundancy_stderr(
             result.redundancy_in, result, result.influence_in_stderr
@@ -193,9 +193,9 @@ class Quantities:
         compute=lambda result: derived.redundancy(result, result.influence_out),
         doc="``sum_B I(X; Y_B) / ei``: above 1 where outputs say the same (after Mattsson, Michaud "
         "and Hoel 2020). None where it is not known.",
-        unit="",
-        needs=("ei",),
-    )
+        unit="", needs=("ei",), tracked=True,
+        words="redundancy of the outputs",
+    )  # fmt: skip
     redundancy_out_stderr = Quantity[float](
         compute=lambda result: derived.redundancy_stderr(
             result.redundancy_out, result, result.influence_out_stderr

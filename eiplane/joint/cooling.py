@@ -1,0 +1,112 @@
+"""What expectation propagation misses of samples' volumes, by cooling: one unit of work of it.
+
+The core follows a Markov chain through the polytope while a Gaussian in it is made wider and wider
+(csrc/joint/ei_wide_cooling.c). The logarithm of the volume comes out right but for noise, which
+hundreds of samples average away; so what is taken instead of the correction of
+:mod:`.filtering` needs no doubt. It takes outputs that are intervals, not unions of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..network import Channel
+from ..run import cancel_flag
+from .filtering import FILTERED, FilterUnit, Problem, draw_samples
+from .polytopes import constraints
+
+__all__ = ["Cooled", "cool_unit", "coolable", "cooling_work"]
+
+Array = NDArray[np.float64]
+
+#: Purposes of the random numbers: of the three volumes.
+_PURPOSES = (15, 16, 17)
+
+#: Sweeps of every temperature; how many temperatures there are, about, and operations of an entry.
+_SWEEPS, _TEMPERATURES, _OPERATIONS = 16, 16, 4
+
+#: Inputs up to which, and multiple of the outputs up to which, the chain takes steps along the axes
+#: of the polytope; else along single inputs.
+_FEW, _TIMES = 64, 2
+
+
+def coolable(problem: Problem) -> bool:
+    """Say whether every label of every output is one interval."""
+    return all(u.pieces == 1 for u in problem.unions)
+
+
+def _by_inputs(n_in: int, n_out: int) -> bool:
+    return n_in <= max(_FEW, _TIMES * n_out)
+
+
+def cooling_work(channel: Channel) -> float:
+    """Return the multiplications that a cooled sample takes, roughly, filtering left out."""
+    n, m = channel.n_in, channel.n_out
+    rows = m + (n if _by_inputs(n, m) else 0)
+    return 2.0 * _SWEEPS * _TEMPERATURES * n * (_OPERATIONS * (rows + 8.0) + 100.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Cooled:
+    """Samples' volumes, less what filtering says of them without correction; in bits.
+
+    Parameters
+    ----------
+    output, within, kept : ndarray of float64, shape (kept samples,)
+        To be added to those of :class:`.filtering.Filtered`. NaN where it did not work.
+    """
+
+    output: Array
+    within: Array
+    kept: Array
+
+
+def cool_unit(unit: FilterUnit) -> Cooled:
+    """Cool the samples of a unit: the same samples as :func:`.filtering.filter_unit`'s."""
+    p, samples = unit.problem, draw_samples(unit, FILTERED)
+    labels, bins = samples.known_by(p), p.channel.out_bins
+    count = len(labels)
+    stream = samples.index.astype(np.uint32)
+    whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
+    lo, hi = p.limits(labels)
+    output = _missed(p, (lo, hi), everywhere, whole, stream, 0)
+    place = samples.places(p)
+    within = _missed(p, (lo, hi), place, p.width, stream, 1)
+    kept = np.zeros(count)
+    if p.channel.drops:
+        kept = _missed(p, p.limits(np.full_like(labels, bins)), place, p.width, stream, 2)
+    return Cooled(output, within, kept)
+
+
+def _missed(
+    p: Problem,
+    limits: tuple[Array, Array],
+    place: Array,
+    width: Array,
+    stream: NDArray[np.uint32],
+    which: int,
+) -> Array:
+    c = constraints(p.known, *limits, place, width)
+    n_out, n_in = c.weight.shape
+    settings = replace(
+        p.settings, sweeps=_SWEEPS, by_inputs=_by_inputs(n_in, n_out), key=p.key,
+        purpose=_PURPOSES[which],
+    )  # fmt: skip
+    evidence, _, change, cooled, *_ = _core.wide_run(
+        settings,
+        c.weight,
+        c.in_lo,
+        c.in_hi,
+        c.out_lo,
+        c.out_hi,
+        np.zeros(len(stream), np.uint8),
+        stream,
+        cancel_flag(),
+    )
+    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    return np.where(bad, np.nan, (evidence - cooled) / math.log(2.0))
