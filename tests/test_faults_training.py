@@ -158,6 +158,33 @@ def test_no_process_is_left_behind(then):
     assert not _alive(child)
 
 
+WAITING = """
+import numpy as np
+import eiplane
+w = [np.random.default_rng(0).normal(size=(300, 300))]
+tracker = eiplane.Tracker(lambda: w, background=True, measures="ei_parts", method="sample",
+                          samples=10**7)
+for step in range(100):
+    tracker.record(step)
+print(tracker._background._process.pid, flush=True)
+try:
+    tracker.close()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@linux
+def test_an_interrupt_ends_the_wait_for_the_background():
+    run = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+    child = int(run.stdout.readline())
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60)  # all there is to measure takes an hour
+    assert (run.returncode, out) == (0, "interrupted\n")
+    assert not _alive(child)
+
+
 @linux
 def test_a_background_that_is_killed_is_told_and_the_training_can_go_on(tmp_path):
     path = tmp_path / "run.jsonl"

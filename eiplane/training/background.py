@@ -7,6 +7,7 @@ results to its standard output, until the input ends. It is started as a program
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -108,9 +109,13 @@ class Background:
         if not self._closed:
             self._closed = True
             self._jobs.put(None)
-            self._writer.join()
-            self._reader.join()
-            self._process.wait()
+            try:
+                self._writer.join()
+                self._reader.join()
+                self._process.wait()
+            except BaseException:  # Ctrl-C by someone who will not wait
+                self.kill()
+                raise
         self._tell()
         self._raise()
         if self._count and not self._told:
@@ -208,4 +213,5 @@ def main() -> None:
     os.dup2(2, 1)
     # Ctrl-C is for the training: this process ends when its input does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(sys.stdin.buffer, output)
+    with contextlib.suppress(BrokenPipeError):  # whoever asked was killed
+        serve(sys.stdin.buffer, output)
