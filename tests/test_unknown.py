@@ -29,6 +29,7 @@ FOLLOWING = (
     "ei", "phi", "degeneracy_joint", "output_entropy", "determinism", "specificity",
     "effectiveness",
 )  # fmt: skip
+REDUNDANCIES = ("redundancy_in", "redundancy_out")  # without EI nothing is known of them
 
 
 def unknown(name="fc", degeneracy=1.0, sensitivity=2.0):
@@ -48,7 +49,11 @@ def sampled(name="fc"):
         replace(p, method="sample", stderr=0.02, error_bound=None, samples=100)
         for p in (known.pairwise_sensitivity, known.pairwise_ei)
     ]
-    return replace(known, pairwise_sensitivity=parts[0], pairwise_ei=parts[1])
+    joint = replace(
+        known.joint, influence_in=np.full(4, 0.2), influence_in_stderr=np.full(4, 0.01),
+        influence_out=np.full(5, 0.3), influence_out_stderr=np.full(5, 0.01),
+    )  # fmt: skip
+    return replace(known, pairwise_sensitivity=parts[0], pairwise_ei=parts[1], joint=joint)
 
 
 def run_of(*found):
@@ -300,7 +305,8 @@ def test_curves_have_bands_and_bars_and_no_line_across(quantity, agg):
     run = run_of(sampled(), sampled(), unknown(), sampled(), sampled())
     ax = eiplane.plot.curve(run, quantity, bounds=False)
     line = next(x for x in ax.lines if x.get_label() == "fc")
-    gone = quantity in FOLLOWING
+    bounded = quantity in FOLLOWING
+    gone = bounded or quantity in REDUNDANCIES
     assert np.isnan(line.get_ydata()).tolist() == [False, False, gone, False, False]
     polygons = [c for c in ax.collections if hasattr(c, "get_facecolors") and c.get_paths()]
     if quantity == "outlier_fraction":
@@ -313,6 +319,7 @@ def test_curves_have_bands_and_bars_and_no_line_across(quantity, agg):
     assert heights.max() == pytest.approx(value + 2 * error)
     if gone:
         assert len(ax.collections[0].get_paths()) == 2  # before and after
+    if bounded:
         (bar,) = ax.collections[-1].get_segments()
         bounds = getattr(unknown(), bounds_of(quantity).name)
         np.testing.assert_allclose(bar, [[2.0, bounds[0]], [2.0, bounds[1]]])

@@ -1,7 +1,7 @@
 """Fuzzed command lines, run in this process.
 
 Exit status 0, 1 or 2; a problem is one line on standard error and nothing on standard output, never a
-traceback.
+traceback. Without arguments the usage is shown.
 """
 
 from __future__ import annotations
@@ -124,6 +124,10 @@ def check(case: Case) -> None:
         raise Wrong("exit status", repr(status))
     if "Traceback" in err.getvalue():
         raise Wrong("traceback", err.getvalue()[-500:])
+    if not case["arguments"]:  # what there is, on standard error
+        if not err.getvalue().startswith("usage: "):
+            raise Wrong("no usage", err.getvalue()[:500])
+        problem = ["eiplane"]
     if status and (len(problem) != 1 or not problem[0].startswith("eiplane")):
         raise Wrong("not one line", err.getvalue()[:500])
     if status and out.getvalue():
