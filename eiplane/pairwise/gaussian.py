@@ -311,13 +311,6 @@ class _Row:
             done = len(left) <= waves or left[-waves // 8 :].max() < _ENOUGH * left.max()
             if done:
                 return series.cut(int(np.flatnonzero(left >= 0.01 * _ENOUGH * left.max())[-1]) + 1)
-            # A function that jumps, of inputs that tower: more waves would not do either.
-            fall, most = _power(size), _WAVES[-1]
-            if fall is not None and waves < most:
-                last = _Series(2.0 * math.pi / period, most, widths).greatest(self.bins)
-                last = size[-waves // 4 :].max() * fall ** math.log2(most / waves) * np.abs(last)
-                if last[-most // 8 :].max() > 100.0 * _ENOUGH * left.max():
-                    break
         raise ValueError(
             f"Gaussian noise of {self.std:g} is too little for so few inputs, so wide weights or a "
             "function that jumps; take more, or noise='dither'"
@@ -338,17 +331,6 @@ class _Row:
         series.real = np.cos(phase) * (factor[:count] / period)
         series.imaginary = np.sin(phase) * (factor[:count] / period)
         return series
-
-
-def _power(size: Array) -> float | None:
-    """Return by how much coefficients fall while their number doubles, if it is ever the same."""
-    count = len(size) - 1
-    blocks = [float(size[count >> k : (count >> (k - 1)) + 1].max()) for k in (3, 2, 1)]
-    if count < 64 or not min(blocks) > 0.0:
-        return None
-    before, now = blocks[1] / blocks[0], blocks[2] / blocks[1]
-    # Of what is smooth the second ratio is the square of the first, or less.
-    return now if now > before**1.15 else None
 
 
 class _Series:
