@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 
-CALLS = int(os.environ.get("EIPLANE_STEADY_CALLS", "60"))
+CALLS = int(os.environ.get("EIPLANE_STEADY_CALLS", "40"))
 
 BEGIN = """
 import gc, os, sys, tempfile, warnings
