@@ -2,11 +2,12 @@
 
 ``python tests/packaging/build_wheels.py OUT`` builds all; ``--only native`` the sdist and this
 machine's wheel. Needs the group ``packaging`` of pyproject.toml, and for the other platforms ``pip
-install ziglang setuptools cython``: zig is a C compiler for all of them, with every libc. Python's
-headers are those of the running interpreter, which all 64-bit systems share under the limited API;
-Windows has ``pyconfig_windows.h`` and an import library made of the stable ABI's names. The wheels
-for macOS and Windows are audited but cannot be run here. Wheels for free-threaded Python, which has
-no limited API, are left to the runners named in ``[tool.cibuildwheel]`` of pyproject.toml.
+install --upgrade ziglang setuptools cython`` (an environment's own setuptools may be too old): zig
+is a C compiler for all of them, with every libc. Python's headers are those of the running
+interpreter, which all 64-bit systems share under the limited API; Windows has
+``pyconfig_windows.h`` and an import library made of the stable ABI's names. The wheels for macOS
+and Windows are audited but cannot be run here. Wheels for free-threaded Python, which has no
+limited API, are left to the runners named in ``[tool.cibuildwheel]`` of pyproject.toml.
 """
 
 from __future__ import annotations
