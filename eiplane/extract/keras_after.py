@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..network import Activation, get_activation, per_row
 from .keras_graph import Graph
 from .keras_parts import Node
-from .keras_sheets import POINTS, Bench, Sheet
-from .keras_ways import Way, affine, near, recognised
+from .keras_sheets import POINTS, Bench, Sheet, near
+from .keras_ways import Way, affine, recognised
 
 __all__ = ["After", "Found"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .flow.recognise import PROBE
 
-__all__ = ["POINTS", "Bench", "Sheet"]
+__all__ = ["POINTS", "Bench", "Sheet", "near"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -238,12 +238,25 @@ def run(keras: Any, node: Any, arrays: Sequence[Array]) -> list[Array] | None:
     return None
 
 
-def _same(a: Array, b: Array) -> bool:
-    if a.shape != b.shape:
-        return False
+def near(a: Array, b: Array, close: float = _CLOSE) -> bool:
+    """Return whether numbers agree as far as single precision goes.
+
+    Parameters
+    ----------
+    a, b : ndarray of float64
+    close : float
+
+    Returns
+    -------
+    bool
+    """
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= _CLOSE * (1.0 + np.abs(b))
-    return bool((near | (a == b) | (np.isnan(a) & np.isnan(b))).all())
+        same = np.abs(a - b) <= close * (1.0 + np.abs(b))
+    return bool((same | (a == b) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and near(a, b)
 
 
 def _rows(shape: Sequence[int | None], axes: tuple[int, ...]) -> Codes:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..network import Activation
 from .flow.recognise import PROBE, recognise
 from .keras_parts import Node
-from .keras_sheets import POINTS, Bench, run
+from .keras_sheets import POINTS, Bench, near, run
 
-__all__ = ["Way", "affine", "near", "recognised"]
+__all__ = ["Way", "affine", "recognised"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -136,20 +136,3 @@ def recognised(table: Array) -> tuple[Activation, Array | float] | None:
         expected = known((factors[:, None] * POINTS).T).T
     inner = np.abs(POINTS) <= 100.0
     return found if near(table[:, inner], expected[:, inner], 1e-5) else None
-
-
-def near(a: Array, b: Array, close: float = 2e-6) -> bool:
-    """Return whether numbers agree as far as single precision goes.
-
-    Parameters
-    ----------
-    a, b : ndarray of float64
-    close : float
-
-    Returns
-    -------
-    bool
-    """
-    with np.errstate(invalid="ignore"):
-        same = np.abs(a - b) <= close * (1.0 + np.abs(b))
-    return bool((same | (a == b) | (np.isnan(a) & np.isnan(b))).all())

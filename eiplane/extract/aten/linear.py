@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...network import Pairwise, RangeRule, Scaled, Unknown
 from ..flow import Codes, Convolution, Operand
@@ -22,7 +23,7 @@ from .elementwise import step_maker
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["LINEAR", "Product", "report"]
+__all__ = ["LINEAR", "Product", "distinct", "report"]
 
 #: Matrices in a stack that become layers of their own, at most.
 _MOST = 4096
@@ -189,7 +190,7 @@ def _stack(run: Run, call: Call, a: Any, b: Any) -> Any:
         run.note(named, f"a stack of {count} matrices, multiplied in one go")
         return run.flow.event("matrices", [x], call.shape, lambda _: Unknown(),
                               unknown="it goes to a stack of matrices")  # fmt: skip
-    made, place = [], _distinct(weight)
+    made, place = [], [k for k, _ in distinct(map(numbers, weight))]
     for k in range(count):
         assert x.codes is not None
         part = Operand(x.codes[k], lambda k=k: x.read()[k], x.precision)  # type: ignore[misc]
@@ -223,13 +224,13 @@ def _grouped(run: Run, call: Call) -> Any:
     return codes
 
 
-def _distinct(weight: Any) -> list[int]:
-    """Return for each matrix of a stack which of the different ones it is."""
-    numbered: dict[bytes, int] = {}
+def distinct(matrices: Iterable[NDArray[Any]]) -> list[tuple[int, str]]:
+    """Return for each of some matrices which of the different ones it is, and what tells it."""
+    numbered: dict[str, int] = {}
     found = []
-    for matrix in weight:
-        key = hashlib.blake2b(np.ascontiguousarray(numbers(matrix)).tobytes()).digest()
-        found.append(numbered.setdefault(key, len(numbered)))
+    for matrix in matrices:
+        digest = hashlib.blake2b(np.ascontiguousarray(matrix).tobytes(), digest_size=8).hexdigest()
+        found.append((numbered.setdefault(digest, len(numbered)), digest))
     return found
 
 

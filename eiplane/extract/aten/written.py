@@ -8,7 +8,6 @@ constant that is added) does not matter.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from ..flow import Codes, Operand
 from ..flow.signals import SHIFT, Signals, Value
 from .call import Call, numbers
-from .linear import Product, report
+from .linear import Product, distinct, report
 
 if TYPE_CHECKING:
     from .run import Run
@@ -209,7 +208,7 @@ class Written:
         source, place = turned(terms.source)[:, :, 0], turned(terms.place)[:, :, 0]
         given = out.permute(order).reshape(count, -1, rows)
         shown = np.broadcast_to(np.asarray(made.x.read()), made.codes.shape).reshape(-1)
-        codes, kinds = [], _kinds(each)
+        codes, kinds = [], distinct(each)
         for k in range(count):
             b = bias[k, 0]
             part = Operand(source[k], lambda k=k: shown[place[k]], made.x.precision)  # type: ignore[misc]
@@ -293,13 +292,3 @@ def _terms(
 
 def _same_along(array: NDArray[Any], axis: int) -> bool:
     return bool((array == array.take([0], axis)).all())
-
-
-def _kinds(weights: NDArray[Any]) -> list[tuple[int, str]]:
-    """Return for each of some matrices which of the different ones it is, and what tells it."""
-    numbered: dict[str, int] = {}
-    found = []
-    for matrix in weights:
-        digest = hashlib.blake2b(np.ascontiguousarray(matrix).tobytes(), digest_size=8).hexdigest()
-        found.append((numbered.setdefault(digest, len(numbered)), digest))
-    return found
