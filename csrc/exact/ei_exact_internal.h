@@ -261,7 +261,7 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 /* ---- ei_row.c ---------------------------------------------------------------------------------- */
 
 int ex_row_exponent(const ei_exact *x, const double *w, double *greatest);
-dd ex_sum_weights(const ei_exact *x, const double *w, int e);
+dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
 /* Set the negligible widths of x->a to 0; their number and their reach. */

@@ -21,7 +21,7 @@ full_row ex_view_full(ei_exact *x, const double *w, double bias)
     row.widest = full_width(&row, greatest).hi;
     for (size_t i = 0; i < x->n_in; i++)
         row.half = dd_add(row.half, dd_half(full_width(&row, w[i])));
-    const dd offset = dd_mul(two_sum(0.5 * x->lo, 0.5 * x->hi), ex_sum_weights(x, w, e));
+    const dd offset = dd_mul(two_sum(0.5 * x->lo, 0.5 * x->hi), ex_sum_weights(x, w, x->n_in, e));
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
         const double hi = ldexp(d.hi, -f);

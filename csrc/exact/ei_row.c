@@ -19,13 +19,13 @@ int ex_row_exponent(const ei_exact *x, const double *w, double *greatest)
     return e;
 }
 
-/* Sum of the weights, scaled by 2^-e. */
-dd ex_sum_weights(const ei_exact *x, const double *w, int e)
+/* Sum of some weights, scaled by 2^-e. */
+dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e)
 {
     const double scale = ldexp(1.0, e < -1000 ? 1000 : -e);
     const double more = e < -1000 ? ldexp(1.0, -e - 1000) : 1.0;
     double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES];
-    x->k->sum(w, x->n_in, scale, more, hi, lo);
+    x->k->sum(w, n, scale, more, hi, lo);
     dd total = {0.0, 0.0};
     for (int l = 0; l < EI_EXACT_LANES; l++)
         total = dd_add(total, (dd){hi[l], lo[l]});
@@ -111,7 +111,7 @@ void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
     double greatest;
     const int e = ex_row_exponent(x, w, &greatest);
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
-    const dd offset = dd_mul(centre, ex_sum_weights(x, w, e));
+    const dd offset = dd_mul(centre, ex_sum_weights(x, w, n, e));
     const double divisor = greatest > 0.0 ? greatest : 1.0;
     for (size_t i = 0; i < n; i++)
         x->a[i] = fabs(w[i]) / divisor;

@@ -97,15 +97,6 @@ static double steps_bound(const ei_exact *x, double kept)
     return x->one_label ? 0.0 : ex_bits_bound(x, x->n_pieces, NULL, x->drops ? 2 : 0, e, kept);
 }
 
-/* Sum of some weights, scaled by 2^-e. */
-static dd sum_of(const double *weight, size_t n, int e)
-{
-    dd sum = {0.0, 0.0};
-    for (size_t i = 0; i < n; i++)
-        sum = dd_add(sum, (dd){ldexp(weight[i], -e), 0.0});
-    return sum;
-}
-
 /* A row, and what its edges share: z without the input at hand is bias plus offset, and the input's ends
  * are lo and hi, all in double-double and scaled by 2^-e. */
 typedef struct {
@@ -193,7 +184,7 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
     int status = EI_OK;
     if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
         /* All inputs at the baseline once; each then moves from there. */
-        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, e));
+        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, n, e));
         r.lo = two_sum(x->lo, -x->baseline);
         r.hi = two_sum(x->hi, -x->baseline);
         status = held_edges(x, &r, 0, n, information, kept, &least_kept, cancel);
@@ -201,10 +192,10 @@ int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *i
         /* From there nothing would be left of an input's own range: every edge by itself. */
         dd before = {0.0, 0.0};
         for (size_t i = 0; i < n && status == EI_OK; i++) {
-            const dd others = dd_add(before, sum_of(weight + i + 1, n - i - 1, e));
+            const dd others = dd_add(before, ex_sum_weights(x, weight + i + 1, n - i - 1, e));
             r.offset = dd_mul(baseline, others);
             status = held_edges(x, &r, i, i + 1, information, kept, &least_kept, cancel);
-            before = dd_add(before, sum_of(weight + i, 1, e));
+            before = dd_add(before, ex_sum_weights(x, weight + i, 1, e));
         }
     }
     if (status != EI_OK)
