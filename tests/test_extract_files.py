@@ -338,21 +338,28 @@ def test_a_checkpoint_without_weights(tmp_path):
 # -- size --------------------------------------------------------------------------------------
 
 
+def write_holes(path, names, n):
+    """Write a file of matrices of zeros that takes next to no room; return where they begin."""
+    size = 4 * n * n
+    header = {
+        name: {"dtype": "F32", "shape": [n, n], "data_offsets": [i * size, (i + 1) * size]}
+        for i, name in enumerate(names)
+    }
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        start = file.tell()
+        file.truncate(start + len(names) * size)
+    return start
+
+
 def sparse_shards(folder, shards, each, n):
     """Write a model of holes: so many shards of so many matrices; return its index."""
-    size, names = 4 * n * n, {}
+    names = {}
     for shard in range(shards):
-        header = {
-            f"{shard}.{i}.weight": {
-                "dtype": "F32", "shape": [n, n], "data_offsets": [i * size, (i + 1) * size]
-            }
-            for i in range(each)
-        }  # fmt: skip
-        text = json.dumps(header).encode()
-        with (folder / f"m-{shard}.safetensors").open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            file.truncate(file.tell() + each * size)
-        names |= dict.fromkeys(header, f"m-{shard}.safetensors")
+        own = [f"{shard}.{i}.weight" for i in range(each)]
+        write_holes(folder / f"m-{shard}.safetensors", own, n)
+        names |= dict.fromkeys(own, f"m-{shard}.safetensors")
     index = folder / "m.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
     return index
@@ -401,19 +408,10 @@ def test_a_file_of_a_gibibyte_takes_little_memory(tmp_path, kind):
     n, count = 1024, (256 if kind == "safetensors" else 80)
     if kind == "safetensors":
         size = 4 * n * n
-        header = {
-            f"blocks.{i}.weight": {
-                "dtype": "F32", "shape": [n, n], "data_offsets": [i * size, (i + 1) * size]
-            }
-            for i in range(count)
-        }  # fmt: skip
-        text = json.dumps(header).encode()
-        with path.open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            start = file.tell()
+        start = write_holes(path, [f"blocks.{i}.weight" for i in range(count)], n)
+        with path.open("r+b") as file:
             file.seek(start + 77 * size)
             file.write(rng.normal(size=(n, n)).astype("<f4").tobytes())
-            file.truncate(start + count * size)
         assert path.stat().st_blocks * 512 < 2 * size + 2**20
         limit = 300
     else:
