@@ -69,6 +69,19 @@ typedef struct {
     /* Maximum over groups of `width` neighbouring neurons: z[p][n_out * width][16] to out[p][n_out][16]. */
     void (*pool)(size_t width, size_t n_out, const double *z, double *out, size_t n_panels);
 
+    /* The same in single precision, for ei_quick.h; of every 256 draws all are alike. No ldw. Of the
+     * activations those that it has; the others are the identity. */
+    void (*quick_inputs)(const uint32_t *draws, size_t n, float lo, float scale, float *out,
+                         size_t stride);
+    void (*quick_affine)(const float *weight, const float *bias, size_t n_in, size_t n_out,
+                         const float *x, float *z, size_t n_panels);
+    void (*quick_activate)(int activation, float p0, float p1, float *z, size_t n);
+
+    /* near[s] |= whether the square of z less one of m cuts is `square` at most. Strided as z of
+     * `inputs` is, so is out: z. */
+    void (*quick_near)(const float *z, size_t stride, size_t n, const float *cut, size_t m,
+                       float square, uint32_t *near, double *out);
+
     /* Bit masks of draws: bit s of masks[i * ld + w] says draw 64 w + s >= edges[i]. */
     void (*draw_masks)(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
                        uint64_t *masks, size_t ld);
