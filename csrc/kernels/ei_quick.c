@@ -4,27 +4,24 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_CUTS = 64 }; /* thresholds and limits of an output that are looked at one by one */
+enum {
+    MOST_CUTS = 64, /* thresholds and limits of an output that are looked at one by one */
+    WIDEST = 4096   /* inputs of a map: sums of so many errors are off by a thousandth at most */
+};
 
 static const double unit = 1.0 / 16777216.0; /* half a unit in the last place, relative */
-static const double curve = 5e-7;  /* error of a quick sigmoid or tanh; tests/test_quick.py */
 static const double most = 1e18;   /* numbers up to here: their squares stay in single precision */
 static const double least = 1e-30; /* more than anything below its normal numbers */
 
-/* What is known of a neuron: the greatest size of its value, and its error. */
-typedef struct {
-    double size, error;
-} known;
-
-static known after_map(const double *weight, double bias, size_t n_in, const known *inputs)
+/* The error that a map adds to an output: of weights, products and sums. `size`: of each of its inputs
+ * at most. The size of the output goes to *reach. */
+static double of_map(const double *weight, double bias, size_t n_in, const double *size, double *reach)
 {
-    double size = fabs(bias), error = 0.0;
-    for (size_t k = 0; k < n_in; k++) {
-        size += fabs(weight[k]) * inputs[k].size;
-        error += fabs(weight[k]) * inputs[k].error;
-    }
-    error += 1.01 * ((double)n_in + 3.0) * unit * (size + error) + least * ((double)n_in + 1.0);
-    return (known){size + error, error};
+    double sum = fabs(bias);
+    for (size_t k = 0; k < n_in; k++)
+        sum += fabs(weight[k]) * size[k];
+    *reach = sum * 1.01 + least; /* with all errors: those that are more than that do not fit */
+    return 1.03 * ((double)n_in + 3.0) * unit * sum + least * ((double)n_in + 1.0);
 }
 
 static int has_form(const ei_stage *stage)
@@ -43,46 +40,49 @@ static int has_form(const ei_stage *stage)
     }
 }
 
-static known after_function(const ei_function *f, known z)
+/* How large a value can be after a function. */
+static double size_after(const ei_function *f, double size)
 {
-    const double steep = fmax(1.0, fabs(f->p0)), bound = fmax(fabs(f->p0), fabs(f->p1));
     switch (f->activation) {
-    case EI_LEAKY_RELU: return (known){steep * z.size, steep * z.error + 2.0 * unit * steep * z.size};
-    case EI_SIGMOID: return (known){1.0, 0.25 * z.error + curve};
-    case EI_TANH: return (known){1.0, z.error + curve};
-    case EI_HARDTANH: return (known){bound, z.error + unit * bound};
-    case EI_HARDSIGMOID: return (known){1.0, z.error / 6.0 + 4.0 * unit * (1.0 + z.size)};
-    default: return z;
+    case EI_LEAKY_RELU: return size * fmax(1.0, fabs(f->p0));
+    case EI_SIGMOID:
+    case EI_TANH:
+    case EI_HARDSIGMOID: return 1.01;
+    case EI_HARDTANH: return 1.01 * fmax(fabs(f->p0), fabs(f->p1));
+    default: return size;
     }
 }
 
-/* Take up a map of so many inputs and outputs, its numbers into `into`; `from` is known of its inputs,
- * `to` becomes what is known of its outputs. Whether single precision holds all. */
+static float up(double v) { return (float)(v * 1.000001); }
+
+/* Take up a map of so many inputs and outputs, its numbers into `into`; `from` is how large its inputs
+ * are, `to` becomes how large its outputs are. Whether single precision holds all. */
 static int take_map(ei_quick_map *map, float *into, const double *weight, const double *bias,
-                    const ei_function *f, const known *from, known *to)
+                    const ei_function *f, const double *from, double *to)
 {
-    float *w = into, *b = into + map->n_in * map->n_out;
-    int fits = 1;
+    const size_t cells = map->n_in * map->n_out;
+    float *w = into, *size = w + cells, *b = size + cells, *own = b + map->n_out;
+    int fits = !f || (fabs(f->p0) < most && fabs(f->p1) < most);
     for (size_t o = 0; o < map->n_out; o++) {
-        const double *row = weight + o * map->n_in;
-        to[o] = after_map(row, bias[o], map->n_in, from);
-        if (f)
-            to[o] = after_function(f, to[o]);
-        fits &= to[o].size < most && to[o].error < most;
+        const double *row = weight + o * map->n_in, error = of_map(row, bias[o], map->n_in, from, to + o);
         for (size_t k = 0; k < map->n_in; k++) {
-            fits &= fabs(row[k]) < most;
+            fits = fits && fabs(row[k]) < most;
             w[o * map->n_in + k] = fits ? (float)row[k] : 0.0f;
+            size[o * map->n_in + k] = fits ? up(1.001 * fabs(row[k]) + least) : 0.0f;
         }
+        if (f)
+            to[o] = size_after(f, to[o]);
+        fits = fits && to[o] < most;
         b[o] = fits ? (float)bias[o] : 0.0f;
+        own[o] = fits ? up(error) : 0.0f;
     }
     map->weight = w;
+    map->size = size;
     map->bias = b;
+    map->own = own;
     map->activation = f ? f->activation : EI_IDENTITY;
-    if (f) {
-        fits &= fabs(f->p0) < most && fabs(f->p1) < most;
-        map->p0 = fits ? (float)f->p0 : 0.0f;
-        map->p1 = fits ? (float)f->p1 : 0.0f;
-    }
+    map->p0 = f && fits ? (float)f->p0 : 0.0f;
+    map->p1 = f && fits ? (float)f->p1 : 0.0f;
     return fits;
 }
 
@@ -99,17 +99,16 @@ static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
             q->cut[o * q->m + j] = here ? (float)t : 3e38f;
             size = here ? fmax(size, fabs(t)) : size;
         }
-        /* What rounding a cut, the difference and the square can do comes on top. */
-        const double near = 1.001 * (q->error[o] + 4.0 * unit * size);
-        q->square[o] = (float)(1.001 * near * near + 1e-37);
+        /* What rounding a cut, the difference and its square can do. */
+        q->more[o] = up(8.0 * unit * size + 1e-18);
     }
 }
 
 static int suits(const ei_channel *c)
 {
-    int form = c->n_stages > 0 && c->n_thresholds + c->n_limits <= MOST_CUTS;
+    int form = c->n_stages > 0 && c->n_last <= WIDEST && c->n_thresholds + c->n_limits <= MOST_CUTS;
     for (size_t i = 0; form && i < c->n_stages; i++)
-        form = has_form(c->stages + i);
+        form = has_form(c->stages + i) && c->stages[i].n_in <= WIDEST;
     return form;
 }
 
@@ -124,20 +123,22 @@ int ei_quick_open(ei_quick *q, const ei_channel *c, size_t out_start, size_t n_o
     q->n_out = n_out;
     q->m = c->n_thresholds + c->n_limits;
     q->maps = ei_hold(&q->memory, c->n_stages + 1, sizeof *q->maps);
-    q->error = ei_hold(&q->memory, n_out, sizeof *q->error);
     q->cut = ei_hold(&q->memory, n_out * q->m, sizeof *q->cut);
-    q->square = ei_hold(&q->memory, n_out, sizeof *q->square);
+    q->more = ei_hold(&q->memory, n_out, sizeof *q->more);
     q->value = ei_hold(&q->memory, widest, block * sizeof *q->value);
     q->spare = ei_hold(&q->memory, widest, block * sizeof *q->spare);
+    q->error = ei_hold(&q->memory, widest, block * sizeof *q->error);
+    q->errors = ei_hold(&q->memory, widest, block * sizeof *q->errors);
+    q->begin = ei_hold(&q->memory, widest, EI_PANEL * sizeof *q->begin);
     q->near = ei_hold(&q->memory, block, sizeof *q->near);
     q->at = ei_hold(&q->memory, block, sizeof *q->at);
     q->draws = ei_hold_zeros(&q->memory, c->n_in, block * sizeof *q->draws);
     q->z = ei_hold(&q->memory, n_out, block * sizeof *q->z);
-    known *from = ei_hold(&q->memory, widest, sizeof *from);
-    known *to = ei_hold(&q->memory, widest, sizeof *to);
-    size_t total = n_out * (c->n_last + 1);
+    double *from = ei_hold(&q->memory, widest, sizeof *from);
+    double *to = ei_hold(&q->memory, widest, sizeof *to);
+    size_t total = 2 * n_out * (c->n_last + 1);
     for (size_t i = 0; i < c->n_stages; i++)
-        total += c->stages[i].n_out * (c->stages[i].n_in + 1);
+        total += 2 * c->stages[i].n_out * (c->stages[i].n_in + 1);
     float *numbers = ei_hold(&q->memory, total, sizeof *numbers);
     int status = ei_held(&q->memory, EI_OK);
     if (status != EI_OK)
@@ -145,10 +146,11 @@ int ei_quick_open(ei_quick *q, const ei_channel *c, size_t out_start, size_t n_o
     float *into = numbers;
     const double range = c->in_hi - c->in_lo, size = fmax(fabs(c->in_lo), fabs(c->in_hi));
     for (size_t k = 0; k < c->n_in; k++)
-        from[k] = (known){size, 4.0 * unit * (range + size) + least};
+        from[k] = size;
     int fits = size < most && range < most;
     q->lo = fits ? (float)(c->in_lo + range / 33554432.0) : 0.0f; /* halfway through 256 draws */
     q->scale = fits ? (float)(range / 16777216.0) : 0.0f;
+    q->wrong = fits ? up(4.0 * unit * (range + size) + least) : 0.0f;
     for (size_t i = 0; fits && i <= c->n_stages; i++) {
         ei_quick_map *map = q->maps + i;
         memset(map, 0, sizeof *map);
@@ -163,16 +165,21 @@ int ei_quick_open(ei_quick *q, const ei_channel *c, size_t out_start, size_t n_o
             fits = take_map(map, into, c->weight + out_start * c->n_last, c->bias + out_start, NULL,
                             from, to);
         }
-        into += map->n_out * (map->n_in + 1);
-        known *swap = from;
+        into += 2 * map->n_out * (map->n_in + 1);
+        double *swap = from;
         from = to;
         to = swap;
     }
     if (!fits)
         return EI_OK;
-    for (size_t o = 0; o < n_out; o++)
-        q->error[o] = from[o].error;
     take_cuts(q, c, out_start);
+    for (size_t o = 0; o < q->maps->n_out; o++) {
+        double sum = q->maps->own[o];
+        for (size_t k = 0; k < c->n_in; k++)
+            sum += (double)q->maps->size[o * c->n_in + k] * q->wrong;
+        for (size_t i = 0; i < EI_PANEL; i++)
+            q->begin[o * EI_PANEL + i] = up(sum);
+    }
     q->n_maps = c->n_stages + 1;
     return EI_OK;
 }
@@ -187,23 +194,32 @@ size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *
                         size_t n, double *z)
 {
     const size_t n_in = q->maps->n_in, n_panels = n / EI_PANEL;
-    float *value = q->value, *spare = q->spare;
+    float *value = q->value, *spare = q->spare, *error = q->error, *errors = q->errors;
     for (size_t k = 0; k < n_in; k++)
         kernels->quick_inputs(draws + k * block, n, q->lo, q->scale, value + k * EI_PANEL,
                               n_in * EI_PANEL);
     for (size_t i = 0; i < q->n_maps; i++) {
         const ei_quick_map *map = q->maps + i;
         kernels->quick_affine(map->weight, map->bias, map->n_in, map->n_out, value, spare, n_panels);
-        kernels->quick_activate(map->activation, map->p0, map->p1, spare,
+        if (i == 0) /* the errors of all samples are the same */
+            for (size_t p = 0; p < n_panels; p++)
+                memcpy(errors + p * map->n_out * EI_PANEL, q->begin,
+                       map->n_out * EI_PANEL * sizeof *errors);
+        else
+            kernels->quick_affine(map->size, map->own, map->n_in, map->n_out, error, errors, n_panels);
+        kernels->quick_activate(map->activation, map->p0, map->p1, spare, errors,
                                 n_panels * map->n_out * EI_PANEL);
         float *swap = value;
         value = spare;
         spare = swap;
+        swap = error;
+        error = errors;
+        errors = swap;
     }
     memset(q->near, 0, n * sizeof *q->near);
     for (size_t o = 0; o < q->n_out; o++)
-        kernels->quick_near(value + o * EI_PANEL, q->n_out * EI_PANEL, n, q->cut + o * q->m,
-                            q->m, q->square[o], q->near, z + o * EI_PANEL);
+        kernels->quick_near(value + o * EI_PANEL, q->n_out * EI_PANEL, n, q->cut + o * q->m, q->m,
+                            error + o * EI_PANEL, q->more[o], q->near, z + o * EI_PANEL);
     size_t again = 0;
     for (size_t s = 0; s < n; s++) {
         q->at[again] = s;

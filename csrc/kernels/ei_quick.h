@@ -1,4 +1,4 @@
-/* Several layers in single precision, with a bound of what that can do.
+/* Several layers in single precision, with a bound of what that can do to each sample.
  *
  * Of a sample only the interval between thresholds counts that an output lies in. An output that is
  * further from every threshold than single precision (and the plainer activations here) can move it lies
@@ -12,6 +12,8 @@
 
 typedef struct {
     const float *weight, *bias;
+    const float *size; /* sizes of the weights, up a little: what errors of the inputs are times */
+    const float *own;  /* errors that the map adds to each output */
     size_t n_in, n_out;
     int activation; /* applied to the outputs; EI_IDENTITY after the last map */
     float p0, p1;
@@ -22,11 +24,13 @@ typedef struct {
     size_t n_maps; /* 0: not for this channel */
     ei_quick_map *maps;
     float lo, scale; /* of the inputs: lo + (draw / 256) scale */
+    float wrong;     /* error of an input */
+    float *begin;    /* those of the first map's outputs, as a panel */
     size_t n_out, m;   /* thresholds and limits of an output */
     float *cut;    /* n_out x m: those */
-    float *square; /* n_out: of the distance from one at which a value is too near */
-    double *error;     /* n_out: how far a value can be from that in double precision */
+    float *more; /* n_out: what rounding a cut adds to a value's error */
     float *value, *spare; /* widest x block */
+    float *error, *errors; /* the same: of those */
     uint32_t *near;       /* block */
     uint32_t *draws;      /* n_in x block: those computed again */
     size_t *at;           /* block: which they are */

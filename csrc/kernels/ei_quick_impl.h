@@ -111,34 +111,44 @@ EI_FORCE float quick_clamp(float z, float lo, float hi)
     return z > hi ? hi : z;
 }
 
-#define EI_QUICK(expression)                                                                       \
+/* `wrong` is how far the value v can be off, `value` what becomes of it. */
+#define EI_QUICK(expression, off)                                                                  \
     for (size_t i = 0; i < n; i++) {                                                               \
-        float v = z[i];                                                                            \
-        z[i] = (expression);                                                                       \
+        const float v = z[i], value = (expression), wrong = error[i];                              \
+        z[i] = value;                                                                              \
+        error[i] = (off);                                                                          \
     }                                                                                              \
     break
 
-EI_FN void quick_activate(int activation, float p0, float p1, float *z, size_t n)
+EI_FN void quick_activate(int activation, float p0, float p1, float *z, float *error, size_t n)
 {
+    const float steep = p0 > 1.0f ? p0 : p0 < -1.0f ? -p0 : 1.0f;
     switch (activation) {
-    case EI_RELU: EI_QUICK(v < 0.0f ? 0.0f : v);
-    case EI_LEAKY_RELU: EI_QUICK(v < 0.0f ? v * p0 : v);
-    case EI_SIGMOID: EI_QUICK(quick_sigmoid(v));
-    case EI_TANH: EI_QUICK(quick_tanh(v));
-    case EI_HARDTANH: EI_QUICK(quick_clamp(v, p0, p1));
-    case EI_HARDSIGMOID: EI_QUICK(quick_clamp(v * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
+    case EI_RELU: EI_QUICK(v < 0.0f ? 0.0f : v, v < -wrong ? 0.0f : wrong);
+    case EI_LEAKY_RELU:
+        EI_QUICK(v < 0.0f ? v * p0 : v,
+                 steep * (wrong + 3e-7f * (v < 0.0f ? -v : v)) * 1.000001f);
+    case EI_SIGMOID:
+        EI_QUICK(quick_sigmoid(v), wrong * (value * (1.0f - value) + wrong + 2e-6f) + EI_CURVE);
+    case EI_TANH:
+        EI_QUICK(quick_tanh(v), wrong * (1.0f - value * value + 2.0f * wrong + 4e-6f) + EI_CURVE);
+    case EI_HARDTANH:
+        EI_QUICK(quick_clamp(v, p0, p1), wrong + 1e-7f * (value < 0.0f ? -value : value));
+    case EI_HARDSIGMOID:
+        EI_QUICK(quick_clamp(v * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f),
+                 wrong * 0.17f + 3e-7f * (1.0f + (v < 0.0f ? -v : v)));
     default: break;
     }
 }
 
 /* Odd numbers where it holds. */
-EI_FORCE vi vf_at_most(vf a, float b)
+EI_FORCE vi vf_at_most(vf a, vf b)
 {
     return (vi)(a <= b);
 }
 
 EI_FN void quick_near(const float *z, size_t stride, size_t n, const float *cut, size_t m,
-                      float square, uint32_t *near, double *out)
+                      const float *error, float more, uint32_t *near, double *out)
 {
     for (size_t p = 0; p < n / EI_PANEL; p++) {
         const float *here = z + p * stride;
@@ -149,7 +159,8 @@ EI_FN void quick_near(const float *z, size_t stride, size_t n, const float *cut,
                 const vf apart = value - cut[j];
                 closest = vf_least(closest, apart * apart);
             }
-            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, square) & 1;
+            const vf radius = *(const vf *)(error + p * stride + i) * 1.001f + more;
+            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, radius * radius) & 1;
         }
         for (size_t i = 0; i < EI_PANEL; i++)
             out[p * stride + i] = (double)here[i];

@@ -1,9 +1,9 @@
 """EI parts of what is no single layer: samples on shifted lattices, in independent replicates.
 
 Every replicate counts the same number of samples (one more in the first, where they do not divide);
-the information comes from all counts together, less its bias, and bias and error from how the
-replicates differ (``csrc/pairs/ei_pairs.h``). All counts are integers, and blocks of edges are cut by their size alone, so
-numbers do not depend on who computed what.
+the information comes from all counts together, less its bias; bias and error follow from how the
+replicates differ (``csrc/pairs/ei_pairs.h``). All counts are integers, and blocks of edges are cut by
+their size alone, so numbers do not depend on who computed what.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .job import Job, evaluation
 __all__ = ["DEFAULT_SAMPLES", "applies", "ei_parts"]
 
 #: Where neither a number of samples nor a tolerance is given.
-DEFAULT_SAMPLES = 1 << 17
+DEFAULT_SAMPLES = 1 << 18
 
 #: Samples of a replicate, and of a cell of a table, below which random ones serve as well.
 _LEAST, _EACH = 64, 16
