@@ -1,4 +1,4 @@
-"""What is remembered of arrays is what they were: writes that come later, sums with multiples, steps.
+"""What is remembered of arrays is what they were: later writes, sums with multiples, steps.
 
 Most runs see zeros, which any function of one map fits: nothing but the forward pass tells then.
 """

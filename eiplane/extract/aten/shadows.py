@@ -1,13 +1,14 @@
 """Codes beside every storage that holds something that depends on the input.
 
 They are addressed as the tensors of that storage are, by sizes, strides and offset; so a view needs
-nothing, and a write through a view reaches whatever shares its storage. What reads the same bytes as
-numbers of another size (a complex one, say) has codes of its own; those are not known any more once
-the bytes are written.
+nothing, and a write through a view reaches whatever shares its storage. What reads the same bytes
+as numbers of another size (a complex one, say) has codes of its own; those are not known any more
+once the bytes are written.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -107,7 +108,8 @@ class Shadows:
 
     def _retyped(self, shadows: Iterable[Any], size: int) -> Any:
         """Return codes for what is made of some others in a way that is not followed."""
-        used = [Operand(s.numpy().copy(), lambda n=s.numel(): np.zeros(n)) for s in shadows]  # type: ignore[misc]
+        codes = [s.numpy().copy() for s in shadows]
+        used = [Operand(c, functools.partial(np.zeros, len(c))) for c in codes]
         made = self._flow.event("another type", used, (size,), lambda _: Unknown(),
                                 unknown=_RETYPED)  # fmt: skip
         return self._torch.from_numpy(made)
