@@ -47,10 +47,7 @@ def networks(folder, mnist):
         yield f"{activation}, 500 epochs", made.network(5, 0), activation, 16
     for activation, scale in RANDOM:
         generator = np.random.default_rng(1)
-        weights = [
-            generator.normal(size=(b, a)) * scale / np.sqrt(a)
-            for a, b in pairwise(SIZES)
-        ]
+        weights = [generator.normal(size=(b, a)) * scale / np.sqrt(a) for a, b in pairwise(SIZES)]
         yield f"random {activation}, {scale:g}", weights, activation, 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -457,3 +458,19 @@ def test_a_file_that_does_not_say_how_it_is_wired(tmp_path, capsys):
     np.savez(path, fc1=np.ones((4, 3)), head=np.ones((2, 4)))
     assert main(["analyze", str(path), "--activation", "tanh", "--spans", "fc1..head"]) == 1
     assert "says nothing of the wiring: give a list of layers" in capsys.readouterr().err
+
+
+def test_all_spans_of_layers_that_do_not_follow_each_other(tmp_path, capsys):
+    """A file of weights does not say what feeds what: no span is added, and that is said."""
+    path = tmp_path / "w.npz"
+    np.savez(path, one=np.ones((3, 4)), two=np.ones((2, 3)))
+    options = {"activation": "tanh", "in_range": (0, 1), "measures": "ei_parts"}
+    with pytest.warns(UserWarning, match="spans='all' adds no span: 'one' and 'two': .*wiring"):
+        found = eiplane.analyze(str(path), spans="all", **options)
+    assert len(found) == 2
+    main(["analyze", str(path), "--activation", "tanh", "--in-range", "0,1", "--spans", "all"])
+    assert "adds no span" in capsys.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(eiplane.analyze([np.ones((3, 4)), np.ones((2, 3))], spans="all", **options)) == 3
+        assert len(eiplane.analyze([np.ones((3, 4))], spans="all", **options)) == 1

@@ -1,9 +1,9 @@
 """EI parts of what is no single layer: samples on shifted lattices, in independent replicates.
 
-Every replicate counts the same number of samples (one more in the first, where they do not divide);
-the information comes from all counts together, less its bias; bias and error follow from how the
-replicates differ (``csrc/pairs/ei_pairs.h``). All counts are integers, and blocks of edges are cut by
-their size alone, so numbers do not depend on who computed what.
+Every replicate counts the same number of samples (one more in the first, where they do not divide).
+The information comes from all counts together, less its bias; bias and error follow from how the
+replicates differ (``csrc/pairs/ei_pairs.h``). All counts are integers, and blocks of edges are cut
+by their size alone, so numbers do not depend on who computed what.
 """
 
 from __future__ import annotations
