@@ -108,5 +108,5 @@ def _missed(
         stream,
         cancel_flag(),
     )
-    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    bad = ~p.possible(evidence) | ~(np.abs(change) < p.settings.tolerance)
     return np.where(bad, np.nan, (evidence - cooled) / math.log(2.0))

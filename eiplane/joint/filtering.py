@@ -38,6 +38,9 @@ _NODES = np.polynomial.legendre.leggauss(6)
 
 _GROUP = 64
 
+#: Bits by which a computed probability may be above 1, or below one that hardly ever is drawn.
+_ABOVE, _BELOW = 2.0, 64.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -90,6 +93,15 @@ class Problem:
     def width(self) -> Array:
         """Of the cells, by the unit inputs."""
         return np.where(self.given, 1.0 / self.channel.in_bins, 1.0)
+
+    def possible(self, evidence: Array) -> NDArray[np.bool_]:
+        """Return which logarithms may be those of a drawn output's probability.
+
+        Of N outputs those whose probability is below ``2**-t / N`` are drawn with one below
+        ``2**-t``.
+        """
+        least = _BELOW + self.channel.n_out * math.log2(self.channel.out_bins)
+        return (evidence > -least * math.log(2.0)) & (evidence < _ABOVE * math.log(2.0))
 
     def limits(self, labels: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return the intervals of labels (samples, n_out), as (samples, pieces, n_out) each."""
@@ -264,8 +276,11 @@ def _evidence(
         np.zeros(len(correct), np.uint32),
         cancel_flag(),
     )
-    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    possible = p.possible(evidence) & p.possible(-np.abs(correction))
+    bad = ~possible | ~(np.abs(change) < p.settings.tolerance)
+    # What went astray may say that it settled, and would outweigh all others.
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
+    bits[~possible] = np.nan
     return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
 
 

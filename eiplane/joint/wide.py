@@ -301,10 +301,13 @@ class Wide(Estimator):
         if found.works:
             lacking = (found.joint, found.output) if self.task.informed else (found.output,)
             spreads = [float(np.nanstd(own)) for own in lacking]
-            wanted = max(
-                (s / (_ADDED * max(n, 1e-300))) ** 2 for s, n in zip(spreads, noise, strict=True)
-            )
-            self._take_cooled(math.ceil(min(wanted, most)))
+            # Samples that all agree have no noise: then all that may be are cooled.
+            wanted = [
+                most if s > _ADDED * n * math.sqrt(most) else (s / (_ADDED * n)) ** 2
+                for s, n in zip(spreads, noise, strict=True)
+                if s > 0.0
+            ]
+            self._take_cooled(math.ceil(max(wanted, default=0)))
         self._combine()
 
     def _take_cooled(self, count: int) -> None:
@@ -398,6 +401,7 @@ class Wide(Estimator):
         noise: it counts in proportion to the variance that the correction lets expect.
         """
         corrections = np.concatenate([f.output[f.corrected, 1] for f in self._found])
+        corrections = corrections[np.isfinite(corrections)]
         expected = 2.0 * float(np.abs(corrections).mean()) / math.sqrt(max(self.task.n_given, 1))
         share = expected**2 / max(expected**2 + error**2, 1e-300)
         return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)
