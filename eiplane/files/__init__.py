@@ -13,7 +13,7 @@ from .kinds import is_result, kind_of
 from .near import meant
 from .regular import check_regular
 from .telling import warn_user
-from .whole import append_whole, json_text, write_whole
+from .whole import append_whole, json_text, left_over, write_whole
 
 __all__ = [
     "Appender",
@@ -25,6 +25,7 @@ __all__ = [
     "is_damage",
     "is_result",
     "json_text",
+    "left_over",
     "kind_of",
     "meant",
     "read_arrays",
