@@ -1,4 +1,4 @@
-"""Full disks, read-only folders and kills for what else writes files: newer results, logs, commands."""
+"""Full disks, read-only folders and kills: newer results, logs, films, commands."""
 
 from __future__ import annotations
 
@@ -59,13 +59,17 @@ WRITERS = {
     "through time": ("t.npz", lambda f, p: f["time"].save(p)),
     "through time as JSON": ("t.json", lambda f, p: f["time"].to_json(p)),
     "transitions": ("s.json", lambda f, p: f["states"].to_json(p)),
-    "two in a report": ("r.html", lambda f, p: write_report({k: f[k] for k in ("first", "second")}, p)),
+    "two in a report": (
+        "r.html", lambda f, p: write_report({k: f[k] for k in ("first", "second")}, p)
+    ),
     "through time in a report": ("r.html", lambda f, p: write_report(f["time"], p)),
     "ablation": ("a.png", lambda f, p: _drawn(eiplane.plot.ablation(f["curve"]), p)),
     "lags": ("l.svg", lambda f, p: _drawn(eiplane.plot.lags(f["time"]), p)),
     "changes": ("c.pdf", lambda f, p: _drawn(eiplane.plot.changes(f["first"], f["second"]), p)),
     "states": ("m.png", lambda f, p: _drawn(eiplane.plot.transitions(f["states"]), p)),
-    "a log": ("l.csv", lambda f, p: loggers.CSV(p).log({f"eiplane/{i}/ei": 1.0 for i in range(900)}, 0)),
+    "a log": (
+        "l.csv", lambda f, p: loggers.CSV(p).log({f"eiplane/{i}/ei": 1.0 for i in range(900)}, 0)
+    ),
 }  # fmt: skip
 
 kinds = pytest.mark.parametrize("kind", WRITERS)
@@ -119,9 +123,11 @@ def inputs(tmp_path, found):
     return tmp_path
 
 
+ANALYZE = ("analyze", "w.npz", "--activation", "relu", "--in-range", "0,1", "--measures")
+
 COMMANDS = {
-    "save": ("analyze", "w.npz", "--measures", "ei_parts", "--activation", "relu", "--in-range", "0,1", "--save", "/o.npz"),
-    "picture": ("analyze", "w.npz", "--measures", "degeneracy", "--activation", "relu", "--in-range", "0,1", "--plot", "/o.png"),
+    "save": (*ANALYZE, "ei_parts", "--save", "/o.npz"),
+    "picture": (*ANALYZE, "degeneracy", "--plot", "/o.png"),
     "report": ("report", "first.npz", "/o.html"),
     "report of two": ("report", "first.npz", "run.jsonl", "/o.html"),
     "plot": ("plot", "run.jsonl", "/o.svg"),
@@ -228,10 +234,8 @@ def test_what_was_just_left_may_be_on_another_machine(tmp_path, monkeypatch):
     write_whole(tmp_path / "d.npz", lambda file: file.write(b"y"))
     assert sum(left_over(p.name) for p in tmp_path.iterdir()) == 1
     claim(tmp_path / "new", "pace", True)  # nor is a folder another's for it
-    os.rename(
-        next(p for p in tmp_path.iterdir() if left_over(p.name)),
-        tmp_path / "new" / ".x.eiplane-00000000",
-    )
+    (left,) = (p for p in tmp_path.iterdir() if left_over(p.name))
+    left.rename(tmp_path / "new" / left.name)
     (tmp_path / "new" / "experiment.json").unlink()
     claim(tmp_path / "new", "pace", True)
 

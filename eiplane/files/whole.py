@@ -1,7 +1,7 @@
 """Writing files whole or not at all.
 
 A file is written beside its place, under a hidden name, and moved there. A process that is killed
-leaves it behind: the first write of another one into that folder takes away what nobody holds any more.
+leaves it behind: the first write of another one into that folder takes away what nobody holds.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # on Windows, where an open file cannot be moved either
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["append_whole", "json_text", "left_over", "named", "write_whole"]
+
+#: Whether open files can be locked and moved.
+_LOCKS = sys.platform != "win32"
 
 #: Names of files that are being written, or were when their process was killed.
 _HIDDEN = re.compile(r"\..*\.eiplane-[0-9a-f]{8}", re.DOTALL)
@@ -63,9 +65,9 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl is not None:  # while it is still held
+            if _LOCKS:  # while it is still held
                 os.replace(name, target)
-        if fcntl is None:
+        if not _LOCKS:
             os.replace(name, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -96,7 +98,7 @@ def _beside(target: Path) -> tuple[int, Path]:
 
 def _held(handle: int) -> bool | None:
     """Lock an open file; False if another process holds it, None where there are no locks."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

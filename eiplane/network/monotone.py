@@ -188,7 +188,8 @@ def _between_doubles(low: Array, high: Array) -> Array:
     """Return the doubles with as many doubles of an interval below as above."""
     a, b = _counted(low), _counted(high)
     middle = (a >> 1) + (b >> 1) + (a & b & 1)
-    return np.copysign(np.abs(middle).view(np.float64), np.where(middle < 0, -1.0, 1.0))
+    sizes: Array = np.abs(middle).view(np.float64)
+    return np.where(middle < 0, -sizes, sizes)
 
 
 def _counted(values: Array) -> NDArray[np.int64]:

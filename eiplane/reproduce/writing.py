@@ -35,7 +35,7 @@ def claim(folder: Path, name: str, quick: bool) -> None:
         try:
             found = json.loads(mark.read_text())
         except ValueError as error:
-            raise ValueError(f"{mark} is damaged ({error}); give another folder with --out") from None
+            raise ValueError(f"{mark} is damaged: {error}; give another with --out") from None
         if not isinstance(found, dict) or found != expected:
             found = found if isinstance(found, dict) else {}
             raise ValueError(

@@ -399,7 +399,8 @@ def checked_threads(threads: Any, executor: Executor | None) -> int | None:
 
 
 def _is_finite_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(as_float(value))
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(as_float(value))
 
 
 def _choice(what: str, value: Any) -> Any:
