@@ -12,7 +12,7 @@ from eiplane import Layer, get_activation
 from eiplane.network import automatic_range
 from eiplane.network.closed import CLOSED
 from eiplane.network.monotone import unbounded
-from eiplane.network.preimage import preimage
+from eiplane.network.preimage import preimages
 
 NAMES = [
     *CLOSED,
@@ -39,7 +39,7 @@ def bins_of(values, edges, drop):
 def test_preimage(generator, name, limits, bins, drop):
     activation = get_activation(name)
     edges = np.linspace(*limits, bins + 1)
-    thresholds, labels = preimage(activation.pieces, edges, drop)
+    thresholds, labels, *_ = preimages(activation.pieces, edges, drop)
     assert (np.diff(thresholds) > 0).all()
     assert len(labels) == len(thresholds) + 1
     assert (labels[1:] != labels[:-1]).all()
@@ -53,11 +53,11 @@ def test_preimage(generator, name, limits, bins, drop):
 
 def test_flat_pieces_on_an_edge():
     relu = get_activation("relu")
-    thresholds, labels = preimage(relu.pieces, np.linspace(-1, 1, 3), True)
+    thresholds, labels, *_ = preimages(relu.pieces, np.linspace(-1, 1, 3), True)
     found = labels[np.searchsorted(thresholds, [-5.0, 0.0, 0.5, 1.0, 1.1], side="right")]
     assert found.tolist() == [1, 1, 1, 1, -1]
     hard = get_activation("hardtanh")
-    thresholds, labels = preimage(hard.pieces, np.linspace(-1, 1, 3), True)
+    thresholds, labels, *_ = preimages(hard.pieces, np.linspace(-1, 1, 3), True)
     assert labels[np.searchsorted(thresholds, [-9.0, 9.0], side="right")].tolist() == [0, 1]
 
 

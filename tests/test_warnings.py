@@ -39,7 +39,8 @@ WORK = {
         r = eiplane.analyze(W, "relu")
         r.save("r.npz"), eiplane.load("r.npz"), r.to_json("r.json")
         np.savez("w.npz", **{"fc.weight": W[0]}), np.save("w.npy", W[0])
-        eiplane.analyze("w.npz", "relu", in_range=(0, 1)), eiplane.analyze("w.npy", "relu", in_range=(0, 1))
+        for name in ("w.npz", "w.npy"):
+            eiplane.analyze(name, "relu", in_range=(0, 1))
         for name in ("none.npz", "r.json"):
             try:
                 eiplane.load(name)

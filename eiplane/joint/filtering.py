@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel
 from ..run import cancel_flag
-from .polytopes import Directions, Unions, constraints, directions, unions
+from .polytopes import Constraints, Directions, Unions, constraints, directions, unions
 
 __all__ = [
     "FILTERED",
@@ -26,6 +26,7 @@ __all__ = [
     "draw_samples",
     "filter_unit",
     "problem",
+    "propagated",
 ]
 
 Array = NDArray[np.float64]
@@ -265,23 +266,48 @@ def _evidence(
     correct: NDArray[np.bool_],
 ) -> tuple[Array, int, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
-    evidence, correction, change, _, linear, square = _core.wide_run(
-        p.settings,
-        c.weight,
-        c.in_lo,
-        c.in_hi,
-        c.out_lo,
-        c.out_hi,
+    found, bad = propagated(p, p.settings, c, correct, np.zeros(len(correct), np.uint32))
+    evidence, correction, _, _, linear, square = found
+    bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
+    return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
+
+
+def propagated(
+    p: Problem,
+    settings: Settings,
+    limits: Constraints,
+    correct: NDArray[np.bool_],
+    stream: NDArray[np.uint32],
+) -> tuple[tuple[Array, ...], NDArray[np.bool_]]:
+    """Return what the core finds of samples, and for which of them it did not settle.
+
+    Parameters
+    ----------
+    p : Problem
+    settings : Settings
+    limits : Constraints
+        Of the samples.
+    correct : ndarray of bool, shape (samples,)
+        Whose correction is wanted.
+    stream : ndarray of uint32, shape (samples,)
+        Of random numbers, for cooling.
+    """
+    found = _core.wide_run(
+        settings,
+        limits.weight,
+        limits.in_lo,
+        limits.in_hi,
+        limits.out_lo,
+        limits.out_hi,
         correct.astype(np.uint8),
-        np.zeros(len(correct), np.uint32),
+        stream,
         cancel_flag(),
     )
-    possible = p.possible(evidence) & p.possible(-np.abs(correction))
-    bad = ~possible | ~(np.abs(change) < p.settings.tolerance)
+    evidence, correction, change, *_ = found
     # What went astray may say that it settled, and would outweigh all others.
-    bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
-    bits[~possible] = np.nan
-    return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
+    astray = ~p.possible(evidence) | ~p.possible(-np.abs(correction))
+    evidence[astray] = correction[astray] = np.nan
+    return found, astray | ~(np.abs(change) < settings.tolerance)
 
 
 def _posterior(
