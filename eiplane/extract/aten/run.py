@@ -11,7 +11,7 @@ import numpy as np
 
 from ...network import Network, Unknown
 from ...results import Skipped
-from ..flow import Codes, Flow, Operand
+from ..flow import PYTHON, Codes, Flow, Operand
 from ..flow.finish import finished
 from .addresses import Addresses
 from .call import Call, arrays_in, numbers, tensors_in
@@ -75,7 +75,7 @@ class Run:
         self._shadows = Shadows(torch, self._addresses)
         self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
-        self.covered = self._uses.covered
+        self.covered, self.cover = self._uses.covered, self._uses.cover
         self.written = Written(self)
         self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
@@ -286,7 +286,7 @@ class Run:
             self._made([tensor])
             return None
         codes = self.flow.event(
-            "Python", self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
+            PYTHON, self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
         if doubtful:
@@ -370,7 +370,7 @@ class Run:
             self._uses.say(tensors, FROM_DATA)
             used = [operands[id(t)] for t in dynamic] + self.leaving.left(took)
             for tensor in results:
-                codes = self.flow.event("Python", used, tuple(tensor.shape), lambda _: Unknown(),
+                codes = self.flow.event(PYTHON, used, tuple(tensor.shape), lambda _: Unknown(),
                                         unknown=FROM_DATA)  # fmt: skip
                 self._shadows.put(tensor, codes)
             return
