@@ -118,9 +118,7 @@ class Uses:
             if reason is not None and used - HARMLESS - {"constant"}:
                 yield self._constants.title(name), reason
 
-    def _rest(
-        self, name: str, value: Any, layers: set[Part | None]
-    ) -> Iterator[tuple[str, str]]:
+    def _rest(self, name: str, value: Any, layers: set[Part | None]) -> Iterator[tuple[str, str]]:
         """Yield the part of a parameter that was used otherwise than those that are layers."""
         found = rest(value, [p for p in layers if p is not None], self._otherwise[name])
         reason = None if found is None else unused(found[2], found[1])

@@ -218,8 +218,12 @@ class Written:
             number, digest = kinds[k]
             suffix = f"[{number}]" if several else ""
             codes.append(
-                report(run, Product(weight, offset, part, given[k], -1, made.names, suffix, digest,
-                                    made.weight))
+                report(
+                    run,
+                    Product(
+                        weight, offset, part, given[k], -1, made.names, suffix, digest, made.weight
+                    ),
+                )
             )
         sizes = [sides[a][1] for a in order]
         back = np.stack(codes).reshape(sizes).transpose(np.argsort(order))
