@@ -22,7 +22,7 @@ SEED = int(os.environ.get("EIPLANE_RANDOM_SEED", "0"))
 PARTS = min(10, MODULES)
 
 #: Bits: 1e-6, and as much for where the sweep places a step.
-TOLERANCE = 2e-6
+TOLERANCE = float(os.environ.get("TOL", "2e-6"))
 
 
 def extracted(module, x):

@@ -258,8 +258,8 @@ class Flow:
             )
         origin.recipe = lambda ruler: rule([part(ruler) for part in parts])
         entry = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
-        made = entry + ((value.base + (0 if row is None else row)) << SHIFT)
-        return made if found is not None else as_copies(made, operands, wide)
+        codes_made: Codes = entry + ((value.base + (0 if row is None else row)) << SHIFT)
+        return codes_made if found is not None else as_copies(codes_made, operands, wide)
 
     # -- uses -----------------------------------------------------------------------------------
 
