@@ -225,3 +225,89 @@ def test_of_quantisation_learnt_steps(bits):
                  steps=nn.Parameter(torch.tensor([0.11, 0.07])))  # fmt: skip
     layer = check(module, "a", lambda x: first(module, x), 3, input_size=(5, 3))
     assert layer.in_range == (0.0, 1.0)
+
+
+# -- operators of lists of tensors, and of several results -------------------------------------
+
+
+def written_in_place(hs):
+    torch._foreach_add_(hs, 0.5)
+    torch._foreach_mul_(hs, [2.0, 3.0])
+    return hs
+
+
+def copied_into(hs):
+    made = [torch.zeros_like(h) for h in hs]
+    torch._foreach_copy_(made, [h.relu() for h in hs])
+    return made
+
+
+def split_into(hs):
+    made = [torch.empty_like(hs[0]) for _ in hs]
+    torch.split_with_sizes_copy(torch.cat(hs, -1).tanh(), [4, 4], -1, out=made)
+    return made
+
+
+def into(h, name):
+    """The first or second result of an operator that fills two tensors."""
+    mantissa, exponent = torch.empty_like(h), torch.empty(h.shape, dtype=torch.int32)
+    torch.frexp(h, out=(mantissa, exponent))
+    return mantissa if name == "mantissa" else exponent.float()
+
+
+LISTS = {
+    "new": lambda hs: torch._foreach_sigmoid(torch._foreach_addcmul(hs, hs, hs, 0.5)),
+    "in place": lambda hs: written_in_place([h.tanh() for h in hs]),
+    "copied": copied_into,
+    "split": split_into,
+    "first of two results": lambda hs: [torch.frexp(h)[0] for h in hs],
+    "filled": lambda hs: [into(h.tanh(), "mantissa") for h in hs],
+}
+
+
+@pytest.mark.skipif(not hasattr(torch, "_foreach_sigmoid"), reason="torch has them since 2.1")
+@pytest.mark.parametrize("kind", LISTS)
+def test_what_is_done_to_each_of_a_list_is_seen(kind):
+    torch.manual_seed(6)
+    a, b = nn.Linear(3, 4), nn.Linear(3, 4)
+    module = Net(lambda s, x: s.out(torch.cat(LISTS[kind]([s.a(x), s.b(x)]), -1)), a=a, b=b,
+                 out=nn.Linear(8, 2))  # fmt: skip
+    x = torch.rand(6, 3)
+    assert extracted(module, input_data=x).skipped == ()
+    for k, name in enumerate("ab"):
+        check(module, name, lambda x, k=k: LISTS[kind]([a(x), b(x)])[k], 3, input_data=x)
+    low, high, source = ranges(extracted(module, input_data=x))["out"]
+    with torch.no_grad():
+        many = torch.rand(5000, 3)
+        reached = torch.cat(LISTS[kind]([a(many), b(many)]), -1)
+    assert source == "activation"
+    assert low <= float(reached.min()) and float(reached.max()) <= high
+
+
+@(
+    torch.library.custom_op("eiplane_tests::moved", mutates_args=("x", "y"))
+    if hasattr(torch.library, "custom_op")
+    else (lambda f: f)
+)
+def moved(x: torch.Tensor, y: torch.Tensor) -> None:
+    x.add_(0.75)
+    y.mul_(3)
+
+
+#: What writes, or gives a second result, of which nothing is known.
+UNSEEN = {
+    "second result": lambda h: torch.frexp(h)[1].float(),
+    "filled second": lambda h: into(h, "exponent"),
+    "written by a library": lambda h: (moved(h, h2 := h.sigmoid()), h + h2)[1],
+}
+
+
+@pytest.mark.skipif(not hasattr(torch.library, "custom_op"), reason="torch has it since 2.4")
+@pytest.mark.parametrize("kind", UNSEEN)
+def test_what_no_rule_is_known_of_has_no_range(kind):
+    torch.manual_seed(6)
+    module = Net(lambda s, x: s.out(UNSEEN[kind](s.a(x).tanh())), a=nn.Linear(3, 4),
+                 out=nn.Linear(4, 2))  # fmt: skip
+    found = extracted(module, input_size=(5, 3))
+    assert [s.name for s in found.skipped] == ["a"]
+    assert ranges(found)["out"] == (0.0, 1.0, "assumed")
