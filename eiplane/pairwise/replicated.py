@@ -141,7 +141,8 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
             first += found.first
             second += found.second
             dropped += int(found.dropped.sum()) if at.in_start == 0 else 0
-    variance = _core.replicates_variance(first * _core.FINE, second * _core.FINE)
+    one, two = (sums.astype(np.float64) * np.float64(_core.FINE) for sums in (first, second))
+    variance = _core.replicates_variance(one, two)
     still = edges["variance"] == 0.0
     unseen = math.log2(samples) / samples  # what a value may tell that never occurred
     doubt = edges["doubt"]
