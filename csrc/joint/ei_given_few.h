@@ -6,7 +6,7 @@
 #include "kernels/ei_exact_kernels.h"
 
 /* As many uniforms are few. */
-enum { EI_GIVEN_FEW = 8 };
+enum { EI_GIVEN_FEW = 12 };
 
 typedef struct {
     int n;

@@ -19,7 +19,7 @@ __all__ = ["dirichlet_product", "given_entropy", "sinc_product"]
 Array = NDArray[np.float64]
 
 #: As many uniforms are few.
-_FEW = 8
+_FEW = 12
 
 
 def sinc_product(widths: Array, w: Array) -> Array:
