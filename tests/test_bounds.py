@@ -14,7 +14,8 @@ from scipy import stats
 import eiplane
 from eiplane import _core, reference
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
-from eiplane.joint.bracket import _Controls, _mean, _number, bracket, known_outputs, student_four
+from eiplane.joint.averages import Controls, student_four, widened_mean
+from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
@@ -398,17 +399,17 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_means_of_long_tails_are_widened_towards_them(sign):
-    rng, none = np.random.default_rng(0), _Controls(np.zeros((0, 64)), np.zeros(0))
+    rng, none = np.random.default_rng(0), Controls(np.zeros((0, 64)), np.zeros(0))
     missed = plain = 0
     for _ in range(20_000):
         values = sign * rng.exponential(size=64)
-        mean, below, above = _mean(values, none)
+        mean, below, above = widened_mean(values, none)
         missed += not mean - below <= sign <= mean + above
         plain += abs(mean - sign) > student_four(63) * values.std(ddof=1) / 8.0
     assert missed <= 8 < 12 <= plain  # without it, 20; were the values normal, 1
     values = rng.normal(size=100_000)
-    wide = _Controls(np.zeros((0, len(values))), np.zeros(0))
-    mean, below, above = _mean(values, wide)
+    wide = Controls(np.zeros((0, len(values))), np.zeros(0))
+    mean, below, above = widened_mean(values, wide)
     assert above == pytest.approx(below, rel=1e-3)
     assert above == pytest.approx(4.0 * values.std() / math.sqrt(len(values)), rel=0.01)
 
@@ -435,8 +436,8 @@ def test_rank_and_copies():
 
 
 def test_layers_of_half_a_million_weights_have_sampled_bounds():
-    assert 16 <= _number(1536, 384) <= 64
-    assert _number(10_000, 10_000) == 0
+    assert 16 <= sample_count(1536, 384) <= 64
+    assert sample_count(10_000, 10_000) == 0
 
 
 # ---- the core and its twin ----------------------------------------------------------------------
