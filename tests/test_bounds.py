@@ -18,7 +18,9 @@ from eiplane.joint.averages import Controls, student_four, widened_mean
 from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
 from eiplane.joint.given import conditional_entropies
+from eiplane.joint.filtering import problem
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
+from eiplane.joint.kept import _share_of
 from eiplane.joint.surprise import cell_surprise
 from eiplane.network import Binning, Layer, Pool, discretize
 from eiplane.reference import Polytopes, mixed, restricted
@@ -337,6 +339,65 @@ def test_dropped(size, width):
         assert found.entropy[0] - 0.01 <= entropy <= found.entropy[1] + 0.01
     assert found.information[0] > 0.0
     assert found.information[1] < 4.0  # less than the inputs' own entropy
+
+
+def information_by_grid(channel, given, outs, side):
+    """``I(X; Y | kept)``, ``H(Y | kept)`` and P(kept), of some inputs and outputs, by a grid."""
+    axis = (np.arange(side) + 0.5) / side
+    grid = np.stack([g.ravel() for g in np.meshgrid(*[axis] * channel.n_in, indexing="ij")])
+    z = channel.weight @ grid + channel.bias[:, None]
+    y = channel.rules[0].labels[np.searchsorted(channel.rules[0].thresholds, z, side="right")]
+    kept = (y >= 0).all(axis=0)
+    bins = channel.in_bins
+    x = np.minimum((grid * bins).astype(int), bins - 1)[given][:, kept]
+    y = y[outs][:, kept]
+    ei = entropy_of(x) + entropy_of(y) - entropy_of(np.vstack([x, y]))
+    return ei, entropy_of(y), kept.mean()
+
+
+@pytest.mark.parametrize("activation", ["identity", "silu"])
+@pytest.mark.parametrize(("n", "half"), [(1, 0.4), (2, 0.15), (2, 0.6), (3, 0.35)])
+def test_most_is_dropped(n, half, activation):
+    """Groups as well: inputs that do not count, outputs that only drop."""
+    rng = np.random.default_rng([n, int(100 * half)])
+    weight = rng.uniform(-2.0, 2.0, (4, n))
+    spread = (-half, half) if activation == "identity" else (-0.2, half / 3)
+    channel = channel_of(weight, 4, activation, spread, drop=True)
+    channel = replace(channel, bias=rng.normal(0.0, 0.1, 4) - weight.sum(axis=1) / 2)
+    for given, outs in ((np.ones(n, bool), np.arange(4)), (np.arange(n) < 1, np.array([2, 0]))):
+        ei, entropy, share = information_by_grid(channel, given, outs, {1: 1 << 16, 2: 600, 3: 96}[n])
+        assert 0.01 < share < 0.7
+        found = dropped_bounds(channel, given, outs, Runner(1), 3, 64)
+        slack = 0.03 if n == 3 else 0.01
+        for truth, (low, high) in ((ei, found.information), (entropy, found.entropy)):
+            assert low - slack <= truth <= high + slack
+        assert found == dropped_bounds(channel, given, outs, Runner(2), 3, 64)
+    assert found.entropy[0] > 0.0  # the trivial bounds say nothing
+
+
+def test_the_log_of_a_share_that_is_kept_is_unbiased():
+    """The wait for a kept draw, against the cells' exact shares."""
+    channel = channel_of([[1.0, 0.3]], 4, "identity", (0.2, 0.9), drop=True)
+    p = problem(channel, np.ones(2, bool), np.ones(1, bool), 5)
+    start = np.array([0.75, 0.25])
+    axis = (np.arange(2000) + 0.5) / 8000
+    z = (start[0] + axis)[:, None] + 0.3 * (start[1] + axis)
+    share = (z < 0.9).mean()
+    found = [_share_of(p, start, i) for i in range(400)]
+    assert 0.05 < share < 0.3
+    error = np.std(found) / 20.0
+    assert abs(np.mean(found) - math.log2(share)) < 4.0 * error + 0.01
+
+
+def test_a_wide_layer_that_drops_most_has_bounds():
+    weight = np.random.default_rng(0).uniform(-1.0, 1.0, (6, 20))
+    layer = Layer(weight, -weight.sum(axis=1) / 2, "identity", "drops")
+    found = eiplane.analyze(
+        layer, measures="ei", outliers="drop", out_range=(-1, 1), rng=1, estimator="wide"
+    )[0]  # fmt: skip
+    low, high = found.ei_bounds
+    assert found.joint.outlier_fraction > 0.6
+    assert 0.0 < low <= found.ei <= high < 0.85 * 6 * 3
 
 
 @pytest.mark.parametrize("kind", ["max", "mean"])
