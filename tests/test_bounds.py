@@ -13,12 +13,12 @@ from scipy import stats
 
 import eiplane
 from eiplane import _core, reference
-from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
 from eiplane.joint.averages import Controls, student_four, widened_mean
+from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
 from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
-from eiplane.joint.given import conditional_entropies
 from eiplane.joint.filtering import problem
+from eiplane.joint.given import conditional_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
 from eiplane.joint.kept import _share_of
 from eiplane.joint.surprise import cell_surprise
@@ -364,8 +364,9 @@ def test_most_is_dropped(n, half, activation):
     spread = (-half, half) if activation == "identity" else (-0.2, half / 3)
     channel = channel_of(weight, 4, activation, spread, drop=True)
     channel = replace(channel, bias=rng.normal(0.0, 0.1, 4) - weight.sum(axis=1) / 2)
+    side = {1: 1 << 16, 2: 600, 3: 96}[n]
     for given, outs in ((np.ones(n, bool), np.arange(4)), (np.arange(n) < 1, np.array([2, 0]))):
-        ei, entropy, share = information_by_grid(channel, given, outs, {1: 1 << 16, 2: 600, 3: 96}[n])
+        ei, entropy, share = information_by_grid(channel, given, outs, side)
         assert 0.01 < share < 0.7
         found = dropped_bounds(channel, given, outs, Runner(1), 3, 64)
         slack = 0.03 if n == 3 else 0.01

@@ -121,7 +121,8 @@ def test_against_counting_at_width():
 @pytest.mark.parametrize(("n", "bins"), [(4, 24), (5, 13)])
 def test_few_inputs_of_many_bins_are_exact(n, bins):
     """More cells than are gone through: here they all are, by inclusion and exclusion."""
-    channel = channel_of(np.random.default_rng(n).uniform(-3, 3, (1, n)), (bins, 8), "tanh", (-1, 1))
+    weight = np.random.default_rng(n).uniform(-3, 3, (1, n))
+    channel = channel_of(weight, (bins, 8), "tanh", (-1, 1))
     w = np.abs(channel.weight[0]) / bins
     offset = np.arange(bins) - 0.5 * (bins - 1)
     centres = channel.weight[0].sum() / 2.0

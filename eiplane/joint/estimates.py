@@ -24,10 +24,10 @@ __all__ = [
 Array = NDArray[np.float64]
 
 #: The share of what halving does that is added: more than 1 by so much of what a second halving
-#: does less than twice as much as the first; the usual share, taken where noise tells how much that
-#: is, and so many deviations of it; the share that is doubt, and by how much more of it there is for
-#: what is unseen. Where there was any bias to speak of, it was 1.0 to 2.2 of what halving does: over
-#: layers of 2 to 24 outputs with 4,000 to 400,000 evaluations, and shuffled blocks, against plain
+#: does less than twice as much as the first; the usual share, where what halving does is less than
+#: so many deviations of its noise; the share that is doubt, and by how much more of it there is for
+#: what is unseen. Where there was any bias to speak of, it was 1.0 to 2.2 of what halving does: of
+#: layers of 2 to 24 outputs with 4,000 to 400,000 evaluations, and of shuffled blocks, against plain
 #: counting (bench/calibration.py).
 _SLOW, _USUAL, _TOLD, _DOUBT, _UNSEEN = 1.15, 1.2, 4.0, 0.5, 3.0
 

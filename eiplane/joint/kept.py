@@ -6,9 +6,9 @@ outputs; p(y) and p(y | c) hold K, too. Then
     H(Y | K) = E -log2 p(y) + log2 P(K),     H(Y | X, K) = E -log2 p(y | c) + E log2 p(K | c),
 
 each E over samples that are kept. Given y and K (and c) the inputs are uniform on a polytope, so
-that for any density r, ``E -log2 p(y) >= E log2 r(u | y)`` (as in :mod:`.bracket`); and for a model q
-that sums to no more than 1 over all y, the Gibbs inequality given K says ``E -log2 p(y) <= E -log2
-q(y) - log2 P(K)``. Likewise given c. So
+that for any density r, ``E -log2 p(y) >= E log2 r(u | y)`` (as in :mod:`.bracket`); and for a model
+q that sums to no more than 1 over all y, the Gibbs inequality given K says ``E -log2 p(y) <= E
+-log2 q(y) - log2 P(K)``. Likewise given c. So
 
     E log2 r(u | y) + log2 P(K)  <=  H(Y | K)  <=  E -log2 q(y),
     E log2 r(u | y, c) + E log2 p(K | c)  <=  H(Y | X, K)  <=  E -log2 q(y | c),
@@ -16,8 +16,8 @@ q(y) - log2 P(K)``. Likewise given c. So
 and their differences bound the information. Besides, ``H(X | K) = H(X) + log2 P(K) - E log2 p(K |
 c)`` is not less than it.
 
-*E log2 p(K | c).* Draws within c are repeated until one is kept, the N-th: ``E sum of 1 / i over i <
-N`` is ``-log p(K | c)``, without bias. After so many draws it is given up, which takes at most 1
+*E log2 p(K | c).* Draws within c are repeated until one is kept, the N-th: ``E sum of 1 / i over i
+< N`` is ``-log p(K | c)``, without bias. After so many draws it is given up, which takes at most 1
 over their number and P(K) from the sum, as ``E 1 / p(K | c) <= 1 / P(K)``.
 """
 
@@ -145,13 +145,11 @@ def kept_bounds(
     seen = runner.map(_look, units, f"{channel.name}: bounds")
     effect = int((given & (channel.weight != 0.0).any(axis=0)).sum())
     most_inputs = effect * math.log2(channel.in_bins)
-    all_seen = _Seen(*(np.concatenate([getattr(s, k) for s in seen]) for k in _Seen.__annotations__))
-    return _bounds(all_seen, _share_kept(kept, drawn), most_inputs).within(nothing)
+    fields = (np.concatenate([getattr(s, k) for s in seen]) for k in _Seen.__annotations__)
+    return _bounds(_Seen(*fields), _share_kept(kept, drawn), most_inputs).within(nothing)
 
 
-def _simulate(
-    p: Problem, number: int, runner: Runner, name: str
-) -> tuple[list[_Simulated], int]:
+def _simulate(p: Problem, number: int, runner: Runner, name: str) -> tuple[list[_Simulated], int]:
     """Draw until so many are kept, or there are too many; returns how many were drawn, too."""
     found: list[_Simulated] = []
     drawn, least = 0, _DRAWN[0]

@@ -46,7 +46,7 @@ from .levels import (
     two_levels,
 )
 from .nodes import SingleOutputs
-from .seen import Seen, corrected, missed
+from .seen import PARTED, Seen, corrected, missed
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream, draw_in_cells
 from .surrogate import Surrogates, control_unit, surrogate_unit
@@ -351,7 +351,8 @@ class Wide(Estimator):
                 return lacking.added(mean, rest, own, shift, error)
             correction = values[good & saw.corrected, 1]
             apart = 0.0 if less is None else float(less[good & saw.corrected].mean())
-            return corrected(mean, correction, apart, shift, error)
+            doubt = saw.doubt(less is not None)
+            return corrected(mean, correction, apart, shift, error, doubt)
 
         self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
         self.information = Estimate(0.0, 0.0, 0.0, 1.0)
@@ -365,9 +366,10 @@ class Wide(Estimator):
         Where samples are dropped the bins are not alike, given that a sample is kept: ``p(bin)`` is
         then counted.
         """
+        task = self.task
         if self.saturated:
             return None
-        posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
+        posterior = np.concatenate([f.posterior for f in self._found])[:, task.given]
         # The entropy of the bin given y has little noise, but the approximation makes it wrong; the
         # surprise at the bin that was drawn shows by how much, all inputs taken together.
         posterior = posterior[np.isfinite(posterior).all(axis=(1, 2))]
@@ -376,7 +378,9 @@ class Wide(Estimator):
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
         shift, error = self._shift(float(off.mean()), float(off.std()) / root)
         own, unlike = self._input_entropies()
-        most = math.log2(self.task.channel.in_bins)
+        parted = np.concatenate([f.parted for f in self._found])
+        error = math.hypot(error, PARTED * float(parted[:, 0].mean()) / max(task.n_given, 1))
+        most = math.log2(task.channel.in_bins)
         return Nodes(
             np.clip(values.mean(axis=0) + shift - (most - own), 0.0, own),
             np.sqrt((values.std(axis=0) / root) ** 2 + error**2 + unlike**2),
