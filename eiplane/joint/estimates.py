@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 #: does less than twice as much as the first; the usual share, where what halving does is less than
 #: so many deviations of its noise; the share that is doubt, and by how much more of it there is for
 #: what is unseen. Where there was any bias to speak of, it was 1.0 to 2.2 of what halving does: of
-#: layers of 2 to 24 outputs with 4,000 to 400,000 evaluations, and of shuffled blocks, against plain
+#: layers of 2 to 24 outputs with 4,000 to 400,000 evaluations and of shuffled blocks, against plain
 #: counting (bench/calibration.py).
 _SLOW, _USUAL, _TOLD, _DOUBT, _UNSEEN = 1.15, 1.2, 4.0, 0.5, 3.0
 
