@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import eiplane
 from eiplane import _core
@@ -359,19 +360,22 @@ def test_labels_in_far_pieces_are_doubted(activation, scale):
 
 
 def test_how_far_apart_pieces_are():
-    """Against draws of a normal; one interval is in no pieces."""
+    """Against a normal's own integrals; one interval is in no pieces."""
     layer = Layer(np.array([[1.0, 2.0, -1.5, 1.0, 2.0, 1.0]]), np.array([-2.0]), "abs")
     channel = discretize(layer, Binning(8, 4), (0.0, 1.0), (0.0, 3.0))
     p = problem(channel, np.ones(6, bool), np.ones(1, bool), 1)
     lo, hi = p.limits(np.array([[0], [1], [3]]))
     found = parted(p.known, lo, hi, np.zeros((3, 1)), np.ones(6))
     deviation = np.sqrt((layer.weight**2).sum() / 12.0)
-    z = np.random.default_rng(0).normal(layer.weight.sum() / 2 - 2.0, deviation, 1_000_000)
+    own = stats.norm(layer.weight.sum() / 2 - 2.0, deviation)
     for label, value in zip((0, 1, 3), found, strict=True):
-        kept = z[np.clip(np.abs(z) / 0.75, 0, 3).astype(int) == label]
-        means = np.where(kept > 0, kept[kept > 0].mean(), kept[kept < 0].mean())
-        wanted = 0.0 if label == 0 else means.var() / deviation**2
-        assert value == pytest.approx(wanted, rel=0.02, abs=1e-3)
+        ends = [(-0.75, 0.75)] if label == 0 else [(-1.5, -0.75), (0.75, 1.5)]
+        ends = [(-np.inf, -2.25), (2.25, np.inf)] if label == 3 else ends
+        mass = np.array([own.cdf(b) - own.cdf(a) for a, b in ends])
+        means = np.array([own.expect(lb=a, ub=b) for a, b in ends]) / mass
+        share = mass / mass.sum()
+        wanted = (share @ means**2 - (share @ means) ** 2) / deviation**2
+        assert value == pytest.approx(wanted, rel=1e-3, abs=1e-9)
     monotone = discretize(Layer(layer.weight), Binning(8, 4), (0.0, 1.0), (0.0, 1.0))
     p = problem(monotone, np.ones(6, bool), np.ones(1, bool), 1)
     assert parted(p.known, *p.limits(np.array([[2]])), np.zeros((1, 1)), np.ones(6)) == 0.0
