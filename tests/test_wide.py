@@ -379,3 +379,21 @@ def test_how_far_apart_pieces_are():
     monotone = discretize(Layer(layer.weight), Binning(8, 4), (0.0, 1.0), (0.0, 1.0))
     p = problem(monotone, np.ones(6, bool), np.ones(1, bool), 1)
     assert parted(p.known, *p.limits(np.array([[2]])), np.zeros((1, 1)), np.ones(6)) == 0.0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4, 5])
+def test_filtering_that_settles_on_nonsense_claims_nothing(seed):
+    """Many narrow pieces: evidences of 1e160 were taken for numbers once, and errors were NaN."""
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(5, 3))
+    layer = Layer(4.0 * weight, -weight.sum(axis=1) / 2, "abs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", eiplane.SaturationWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        found = eiplane.analyze(layer, measures="ei", bins=(8, 64), estimator="wide")[0]
+    low, high = found.ei_bounds
+    if found.ei is not None:
+        assert low <= found.ei <= high and math.isfinite(found.ei_stderr)
+    counted = eiplane.analyze(layer, measures="ei", bins=(8, 64), out_range=found.out_range)[0]
+    assert low - 0.1 <= counted.ei <= high + 0.1
+    assert found.ei is None or abs(found.ei - counted.ei) < 3.5 * found.ei_stderr + 0.1

@@ -39,6 +39,9 @@ _NODES = np.polynomial.legendre.leggauss(6)
 
 _GROUP = 64
 
+#: Bits beyond all that an output vector may tell, with which none is ever drawn.
+_IMPROBABLE = 64.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -264,6 +267,11 @@ def _evidence(
     found, bad = propagated(p.settings, c, correct, np.zeros(len(correct), np.uint32))
     evidence, correction, _, _, linear, square = found
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
+    # What was drawn is never so improbable: of labels in pieces, it may settle on nonsense.
+    most = p.channel.n_out * math.log2(p.channel.out_bins) + _IMPROBABLE
+    absurd = ~((bits[:, 0] > -_IMPROBABLE) & (bits[:, 0] < most))
+    bits[absurd] = np.nan
+    bad |= absurd
     return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
 
 
