@@ -77,6 +77,9 @@ _CORRECTED = (12, 128)
 #: such a share; the fewest that are cooled, and what cooling may cost, as a share of filtering.
 _DOUBTFUL, _ADDED, _COOLED_FEWEST, _COOLED_SHARE = 0.2, 0.4, 16, 1.0
 
+#: How many times as great an error than without makes what was cooled count for nothing.
+_WORSE = 1.3
+
 #: Multiplications of a unit of work, samples of a unit, and of one that are not filtered.
 _UNIT, _UNIT_SAMPLES, _UNIT_SURROGATES = 1 << 27, 64, 128
 
@@ -343,15 +346,18 @@ class Wide(Estimator):
                 mean, self._deviations = two_levels(values[good, 0], cheap[few], cheap, controls)
             else:
                 mean = controlled_mean(values[good, 0], controls.where(few))
-            if lacking is not None and lacking.works:
-                own = lacking.output if less is None else lacking.joint
-                rest = np.full(len(good), np.nan)
-                rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
-                return lacking.added(mean, rest, own, shift, error)
             correction = values[good & saw.corrected, 1]
             apart = 0.0 if less is None else float(less[good & saw.corrected].mean())
             doubt = saw.doubt(less is not None)
-            return corrected(mean, correction, apart, shift, error, doubt)
+            guess = corrected(mean, correction, apart, shift, error, doubt)
+            if lacking is None or not lacking.works:
+                return guess
+            own = lacking.output if less is None else lacking.joint
+            rest = np.full(len(good), np.nan)
+            rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
+            found = lacking.added(mean, rest, own, shift, error)
+            # A chain that has not gone everywhere, as happens in many dimensions, is worse than none.
+            return found if found.stderr < _WORSE * guess.stderr else guess
 
         self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
         self.information = Estimate(0.0, 0.0, 0.0, 1.0)
