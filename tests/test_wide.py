@@ -383,7 +383,7 @@ def test_how_far_apart_pieces_are():
 
 @pytest.mark.parametrize("seed", [1, 2, 4, 5])
 def test_filtering_that_settles_on_nonsense_claims_nothing(seed):
-    """Many narrow pieces: evidences of 1e160 were taken for numbers once, and errors were NaN."""
+    """Many narrow pieces: what goes astray is no number, and errors are finite."""
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(5, 3))
     layer = Layer(4.0 * weight, -weight.sum(axis=1) / 2, "abs")

@@ -356,7 +356,7 @@ class Wide(Estimator):
             rest = np.full(len(good), np.nan)
             rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
             found = lacking.added(mean, rest, own, shift, error)
-            # A chain that has not gone everywhere, as happens in many dimensions, is worse than none.
+            # A chain that has not gone everywhere, as in many dimensions, is worse than none.
             return found if found.stderr < _WORSE * guess.stderr else guess
 
         self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
@@ -407,6 +407,7 @@ class Wide(Estimator):
         noise: it counts in proportion to the variance that the correction lets expect.
         """
         corrections = np.concatenate([f.output[f.corrected, 1] for f in self._found])
+        corrections = corrections[np.isfinite(corrections)]
         expected = 2.0 * float(np.abs(corrections).mean()) / math.sqrt(max(self.task.n_given, 1))
         share = expected**2 / max(expected**2 + error**2, 1e-300)
         return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)
