@@ -13,11 +13,14 @@ from scipy import stats
 
 import eiplane
 from eiplane import _core, reference
+from eiplane.joint.averages import Controls, student_four, widened_mean
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
-from eiplane.joint.bracket import _Controls, _mean, _number, bracket, known_outputs, student_four
+from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
+from eiplane.joint.filtering import problem
 from eiplane.joint.given import given_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
+from eiplane.joint.kept import _share_of
 from eiplane.joint.surprise import cell_surprise
 from eiplane.network import Binning, Layer, Pool, discretize
 from eiplane.reference import Polytopes, mixed, restricted
@@ -338,6 +341,66 @@ def test_dropped(size, width):
     assert found.information[1] < 4.0  # less than the inputs' own entropy
 
 
+def information_by_grid(channel, given, outs, side):
+    """``I(X; Y | kept)``, ``H(Y | kept)`` and P(kept), of some inputs and outputs, by a grid."""
+    axis = (np.arange(side) + 0.5) / side
+    grid = np.stack([g.ravel() for g in np.meshgrid(*[axis] * channel.n_in, indexing="ij")])
+    z = channel.weight @ grid + channel.bias[:, None]
+    y = channel.rules[0].labels[np.searchsorted(channel.rules[0].thresholds, z, side="right")]
+    kept = (y >= 0).all(axis=0)
+    bins = channel.in_bins
+    x = np.minimum((grid * bins).astype(int), bins - 1)[given][:, kept]
+    y = y[outs][:, kept]
+    ei = entropy_of(x) + entropy_of(y) - entropy_of(np.vstack([x, y]))
+    return ei, entropy_of(y), kept.mean()
+
+
+@pytest.mark.parametrize("activation", ["identity", "silu"])
+@pytest.mark.parametrize(("n", "half"), [(1, 0.4), (2, 0.15), (2, 0.6), (3, 0.35)])
+def test_most_is_dropped(n, half, activation):
+    """Groups as well: inputs that do not count, outputs that only drop."""
+    rng = np.random.default_rng([n, int(100 * half)])
+    weight = rng.uniform(-2.0, 2.0, (4, n))
+    spread = (-half, half) if activation == "identity" else (-0.2, half / 3)
+    channel = channel_of(weight, 4, activation, spread, drop=True)
+    channel = replace(channel, bias=rng.normal(0.0, 0.1, 4) - weight.sum(axis=1) / 2)
+    side = {1: 1 << 16, 2: 600, 3: 96}[n]
+    for given, outs in ((np.ones(n, bool), np.arange(4)), (np.arange(n) < 1, np.array([2, 0]))):
+        ei, entropy, share = information_by_grid(channel, given, outs, side)
+        assert 0.01 < share < 0.7
+        found = dropped_bounds(channel, given, outs, Runner(1), 3, 64)
+        slack = 0.03 if n == 3 else 0.01
+        for truth, (low, high) in ((ei, found.information), (entropy, found.entropy)):
+            assert low - slack <= truth <= high + slack
+        assert found == dropped_bounds(channel, given, outs, Runner(2), 3, 64)
+    assert found.entropy[0] > 0.0  # the trivial bounds say nothing
+
+
+def test_the_log_of_a_share_that_is_kept_is_unbiased():
+    """The wait for a kept draw, against the cells' exact shares."""
+    channel = channel_of([[1.0, 0.3]], 4, "identity", (0.2, 0.9), drop=True)
+    p = problem(channel, np.ones(2, bool), np.ones(1, bool), 5)
+    start = np.array([0.75, 0.25])
+    axis = (np.arange(2000) + 0.5) / 8000
+    z = (start[0] + axis)[:, None] + 0.3 * (start[1] + axis)
+    share = (z < 0.9).mean()
+    found = [_share_of(p, start, i) for i in range(400)]
+    assert 0.05 < share < 0.3
+    error = np.std(found) / 20.0
+    assert abs(np.mean(found) - math.log2(share)) < 4.0 * error + 0.01
+
+
+def test_a_wide_layer_that_drops_most_has_bounds():
+    weight = np.random.default_rng(0).uniform(-1.0, 1.0, (6, 20))
+    layer = Layer(weight, -weight.sum(axis=1) / 2, "identity", "drops")
+    found = eiplane.analyze(
+        layer, measures="ei", outliers="drop", out_range=(-1, 1), rng=1, estimator="wide"
+    )[0]  # fmt: skip
+    low, high = found.ei_bounds
+    assert found.joint.outlier_fraction > 0.6
+    assert 0.0 < low <= found.ei <= high < 0.85 * 6 * 3
+
+
 @pytest.mark.parametrize("kind", ["max", "mean"])
 def test_bounds_of_pooled_convolutions(kind):
     """Against points of a grid: nine inputs of two bins, one position of two channels."""
@@ -398,17 +461,17 @@ def test_a_span_passes_no_more_than_the_rank_of_its_first_map():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_means_of_long_tails_are_widened_towards_them(sign):
-    rng, none = np.random.default_rng(0), _Controls(np.zeros((0, 64)), np.zeros(0))
+    rng, none = np.random.default_rng(0), Controls(np.zeros((0, 64)), np.zeros(0))
     missed = plain = 0
     for _ in range(20_000):
         values = sign * rng.exponential(size=64)
-        mean, below, above = _mean(values, none)
+        mean, below, above = widened_mean(values, none)
         missed += not mean - below <= sign <= mean + above
         plain += abs(mean - sign) > student_four(63) * values.std(ddof=1) / 8.0
     assert missed <= 8 < 12 <= plain  # without it, 20; were the values normal, 1
     values = rng.normal(size=100_000)
-    wide = _Controls(np.zeros((0, len(values))), np.zeros(0))
-    mean, below, above = _mean(values, wide)
+    wide = Controls(np.zeros((0, len(values))), np.zeros(0))
+    mean, below, above = widened_mean(values, wide)
     assert above == pytest.approx(below, rel=1e-3)
     assert above == pytest.approx(4.0 * values.std() / math.sqrt(len(values)), rel=0.01)
 
@@ -435,8 +498,8 @@ def test_rank_and_copies():
 
 
 def test_layers_of_half_a_million_weights_have_sampled_bounds():
-    assert 16 <= _number(1536, 384) <= 64
-    assert _number(10_000, 10_000) == 0
+    assert 16 <= sample_count(1536, 384) <= 64
+    assert sample_count(10_000, 10_000) == 0
 
 
 # ---- the core and its twin ----------------------------------------------------------------------

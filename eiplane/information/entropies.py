@@ -8,8 +8,10 @@ of them beat any correction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -180,7 +182,7 @@ def _unseen(n: float, f1: float, f2: float) -> float:
     return f1 / n * log_tail(a, n)
 
 
-def halved_bias(m: Multiplicities) -> float:
+def halved_bias(m: Multiplicities, halvings: int = 1) -> float:
     """Return by how much Chao, Wang and Jost's estimate would fall on half of the sample, in bits.
 
     The expectation over all halves, from the counts of counts alone: a measure of the bias that is
@@ -193,36 +195,44 @@ def halved_bias(m: Multiplicities) -> float:
     Parameters
     ----------
     m : Multiplicities
+    halvings : int
+        2: on a quarter of the sample, and so on.
 
     Returns
     -------
     float
         Positive where the estimate still grows with the sample.
     """
-    n = m.total
-    if n < 4:
+    n, share = m.total, 0.5**halvings
+    if n * share < 2.0:
         return 0.0
-    rare = m.counts <= len(_LATE)
+    late = _late_terms(halvings)
+    rare = m.counts <= len(late)
     counts, number = m.counts[rare], m.number[rare]
-    lost = float((number * counts * _LATE[counts.astype(int) - 1]).sum()) / n
-    half = np.ldexp(number, -counts.astype(int))
-    f1 = float((half * counts).sum())
-    f2 = float((half * counts * (counts - 1.0)).sum()) / 2.0
+    lost = float((number * counts * late[counts.astype(int) - 1]).sum()) / n
+    once = number * counts * share * (1.0 - share) ** (counts - 1.0)
+    f1 = float(once.sum())
+    f2 = float((once * (counts - 1.0)).sum()) * share / (2.0 * (1.0 - share))
     whole = _unseen(n, m.having(1), m.having(2))
     # An expectation below 1 is a chance of one.
-    share = min(f2, 1.0)
-    part = share * _unseen(n / 2.0, f1, max(f2, 1.0)) + (1.0 - share) * _unseen(n / 2.0, f1, 0.0)
+    chance = min(f2, 1.0)
+    part = chance * _unseen(n * share, f1, max(f2, 1.0))
+    part += (1.0 - chance) * _unseen(n * share, f1, 0.0)
     return (lost + whole - part) / _LN2
 
 
-def _late_terms(most: int) -> Array:
-    """Return the integral over 1/2 < t < 1 of ``(1 - t)**(c - 1) / t``, for c = 1, 2, ..., most."""
-    t, weight = np.polynomial.legendre.leggauss(64)
-    t, weight = 0.75 + 0.25 * t, 0.25 * weight
+@lru_cache(maxsize=8)
+def _late_terms(halvings: int) -> Array:
+    """Return the integral over share < t < 1 of ``(1 - t)**(c - 1) / t``, for c = 1, 2, ...
+
+    Up to where a part of that share of the sample hardly ever lacks one of c values.
+    """
+    share = 0.5**halvings
+    most = math.ceil(-36.0 / math.log1p(-share))
+    t, weight = np.polynomial.legendre.leggauss(96)
+    half = 0.5 * (1.0 - share)
+    t, weight = share + half * (1.0 + t), half * weight
     return np.asarray([(weight * (1.0 - t) ** (c - 1) / t).sum() for c in range(1, most + 1)])
-
-
-_LATE = _late_terms(60)
 
 
 def log_tail(a: float, n: float) -> float:

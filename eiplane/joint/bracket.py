@@ -17,7 +17,6 @@ Madiman and Wang 2016).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +27,14 @@ from ..network import Channel
 from ..pairwise import exact
 from ..reference import Polytopes
 from ..run import Runner
-from .bounds import SLACK, WIDEN, KnownOutputs, WholeBounds, closed_form, repeated
+from .averages import Controls, widened_mean
+from .bounds import SLACK, KnownOutputs, WholeBounds, closed_form, repeated
 from .densities import log_backward, log_forward, sampling_cost
 from .given import given_entropies
 from .source import bin_pieces
 from .surprise import cell_surprise
 
-__all__ = ["bracket", "known_outputs", "student_four"]
+__all__ = ["bracket", "known_outputs", "sample_count"]
 
 Array = NDArray[np.float64]
 
@@ -46,10 +46,6 @@ _LEAST, _FEWEST, _MOST = 16, 32, 64
 _STACK = 1 << 21
 #: Number of the stream of random numbers.
 _PURPOSE = 48
-#: Bits that a control variate must vary by.
-_LEAST_SPREAD = 1e-6
-#: Bits that the quadrature of a thousand sites may be off by.
-_QUADRATURE = 1e-5
 
 
 def known_outputs(channel: Channel, given: NDArray[np.bool_], runner: Runner) -> KnownOutputs:
@@ -100,7 +96,7 @@ def bracket(
     """
     bounds = closed_form(channel, given, known, edges)
     rows = np.flatnonzero(~repeated(channel) & (channel.weight != 0.0).any(axis=1))
-    number = _number(len(rows), channel.n_in) if samples is None else samples
+    number = sample_count(len(rows), channel.n_in) if samples is None else samples
     if number < _LEAST or not len(rows) or bounds.information[1] == 0.0:
         return bounds
     drawn = _simulate(channel, rows, given, runner, key, number)
@@ -108,10 +104,11 @@ def bracket(
         [_excess(drawn.labels, known.marginals[rows]), drawn.surprise - known.rest[rows].sum()]
     )
     errors = len(rows) * np.array([SLACK, known.error])
-    return bounds.within(_averaged(drawn, _Controls(controls, errors)))
+    return bounds.within(_averaged(drawn, Controls(controls, errors)))
 
 
-def _number(n_out: int, n_in: int) -> int:
+def sample_count(n_out: int, n_in: int) -> int:
+    """Return how many samples take some seconds; 0 where even a few would take longer."""
     cost = 2 * sampling_cost(n_out, n_in)
     if n_out == 0 or cost * _LEAST > _MOST_WORK:
         return 0
@@ -205,27 +202,13 @@ def _excess(labels: NDArray[np.int32], known: Array) -> Array:
     return np.asarray(surprise[np.arange(len(known)), labels].sum(axis=1) - entropy)
 
 
-@dataclass(frozen=True, eq=False)
-class _Controls:
-    """Control variates, (controls, samples), and by how much their means may be other than 0."""
-
-    values: Array
-    errors: Array
-
-    @property
-    def useful(self) -> _Controls:
-        """Those that vary: the others would explain a rounding error by a rounding error."""
-        some = self.values.std(axis=1) > np.maximum(_LEAST_SPREAD, 100.0 * self.errors)
-        return _Controls(self.values[some], self.errors[some])
-
-
-def _averaged(drawn: _Draws, controls: _Controls) -> WholeBounds:
+def _averaged(drawn: _Draws, controls: Controls) -> WholeBounds:
     def low(values: Array) -> float:
-        mean, below, _ = _mean(values, controls)
+        mean, below, _ = widened_mean(values, controls)
         return max(mean - below, 0.0)
 
     def high(values: Array) -> float:
-        mean, _, above = _mean(values, controls)
+        mean, _, above = widened_mean(values, controls)
         return max(mean + above, 0.0)
 
     return WholeBounds(
@@ -233,44 +216,3 @@ def _averaged(drawn: _Draws, controls: _Controls) -> WholeBounds:
         (low(drawn.least), high(drawn.most)),
         (low(drawn.least_within), high(drawn.most_within)),
     )
-
-
-def _mean(values: Array, controls: _Controls) -> tuple[float, float, float]:
-    """Return a mean, less as much of the controls as goes with the values, and its errors.
-
-    Below it and above it: a sample that has missed most of a long tail has a mean and a deviation
-    that are both too small (N. J. Johnson, J. Am. Stat. Assoc. 73, 536-544, 1978).
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (samples,)
-    controls : _Controls
-    """
-    n, used = len(values), controls.useful
-    centred = used.values - used.values.mean(axis=1, keepdims=True)
-    factors = np.linalg.lstsq(centred.T, values - values.mean(), rcond=1e-8)[0]
-    rest = values - factors @ used.values
-    freedom = float(n - 1 - len(used.values))
-    off = rest - rest.mean()
-    square = float((off**2).mean())
-    spread = math.sqrt(square / freedom)
-    skewness = float((off**3).mean()) / square**1.5 if square > 0.0 else 0.0
-    known, quantile = float(np.abs(factors) @ used.errors) + _QUADRATURE, student_four(freedom)
-    tail = skewness * (1.0 + 2.0 * quantile * quantile) / (6.0 * math.sqrt(n))
-    below, above = quantile + max(-tail, 0.0), quantile + max(tail, 0.0)
-    return float(rest.mean()), below * spread + known, above * spread + known
-
-
-def student_four(v: float) -> float:
-    """Return Student's quantile, of v degrees of freedom, in the place of the normal's 4.
-
-    R. A. Fisher and E. A. Cornish, Technometrics 2(2), 209-225, 1960.
-    """
-    z = WIDEN
-    terms = (
-        (z**3 + z) / 4.0,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160.0,
-    )
-    return z + sum(term / v ** (k + 1) for k, term in enumerate(terms))

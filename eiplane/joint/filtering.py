@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel
 from ..run import cancel_flag
-from .polytopes import Constraints, Directions, Unions, constraints, directions, unions
+from .polytopes import Constraints, Directions, Unions, constraints, directions, parted, unions
 
 __all__ = [
     "FILTERED",
@@ -225,6 +225,9 @@ class Filtered:
     posterior : ndarray of float64, shape (kept, n_in, 2)
         ``log2 p(bin of x_A | y) in_bins``, and its expectation over the bins, given y; n_in 0
         unless wanted.
+    parted : ndarray of float64, shape (kept, 2)
+        How far apart the pieces of outputs' labels are (:func:`.polytopes.parted`), summed over
+        outputs; of all inputs, and within the cell.
     """
 
     output: Array
@@ -233,6 +236,7 @@ class Filtered:
     corrected: NDArray[np.bool_]
     unsettled: int
     posterior: Array
+    parted: Array
 
 
 def filter_unit(unit: FilterUnit) -> Filtered:
@@ -249,12 +253,15 @@ def filter_unit(unit: FilterUnit) -> Filtered:
         posterior = _posterior(p.channel.in_bins, samples.bins.T, cavities, limits)
     place = samples.places(p)
     second, more, *_ = _evidence(p, lo, hi, place, p.width, correct)
+    apart = np.column_stack([parted(p.known, lo, hi, at, width) for at, width in (
+        (everywhere, whole), (place, p.width)
+    )])  # fmt: skip
     third = np.zeros((count, 2))
     if p.channel.drops:
         lo, hi = p.limits(np.full_like(labels, bins))
         third, again, *_ = _evidence(p, lo, hi, place, p.width, correct)
         more += again
-    return Filtered(first, second, third, correct, unsettled + more, posterior)
+    return Filtered(first, second, third, correct, unsettled + more, posterior, apart)
 
 
 def _evidence(

@@ -9,7 +9,8 @@ I(X; Y*, 1_K) <= I(X; Y*) + h(d)``, h the entropy of a bit, that leaves
 
 H(X) and H(Y) the vectors' largest entropies. Likewise ``H(Y*) - h(d) - d n_out log2 out_bins <=
 (1 - d) H(Y | K) <= H(Y*)``. Y* is bounded like any layer; d is at most the sum of the single
-outputs' exact shares, and of use while it is small.
+outputs' exact shares, and of use while it is small. Besides, and where it is not small:
+:mod:`eiplane.joint.kept`.
 
 *Maximum pooling.* Without an activation in between, or with one that rises, the bin of a maximum is
 the greatest of the bins: a function of the binned outputs before it, whose information bounds its
@@ -33,11 +34,13 @@ from ..pairwise import output_marginals
 from ..run import Runner
 from .bounds import Interval, WholeBounds, closed_form, trivial_bounds
 from .bracket import bracket, known_outputs
+from .kept import kept_bounds
 
 __all__ = ["dropped_bounds", "staged_bounds"]
 
-#: The greatest share of dropped samples that is looked into.
-_SHARE = 0.45
+#: The greatest share of dropped samples up to which outputs put in the next bin tell anything, and
+#: that from which on kept samples tell more.
+_SHARE, _SOME = 0.45, 0.02
 #: Beyond so many rows or columns the rank is not looked for.
 _RANK = 1024
 
@@ -63,21 +66,22 @@ def dropped_bounds(
     key, samples : int
         As for :func:`eiplane.joint.bracket.bracket`.
     """
-    n_given = int(given.sum())
-    low, high = trivial_bounds(n_given, len(outs), channel.in_bins, channel.out_bins)
+    trivial = trivial_bounds(int(given.sum()), len(outs), channel.in_bins, channel.out_bins)
     most = len(outs) * math.log2(channel.out_bins)
-    trivial = WholeBounds((low, high), (0.0, most), (0.0, most))
+    bounds = WholeBounds(trivial, (0.0, most), (0.0, most))
     share = float(np.maximum(1.0 - output_marginals(channel, runner).sum(axis=1), 0.0).sum())
     share += 1e-9 * channel.n_out
+    if share > _SOME:
+        bounds = bounds.within(kept_bounds(channel, given, outs, runner, key, samples))
     if share > _SHARE:
-        return trivial
+        return bounds
     kept = replace(channel.outputs(outs), rules=tuple(map(_clipped, channel.outputs(outs).rules)))
     clip = bracket(kept, given, known_outputs(kept, given, runner), runner, key, None, samples)
     bit = -share * math.log2(share) - (1.0 - share) * math.log2(1.0 - share)
     (i0, i1), (h0, h1) = clip.information, clip.entropy
-    information = (i0 - bit - share * high, (i1 + bit) / (1.0 - share))
+    information = (i0 - bit - share * trivial[1], (i1 + bit) / (1.0 - share))
     entropy = (h0 - bit - share * most, h1 / (1.0 - share))
-    return WholeBounds(information, entropy, trivial.rest).within(trivial)
+    return bounds.within(WholeBounds(information, entropy, (0.0, most)))
 
 
 def _clipped(rule: Rule) -> Rule:

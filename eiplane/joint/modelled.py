@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..run import Runner
+from .averages import student_four
 from .bounds import WholeBounds, trivial_bounds
-from .bracket import student_four
 from .mixture import Mixture, Told, fitted, odd_bits
 from .scores import Scores, normal_quantile
 from .source import Source

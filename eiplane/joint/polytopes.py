@@ -16,8 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
+from .sums import normal_distribution
 
-__all__ = ["Constraints", "Directions", "Unions", "constraints", "directions", "unions"]
+__all__ = [
+    "Constraints",
+    "Directions",
+    "Unions",
+    "constraints",
+    "directions",
+    "parted",
+    "unions",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -25,6 +34,9 @@ Index = NDArray[np.intp]
 #: Standard deviations of ``d . u`` beyond which a limit counts for nothing: the sum is strictly
 #: sub-Gaussian, so it lies there with a probability below 2 exp(-18).
 _FAR = 6.0
+
+#: Probability of a piece that counts for nothing.
+_NO_MASS = 1e-5
 
 #: Relative size of a weight, and difference of directions, that is rounding.
 _SAME = 1e-13
@@ -187,6 +199,43 @@ def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Ar
         np.ascontiguousarray(out_lo),
         np.ascontiguousarray(out_hi),
     )
+
+
+def parted(known: Directions, lo: Array, hi: Array, place: Array, width: Array) -> Array:
+    """Return how far apart the pieces of samples' labels are, in all.
+
+    Of every output the variance of its pieces' means, z being normal, as a share of z's variance;
+    summed over the outputs. 0 where every label is one interval.
+
+    Parameters
+    ----------
+    known, lo, hi, place, width
+        As of :func:`constraints`.
+
+    Returns
+    -------
+    ndarray of float64, shape (samples,)
+    """
+    total = np.zeros(len(lo))
+    if lo.shape[1] == 1 or not known.rows:
+        return total
+    inside = known.unit * width
+    deviation = np.sqrt(np.einsum("ij,ij->i", inside, inside) / 12.0)
+    for d, rows in enumerate(known.rows):
+        for row in rows:
+            centre = known.centre[row] + known.scale[row] * place[:, d, None]
+            spread = abs(known.scale[row]) * deviation[d]
+            with np.errstate(invalid="ignore"):
+                a, b = ((e[..., row] - centre) / spread for e in (lo, hi))
+            a, b = np.clip(a, -9.0, 9.0), np.clip(b, -9.0, 9.0)
+            mass = np.maximum(normal_distribution(b) - normal_distribution(a), 0.0)
+            mass[mass < _NO_MASS] = 0.0
+            density = (np.exp(-0.5 * a * a) - np.exp(-0.5 * b * b)) / np.sqrt(2.0 * np.pi)
+            mean = np.where(mass > 0.0, density / np.maximum(mass, _NO_MASS), 0.0)
+            share = mass / np.maximum(mass.sum(axis=1, keepdims=True), _NO_MASS)
+            middle = (share * mean).sum(axis=1, keepdims=True)
+            total += (share * (mean - middle) ** 2).sum(axis=1)
+    return total
 
 
 def _merged(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:

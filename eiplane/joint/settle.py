@@ -42,7 +42,7 @@ def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> Who
         bounds = WholeBounds(trivial, (0.0, most), (0.0, most))
         if not channel.stages:
             found = dropped_bounds(channel, task.given, task.outs, task.runner, task.key, samples)
-            bounds = bounds.within(found)
+            bounds = bounds.within(_by_singles(task, singles)).within(found)
     elif task.marginals is not None and task.rest is not None:
         known = KnownOutputs(task.marginals, task.rest, task.rest_error + SLACK)
         bounds = bracket(channel, task.given, known, task.runner, task.key, task.edges, samples)
@@ -56,6 +56,22 @@ def whole_bounds(task: Task, singles: SingleOutputs, samples: int | None) -> Who
     if not task.informed:
         return WholeBounds((0.0, 0.0), bounds.entropy, bounds.entropy)
     return bounds
+
+
+def _by_singles(task: Task, singles: SingleOutputs) -> WholeBounds:
+    """Return bounds from sampled entropies of single outputs, where samples are dropped.
+
+    Inputs are no longer independent then, so no sum over them is a bound.
+    """
+    channel, most = task.channel, len(task.outs) * math.log2(task.channel.out_bins)
+    effect = task.given & (channel.weight != 0.0).any(axis=0)
+    high = min(float(effect.sum()) * math.log2(channel.in_bins), most)
+    own, noise = singles.greatest_entropies(), singles.least_noise()
+    low = min(lower_bound(None, singles.least_influence()), high)
+    if own is not None:
+        most = float(own[~singles.twins()].sum())
+        high = max(upper_bound(high, own, noise, singles.twins()), low)
+    return WholeBounds((low, high), (0.0, most), (0.0, most))
 
 
 def _by_samples(task: Task, singles: SingleOutputs) -> WholeBounds:

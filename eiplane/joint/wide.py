@@ -46,7 +46,7 @@ from .levels import (
     two_levels,
 )
 from .nodes import SingleOutputs
-from .seen import Seen, corrected, missed
+from .seen import PARTED, Seen, corrected, missed
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream, draw_in_cells
 from .surrogate import Surrogates, control_unit, surrogate_unit
@@ -76,6 +76,9 @@ _CORRECTED = (12, 128)
 #: Doubt, as a share of the noise, from which on samples are cooled; the noise that this may add, as
 #: such a share; the fewest that are cooled, and what cooling may cost, as a share of filtering.
 _DOUBTFUL, _ADDED, _COOLED_FEWEST, _COOLED_SHARE = 0.2, 0.4, 16, 1.0
+
+#: How many times as great an error than without makes what was cooled count for nothing.
+_WORSE = 1.3
 
 #: Multiplications of a unit of work, samples of a unit, and of one that are not filtered.
 _UNIT, _UNIT_SAMPLES, _UNIT_SURROGATES = 1 << 27, 64, 128
@@ -343,14 +346,18 @@ class Wide(Estimator):
                 mean, self._deviations = two_levels(values[good, 0], cheap[few], cheap, controls)
             else:
                 mean = controlled_mean(values[good, 0], controls.where(few))
-            if lacking is not None and lacking.works:
-                own = lacking.output if less is None else lacking.joint
-                rest = np.full(len(good), np.nan)
-                rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
-                return lacking.added(mean, rest, own, shift, error)
             correction = values[good & saw.corrected, 1]
             apart = 0.0 if less is None else float(less[good & saw.corrected].mean())
-            return corrected(mean, correction, apart, shift, error)
+            doubt = saw.doubt(less is not None)
+            guess = corrected(mean, correction, apart, shift, error, doubt)
+            if lacking is None or not lacking.works:
+                return guess
+            own = lacking.output if less is None else lacking.joint
+            rest = np.full(len(good), np.nan)
+            rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
+            found = lacking.added(mean, rest, own, shift, error)
+            # A chain that has not gone everywhere, as in many dimensions, is worse than none.
+            return found if found.stderr < _WORSE * guess.stderr else guess
 
         self.output = estimate(saw.output, saw.cheap_output, controls.of(1))
         self.information = Estimate(0.0, 0.0, 0.0, 1.0)
@@ -364,9 +371,10 @@ class Wide(Estimator):
         Where samples are dropped the bins are not alike, given that a sample is kept: ``p(bin)`` is
         then counted.
         """
+        task = self.task
         if self.saturated:
             return None
-        posterior = np.concatenate([f.posterior for f in self._found])[:, self.task.given]
+        posterior = np.concatenate([f.posterior for f in self._found])[:, task.given]
         # The entropy of the bin given y has little noise, but the approximation makes it wrong; the
         # surprise at the bin that was drawn shows by how much, all inputs taken together.
         posterior = posterior[np.isfinite(posterior).all(axis=(1, 2))]
@@ -375,7 +383,9 @@ class Wide(Estimator):
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
         shift, error = self._shift(float(off.mean()), float(off.std()) / root)
         own, unlike = self._input_entropies()
-        most = math.log2(self.task.channel.in_bins)
+        parted = np.concatenate([f.parted for f in self._found])
+        error = math.hypot(error, PARTED * float(parted[:, 0].mean()) / max(task.n_given, 1))
+        most = math.log2(task.channel.in_bins)
         return Nodes(
             np.clip(values.mean(axis=0) + shift - (most - own), 0.0, own),
             np.sqrt((values.std(axis=0) / root) ** 2 + error**2 + unlike**2),

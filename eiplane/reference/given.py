@@ -2,11 +2,14 @@
 
 ``z = s + u`` about its middle, u a sum of uniforms and s one of variables on equidistant places.
 On a circle the probability of an interval as a function of s is a Fourier series, the interval's
-own times the characteristic function of u; the entropy's average over s is that of its series times
-the characteristic function of s.
+own times the characteristic function of u, or of few uniforms differences of their distribution
+function; the entropy's average over s is that of its series times the characteristic function of s.
 """
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,9 @@ from numpy.typing import NDArray
 __all__ = ["dirichlet_product", "given_entropy", "sinc_product"]
 
 Array = NDArray[np.float64]
+
+#: As many uniforms are few.
+_FEW = 12
 
 
 def sinc_product(widths: Array, w: Array) -> Array:
@@ -56,6 +62,9 @@ def given_entropy(
     for i, k in enumerate(kind):
         if k < 0:
             continue
+        if len(parts) <= _FEW:
+            share[k] += _on_circle(parts, ends[i], ends[i + 1], half, n)
+            continue
         wave = np.exp(-1j * w[1:] * ends[i + 1]) - np.exp(-1j * w[1:] * ends[i])
         series = np.concatenate([[ends[i + 1] - ends[i]], wave * 1j / w[1:]])
         share[k] += np.fft.irfft(series * own * n / (2.0 * half), n)
@@ -68,6 +77,27 @@ def given_entropy(
         return float(both[0] + 2.0 * both[1:-1].sum() + both[-1]) / n
 
     return average(h), average(kept)
+
+
+def _on_circle(parts: Array, low: float, high: float, half: float, n: int) -> Array:
+    """Return the probability that z is between two ends on the circle, the centre at its points."""
+    x = 2.0 * half * np.arange(n) / n
+    total = np.zeros(n)
+    for turn in range(-1, 3):
+        places = 2.0 * half * turn - x
+        total += _below(parts, high + places) - _below(parts, low + places)
+    return total
+
+
+def _below(widths: Array, t: Array) -> Array:
+    """Return P(S < t), S a sum of centred uniforms, by inclusion and exclusion."""
+    n, half = len(widths), 0.5 * widths.sum()
+    value = np.zeros(len(t))
+    for taken in itertools.product((0.0, 1.0), repeat=n):
+        sign = (-1.0) ** sum(taken)
+        value += sign * np.maximum(t + half - np.dot(taken, widths), 0.0) ** n
+    value /= math.factorial(n) * widths.prod()
+    return np.asarray(np.where(t >= half, 1.0, np.where(t <= -half, 0.0, value)))
 
 
 def _eta(p: Array) -> Array:
