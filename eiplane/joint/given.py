@@ -231,6 +231,8 @@ class _Normal:
         place = np.minimum(np.searchsorted(known, labels), len(known) - 1)
         kind = np.where(known[place] == labels, place, -1).astype(np.int32)
         deviation = math.sqrt(float(parts @ parts) / 12.0)
+        if deviation == 0.0:  # squares of what is there leave float64
+            deviation = max(math.hypot(*parts.tolist()) / math.sqrt(12.0), 5e-324)
         return cls(np.ascontiguousarray(cuts), kind, deviation)
 
     def surprise(self, kind: int, centres: Array) -> Array:
@@ -238,9 +240,10 @@ class _Normal:
         ends = np.concatenate([[-np.inf], self.cuts, [np.inf]])
         mass = np.zeros(len(centres))
         for i in np.flatnonzero(self.kind == kind):
-            low, high = (
-                normal_distribution((end - centres) / self.deviation) for end in ends[i : i + 2]
-            )
+            with np.errstate(over="ignore"):
+                low, high = (
+                    normal_distribution((end - centres) / self.deviation) for end in ends[i : i + 2]
+                )
             mass += high - low
         return np.asarray(-np.log2(np.maximum(mass, LEAST)))
 
