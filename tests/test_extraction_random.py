@@ -21,8 +21,8 @@ MODULES = int(os.environ.get("EIPLANE_RANDOM_MODULES", "500"))
 SEED = int(os.environ.get("EIPLANE_RANDOM_SEED", "0"))
 PARTS = min(10, MODULES)
 
-#: Bits: 1e-6, and as much for where the sweep places a step.
-TOLERANCE = 2e-6
+#: Bits. The sweep places each step to 3e-9 of the range, which is far less.
+TOLERANCE = 1e-6
 
 
 def extracted(module, x):
