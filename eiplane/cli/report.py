@@ -16,9 +16,9 @@ __all__ = ["add_report"]
 _EXAMPLES = """examples:
   eiplane report model.onnx page.html
   eiplane report run.jsonl page.html --title 'The third run'
-  eiplane report before.safetensors after.safetensors page.html --activation gelu --in-range -1,1
+  eiplane report before.safetensors after.safetensors page.html --activation gelu
   eiplane report generalises.jsonl memorises.jsonl page.html
-  eiplane report result.npz page.html                 # what eiplane analyze --save kept
+  eiplane report result.npz page.html  # what eiplane analyze --save kept
 """
 
 
@@ -33,8 +33,8 @@ def add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="write a page about a model or a run, or several side by side",
-        description="Write one self-contained page about a model or a tracked run. Of several, "
-        "layers are compared by name, with the first.",
+        description="Write one self-contained page about a model or a tracked run.\n"
+        "Of several, layers are compared by name, with the first.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
