@@ -69,7 +69,7 @@ void ex_close_engine(ei_exact *x)
         return;
     void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign,
                    x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
-                   x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
+                   x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed, x->large,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
                    x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix,
@@ -121,7 +121,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(suffix, n + 1);
     NEW(list, n);
     NEW(list_suffix, n + 1);
-    NEW(packed, n + 8);
+    NEW(packed, n);
+    NEW(large, n);
     NEW(s, m + 1);
     NEW(left, m + 1);
     NEW(right, m + 1);

@@ -29,9 +29,9 @@ static const double TARGET = 5e-10;
 /* An output that is kept more rarely than this counts as never kept: it tells nothing. */
 static const double NEVER = 1e-12;
 
-static const double BULK = 0.6;   /* greatest w a / (2 pi) for the expansion */
+static const double BULK = 0.8;  /* greatest w a / (2 pi) for the expansion */
 
-static const double SAFE = 1.9;   /* sinc is at least 0.49 up to here: dividing by it is harmless */
+static const double SAFE = 2.52; /* sinc is at least 0.23 up to here: dividing by it is harmless */
 
 /* How far a distribution function may be off: `point` anywhere (and independently so at any two
  * thresholds), plus a smooth error of total variation `variation`. */
@@ -95,7 +95,7 @@ typedef struct {
     uint32_t *order; /* their inputs */
     double *suffix;  /* suffix[i] = sum of squares of sorted[i ..] */
     double *list, *list_suffix; /* another set of widths */
-    double *packed;             /* widths gathered for a kernel */
+    double *packed, *large;     /* widths gathered for a kernel */
     double *s;                  /* thresholds inside the support, less the mean */
     int32_t *left, *right;      /* cell on either side of each; -1 none */
     uint8_t *left_kept, *right_kept;
@@ -136,7 +136,8 @@ typedef struct {
 
 /* What is inside the support of one row. */
 typedef struct {
-    size_t n_widths;    /* positive */
+    size_t n_widths;    /* positive; the greatest is 1 */
+    double squares;     /* sum of theirs */
     double reach;       /* |S| beyond this is negligible */
     size_t n_s;         /* thresholds inside */
     size_t first;       /* index of the first of them */
@@ -249,7 +250,7 @@ double ex_recursion_error(const double *width, const double *reach, int K, doubl
 
 /* ---- ei_plan.c --------------------------------------------------------------------------------- */
 
-size_t ex_characteristic(ei_exact *x, double *widths, size_t n, double half_step, size_t n_waves,
+size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
                          double *phi);
 split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
 double ex_point_cost(const split *r);
@@ -264,8 +265,8 @@ int ex_row_exponent(const ei_exact *x, const double *w, double *greatest);
 dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
-/* Set the negligible widths of x->a to 0; their number and their reach. */
-void ex_view_widths(ei_exact *x, row_view *v);
+/* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a. */
+void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v);
 void ex_view_cells(ei_exact *x, row_view *v);
 void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
@@ -287,7 +288,7 @@ int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, 
 /* ---- ei_expansion.c ---------------------------------------------------------------------------- */
 
 void ex_bernoulli_table(ei_exact *x);
-void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
+void ex_expansion_limits(const ei_exact *x, const double *moments, double cap,
                          double limits[EI_EXACT_TERMS / 2]);
 int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
                     row_state *state, double *information);
@@ -297,7 +298,7 @@ double ex_widest_below(const ei_exact *x, double limit);
 
 /* ---- ei_between.c ------------------------------------------------------------------------------ */
 
-/* Edges by interpolation; returns up to which width, beside `reference`, they are done. */
+/* Edges by interpolation; returns up to which width they are done, 0 if none are. */
 double ex_between_edges(ei_exact *x, const ei_exact_expansion *row, const double *limits,
                         double reference, row_state *state, double *information);
 

@@ -54,18 +54,17 @@ void ex_bernoulli_table(ei_exact *x)
     }
 }
 
-/* Widest input for every (even) number of terms, beside `reference`. moments[k]:
- * sum over q of |phi_q / (pi (q + 1/2))| (w_q reference / (2 pi))^k, or a bound of it. */
-void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
+/* Widest input for every (even) number of terms, beside `reference`, and at most `cap`. moments[k]: sum
+ * over q of |phi_q / (pi (q + 1/2))| y^k / (1 - y), y = w_q reference / (2 pi), or a bound of it. */
+void ex_expansion_limits(const ei_exact *x, const double *moments, double cap,
                          double limits[EI_EXACT_TERMS / 2])
 {
-    const double cap = BULK / highest;
     double before = 0.0;
     for (int n = 2; n <= EI_EXACT_TERMS; n += 2) {
-        /* 3.3 ratio^(n + 1) moments[n + 1] / (1 - BULK) <= tolerance / 4 */
+        /* 3.3 ratio^(n + 1) moments[n + 1] <= tolerance / 4; the terms behind are within 1 / (1 - y). */
         double most = cap, m = moments[n + 1];
         if (m > 0.0) {
-            double e = ei_log(x->tolerance * 0.25 * (1.0 - BULK) / 3.3) - ei_log(m);
+            double e = ei_log(x->tolerance * 0.25 / 3.3) - ei_log(m);
             e = e / (n + 1);
             most = e > 50.0 ? cap : ei_exp(e);
             most = most < cap ? most : cap;
@@ -89,16 +88,18 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double
 {
     const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
                                     (int)(x->in_bins % 2), x->beta};
-    const double widest = limits[EI_EXACT_TERMS / 2 - 1];
+    const double widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
     const double done = ex_between_edges(x, &row, limits, reference, state, information);
+    if (done >= reference) /* there are none between it and the widest */
+        return EI_OK;
     size_t since = 0;
     for (size_t i = 0; i < x->n_in; i++) {
         const double ratio = x->a[i] / reference;
-        if (!(ratio > done) || ratio > widest)
+        if (!(x->a[i] > done) || x->a[i] > widest)
             continue;
         size_t terms = 2;
-        while (ratio > limits[terms / 2 - 1])
+        while (terms < EI_EXACT_TERMS && ratio > limits[terms / 2 - 1])
             terms += 2;
         information[i] = ex_information_of(x, state, ex_one_expansion(x, &row, ratio, terms));
         if (++since >= often) {
@@ -113,19 +114,18 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double
 /* Terms needed for the widest edge that the expansion takes. */
 size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference)
 {
-    double widest = 0.0;
-    for (size_t i = 0; i < x->n_in; i++)
-        if (x->a[i] <= limits[EI_EXACT_TERMS / 2 - 1] * reference && x->a[i] > widest)
-            widest = x->a[i];
+    const double widest = ex_widest_below(x, limits[EI_EXACT_TERMS / 2 - 1] * reference);
     size_t terms = 2;
     while (terms < EI_EXACT_TERMS && widest > limits[terms / 2 - 1] * reference)
         terms += 2;
     return terms;
 }
 
-/* Greatest width not above `limit`. */
+/* Greatest width not above `limit`; that of all is 1. */
 double ex_widest_below(const ei_exact *x, double limit)
 {
+    if (limit >= 1.0)
+        return 1.0;
     double widest = 0.0;
     for (size_t i = 0; i < x->n_in; i++)
         if (x->a[i] <= limit && x->a[i] > widest)

@@ -110,9 +110,7 @@ void ex_view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v)
         x->a[x->cut[c].input] *= x->cut[c].length;
     for (size_t i = 0; i < x->n_in; i++)
         row->unit = x->a[i] > row->unit ? x->a[i] : row->unit;
-    for (size_t i = 0; i < x->n_in; i++)
-        x->a[i] /= row->unit;
-    ex_view_widths(x, v);
+    ex_view_widths(x, x->a, row->unit, v);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = x->distance[j];

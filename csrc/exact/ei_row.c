@@ -87,21 +87,15 @@ void ex_view_cells(ei_exact *x, row_view *v)
         x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
 }
 
-void ex_view_widths(ei_exact *x, row_view *v)
+/* x->a from weights that are `divisor` at most. */
+void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v)
 {
-    enum { LANES = 4 }; /* sums of their own, so that one addition need not wait for the other */
-    double sums[LANES] = {0.0}, squared[LANES] = {0.0};
-    for (size_t i = 0; i < x->n_in; i++) {
-        const double a = x->a[i] < x->negligible ? 0.0 : x->a[i];
-        x->a[i] = a;
-        sums[i % LANES] += a;
-        squared[i % LANES] += a * a;
-        v->n_widths += a > 0.0;
-    }
-    const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    const double squares = (squared[0] + squared[1]) + (squared[2] + squared[3]);
-    const double tail = x->tail * sqrt(squares / 12.0);
-    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    double sums[3];
+    x->k->widths(w, x->n_in, divisor, x->negligible, x->a, sums);
+    v->squares = sums[1];
+    v->n_widths = (size_t)sums[2];
+    const double tail = x->tail * sqrt(v->squares / 12.0);
+    v->reach = 0.5 * sums[0] < tail ? 0.5 * sums[0] : tail;
 }
 
 void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
@@ -113,9 +107,7 @@ void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
     const dd offset = dd_mul(centre, ex_sum_weights(x, w, n, e));
     const double divisor = greatest > 0.0 ? greatest : 1.0;
-    for (size_t i = 0; i < n; i++)
-        x->a[i] = fabs(w[i]) / divisor;
-    ex_view_widths(x, v);
+    ex_view_widths(x, w, divisor, v);
     const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {

@@ -212,28 +212,6 @@ EI_FN void ex_sinc_product(const double *width, size_t n, double scale, size_t n
     }
 }
 
-EI_FN void ex_power_sums(const double *width, size_t n, double *out)
-{
-    vd sums[EI_EXACT_POWERS][EX_SUBS];
-    for (int sub = 0; sub < EX_SUBS; sub++) {
-        vd acc[EI_EXACT_POWERS];
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
-            acc[m] = (vd){0};
-        for (size_t k = 0; k < n; k += EX_LANES) {
-            vd x = *(const vd *)(width + k + (size_t)(sub * VD));
-            vd square = x * x, power = square;
-            for (int m = 0; m < EI_EXACT_POWERS; m++) {
-                acc[m] += power;
-                power *= square;
-            }
-        }
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
-            sums[m][sub] = acc[m];
-    }
-    for (int m = 0; m < EI_EXACT_POWERS; m++)
-        out[m] = ex_reduce(sums[m]);
-}
-
 /* `count` numbers, at most a vector's, and zeros behind them. */
 EI_FORCE vd ex_some(const double *w, size_t count)
 {
@@ -368,23 +346,7 @@ EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
     return ex_reduce(total);
 }
 
-EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, const double *width, size_t n,
-                        double *out)
-{
-    const double scale = 2.0 / (most * most);
-    for (size_t i = 0; i < n; i += VD) {
-        const vd x = *(const vd *)(width + i), square = x * x;
-        const vd t = square * scale - 1.0, twice = t + t;
-        vd one = {0}, two = {0}; /* Clenshaw's sums */
-        for (size_t k = n_terms; k-- > 1;) {
-            const vd next = (twice * one - two) + c[k];
-            two = one;
-            one = next;
-        }
-        *(vd *)(out + i) = square * ((t * one - two) + c[0]);
-    }
-}
-
+#include "kernels/ei_exact_row_impl.h"
 #include "kernels/ei_steps_impl.h"
 #include "kernels/ei_subsets_impl.h"
 
@@ -394,7 +356,13 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .series = ex_series,
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
+    .widths = ex_widths,
+    .envelope = ex_envelope,
     .power_sums = ex_power_sums,
+    .damp = ex_damp,
+    .moments = ex_moments,
+    .derivatives = ex_derivatives,
+    .tilted = ex_tilted,
     .greatest = ex_greatest,
     .sum = ex_sum,
     .waves = ex_waves,
