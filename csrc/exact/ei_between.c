@@ -92,14 +92,6 @@ static double leave_out(const ei_exact *x, const row_state *state, const ei_exac
     return cost * ei_log2((double)x->in_bins) / state->kept;
 }
 
-static size_t terms_of(const double *limits, double ratio)
-{
-    size_t terms = 2;
-    while (terms < EI_EXACT_TERMS && ratio > limits[terms / 2 - 1])
-        terms += 2;
-    return terms;
-}
-
 /* Coefficients of Chebyshev's polynomials, of g. */
 static void interpolate(const ei_exact *x, const ei_exact_expansion *row, const row_state *state,
                         double most, size_t terms, size_t nodes, double *c)
@@ -126,27 +118,26 @@ static void interpolate(const ei_exact *x, const ei_exact_expansion *row, const 
 }
 
 /* How many widths are at most `limit`. */
-static size_t count_within(const ei_exact *x, double limit)
+static size_t count_within(const ei_exact *x, const row_view *v, double limit)
 {
     size_t n = 0;
+    if (limit >= 1.0)
+        return v->n_widths;
     for (size_t i = 0; i < x->n_in; i++)
         n += (x->a[i] > 0.0) & (x->a[i] <= limit);
     return n;
 }
 
-double ex_between_edges(ei_exact *x, const ei_exact_expansion *all, const double *limits,
-                        double reference, row_state *state, double *information)
+double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion *all,
+                        const expansion_range *range, row_state *state, double *information)
 {
     static const double shares[SHARES] = {1.0, 0.6, 0.35};
-    const double most = ex_widest_below(x, limits[EI_EXACT_TERMS / 2 - 1] * reference);
     ei_exact_expansion rest = *all, *row = &rest;
     row->sign = x->p;
-    const double left = leave_out(x, state, all, x->p);
-    if (left > ENOUGH)
-        return 0.0;
-    for (size_t s = 0; s < SHARES; s++) {
-        const double upto = shares[s] * most, ratio = upto / reference;
-        const size_t within = count_within(x, upto), terms = terms_of(limits, ratio);
+    const double left = leave_out(x, state, all, x->p), most = ex_widest_below(x, range->widest);
+    for (size_t s = 0; s < SHARES && left <= ENOUGH; s++) {
+        const double upto = shares[s] * most, ratio = upto / range->reference;
+        const size_t within = count_within(x, v, upto), terms = ex_terms_for(x, range, upto);
         double error, c[NODES];
         if (within < WORTH)
             break;
@@ -155,12 +146,12 @@ double ex_between_edges(ei_exact *x, const ei_exact_expansion *all, const double
             continue;
         interpolate(x, row, state, ratio, terms, nodes, c);
         for (size_t k = 0; k < nodes; k++)
-            c[k] /= reference * reference;
+            c[k] /= range->reference * range->reference;
         error += left;
         state->bits = error > state->bits ? error : state->bits;
         const double top = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
         x->k->chebyshev(c, nodes, upto, top, x->a, x->n_in, information);
-        return upto;
+        return s == 0 ? range->widest : upto; /* there are none between */
     }
     return 0.0;
 }

@@ -37,7 +37,7 @@
 typedef struct {
     ei_exact *x, *limits; /* limits: NULL where there are none */
     int outside;          /* whether everything lies outside, where there are none */
-    double *kept, *unused; /* n_in */
+    double *unused;       /* n_in */
 } rule_engine;
 
 /* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
@@ -60,15 +60,13 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     e->x = ex_open_engine(c, m, c->thresholds + rule * m, c->labels + rule * (m + 1), c->out_bins);
     e->limits = c->n_limits > 0 ? open_limits(c, rule) : NULL;
     e->outside = c->n_limits == 0 && c->outside[rule];
-    e->kept = ei_alloc(c->n_in, sizeof *e->kept);
     e->unused = ei_alloc(c->n_in, sizeof *e->unused);
     const int limits = c->n_limits == 0 || e->limits != NULL;
-    return e->x && limits && e->kept && e->unused ? EI_OK : EI_ENOMEM;
+    return e->x && limits && e->unused ? EI_OK : EI_ENOMEM;
 }
 
 static void close_rule(rule_engine *e)
 {
-    ei_free(e->kept);
     ei_free(e->unused);
     ex_close_engine(e->limits);
     ex_close_engine(e->x);
@@ -98,17 +96,14 @@ static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, 
                            ei_cancel cancel, const ei_exact_out *out)
 {
     const double *weight = c->weight + o * c->n_in;
-    double ignored, outside = e->outside ? (double)c->n_in : 0.0;
+    double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
-    if (e->limits != NULL) {
+    if (e->limits != NULL)
         status =
-            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, e->kept, &ignored, cancel);
-        for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
-            outside += 1.0 - e->kept[i];
-    }
+            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, &outside, &ignored, cancel);
     if (status == EI_OK)
         status = ex_row_sensitivity(e->x, weight, c->bias[o], out->information + at * c->n_in,
-                                    e->kept, out->bound + at, cancel);
+                                    &dropped, out->bound + at, cancel);
     out->outside[at] = outside / (double)c->n_in;
     return status;
 }

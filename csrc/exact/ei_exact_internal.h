@@ -19,6 +19,7 @@ enum {
     BATCH = 512,             /* points evaluated at once */
     ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
     MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
+    COMPARABLE = 32,         /* of a row that is not sorted */
     MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
     MAX_CUTS = 64            /* inputs of a row that are confined */
 };
@@ -107,8 +108,9 @@ typedef struct {
     double *point, *value; /* of the distribution function */
     double *waves, *prefix;     /* growing buffers */
     size_t waves_size, prefix_size;
-    double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
-    double *scratch;                                     /* twice that */
+    size_t room;                                         /* waves in each of these */
+    double *phi_row, *phi_edge, *phi_plan, *coefficient;
+    double *scratch;                                     /* twice as many */
     sum_plan plan, row_plan;
 } ei_exact;
 
@@ -147,6 +149,14 @@ typedef struct {
     size_t turns;       /* thresholds between a kept and a dropped interval */
     double evaluated;   /* greatest |s| */
 } row_view;
+
+/* Which edges of a row the expansion takes. */
+typedef struct {
+    double reference; /* the greatest width that it converges for; 0: none */
+    double widest;    /* the greatest that its terms are enough for */
+    double moments[EI_EXACT_TERMS + 2]; /* sum over q of |phi_q / (pi (q + 1/2))| y^k / (1 - y), or a bound
+                                           of it, y = w_q reference / (2 pi) */
+} expansion_range;
 
 typedef struct {
     double kept, entropy; /* of (6), given the cuts */
@@ -228,7 +238,7 @@ void ex_set_tolerance(ei_exact *x, double tolerance);
 ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds,
                          const int32_t *labels, uint32_t out_bins);
 /* What rows of few inputs can do without: the waves' memory and the table of ei_expansion.c. */
-int ex_open_series(ei_exact *x);
+int ex_open_series(ei_exact *x, size_t waves);
 double *ex_grow(ei_exact *x, size_t size);
 
 /* ---- ei_bounds.c ------------------------------------------------------------------------------- */
@@ -288,19 +298,20 @@ int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, 
 /* ---- ei_expansion.c ---------------------------------------------------------------------------- */
 
 void ex_bernoulli_table(ei_exact *x);
-void ex_expansion_limits(const ei_exact *x, const double *moments, double cap,
-                         double limits[EI_EXACT_TERMS / 2]);
-int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
-                    row_state *state, double *information);
+/* Set the range's widest width. */
+void ex_expansion_widest(const ei_exact *x, expansion_range *range);
+/* How many terms a width takes, of those that are not above the widest. */
+size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double width);
+int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
+                    double *information);
 double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
-size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference);
 double ex_widest_below(const ei_exact *x, double limit);
 
 /* ---- ei_between.c ------------------------------------------------------------------------------ */
 
 /* Edges by interpolation; returns up to which width they are done, 0 if none are. */
-double ex_between_edges(ei_exact *x, const ei_exact_expansion *row, const double *limits,
-                        double reference, row_state *state, double *information);
+double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion *row,
+                        const expansion_range *range, row_state *state, double *information);
 
 /* ---- ei_series.c ------------------------------------------------------------------------------- */
 
@@ -338,6 +349,6 @@ int ex_row_parts(ei_exact *x, const double *weight, double bias, double *informa
 /* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
 
 int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
-                       double *kept, double *bound, ei_cancel cancel);
+                       double *dropped, double *bound, ei_cancel cancel);
 
 #endif

@@ -37,7 +37,7 @@ static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row,
     int status = ex_route(x, v, state, information, marginal);
     if (status == EI_OK && row != NULL && information != NULL && v->n_labels > 1 &&
         state->kept > 0.0) {
-        status = ex_open_series(x);
+        status = ex_open_series(x, MAX_WAVES);
         ex_sort_row(x);
         for (size_t c = 0; c < row->n && status == EI_OK; c++) {
             const struct cut *cut = &x->cut[c];

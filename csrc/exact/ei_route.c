@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { COMPARABLE = 32 }; /* most waves of a row that is not sorted */
-
 /* As BULK: where derivatives come out of the recursion, their rounding counts. */
 static const double DOMINATED_BULK = 0.6;
 
@@ -35,11 +33,10 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
         double below = DOMINATED_BULK * 2.0 * PI / top;
         if ((size_t)K < v->n_widths && below > x->sorted[K])
             below = x->sorted[K];
-        const double reference = ex_widest_below(x, below);
-        if (reference > 0.0) {
-            const double unit = reference / (2.0 * PI);
-            double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
-            double gain = 1.0;
+        expansion_range range = {.reference = ex_widest_below(x, below)};
+        if (range.reference > 0.0) {
+            const double unit = range.reference / (2.0 * PI);
+            double *moments = range.moments, gain = 1.0;
             for (int d = 1; d <= K; d++)
                 gain *= 2.0 * unit / plan->width[d];
             for (size_t q = 0; q < plan->n_waves; q++) {
@@ -51,10 +48,9 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
                 for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step, integrated *= step)
                     moments[k] += k > K && integrated < term ? integrated : term;
             }
-            ex_expansion_limits(x, moments, DOMINATED_BULK / (top * unit), limits);
-            widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
-            widest = widest < x->sorted[K] || K == 0 ? widest : x->sorted[K];
-            const size_t terms = ex_terms_needed(x, limits, reference);
+            ex_expansion_widest(x, &range);
+            widest = range.widest;
+            const size_t terms = ex_terms_for(x, &range, ex_widest_below(x, widest));
             memset(x->term, 0, v->n_cells * EI_EXACT_TERMS * sizeof(double));
             double *column = x->p;
             for (size_t b = 0; b < v->n_s; b++) {
@@ -69,7 +65,7 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
                 if (ei_cancelled(state->cancel))
                     return EI_ECANCELLED;
             }
-            int status = ex_expand_edges(x, v, limits, reference, state, information);
+            int status = ex_expand_edges(x, v, &range, state, information);
             if (status != EI_OK)
                 return status;
         }
@@ -129,11 +125,11 @@ int ex_route(ei_exact *x, const row_view *v, row_state *state, double *informati
     int status;
     if (n <= EI_EXACT_FEW && ex_subsets_row(x, v, state, information, marginal, &status))
         return status;
-    status = ex_open_series(x);
-    if (status != EI_OK)
-        return status;
     const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
     const size_t T = comparable_waves(x, v, h);
+    status = ex_open_series(x, T > 0 ? COMPARABLE : MAX_WAVES);
+    if (status != EI_OK)
+        return status;
     if (T > 0)
         return ex_series_row(x, v, T, half_period, state, information, marginal);
     ex_sort_row(x);

@@ -25,9 +25,8 @@ typedef struct {
     size_t multiplied;
     double *phi, *edge, *factor;   /* of the row, of an edge, of one input */
     double *prefix;                /* [n_wide][n_waves]; NULL without wide ones */
-    double reference;              /* greatest width that the expansion takes; 0: none */
-    double limits[EI_EXACT_TERMS / 2];
-    size_t terms;
+    expansion_range range;
+    size_t terms;                  /* of the expansion */
 } series;
 
 /* The cells that threshold b touches: what is left of it counts for one, what is right against it. */
@@ -124,17 +123,17 @@ static int series_factors(ei_exact *x, series *r)
     return EI_OK;
 }
 
-/* Which edges the expansion takes, in units of reference / (2 pi), and how many terms of it. */
-static void series_terms(ei_exact *x, series *r)
+/* Which edges the expansion takes, lengths in units of reference / (2 pi), and how many terms of it. */
+static void series_range(ei_exact *x, series *r)
 {
-    r->reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
-    if (!(r->reference > 0.0))
+    expansion_range *range = &r->range;
+    range->reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
+    if (!(range->reference > 0.0))
         return;
-    double moments[EI_EXACT_TERMS + 2];
-    const double unit = r->reference / (2.0 * PI);
-    x->k->moments(r->phi, r->n_waves, r->half_step * unit, EI_EXACT_TERMS + 2, moments);
-    ex_expansion_limits(x, moments, BULK / (r->top * unit), r->limits);
-    r->terms = ex_terms_needed(x, r->limits, r->reference);
+    x->k->moments(r->phi, r->n_waves, r->half_step * range->reference / (2.0 * PI), EI_EXACT_TERMS + 2,
+                  range->moments);
+    ex_expansion_widest(x, range);
+    r->terms = ex_terms_for(x, range, ex_widest_below(x, range->widest));
 }
 
 /* The row's distribution function at the thresholds, and its derivatives: x->mean, x->term. */
@@ -146,7 +145,7 @@ static int series_derivatives(ei_exact *x, const row_view *v, const series *r)
         return EI_ENOMEM;
     memcpy(x->point, x->s, v->n_s * sizeof(double));
     memset(x->point + v->n_s, 0, (n - v->n_s) * sizeof(double));
-    x->k->derivatives(x->point, n, r->half_step, r->reference / (2.0 * PI), r->phi, r->n_waves, terms,
+    x->k->derivatives(x->point, n, r->half_step, r->range.reference / (2.0 * PI), r->phi, r->n_waves, terms,
                       out);
     for (size_t b = 0; b < v->n_s; b++)
         x->value[b] = 0.5 + out[b];
@@ -214,7 +213,7 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
     if (status != EI_OK)
         return status;
     if (information != NULL && v->n_labels > 1)
-        series_terms(x, &r);
+        series_range(x, &r);
     status = series_derivatives(x, v, &r);
     if (status != EI_OK)
         return status;
@@ -222,11 +221,10 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
     ex_settle(x, v, state, marginal);
     if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
         return EI_OK;
-    const double widest = r.limits[EI_EXACT_TERMS / 2 - 1] * r.reference;
-    if (r.reference > 0.0)
-        status = ex_expand_edges(x, v, r.limits, r.reference, state, information);
-    if (status != EI_OK || widest >= 1.0)
+    if (r.range.reference > 0.0)
+        status = ex_expand_edges(x, v, &r.range, state, information);
+    if (status != EI_OK || r.range.widest >= 1.0)
         return status;
     status = series_tables(x, v, &r);
-    return status == EI_OK ? series_wide(x, &r, state, information, widest) : status;
+    return status == EI_OK ? series_wide(x, &r, state, information, r.range.widest) : status;
 }

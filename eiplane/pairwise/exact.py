@@ -6,6 +6,7 @@ each other, so work is cut by outputs and the cut never shows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,9 +23,12 @@ __all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity"]
 
 Array = NDArray[np.float64]
 
-#: Edges times cells of their tables: those of one unit of work, some ten milliseconds, and those
-#: below which starting threads costs more than the work.
-_UNIT, _SHORT = 1 << 22, 1 << 16
+#: Edges times cells of their tables: those of one unit of work, some milliseconds, and those below
+#: which starting threads costs more than the work.
+_UNIT, _SHORT = 1 << 22, 1 << 17
+
+#: The first unit is that much smaller where it tells how long the others take.
+_PROBE = 16
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,13 @@ def _run(
     step = max(1, min(_UNIT // row, -(-channel.n_out // (EACH * runner.workers))))
     if short and runner.executor is None:
         step = channel.n_out
-    cuts = range(0, channel.n_out, step)
     if runner.executor is None:
-        units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
+        first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
+        cuts = [0, *range(first, channel.n_out, step), channel.n_out]
+        units = [Rows(channel, a, b) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
-        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in cuts]
-    return runner.map(function, units, f"{channel.name}: {what}", short)
+        starts = range(0, channel.n_out, step)
+        units = [
+            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in starts
+        ]
+    return runner.map(function, units, f"{channel.name}: {what}", short, probe=True)
