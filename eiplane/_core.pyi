@@ -123,13 +123,21 @@ class ExactRows:
     outside: NDArray[np.float64]
 
 def exact_parts(
-    channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 def exact_marginals(
     channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
 ) -> ExactRows: ...
 def exact_sensitivity(
-    channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 
 class Budget:

@@ -9,6 +9,15 @@ EI_FORCE vd ex_from(const double *w, size_t at, size_t n)
     return n - at < VD ? ex_some(w + at, n - at) : *(const vd *)(w + at);
 }
 
+/* As many of them as there is room for before n. */
+EI_FORCE void ex_to(double *out, size_t at, size_t n, vd x)
+{
+    if (n - at < VD)
+        memcpy(out + at, &x, (n - at) * sizeof(double));
+    else
+        *(vd *)(out + at) = x;
+}
+
 EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligible, double *out,
                      double sums[3])
 {
@@ -25,7 +34,7 @@ EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligibl
             sum[sub] += a;
             squares[sub] += a * a;
             count[sub] += V_REAL(V_BITS(one) & V_MASK(a > zero));
-            memcpy(out + at, &a, (n - at < VD ? n - at : VD) * sizeof(double));
+            ex_to(out, at, n, a);
         }
     }
     sums[0] = ex_reduce(sum);
@@ -205,6 +214,6 @@ EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, double top
         vd value = square * ((t * one - two) + c[0]);
         value = v_select(V_MASK(value < highest), value, highest);
         value = V_REAL(V_BITS(value) & V_MASK(value > zero) & ~V_MASK(x > upto));
-        memcpy(out + i, &value, (n - i < VD ? n - i : VD) * sizeof(double));
+        ex_to(out, i, n, value);
     }
 }

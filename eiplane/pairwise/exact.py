@@ -68,14 +68,14 @@ def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
     return _core.CoreChannel(part.widened()), 0, part.n_out
 
 
-def parts_rows(rows: Rows) -> Block:
-    """Return the numbers of a unit with every input perturbed."""
-    return _block(_core.exact_parts(*_core_of(rows), cancel_flag()))
+def parts_rows(rows: Rows, into: Array | None = None) -> Block:
+    """Return the numbers of a unit with every input perturbed; the information in ``into``."""
+    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), into))
 
 
-def sensitivity_rows(rows: Rows) -> Block:
+def sensitivity_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
-    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag()))
+    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), into))
 
 
 def marginal_rows(rows: Rows) -> Block:
@@ -84,7 +84,7 @@ def marginal_rows(rows: Rows) -> Block:
 
 
 #: What a unit of each measure runs, and what the progress calls it.
-_MEASURES: dict[Measure, tuple[Callable[[Rows], Block], str]] = {
+_MEASURES: dict[Measure, tuple[Callable[..., Block], str]] = {
     "ei_parts": (parts_rows, "EI_parts"),
     "sensitivity": (sensitivity_rows, "sensitivity"),
 }
@@ -127,8 +127,7 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     edges = np.empty((channel.n_out, channel.n_in))
 
     def placed(rows: Rows) -> Block:
-        block = function(rows)
-        edges[rows.start : rows.stop] = block.information
+        block = function(rows, edges[rows.start : rows.stop])
         return Block(edges[:0], block.marginal, block.bound, block.outside)
 
     # Threads write to one place, so that the edges of a large layer are never held twice.
