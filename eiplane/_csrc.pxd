@@ -37,6 +37,7 @@ cdef extern from "common/ei_channel.h" nogil:
         const ei_stage *stages
         size_t n_last, n_out
         const double *weight
+        const float *narrow
         const double *bias
         size_t n_rules
         const int32_t *rule
@@ -64,6 +65,14 @@ cdef extern from "kernels/ei_kernels.h" nogil:
     const ei_kernels *ei_active()
     int ei_select(const char *)
     int ei_supported(const char **)
+
+
+cdef extern from "kernels/ei_rows.h" nogil:
+    ctypedef struct ei_matrix:
+        size_t n
+        const double *wide
+        const float *narrow
+    void ei_row_sums(const ei_matrix *, size_t, double *, double *, double *, double *)
 
 
 cdef extern from "kernels/ei_eval.h" nogil:

@@ -32,12 +32,13 @@
  */
 #include "exact/ei_exact.h"
 #include "exact/ei_exact_internal.h"
+#include "kernels/ei_rows.h"
 
 /* What the rows of one rule share. */
 typedef struct {
     ei_exact *x, *limits; /* limits: NULL where there are none */
     int outside;          /* whether everything lies outside, where there are none */
-    double *unused;       /* n_in */
+    double *unused, *row; /* n_in */
 } rule_engine;
 
 /* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
@@ -61,13 +62,21 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     e->limits = c->n_limits > 0 ? open_limits(c, rule) : NULL;
     e->outside = c->n_limits == 0 && c->outside[rule];
     e->unused = ei_alloc(c->n_in, sizeof *e->unused);
+    e->row = ei_alloc(c->n_in, sizeof *e->row);
     const int limits = c->n_limits == 0 || e->limits != NULL;
-    return e->x && limits && e->unused ? EI_OK : EI_ENOMEM;
+    return e->x && limits && e->unused && e->row ? EI_OK : EI_ENOMEM;
+}
+
+static const double *weights_of(const ei_channel *c, const rule_engine *e, size_t o)
+{
+    const ei_matrix rows = {c->n_in, c->weight, c->narrow};
+    return ei_row(&rows, o, e->row);
 }
 
 static void close_rule(rule_engine *e)
 {
     ei_free(e->unused);
+    ei_free(e->row);
     ex_close_engine(e->limits);
     ex_close_engine(e->x);
 }
@@ -79,7 +88,7 @@ typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, si
 static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                      ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = c->weight + o * c->n_in;
+    const double *weight = weights_of(c, e, o);
     double inside[2] = {1.0, 0.0}, ignored;
     int status = EI_OK;
     if (e->limits != NULL)
@@ -95,7 +104,7 @@ static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t
 static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                            ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = c->weight + o * c->n_in;
+    const double *weight = weights_of(c, e, o);
     double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
     if (e->limits != NULL)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from .activation import Activation
 from .known import get_activation
 from .layer import Layer, check_reach
@@ -16,7 +17,7 @@ __all__ = ["automatic_range", "joined_image"]
 
 Array = NDArray[np.float64]
 
-_BLOCK = 1 << 17  # weights
+_BLOCK = 1 << 20  # weights
 
 
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
@@ -54,10 +55,9 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     step = max(1, _BLOCK // weight.shape[1])
     for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
         rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
-        sums[rows] = block.sum(axis=1)
-        sizes[rows] = np.abs(block).sum(axis=1)
-        squares[rows] = (block * block).sum(axis=1)
+        kept = np.float32 if weight.dtype == np.float32 else np.float64
+        block = np.require(weight[rows], kept, ("C", "A"))
+        sums[rows], sizes[rows], squares[rows] = _core.row_sums(block)
     mean = layer.offsets() + 0.5 * (lo + hi) * sums
     reach = 0.5 * (hi - lo) * sizes
     deviation = (hi - lo) * np.sqrt(squares / 12.0)

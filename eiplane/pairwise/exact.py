@@ -39,6 +39,7 @@ class Rows:
     start: int
     stop: int
     offset: int = 0  # the layer's output that the channel's first one is
+    core: _core.CoreChannel | None = None  # the channel's, where the unit does not travel
 
     @property
     def where(self) -> str:
@@ -60,10 +61,18 @@ def _block(rows: _core.ExactRows) -> Block:
     return Block(rows.information, rows.marginal, rows.bound, rows.outside)
 
 
+def _is_ready(channel: Channel) -> bool:
+    """Say whether the core takes the channel's weights as they are."""
+    weight = channel.weight
+    return weight.dtype in (np.float64, np.float32) and weight.flags.carray
+
+
 def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
     """Return the channel for the core, in float64 no more of it than is needed, and which rows."""
-    if rows.channel.weight.dtype == np.float64:
-        return _core.CoreChannel(rows.channel), rows.start, rows.stop
+    if rows.core is not None:
+        return rows.core, rows.start, rows.stop
+    if _is_ready(rows.channel):
+        return _core.CoreChannel(rows.channel, narrow=True), rows.start, rows.stop
     part = rows.channel.rows(rows.start, rows.stop)
     return _core.CoreChannel(part.widened()), 0, part.n_out
 
@@ -182,7 +191,8 @@ def _run(
     if runner.executor is None:
         first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
         cuts = [0, *range(first, channel.n_out, step), channel.n_out]
-        units = [Rows(channel, a, b) for a, b in itertools.pairwise(cuts)]
+        core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
+        units = [Rows(channel, a, b, core=core) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
         starts = range(0, channel.n_out, step)
         units = [
