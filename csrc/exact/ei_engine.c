@@ -99,6 +99,7 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     x->baseline = c->baseline;
     x->in_bins = c->in_bins;
     x->out_bins = out_bins;
+    x->inside = NAN;
     x->k = ei_active()->exact;
     x->n_pairs = c->in_bins / 2;
     const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
@@ -137,8 +138,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(direct, n);
     NEW(distance, m + 1);
     NEW(cut, MAX_CUTS);
-    NEW(point, (m > BATCH ? m : BATCH) + 8);
-    NEW(value, (m > BATCH ? m : BATCH) + 8);
+    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 8);
+    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 8);
 #undef NEW
     if (!fine) {
         ex_close_engine(x);

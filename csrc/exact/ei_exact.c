@@ -64,6 +64,8 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     e->unused = ei_alloc(c->n_in, sizeof *e->unused);
     e->row = ei_alloc(c->n_in, sizeof *e->row);
     const int limits = c->n_limits == 0 || e->limits != NULL;
+    if (e->x && e->limits && e->limits->n_thresholds > 0 && e->limits->n_thresholds <= BESIDE)
+        e->x->beside = e->limits;
     return e->x && limits && e->unused && e->row ? EI_OK : EI_ENOMEM;
 }
 
@@ -88,15 +90,15 @@ typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, si
 static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                      ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = weights_of(c, e, o);
+    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
     double inside[2] = {1.0, 0.0}, ignored;
-    int status = EI_OK;
-    if (e->limits != NULL)
-        status = ex_row_parts(e->limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
-    if (status == EI_OK)
-        status = ex_row_parts(e->x, weight, c->bias[o],
-                              out->information ? out->information + at * c->n_in : NULL,
+    e->x->inside = NAN;
+    int status = ex_row_parts(e->x, &weights, out->information ? out->information + at * c->n_in : NULL,
                               out->marginal + at * c->out_bins, out->bound + at, cancel);
+    if (e->limits != NULL && e->x->inside >= 0.0)
+        inside[0] = e->x->inside;
+    else if (e->limits != NULL && status == EI_OK)
+        status = ex_row_parts(e->limits, &weights, NULL, inside, &ignored, cancel);
     out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
     return status;
 }
@@ -104,15 +106,14 @@ static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t
 static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                            ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = weights_of(c, e, o);
+    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
     double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
     if (e->limits != NULL)
-        status =
-            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, &outside, &ignored, cancel);
+        status = ex_row_sensitivity(e->limits, &weights, e->unused, &outside, &ignored, cancel);
     if (status == EI_OK)
-        status = ex_row_sensitivity(e->x, weight, c->bias[o], out->information + at * c->n_in,
-                                    &dropped, out->bound + at, cancel);
+        status = ex_row_sensitivity(e->x, &weights, out->information + at * c->n_in, &dropped,
+                                    out->bound + at, cancel);
     out->outside[at] = outside / (double)c->n_in;
     return status;
 }

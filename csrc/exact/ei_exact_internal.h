@@ -21,7 +21,8 @@ enum {
     MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
     COMPARABLE = 32,         /* of a row that is not sorted */
     MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
-    MAX_CUTS = 64            /* inputs of a row that are confined */
+    MAX_CUTS = 64,           /* inputs of a row that are confined */
+    BESIDE = 8      /* thresholds of another cut */
 };
 
 /* Bits that an edge may be off by before a row is done again. */
@@ -56,7 +57,7 @@ typedef struct {
     row_error error;                 /* of the distribution function */
 } sum_plan;
 
-typedef struct {
+typedef struct ei_exact {
     size_t n_in;
     double lo, hi, baseline;
     uint32_t in_bins, out_bins;
@@ -86,6 +87,11 @@ typedef struct {
     double *t_hi, *t_lo, *y;
     int32_t *near_from, *near_to; /* the pieces that a row's inputs can reach */
     double *near_sign;
+
+    /* Another cut of the same outputs, of few thresholds, whose probability to be kept is to be known too:
+     * `inside`, if a row's route finds it on the way. */
+    const struct ei_exact *beside;
+    double at_beside[BESIDE], inside;
 
     dd *distance;    /* thresholds less the mean, in full; see fine_view */
     struct cut *cut; /* inputs that are confined */
@@ -136,6 +142,14 @@ typedef struct {
     size_t n_waves;
 } split;
 
+/* One output's weights, and what every use of them begins with. */
+typedef struct {
+    const double *weight;
+    double bias, greatest; /* in size */
+    int exponent;          /* of the greatest: scaling by its power of two loses nothing */
+    dd sum;                /* of the weights, scaled by 2^-exponent */
+} row_weights;
+
 /* What is inside the support of one row. */
 typedef struct {
     size_t n_widths;    /* positive; the greatest is 1 */
@@ -148,6 +162,7 @@ typedef struct {
     int drops;
     size_t turns;       /* thresholds between a kept and a dropped interval */
     double evaluated;   /* greatest |s| */
+    size_t n_beside;    /* x->at_beside */
 } row_view;
 
 /* Which edges of a row the expansion takes. */
@@ -271,14 +286,14 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 
 /* ---- ei_row.c ---------------------------------------------------------------------------------- */
 
-int ex_row_exponent(const ei_exact *x, const double *w, double *greatest);
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias);
 dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
 /* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a. */
 void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v);
 void ex_view_cells(ei_exact *x, row_view *v);
-void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v);
+void ex_view_row(ei_exact *x, const row_weights *row, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
 void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells);
 double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p);
@@ -343,12 +358,12 @@ int ex_few_row(ei_exact *x, const double *weight, double bias, ei_cancel cancel,
 
 /* ---- ei_parts.c -------------------------------------------------------------------------------- */
 
-int ex_row_parts(ei_exact *x, const double *weight, double bias, double *information,
+int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel);
 
 /* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
 
-int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel);
 
 #endif

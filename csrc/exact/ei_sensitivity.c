@@ -172,19 +172,20 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
 }
 
 /* dropped: sum over the edges of the probability that the output is. */
-int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
+int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel)
 {
     const size_t n = x->n_in;
     const dd baseline = {x->baseline, 0.0};
-    double greatest, least_kept = 1.0;
-    const int e = ex_row_exponent(x, weight, &greatest);
-    held_row r = {weight, bias, greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
+    const double *weight = weights->weight;
+    const int e = weights->exponent;
+    double least_kept = 1.0;
+    held_row r = {weight, weights->bias, weights->greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
     int status = EI_OK;
     *dropped = 0.0;
     if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
         /* All inputs at the baseline once; each then moves from there. */
-        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, n, e));
+        r.offset = dd_mul(baseline, weights->sum);
         r.lo = two_sum(x->lo, -x->baseline);
         r.hi = two_sum(x->hi, -x->baseline);
         status = held_edges(x, &r, 0, n, information, dropped, &least_kept, cancel);

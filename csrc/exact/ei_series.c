@@ -136,19 +136,40 @@ static void series_range(ei_exact *x, series *r)
     r->terms = ex_terms_for(x, range, ex_widest_below(x, range->widest));
 }
 
+/* Probability of what is kept by the cut beside; `value`: of the distribution function at those of its
+ * thresholds that are within reach. */
+static double inside_beside(const ei_exact *x, const row_view *v, const double *value)
+{
+    double kept = 0.0, before = 0.0;
+    for (size_t j = 0; j <= v->n_beside; j++) {
+        const double s = j < v->n_beside ? x->at_beside[j] : INFINITY;
+        const double now = fabs(s) < v->reach ? *value++ : s > 0.0 ? 1.0 : 0.0;
+        if (x->beside->labels[j] >= 0)
+            kept += now - before;
+        before = now;
+    }
+    return kept < 0.0 ? 0.0 : kept > 1.0 ? 1.0 : kept;
+}
+
 /* The row's distribution function at the thresholds, and its derivatives: x->mean, x->term. */
 static int series_derivatives(ei_exact *x, const row_view *v, const series *r)
 {
-    const size_t n = padded(v->n_s), terms = r->terms;
+    size_t points = v->n_s;
+    memcpy(x->point, x->s, v->n_s * sizeof(double));
+    for (size_t j = 0; j < v->n_beside; j++)
+        if (fabs(x->at_beside[j]) < v->reach)
+            x->point[points++] = x->at_beside[j];
+    const size_t n = padded(points), terms = r->terms;
+    memset(x->point + points, 0, (n - points) * sizeof(double));
     double *out = ex_grow(x, (terms + 1) * n);
     if (out == NULL)
         return EI_ENOMEM;
-    memcpy(x->point, x->s, v->n_s * sizeof(double));
-    memset(x->point + v->n_s, 0, (n - v->n_s) * sizeof(double));
     x->k->derivatives(x->point, n, r->half_step, r->range.reference / (2.0 * PI), r->phi, r->n_waves, terms,
                       out);
-    for (size_t b = 0; b < v->n_s; b++)
+    for (size_t b = 0; b < points; b++)
         x->value[b] = 0.5 + out[b];
+    if (v->n_beside > 0)
+        x->inside = inside_beside(x, v, x->value + v->n_s);
     ex_cells_of(x, v, x->value, x->mean);
     for (size_t c = 0; c < r->cells && terms > 0; c += 8)
         memset(x->term + term_at(c, 1), 0, terms * 8 * sizeof(double));

@@ -18,15 +18,10 @@ void ei_row_sums(const ei_matrix *rows, size_t count, double *room, double *sums
     const ei_exact_kernels *k = ei_active()->exact;
     for (size_t o = 0; o < count; o++) {
         const double *w = ei_row(rows, o, room);
-        double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES], both[3], sum = 0.0;
-        k->sum(w, rows->n, 1.0, 1.0, hi, lo);
-        for (int l = 0; l < EI_EXACT_LANES; l++)
-            sum += hi[l];
-        for (int l = 0; l < EI_EXACT_LANES; l++)
-            sum += lo[l];
-        k->widths(w, rows->n, 1.0, 0.0, room, both);
-        sums[o] = sum;
-        sizes[o] = both[0];
-        squares[o] = both[1];
+        double total[3];
+        k->totals(w, rows->n, total);
+        sums[o] = total[0];
+        sizes[o] = total[1];
+        squares[o] = total[2];
     }
 }

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 #: Edges times cells of their tables: those of one unit of work, some milliseconds, and those below
 #: which starting threads costs more than the work.
-_UNIT, _SHORT = 1 << 22, 1 << 17
+_UNIT, _SHORT = 1 << 24, 1 << 17
 
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
