@@ -297,6 +297,7 @@ void ex_view_row(ei_exact *x, const row_weights *row, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
 void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells);
 double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p);
+void ex_nothing(const ei_exact *x, double *information); /* no edge has any */
 double ex_information_of(const ei_exact *x, const row_state *state, double sum);
 void ex_note_error(row_state *state, row_error e);
 void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,

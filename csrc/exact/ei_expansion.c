@@ -86,7 +86,7 @@ double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double
     return x->k->expansion(row, powers, terms);
 }
 
-/* Edges within the range, by the row's derivatives. information[A] is set for those. */
+/* Edges within the range, by the row's derivatives; the others' information is set to 0. */
 int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
                     double *information)
 {
@@ -96,6 +96,8 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
     const double done = ex_between_edges(x, v, &row, range, state, information);
     if (done >= range->widest)
         return EI_OK;
+    if (done == 0.0)
+        ex_nothing(x, information);
     size_t since = 0;
     for (size_t i = 0; i < x->n_in; i++) {
         const double a = x->a[i];

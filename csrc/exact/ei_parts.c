@@ -18,8 +18,6 @@ static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_vi
                    row_state *state, double *information, double *marginal, double *bound)
 {
     *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
-    if (information != NULL)
-        memset(information, 0, x->n_in * sizeof(double));
     if (marginal != NULL)
         memset(marginal, 0, x->out_bins * sizeof(double));
     *bound = 0.0;
@@ -29,6 +27,7 @@ static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_vi
         ex_view_cut(x, weights->weight, row, v);
     if (v->n_s == 0) {
         /* One interval holds everything. */
+        ex_nothing(x, information);
         if (marginal != NULL && v->n_labels > 0)
             marginal[x->label_of[0]] = state->share;
         *bound = v->n_widths ? ex_bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;

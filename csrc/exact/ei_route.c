@@ -123,6 +123,8 @@ int ex_route(ei_exact *x, const row_view *v, row_state *state, double *informati
 {
     const size_t n = v->n_widths;
     int status;
+    if (n <= EI_EXACT_FEW)
+        ex_nothing(x, information);
     if (n <= EI_EXACT_FEW && ex_subsets_row(x, v, state, information, marginal, &status))
         return status;
     const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
@@ -132,6 +134,7 @@ int ex_route(ei_exact *x, const row_view *v, row_state *state, double *informati
         return status;
     if (T > 0)
         return ex_series_row(x, v, T, half_period, state, information, marginal);
+    ex_nothing(x, information);
     ex_sort_row(x);
     const width_set all = {x->sorted, x->suffix, n, 0, n, 0.0};
     width_set without = all;

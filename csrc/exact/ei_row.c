@@ -165,6 +165,12 @@ double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p)
     return x->k->entropy(p, x->sign, v->n_cells);
 }
 
+void ex_nothing(const ei_exact *x, double *information)
+{
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
+}
+
 double ex_information_of(const ei_exact *x, const row_state *state, double sum)
 {
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));

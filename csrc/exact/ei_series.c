@@ -240,9 +240,13 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
         return status;
     ex_note_rounding(x, state, r.phi, n_waves, r.multiplied, 0.0);
     ex_settle(x, v, state, marginal);
-    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
+    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0)) {
+        ex_nothing(x, information);
         return EI_OK;
-    if (r.range.reference > 0.0)
+    }
+    if (!(r.range.reference > 0.0))
+        ex_nothing(x, information);
+    else
         status = ex_expand_edges(x, v, &r.range, state, information);
     if (status != EI_OK || r.range.widest >= 1.0)
         return status;

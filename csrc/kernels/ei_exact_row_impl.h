@@ -180,18 +180,20 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
         }
         for (size_t i = 0; i < row->n_pairs + (size_t)row->middle; i++) {
             const double *beta = row->beta + i * EI_EXACT_TERMS;
-            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1];
+            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1], y[EI_EXACT_TERMS + 1];
             x[0] = e[0] = one;
             for (size_t k = 1; k <= n_terms; k++)
                 x[k] = share[k] * beta[k - 1];
             for (size_t k = 1; k <= n_terms; k++)
                 e[k] = e[k - 1] * x[1] * (-1.0 / (double)k);
+            for (size_t k = 2; k <= n_terms; k++)
+                y[k] = e[k] + x[1] * e[k - 1];
+            for (size_t j = 2; j <= n_terms; j++)
+                for (size_t k = j; k <= n_terms; k++)
+                    y[k] += x[j] * e[k - j];
             for (size_t k = 2; k <= n_terms; k++) {
-                vd y = e[k];
-                for (size_t j = 1; j <= k; j++)
-                    y += x[j] * e[k - j];
-                y = ex_abs(y);
-                tilted[k] = v_select(V_MASK(y > tilted[k]), y, tilted[k]);
+                const vd size = ex_abs(y[k]);
+                tilted[k] = v_select(V_MASK(size > tilted[k]), size, tilted[k]);
             }
         }
         *(vd *)(slope + c) = most[1];

@@ -185,7 +185,8 @@ def _run(
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
     short = row * channel.n_out < _SHORT
-    step = max(1, min(_UNIT // row, -(-channel.n_out // (EACH * runner.workers))))
+    even = 1 if runner.workers == 1 else EACH * runner.workers
+    step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:
         step = channel.n_out
     if runner.executor is None:
