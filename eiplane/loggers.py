@@ -77,7 +77,7 @@ class CSV:
                 if header != _COLUMNS:
                     raise ValueError(f"{self.path} is there, and no log of a tracker")
             self._mend()
-        else:
+        if not self.path.exists() or not self.path.stat().st_size:
             self._append([_COLUMNS])
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:

@@ -194,7 +194,7 @@ class Plan:
         if seen is not None and seen.outputs is not None:
             return (*seen.outputs, "data")
         layer = self.network[index]
-        pooled = layer.pool is not None and layer.pool.activation.name != "identity"
+        pooled = layer.pool is not None and layer.pool.activation.kind != "identity"
         natural = layer.pool.activation if pooled and layer.pool is not None else layer.activation
         if natural.natural_range is not None:
             return (*natural.natural_range, "activation")

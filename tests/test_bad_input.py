@@ -313,7 +313,7 @@ def test_ranges_by_the_names_of_layers():
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"in_range": {"x": (0, 1)}}, ValueError, "in_range: no layer matches 'x'; there are 0, 1"),
+        ({"in_range": {"x": (0, 1)}}, ValueError, "no layer matches 'x'; there are '0', '1'"),
         ({"out_range": {"x*": (0, 1)}}, ValueError, "out_range: no layer matches"),
         ({"in_range": {"0": (1, 0)}}, ValueError, "in_range of '0' must have lo < hi"),
         ({"in_range": {"0": "auto"}}, ValueError, "in_range of '0' must be a pair"),
@@ -324,6 +324,28 @@ def test_ranges_by_the_names_of_layers():
 def test_bad_ranges_by_name(options, kind, message):
     with pytest.raises(kind, match=message):
         eiplane.analyze([np.eye(2)] * 2, measures="sensitivity", **options)
+
+
+def test_options_that_nobody_knows_are_told_by_whom_they_were_given(tmp_path):
+    """Also where nothing would be measured with them."""
+    from eiplane.report import write_report
+
+    found, page = eiplane.analyze(W, measures="sensitivity"), tmp_path / "p.html"
+    calls = {
+        "ablate": lambda **o: eiplane.ablate([W], "weight", evaluate=lambda w: 1.0, **o),
+        "Tracker": lambda **o: eiplane.Tracker(lambda: [W], **o),
+        "write_report": lambda **o: write_report(found, page, **o),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=rf"^{name}\(\) .*'bin' \(did you mean 'bins'\?\)$"):
+            call(bin=4)
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("samples", [100, 2.5, None, "100"])
+def test_convergence_takes_several_sizes(samples):
+    with pytest.raises(TypeError, match=f"samples must be a sequence of whole .*, got {samples!r}"):
+        eiplane.convergence(W, samples)
 
 
 def test_ranges_and_key_on_the_command_line(tmp_path, capsys):

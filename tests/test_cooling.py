@@ -155,3 +155,20 @@ def test_few_inputs_of_many_outputs(shape):
     assert found.joint.estimator == "wide"
     assert abs(found.ei - np.mean(values)) < 4.0 * error
     assert found.ei_stderr < 0.01 * found.ei
+
+
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_samples_that_are_all_alike_have_no_noise(pairs):
+    """Sums and differences of pairs, each in one of two bins: most cells are in one alone."""
+    weight = np.kron(np.eye(pairs), [[1.0, 1.0], [1.0, -1.0]])
+    layer = Layer(weight, np.tile([0.0, 1.0], pairs), get_activation("identity"))
+    options = {"bins": (8, 2), "out_range": (0, 2), "measures": "ei", "estimator": "wide"}
+    found = eiplane.analyze(layer, **options)[0]
+    assert found.joint.estimator == "wide"
+    # Both cut through the corners of cells: of 64 cells 8 are halved by one, 8 by the other.
+    assert found.ei == pytest.approx((2.0 - 16 / 64) * pairs, abs=3.0 * found.ei_stderr + 1e-6)
+    assert found.output_entropy == pytest.approx(
+        2.0 * pairs, abs=1e-6 + found.output_entropy_stderr
+    )
+    low, high = found.ei_bounds
+    assert low - 1e-9 <= (2.0 - 16 / 64) * pairs <= high + 1e-9

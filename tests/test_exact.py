@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from eiplane import _core, analyze, reference
 from eiplane.network import Binning, Channel, Layer, Rule, automatic_range, discretize
-from eiplane.network.preimage import preimage
+from eiplane.network.preimage import preimages
 from eiplane.pairwise import exact
 from eiplane.pairwise import sampled as pairwise
 from eiplane.run import Runner, Sampling, cancel_flag
@@ -717,7 +717,9 @@ def test_non_monotone_bins_are_unions():
     """GELU dips: an output bin is two intervals, and the table joins them."""
     from eiplane.network import get_activation
 
-    thresholds, labels = preimage(get_activation("gelu").pieces, np.linspace(-0.17, 0.5, 9), False)
+    thresholds, labels, *_ = preimages(
+        get_activation("gelu").pieces, np.linspace(-0.17, 0.5, 9), False
+    )
     assert len(set(labels.tolist())) < len(labels)
     channel = raw_channel([2.0, 1.0], -1.0, thresholds, labels, (16, 8), (-1.0, 1.0))
     assert_exact(channel)

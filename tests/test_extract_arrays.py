@@ -113,7 +113,7 @@ def test_selection():
     assert pick(lambda name, layer: "1" in name and layer.n_out == 4) == (
         "encoder.1.dense", "encoder.1.out",
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"no layer matches 'decoder.*'; there are encoder"):
+    with pytest.raises(ValueError, match=r"no layer matches 'decoder.*'; there are 'encoder"):
         pick(["encoder.*", "decoder.*"])
     with pytest.raises(ValueError, match="picks none of the layers"):
         pick(lambda name, layer: False)

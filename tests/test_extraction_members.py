@@ -57,6 +57,9 @@ COEFFICIENTS = torch.randn(5, generator=torch.Generator().manual_seed(4))
 TABLE = torch.randn(8, generator=torch.Generator().manual_seed(5))
 EDGES = torch.tensor([-0.2, 0.05, 0.3])
 
+LOW, HIGH = torch.linspace(-0.3, 0.2, 4), torch.linspace(0.3, 0.6, 4)
+TABLE = torch.tensor([0.2, 1.5])
+
 
 def in_place(change):
     def function(z):
@@ -678,6 +681,27 @@ def test_of_files_reparametrised_members(form):
         with torch.no_grad():
             real = part(x[:, :n]).numpy()
         np.testing.assert_allclose(layer(x[:, :n].numpy()), real, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda h: torch.maximum(h, LOW), lambda h: torch.maximum(h, HIGH)),
+        (lambda h: torch.bucketize(h, LOW).float(), lambda h: torch.bucketize(h, HIGH).float()),
+        (lambda h: TABLE[(h > 0).long()] * h, lambda h: TABLE.flip(0)[(h > 0).long()] * h),
+    ],
+    ids=["maximum", "bucketize", "table"],
+)
+def test_of_uses_with_other_constants(first, second):
+    """Two uses of one weight, with the same operators behind it and other numbers in them."""
+
+    def forward(m, x):
+        return m.out(torch.cat([first(m.both(x)), second(m.both(1 - x))], 1))
+
+    torch.manual_seed(0)
+    module = Net(forward, both=nn.Linear(3, 4), out=nn.Linear(8, 2)).eval()
+    for name, function in (("both", first), ("both#2", second)):
+        check(module, name, lambda x, f=function: f(module.both(x)), 3, input_size=(3,))
 
 
 def test_of_containers():

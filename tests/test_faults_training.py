@@ -105,10 +105,11 @@ def test_half_a_row_of_a_csv_goes(tmp_path):
     path = tmp_path / "log.csv"
     loggers.CSV(path).log({"eiplane/a/ei": 1.0, "eiplane/a/phi": 2.0}, 0)
     whole = path.read_bytes()
-    for cut in range(len(b"step,layer,quantity,value\r\n"), len(whole)):
+    for cut in range(len(b"step,layer,quantity,value"), len(whole)):
         path.write_bytes(whole[:cut])
         loggers.CSV(path).log({"eiplane/b/ei": 3.0}, 1)
         rows = path.read_text().splitlines()
+        assert rows[0] == "step,layer,quantity,value"
         assert rows[-1] == "1,b,ei,3.0"
         assert all(row.count(",") == 3 for row in rows)
 
@@ -211,14 +212,13 @@ def test_a_background_that_is_killed_is_told_and_the_training_can_go_on(tmp_path
 def _torch_net():
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
-    return net, {}
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError, SystemExit])
 @pytest.mark.parametrize("structure", ["edges", "outputs"])
 def test_a_model_is_whole_after_what_fails_in_evaluate(error, structure):
-    net, options = _torch_net()
+    net = _torch_net()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     calls = []
 
@@ -229,7 +229,7 @@ def test_a_model_is_whole_after_what_fails_in_evaluate(error, structure):
         return 1.0
 
     with pytest.raises(error, match="here"):
-        eiplane.ablate(net, "weight", evaluate=evaluate, structure=structure, **options)
+        eiplane.ablate(net, "weight", evaluate=evaluate, structure=structure)
     assert calls[-1]  # something was removed when it failed
     for name, value in net.state_dict().items():
         assert bool((value == before[name]).all()), name

@@ -14,7 +14,7 @@ from scipy import special
 import eiplane
 from eiplane import _core, reference
 from eiplane.joint import given as module
-from eiplane.joint.given import conditional_entropies, given_entropies, tractable
+from eiplane.joint.given import given_entropies, tractable
 from eiplane.joint.sums import reach, uniform_distribution
 from eiplane.network import Binning, Layer, discretize
 from eiplane.run import Runner
@@ -128,7 +128,7 @@ def test_information_of_an_edge_is_the_exact_engine_s():
         entropy = -(whole * np.log2(np.where(whole > 0, whole, 1))).sum(axis=1)
         edges = eiplane.pairwise.exact.ei_parts(channel, Runner(1)).edges
         for a in (0, 17, 59):
-            found = entropy - conditional_entropies(channel, np.arange(60) == a)
+            found = entropy - given_entropies(channel, np.arange(60) == a).values
             np.testing.assert_allclose(found, edges[:, a], atol=3e-9)
 
 
@@ -136,24 +136,24 @@ def test_in_closed_form():
     """One input of slope 1/2 and 8 bins: thresholds in the middle of every second bin."""
     channel = channel_of([[0.5, 0.0]], activation="identity")
     # z = x / 2 crosses k / 8 at x = k / 4: on an edge of the 8 input bins, so nothing is uncertain.
-    np.testing.assert_allclose(conditional_entropies(channel, np.ones(2, bool)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(given_entropies(channel, np.ones(2, bool)).values, 0.0, atol=1e-12)
     shifted = channel_of([[0.5, 0.0]], activation="identity", bias=[1 / 32])
     # Now at x = k / 4 - 1 / 16: in the middle of input bins 1, 3, 5, 7, half and half.
-    found = conditional_entropies(shifted, np.ones(2, bool))
+    found = given_entropies(shifted, np.ones(2, bool)).values
     np.testing.assert_allclose(found, 0.5, atol=1e-12)
 
 
 def test_what_must_not_matter():
     rng = np.random.default_rng(5)
     weight = rng.uniform(-1, 1, (2, 40))
-    plain = conditional_entropies(channel_of(weight), np.ones(40, bool))
+    plain = given_entropies(channel_of(weight), np.ones(40, bool)).values
     other = channel_of(np.hstack([-weight[:, ::-1], np.zeros((2, 7))]))
     other = replace(other, bias=other.bias + weight.sum(axis=1))
-    np.testing.assert_allclose(conditional_entropies(other, np.ones(47, bool)), plain, atol=1e-11)
+    np.testing.assert_allclose(given_entropies(other, np.ones(47, bool)).values, plain, atol=1e-11)
     many = given_entropies(channel_of(np.tile(weight, (300, 1))), np.ones(40, bool), Runner(2))
     np.testing.assert_array_equal(many.values, np.tile(plain, 300))
-    assert (conditional_entropies(channel_of(weight * 0), np.ones(40, bool)) == 0).all()
-    nothing_given = conditional_entropies(channel_of(weight), np.zeros(40, bool))
+    assert (given_entropies(channel_of(weight * 0), np.ones(40, bool)).values == 0).all()
+    nothing_given = given_entropies(channel_of(weight), np.zeros(40, bool)).values
     whole = eiplane.pairwise.output_marginals(channel_of(weight))
     np.testing.assert_allclose(nothing_given, -(whole * np.log2(whole)).sum(axis=1), atol=1e-9)
 
@@ -303,7 +303,7 @@ def test_influence_on_single_outputs_of_a_wide_layer():
     found = eiplane.ei_between(weight, range(300), [[o] for o in (0, 11, 29)])
     whole = eiplane.pairwise.output_marginals(channel)
     entropy = -(whole * np.log2(np.where(whole > 0, whole, 1))).sum(axis=1)
-    wanted = entropy - conditional_entropies(channel, np.ones(300, bool))
+    wanted = entropy - given_entropies(channel, np.ones(300, bool)).values
     for one, o in zip(found, (0, 11, 29), strict=True):
         assert one.ei == pytest.approx(wanted[o], abs=1e-9)
         assert one.ei_stderr == 0.0
@@ -319,7 +319,7 @@ def test_many_groups_with_single_outputs_are_exact():
         given = np.isin(np.arange(6), inputs)
         marginal = eiplane.pairwise.output_marginals(channel)[output]
         entropy = -(marginal * np.log2(marginal)).sum()
-        wanted = entropy - conditional_entropies(channel, given)[output]
+        wanted = entropy - given_entropies(channel, given).values[output]
         assert one.ei == pytest.approx(wanted, abs=1e-8)
         assert one.ei_stderr == 0.0
     assert found[2].samples > 0

@@ -731,7 +731,7 @@ def test_edges_of_a_tracked_run_move(tmp_path, generator):
     from eiplane.cli import main
 
     assert main(["plot", str(path), str(tmp_path / "a.gif"), "--kind", "edges"]) == 0
-    with pytest.raises(ValueError, match=r"no edges of 'x'; there are 0, 1"):
+    with pytest.raises(ValueError, match=r"no edges of 'x'; there are '0', '1'"):
         pictures.animate_edges(path, tmp_path / "b.gif", layers="x")
     with pytest.raises(ValueError, match="edges=True"):
         pictures.animate_edges(path, tmp_path / "b.gif", quantity="sensitivity_edges")

@@ -246,14 +246,19 @@ def test_a_run_without_the_plane_s_measures_still_has_its_histories(open_page):
     assert "were not measured" in page.inner_text("#in-plane")
 
 
-def test_nothing_is_wider_than_a_narrow_screen(open_page):
+@pytest.mark.parametrize("several", [False, True])
+def test_nothing_is_wider_than_a_narrow_screen(open_page, several):
     """Of layers small enough to have their numbers in a table, too."""
     rng = np.random.default_rng(0)
     network = [eiplane.Layer(rng.normal(size=(n, 8)), name=f"layer {n}" * 6) for n in (8, 3)]
-    page = open_page(network, measures=("sensitivity", "ei_parts"))
+    halved = [eiplane.Layer(layer.matrix() / 2, name=layer.name) for layer in network]
+    both = {"before-it.safetensors" * 2: network, "after-it.safetensors" * 2: halved}
+    page = open_page(both if several else network, measures=("sensitivity", "ei_parts"))
     page.set_viewport_size({"width": 390, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     wide, screen = page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert wide <= screen
+    label = page.locator("#depth text").first.evaluate("t => t.getBoundingClientRect().height")
+    assert label >= 7  # pixels: charts scroll instead of shrinking to nothing

@@ -25,7 +25,7 @@ def test_is_a_sequence(result):
     assert result[-1] is result["1"] is result.layers[1]
     assert [layer.name for layer in result] == ["0", "1"]
     assert result[:1] == result.layers[:1]
-    with pytest.raises(KeyError, match="no layer 'x'; there are 0, 1"):
+    with pytest.raises(KeyError, match="no layer 'x'; there are '0', '1'"):
         result["x"]
     with pytest.raises(IndexError):
         result[2]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analyze import analyze
 from ..extract import Extracted, ExtractOptions, to_network
 from ..network import Layer
-from ..run import Progress, progress_bar
+from ..run import Progress, check_keywords, progress_bar
 from .curve import Ablation
 from .places import Held, held
 from .ranking import MEASURED, importances, masks
@@ -147,6 +148,7 @@ def _read(model: Any, options: Mapping[str, Any]) -> tuple[Extracted, dict[str, 
     for name in ("measures", "spans", "strict", "ranges", "edges"):
         if name in options:
             raise ValueError(f"{name} is no option of ablate")
+    check_keywords("ablate", options, analyze)
     reading = {k: v for k, v in options.items() if k in _READING}
     found = to_network(model, ExtractOptions(**reading))
     return found, {k: v for k, v in options.items() if k not in _READING}

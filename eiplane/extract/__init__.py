@@ -167,7 +167,7 @@ def _of_library(weights: Any, options: ExtractOptions) -> tuple[Network, tuple[S
             )
         return found
     if options.key is not None:
-        _refuse_inputs(weights, options)
+        raise ValueError(_needs_file(weights))
     found, error = None, None
     if options.quantiles is None:
         try:

@@ -143,7 +143,7 @@ def select(layers: Sequence[Layer | LazyLayer], selector: Selector) -> tuple[str
 
 
 def _listed(names: list[str], most: int = 60) -> str:
-    text = ", ".join(names[:most])
+    text = ", ".join(map(repr, names[:most]))
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 

@@ -226,8 +226,12 @@ def closed_form(
     span = channel.in_hi - channel.in_lo
     free = np.full(channel.n_in, span)
     held = np.where(given, span / channel.in_bins, span)
-    whole = _independent_part(weight, free, np.stack([entropies, information]) - 2.0 * slack)
-    [noise] = _independent_part(weight, held, rest[None] - slack)
+    wanted = np.stack([entropies - 2.0 * slack, information - 2.0 * slack, rest - slack])
+    if given.all():  # one factor for all widths, which what outputs share does not see
+        *whole, noise = _independent_part(weight, free, wanted)
+    else:
+        whole = _independent_part(weight, free, wanted[:2])
+        [noise] = _independent_part(weight, held, wanted[2:])
     given_alone = None if edges is None else edges[:, given]
     low = max(lower_bound(given_alone, information - 2.0 * slack), whole[1])
     effective = int((given & (channel.weight != 0.0).any(axis=0)).sum())

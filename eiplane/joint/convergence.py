@@ -128,7 +128,7 @@ def convergence(
         "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers, method="sample"
     )
     chosen = _chosen(list(quantities))
-    sizes = sorted({_size(n) for n in samples})
+    sizes = sorted({_size(n) for n in _several(samples)})
     if not sizes:
         raise ValueError("samples: give at least one number of samples")
     workers = checked_threads(threads, executor)
@@ -162,6 +162,12 @@ def _chosen(wanted: list[str]) -> list[str]:
     if unknown or not chosen:
         raise ValueError(f"quantities are {', '.join(ALL)}, got {unknown or 'none'}")
     return chosen
+
+
+def _several(samples: Any) -> Iterable[Any]:
+    if isinstance(samples, str) or not isinstance(samples, Iterable):
+        raise TypeError(f"samples must be a sequence of whole numbers, got {samples!r}")
+    return samples
 
 
 def _size(value: Any) -> int:

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from ..network import Channel
-from ..run import cancel_flag
-from .filtering import FILTERED, FilterUnit, Problem, draw_samples
+from .filtering import FILTERED, FilterUnit, Problem, draw_samples, propagated
 from .polytopes import constraints
 
 __all__ = ["Cooled", "cool_unit", "coolable", "cooling_work"]
@@ -97,16 +95,5 @@ def _missed(
         p.settings, sweeps=_SWEEPS, by_inputs=_by_inputs(n_in, n_out), key=p.key,
         purpose=_PURPOSES[which],
     )  # fmt: skip
-    evidence, _, change, cooled, *_ = _core.wide_run(
-        settings,
-        c.weight,
-        c.in_lo,
-        c.in_hi,
-        c.out_lo,
-        c.out_hi,
-        np.zeros(len(stream), np.uint8),
-        stream,
-        cancel_flag(),
-    )
-    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    (evidence, _, _, cooled, *_), bad = propagated(settings, c, np.zeros(len(stream), bool), stream)
     return np.where(bad, np.nan, (evidence - cooled) / math.log(2.0))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel
 from ..run import cancel_flag
-from .polytopes import Directions, Unions, constraints, directions, unions
+from .polytopes import Constraints, Directions, Unions, constraints, directions, unions
 
 __all__ = [
     "FILTERED",
@@ -26,6 +26,7 @@ __all__ = [
     "draw_samples",
     "filter_unit",
     "problem",
+    "propagated",
 ]
 
 Array = NDArray[np.float64]
@@ -253,20 +254,43 @@ def _evidence(
     correct: NDArray[np.bool_],
 ) -> tuple[Array, int, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
-    evidence, correction, change, _, linear, square = _core.wide_run(
-        p.settings,
-        c.weight,
-        c.in_lo,
-        c.in_hi,
-        c.out_lo,
-        c.out_hi,
-        correct.astype(np.uint8),
-        np.zeros(len(correct), np.uint32),
-        cancel_flag(),
-    )
-    bad = ~np.isfinite(evidence) | ~(np.abs(change) < p.settings.tolerance)
+    found, bad = propagated(p.settings, c, correct, np.zeros(len(correct), np.uint32))
+    evidence, correction, _, _, linear, square = found
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
     return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
+
+
+def propagated(
+    settings: Settings,
+    limits: Constraints,
+    correct: NDArray[np.bool_],
+    stream: NDArray[np.uint32],
+) -> tuple[tuple[Array, ...], NDArray[np.bool_]]:
+    """Return what the core finds of samples, and for which of them it did not settle.
+
+    Parameters
+    ----------
+    settings : Settings
+    limits : Constraints
+        Of the samples.
+    correct : ndarray of bool, shape (samples,)
+        Whose correction is wanted.
+    stream : ndarray of uint32, shape (samples,)
+        Of random numbers, for cooling.
+    """
+    found = _core.wide_run(
+        settings,
+        limits.weight,
+        limits.in_lo,
+        limits.in_hi,
+        limits.out_lo,
+        limits.out_hi,
+        correct.astype(np.uint8),
+        stream,
+        cancel_flag(),
+    )
+    evidence, _, change, *_ = found
+    return found, ~np.isfinite(evidence) | ~(np.abs(change) < settings.tolerance)
 
 
 def _posterior(

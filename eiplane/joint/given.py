@@ -45,7 +45,6 @@ from .sums import normal_distribution, reach, uniform_distribution
 __all__ = [
     "LEAST",
     "GivenEntropies",
-    "conditional_entropies",
     "given_entropies",
     "row_entropies",
     "tractable",
@@ -97,11 +96,6 @@ class GivenEntropies:
     values: Array
     errors: Array
     normal: Array
-
-
-def conditional_entropies(channel: Channel, given: NDArray[np.bool_]) -> Array:
-    """Return the values of :func:`given_entropies`."""
-    return given_entropies(channel, given).values
 
 
 def given_entropies(

@@ -124,7 +124,7 @@ def _before_maximum(channel: Channel) -> Channel | None:
     if weight is None or bias is None or activation is None:
         return None
     plain = (
-        activation.name == "identity"
+        activation.kind == "identity"
         and pool.width > 0
         and np.array_equal(channel.weight, np.eye(channel.n_out))
         and not channel.bias.any()

@@ -105,7 +105,7 @@ def noisy_bounds(
     low, high = float(own.max()) - _SLACK, float(own.sum()) + _SLACK
     layer, noise = noisy.layer, noisy.noise
     width = noisy.around.in_range[1] - noisy.around.in_range[0]
-    if layer.groups == 1 and layer.activation.name == "identity" and noise.kind == "gaussian":
+    if layer.groups == 1 and layer.activation.kind == "identity" and noise.kind == "gaussian":
         weight = layer.matrix()
         low = max(low, _log_det(weight, _SAME_ENTROPY, width, noise.scale))
         high = min(high, _log_det(weight, 1.0 / 12.0, width, noise.scale))

@@ -301,10 +301,9 @@ class Wide(Estimator):
         if found.works:
             lacking = (found.joint, found.output) if self.task.informed else (found.output,)
             spreads = [float(np.nanstd(own)) for own in lacking]
-            wanted = max(
-                (s / (_ADDED * max(n, 1e-300))) ** 2 for s, n in zip(spreads, noise, strict=True)
-            )
-            self._take_cooled(math.ceil(min(wanted, most)))
+            # Samples that are all alike have no noise: as many as there may be.
+            shares = (s / max(_ADDED * n, 1e-100) for s, n in zip(spreads, noise, strict=True))
+            self._take_cooled(math.ceil(min(max(shares) ** 2, most)))
         self._combine()
 
     def _take_cooled(self, count: int) -> None:

@@ -55,6 +55,8 @@ class Activation:
         A callable and its arguments that make this activation in another process.
     in_core : bool
         Whether the compiled core evaluates it itself, by its :attr:`kind` and parameters.
+    known : bool
+        Whether it is the function of that name, not one that anybody called so.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Activation:
     interval: Range | None = None
     recipe: tuple[Callable[..., Activation], tuple[Any, ...]] | None = None
     in_core: bool = False
+    known: bool = False
     _found: dict[Range, tuple[Piece, ...]] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
@@ -181,8 +184,11 @@ class Activation:
 
     @property
     def kind(self) -> str:
-        """The name without parameters."""
-        return self.name.partition("(")[0]
+        """The name without parameters; empty for a function that is not a known one.
+
+        What a function can do is read from this, never from its name, which anybody may give.
+        """
+        return self.name.partition("(")[0] if self.known else ""
 
     @property
     def title(self) -> str:

@@ -38,7 +38,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
         of its size, or 1e-150) gets a range of width 1, or more if it is large, about its
         value. Pooling keeps the range of what it pools.
     """
-    if layer.pool is not None and layer.pool.activation.name != "identity":
+    if layer.pool is not None and layer.pool.activation.kind != "identity":
         after = layer.pool.activation
         if after.natural_range is not None:
             return after.natural_range

@@ -342,7 +342,7 @@ def _steps(
     matrix, offsets, width = wide.matrix(), wide.offsets(), pool.positions
     n_in, n_wide = matrix.shape[1], matrix.shape[0]
     first, last = wide.activation, pool.activation
-    if pool.kind == "max" and last.name == "identity":
+    if pool.kind == "max" and last.kind == "identity":
         least, greatest = reach(before, matrix, offsets, low, high)
         if first.rises_on(float(least.min()), float(greatest.max())):
             # The maximum of a rising function is its value at the maximum: into the thresholds.

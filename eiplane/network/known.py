@@ -150,8 +150,9 @@ def get_activation(activation: str | Activation | None) -> Activation:
         raise ValueError(
             f"activation {activation!r}: more parameters than {kind} takes, or fewer"
         ) from None
+    made = replace(made, recipe=(get_activation, (made.name,)), known=True)
     in_core = made.kind in _IN_CORE and (made.kind != "silu" or not made.parameters)
-    return replace(made, recipe=(get_activation, (made.name,)), in_core=in_core)
+    return replace(made, in_core=in_core)
 
 
 def _check(activation: str, kind: str, parameters: list[float]) -> None:

@@ -109,5 +109,5 @@ class Pool:
         return out
 
     def __str__(self) -> str:
-        after = "" if self.activation.name == "identity" else f" {self.activation.name}"
+        after = "" if self.activation.kind == "identity" else f" {self.activation.name}"
         return f"{self.kind} pool {'x'.join(map(str, self.window))}{after}"

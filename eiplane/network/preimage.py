@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from .monotone import Piece, Search, places, searched
 
-__all__ = ["preimage", "preimages"]
+__all__ = ["preimages"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
-def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, NDArray[np.int32]]:
+def preimages(
+    pieces: Sequence[Piece], edges: Array, drop: bool
+) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.int32]]:
     """Return the thresholds of ``z`` that bin a function's value, and the bin between them.
 
     Parameters
@@ -35,26 +37,8 @@ def preimage(pieces: Sequence[Piece], edges: Array, drop: bool) -> tuple[Array, 
         Strictly increasing. ``z`` lies in interval j when j thresholds are ``<= z``.
     labels : ndarray of int32, shape (m + 1,)
         The bin of every interval, or -1. Neighbours differ.
-    """
-    cuts, bin_of = _cut(pieces, edges)
-    return _labelled(cuts, bin_of, len(edges) - 1, drop)
-
-
-def preimages(
-    pieces: Sequence[Piece], edges: Array, drop: bool
-) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.int32]]:
-    """Return :func:`preimage`, and that of the first and last edges alone, nothing outside.
-
-    Parameters
-    ----------
-    pieces, edges, drop
-        As of :func:`preimage`.
-
-    Returns
-    -------
-    thresholds, labels : ndarray
     limits, inside : ndarray
-        ``inside`` is 0 between the two edges, and -1 elsewhere.
+        The same of the first and last edges alone: ``inside`` is 0 between them, -1 elsewhere.
     """
     cuts, bin_of = _cut(pieces, edges)
     bins = len(edges) - 1

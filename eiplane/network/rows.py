@@ -138,7 +138,8 @@ def per_row(activations: Sequence[str | Activation], name: str | None = None) ->
 
 
 def _renamed(activation: Activation, name: str) -> Activation:
-    return replace(activation, name=name, recipe=(_renamed, (activation, name)), in_core=False)
+    recipe = (_renamed, (activation, name))
+    return replace(activation, name=name, recipe=recipe, in_core=False, known=False)
 
 
 def _pooled(functions: tuple[Activation, ...], which: Index, name: str | None) -> Activation:
@@ -159,4 +160,6 @@ def _pooled(functions: tuple[Activation, ...], which: Index, name: str | None) -
         raise TypeError(f"activation {name!r} has a function for every output: call it itself")
 
     recipe = (_pooled, (functions, which, name))
-    return RowActivation(name, function, (), natural, (), None, recipe, False, functions, which)
+    return RowActivation(
+        name, function, natural_range=natural, recipe=recipe, functions=functions, which=which
+    )

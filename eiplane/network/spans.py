@@ -87,7 +87,7 @@ def _position(network: Network, index: dict[str, int], end: Any) -> int:
         return index[end]
     if isinstance(end, (int, np.integer)) and -len(network) <= end < len(network):
         return int(end) % len(network)
-    raise ValueError(f"spans: no layer {end!r}; there are {', '.join(network.names)}")
+    raise ValueError(f"spans: no layer {end!r}; there are {', '.join(map(repr, network.names))}")
 
 
 def _break(network: Network, first: int, last: int) -> str | None:

@@ -197,7 +197,7 @@ class _Row:
     def _convolves(self, t: Array, reach: float) -> bool:
         """Whether noise is but one more factor of few enough waves."""
         waves = 2.0 * (reach + _BEYOND * self.std) * _LAST / (2.0 * math.pi * self.std)
-        return self.f.name == "identity" and max(waves, 64.0) * len(t) < _MOST / 16
+        return self.f.kind == "identity" and max(waves, 64.0) * len(t) < _MOST / 16
 
     def _fade(self, centre: float, reach: float) -> float:
         """Return over what the expansion of f fades out, beside the reach of z."""
@@ -284,7 +284,7 @@ class _Row:
         return information, bound, marginal
 
     def _series(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
-        if self.f.name == "identity":
+        if self.f.kind == "identity":
             return self._convolved(t, centre, reach, widths)
         if self.f.interval is not None:
             raise ValueError("Gaussian noise needs a function that is defined everywhere")

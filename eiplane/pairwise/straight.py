@@ -38,7 +38,7 @@ def merged(channel: Channel) -> Channel:
     stages, weight, bias = list(channel.stages), channel.weight, channel.bias
     for i in reversed(range(len(stages))):
         stage, following = stages[i], stages[i + 1] if i + 1 < len(stages) else None
-        linear = stage.activation is not None and stage.activation.name == "identity"
+        linear = stage.activation is not None and stage.activation.kind == "identity"
         if not linear or channel.groups > 1 or (following is not None and following.width):
             continue
         assert stage.weight is not None and stage.bias is not None

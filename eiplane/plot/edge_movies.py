@@ -106,7 +106,7 @@ def animate_edges(
     wanted = [layers] if isinstance(layers, str) else list(shapes if layers is None else layers)
     missing = [name for name in wanted if name not in shapes]
     if missing:
-        raise ValueError(f"no edges of {missing[0]!r}; there are {', '.join(shapes)}")
+        raise ValueError(f"no edges of {missing[0]!r}; there are {', '.join(map(repr, shapes))}")
     moments = [moments[i] for i in chosen_frames(len(moments), max_frames)]
     film = _EdgeFilm(run, moments, {n: shapes[n] for n in wanted}, quantity, size, dpi, title)
     write_movie(film, target, fps, seconds)

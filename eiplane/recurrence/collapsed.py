@@ -30,7 +30,7 @@ def applies(setup: Setup, lag: int) -> bool:
     if affine is None or setup.around.kind == "data":
         return False
     steps = lag + (setup.perturb == "input")
-    if steps != 1 and affine.activation.name != "identity":
+    if steps != 1 and affine.activation.kind != "identity":
         return False
     spans = (setup.in_span, setup.out_span)
     return all(bool((span == span[0]).all()) for span in spans)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..results import row_of, with_error
 
-__all__ = ["Edges", "edges_of", "extremes", "nodes"]
+__all__ = ["Edges", "edges_of", "extremes", "greatest", "nodes"]
 
 Array = NDArray[np.float64]
 
@@ -89,6 +89,21 @@ def edges_of(layer: Any) -> Edges | None:
     return None
 
 
+def greatest(values: Array, count: int) -> NDArray[np.intp]:
+    """Return where the greatest values are, as a stable sort has them: of equal ones the first.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+    count : int
+        How many; at most ``n``.
+    """
+    last = -np.partition(-values, count - 1)[count - 1]
+    above, equal = np.flatnonzero(values > last), np.flatnonzero(values == last)
+    chosen = np.concatenate([above, equal[: count - len(above)]])
+    return chosen[np.argsort(-values[chosen], kind="stable")]
+
+
 def extremes(layer: Any, edges: Edges) -> str:
     """Return tables of the strongest and the deadest edges and neurons.
 
@@ -99,13 +114,10 @@ def extremes(layer: Any, edges: Edges) -> str:
         Its own.
     """
     flat = edges.matrix.ravel()
-    count = min(_ROWS, len(flat))
-    most = np.argpartition(-flat, count - 1)[:count]
-    least = np.argpartition(flat, count - 1)[:count]
     rows: list[tuple[str, ...]] = [
         (kind, edges.called(int(i)), edges.text(int(i)))
-        for kind, chosen, sign in _ends(len(flat), most, least)
-        for i in chosen[np.argsort(sign * flat[chosen], kind="stable")]
+        for kind, chosen in _ends(flat)
+        for i in chosen
     ]
     tables = [_table(f"Edges, input → output: {edges.words}, bits", ("edge", edges.words), rows)]
     for side, axis, influence in (("output", 1, "influence_out"), ("input", 0, "influence_in")):
@@ -113,11 +125,11 @@ def extremes(layer: Any, edges: Edges) -> str:
     return f'<div class="tables">{"".join(tables)}</div>{_silence(edges)}'
 
 
-def _ends(count: int, most: Any, least: Any) -> list[tuple[str, Any, float]]:
-    """Return what is listed of so many: all of few, else both ends."""
-    if count <= 2 * _ROWS:
-        return [("strongest first", np.arange(count), -1.0)]
-    return [("strongest", most, -1.0), ("deadest", least, 1.0)]
+def _ends(values: Array) -> list[tuple[str, NDArray[np.intp]]]:
+    """Return what is listed: all of few, else both ends."""
+    if len(values) <= 2 * _ROWS:
+        return [("strongest first", greatest(values, len(values)))]
+    return [("strongest", greatest(values, _ROWS)), ("deadest", greatest(-values, _ROWS))]
 
 
 def _silence(edges: Edges) -> str:
@@ -146,10 +158,9 @@ def _neurons(layer: Any, edges: Edges, side: str, axis: int, influence: str) -> 
     if whole is not None and len(whole) != len(sums):
         whole = None  # of a convolution a column is no neuron
     names = (side, f"sum of {edges.words}") + (("influence",) if whole is not None else ())
-    order = np.argsort(-sums, kind="stable")
     rows: list[tuple[str, ...]] = []
-    for kind, chosen, sign in _ends(len(order), order[:_ROWS], order[::-1][:_ROWS]):
-        for i in chosen[np.argsort(sign * sums[chosen], kind="stable")].tolist():
+    for kind, chosen in _ends(sums):
+        for i in chosen.tolist():
             row = [kind, str(i), _number(sums[i], errors, i)]
             if whole is not None:
                 error = None if doubt is None else float(doubt[i])

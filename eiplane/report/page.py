@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..analyze import analyze
 from ..files import write_whole
 from ..results import Decomposition
+from ..run import check_keywords
 from .data import as_json, page_data, shown_of
 from .groups import grouped
 from .sections import SECTIONS, Parts
@@ -71,6 +73,7 @@ def write_report(
     >>> write_report({"whole": before, "pruned": after}, "pruning.html").name
     'pruning.html'
     """
+    check_keywords("write_report", options, analyze)
     found = sources_of(source, options)
     target = Path(path)
     named = title or " and ".join(s.name for s in found if s.name) or target.stem

@@ -13,7 +13,7 @@ import numpy as np
 from .._version import __version__
 from ..results import NUMBERS, TABLE, html_edges, matched, row_of, table_cell
 from .drawing import draw_layers, draw_network
-from .edges import Edges, edges_of, extremes, nodes
+from .edges import Edges, edges_of, extremes, greatest, nodes
 from .groups import Group
 from .heat import heat_map
 from .sources import Source
@@ -331,7 +331,7 @@ def _edge_changes(first: tuple[str, Edges], other: tuple[str, Edges], squares: i
     (before_name, before), (name, after) = first, other
     moved = after.matrix - before.matrix
     what = f"Change of {before.words} of every edge, {name} less {before_name}"
-    order = np.argsort(-np.abs(moved.ravel()), kind="stable")[:6]
+    order = greatest(np.abs(moved.ravel()), min(6, moved.size))
     rows = "".join(
         f'<tr><th scope="row">{escape(before.called(int(i)))}</th>'
         f"<td>{before.matrix.ravel()[i]:.4g}</td><td>{after.matrix.ravel()[i]:.4g}</td>"
@@ -345,11 +345,12 @@ def _edge_changes(first: tuple[str, Edges], other: tuple[str, Edges], squares: i
         )
     return (
         f'<section class="layer"><h3>{escape(before_name)} to {escape(name)}</h3>'
-        f'<div class="tables">{heat_map(moved, what, squares, signed=True)}<table class="small">'
-        f"<caption>Edges that changed most, bits</caption><thead><tr>"
+        f'<div class="tables">{heat_map(moved, what, squares, signed=True)}<div class="wide">'
+        '<table class="small">'
+        "<caption>Edges that changed most, bits</caption><thead><tr>"
         f'<th scope="col">input → output</th><th scope="col">{escape(before_name)}</th>'
         f'<th scope="col">{escape(name)}</th><th scope="col">change</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
+        f"<tbody>{rows}</tbody></table></div></div></section>"
     )
 
 

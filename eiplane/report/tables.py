@@ -250,7 +250,16 @@ def settings_table(sources: Sequence[Source], version: str) -> str:
 def _said(settings: Mapping[str, Any], name: str) -> str:
     if name not in settings:
         return "as by default" if settings else "not known"
-    value = settings[name]
+    return _plain(settings[name])
+
+
+def _plain(value: Any) -> str:
+    """Return a setting as somebody would write it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({_plain(x)})" if isinstance(x, list | tuple) else _plain(x)
+                         for x in value)  # fmt: skip
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -269,7 +278,8 @@ def ranges_table(source: Source) -> str:
                 f"<td>{escape(', '.join(some[:3]))}{more}</td></tr>"
             )
     return (
-        '<table class="small ranges"><caption>Where the ranges of inputs come from</caption><thead>'
+        '<div class="wide"><table class="small ranges"><caption>Where the ranges of inputs '
+        "come from</caption><thead>"
         '<tr><th scope="col">source</th><th scope="col">layers</th><th scope="col">meaning</th>'
-        f'<th scope="col">which</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f'<th scope="col">which</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

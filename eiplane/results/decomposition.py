@@ -55,7 +55,8 @@ class Decomposition(Sequence[LayerResult]):
             for layer in self.layers:
                 if layer.name == key:
                     return layer
-            raise KeyError(f"no layer {key!r}; there are {', '.join(x.name for x in self.layers)}")
+            there = ", ".join(repr(x.name) for x in self.layers)
+            raise KeyError(f"no layer {key!r}; there are {there}")
         return self.layers[key]
 
     def table(self) -> tuple[list[str], list[list[str]]]:

@@ -38,7 +38,8 @@ _SHADES = 16
 def html_table(layers: Sequence[Quantities]) -> str:
     """Return the table of a decomposition; each number has a bar, to compare it down its column.
 
-    Where the bounds alone are known the bar, a faint one, goes from one to the other.
+    A single row has nothing to be compared with, and no bars. Where the bounds alone are known the
+    bar, a faint one, goes from one to the other.
     """
     headings, rows = cells(layers)
     columns = columns_of(layers)
@@ -74,7 +75,7 @@ def _bars(extents: Sequence[tuple[float, float, float] | None]) -> list[str]:
     """Return the background of each cell of a column: a bar from zero, or between bounds."""
     ends = [end for extent in extents if extent is not None for end in extent[:2]]
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    if high == low:
+    if high == low or len(extents) == 1:
         return [""] * len(extents)
     return [
         ""

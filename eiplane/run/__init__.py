@@ -4,6 +4,7 @@ The options of every engine are checked here; how anything is measured stands ab
 """
 
 from .extent import Extent
+from .keywords import check_keywords
 from .lattice import REPLICATES, Points, points_of
 from .parallel import (
     EACH,
@@ -45,6 +46,7 @@ __all__ = [
     "Settings",
     "cancel_flag",
     "check_environment",
+    "check_keywords",
     "checked_bins",
     "checked_range",
     "checked_samples",

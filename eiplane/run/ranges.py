@@ -44,7 +44,7 @@ def check_names(ranges: Mapping[str, object], names: Sequence[str], what: str) -
     """
     for glob in ranges:
         if glob != "*" and not any(name == glob or fnmatchcase(name, glob) for name in names):
-            there = ", ".join(names[:60])
+            there = ", ".join(map(repr, names[:60]))
             more = f" and {len(names) - 60} more" if len(names) > 60 else ""
             raise ValueError(f"{what}: no layer matches {glob!r}; there are {there}{more}")
 

@@ -125,10 +125,6 @@ class History(Sequence[Record]):
             if not row_of(q).quiet or any((self.values(n, q) > 0).any() for n in self.layers)
         ]
 
-    def _has_bounds(self, quantity: str) -> bool:
-        bounds = bounds_of(quantity)
-        return bounds is not None and self._has(bounds.name)
-
     def _has(self, quantity: str) -> bool:
         return any(
             entry.get(quantity) is not None for column in self._columns.values() for entry in column

@@ -16,6 +16,7 @@ from ..files import Appender, Closing, read_records, uncollected, warn_user
 from ..joint import once_a_layer
 from ..network import Network
 from ..results import Decomposition
+from ..run import check_keywords
 from .background import Background
 from .history import History
 from .loggers import log_scalars
@@ -116,7 +117,8 @@ class Tracker(Closing):
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be a whole number of at least 1, not {every!r}")
-        inspect.signature(measure).bind(None, **options)  # an unknown option is told now
+        check_keywords("Tracker", options, measure)  # not at the first record
+        inspect.signature(measure).bind(None, **options)
         if background and measure is not analyze:
             raise ValueError("background=True is for eiplane.analyze, not another measure")
         self._measure = measure

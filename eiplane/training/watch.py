@@ -18,7 +18,7 @@ from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
 from ..run import Settings
 
-__all__ = ["Watch", "called", "detached", "read_network", "rebuilt"]
+__all__ = ["Watch", "called", "read_network", "rebuilt"]
 
 #: Options of ``analyze`` that say how a model is read. They are used up by reading it.
 _READING = ("input_size", "input_data", "strict", "key")
@@ -126,16 +126,6 @@ def _extracted(weights: Any, options: Mapping[str, Any]) -> Extracted:
 def _rest(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not used up by reading."""
     return {k: v for k, v in options.items() if k not in _READING}
-
-
-def detached(network: Network) -> Network:
-    """Return a copy of a network's weights, which training does not change any more."""
-
-    def copied(layer: Layer) -> Layer:
-        bias = None if layer.bias is None else layer.bias.copy()
-        return replace(layer, weight=layer.weight.copy(), bias=bias)
-
-    return rebuilt(network, copied)
 
 
 def rebuilt(network: Network, change: Callable[[Layer], Layer]) -> Network:

@@ -75,11 +75,13 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         if moved is not None:
             return moved
     several = sum(x.codes is not None for x in operands) > 1
-    norm, known = known_norm(run.flow, name, operands, call.shape)
+    # A sum with a multiple is no plain one: no part of a norm, no mixture.
+    what = name.strip("_") if kwargs.get("alpha", 1) == 1 else f"{name} of a multiple"
+    norm, known = known_norm(run.flow, what, operands, call.shape)
     rule = _rule(call)
     made = pointwise(
         run.flow,
-        name.strip("_"),
+        what,
         operands,
         call.shape,
         step_maker(name, operator, several, bool(arrays) and call.dynamic(arrays[0])),

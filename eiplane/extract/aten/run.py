@@ -72,7 +72,7 @@ class Run:
         self._addresses = Addresses(torch)
         self.constants = Constants(torch, module, self._addresses)
         self.failure: Exception | None = None
-        self._shadows = Shadows(torch, self._addresses)
+        self._shadows = Shadows(torch, self._addresses, self.flow)
         self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
         self.covered = self._uses.covered
@@ -249,7 +249,7 @@ class Run:
     def put(self, tensor: Any, codes: Codes | None) -> None:
         """Write down what a tensor holds."""
         if self._has_storage(tensor):
-            self._shadows.put(tensor, codes)
+            self._shadows.put(tensor, codes, writes=True)
 
     @staticmethod
     def _has_storage(tensor: Any) -> bool:
@@ -372,7 +372,7 @@ class Run:
             for tensor in results:
                 codes = self.flow.event("Python", used, tuple(tensor.shape), lambda _: Unknown(),
                                         unknown=FROM_DATA)  # fmt: skip
-                self._shadows.put(tensor, codes)
+                self._shadows.put(tensor, codes, writes)
             return
         self.maps_of_constants.follows = False
         if not dynamic:
@@ -405,7 +405,7 @@ class Run:
         several = made if isinstance(made, list) else [made] * len(outs)
         for tensor, codes in zip(outs, several, strict=True):
             if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
-                self._shadows.put(tensor, codes)
+                self._shadows.put(tensor, codes, writes)
 
     def unknown(self, call: Call) -> list[Codes | None]:
         """Report an operator that is not known."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flow import Codes, Operand
+from ..flow import Codes, Operand, Step
+from ..flow.recognise import PROBE, line_of
 from ..flow.signals import SHIFT, Signals, Value
 from .call import Call, numbers
 from .linear import Product, distinct, report
@@ -34,13 +35,13 @@ _LAST, _MOST = 8, 4096
 #: The kinds of axes, the outermost first.
 _ORDER = ("stack", "place", "row")
 
-#: Operators between the product and the sum, at most.
-_BETWEEN = 8
+#: Operators between the product and the sum, at most; rows of one that are looked at together.
+_BETWEEN, _ROWS = 8, 4096
 
 
 @dataclass(frozen=True, eq=False)
 class _Factors:
-    """A product of a signal with a constant, entry by entry.
+    """A product of a signal with a constant, entry by entry; all as it was at that time.
 
     Parameters
     ----------
@@ -124,9 +125,8 @@ class Written:
         # A row that is no parameter is a mask, a window, a count.
         weighs = _is_matrix(b) or self._run.constants.learnt(names)
         if names and weighs:
-            self._last.append(
-                _Factors(codes, call.operand(a), b.detach(), call.name == "div", names)
-            )
+            x, weight = call.operand(a).kept(), b.detach().clone()
+            self._last.append(_Factors(codes.copy(), x, weight, call.name == "div", names))
 
     def summed(self, call: Call, matrices: bool) -> Codes | None:
         """Return the codes of a sum or a mean, if it is a linear map with such a weight.
@@ -252,14 +252,27 @@ def _way(value: Value, owners: set[int]) -> tuple[int, Any, Any] | None:
             return None
         if value.operands[0] is not parent:
             return None
-        at = np.array([[0.0, 1.0, -2.0, 16.0]])
-        with np.errstate(all="ignore"):
-            found = np.asarray(step([at]), dtype=np.float64)
-        offset, slope = found[:, 0], found[:, 1] - found[:, 0]
-        if not np.allclose(found, offset[:, None] + slope[:, None] * at, rtol=1e-12, atol=1e-12):
+        line = _line(step)
+        if line is None:
             return None
+        slope, offset = line
         shift, scale, value = shift + scale * offset, scale * slope, parent
     return None
+
+
+def _line(step: Step) -> tuple[Array, Array] | None:
+    """Return slope and offset of an operator of one operand, for each row or for all."""
+    count = max((len(c) for c in step.constants if c is not None and c.ndim), default=1)
+    found = []
+    for first in range(0, count, _ROWS):
+        rows = np.arange(first, min(first + _ROWS, count))
+        with np.errstate(all="ignore"):
+            line = line_of(np.atleast_2d(step([PROBE[None]], rows)), level=True)
+        if line is None:
+            return None
+        found.append(line)
+    slopes, offsets = zip(*found, strict=True)
+    return np.concatenate(slopes), np.concatenate(offsets)
 
 
 def _terms(

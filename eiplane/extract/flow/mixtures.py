@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -19,12 +20,12 @@ from .signals import SHIFT, Codes, Operand, Signals, common
 __all__ = ["Mixtures"]
 
 #: Products and differences that are remembered, and entries of such, at most.
-_LAST, _MOST = 6, 1 << 20
+_LAST, _MOST = 6, 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """A product or a difference of two signals."""
+    """A product or a difference of two signals, as those were then."""
 
     name: str
     first: Operand
@@ -48,10 +49,13 @@ class Mixtures:
         """Hear of an elementwise operator of several signals."""
         if name not in ("mul", "sub") or len(operands) != 2 or codes.size > _MOST:
             return
-        wide = [replace(x, codes=np.broadcast_to(x.codes, codes.shape))
-                for x in operands if x.codes is not None]  # fmt: skip
-        if len(wide) == 2:
-            self._last.append(_Pair(name, wide[0], wide[1], codes))
+        if any(x.codes is None for x in operands):
+            return
+        first, second = (
+            replace(x, codes=np.broadcast_to(cast("Codes", x.codes), codes.shape))
+            for x in (operand.kept() for operand in operands)
+        )
+        self._last.append(_Pair(name, first, second, codes.copy()))
 
     def found(self, name: str, operands: Sequence[Operand]) -> list[Operand] | None:
         """Return the share and the two signals of ``share * a + (1 - share) * b``, or None.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...network import Pool, get_activation
-from .recognise import Function, constant, describe, same
+from ...network import Activation, Pool, get_activation
+from .recognise import PROBE, Function, constant, describe, same
 from .signals import Map, Origin, Pooling, Use, Value, common
 
 __all__ = ["Outcome", "mark_live", "outcomes", "same_outcome"]
@@ -224,7 +224,8 @@ def _behind(outcome: Outcome, after: Function | None) -> Function | None:
     if after is None or ((after.scale == 1.0).all() and not after.shift.any()):
         return after
     assert pool is not None and pool.pooling is not None and pool.value is not None
-    linear = first is not None and _name(first) == "identity"
+    function = None if first is None else first.activation
+    linear = function is not None and function.kind == "identity"
     if linear and (pool.pooling.kind == "mean" or (after.scale > 0).all()):
         return after
     return describe(pool.value, outcome.rows)
@@ -312,10 +313,6 @@ def _same_name(a: Function | None, b: Function | None) -> bool:
     return a.activation == b.activation and (a.activation is None or a.activation.rows is None)
 
 
-def _name(a: Function) -> str | None:
-    return None if a.activation is None else a.activation.name
-
-
 def same_outcome(a: Outcome, b: Outcome) -> bool:
     """Return whether two uses of the same weights make the same layer."""
     if not np.array_equal(a.rows, b.rows) or (a.pool is None) != (b.pool is None):
@@ -334,7 +331,19 @@ def _equal(a: Any, b: Any) -> bool:
     if a is None or b is None:
         return a is b
     return (
-        _name(a) == _name(b)
+        _same_function(a.activation, b.activation)
         and np.allclose(a.scale, b.scale, rtol=1e-12, atol=0)
         and np.allclose(a.shift, b.shift, rtol=1e-12, atol=0)
     )
+
+
+def _same_function(a: Activation | None, b: Activation | None) -> bool:
+    """Say whether two functions have a name and their values in common."""
+    if a is None or b is None or a == b:
+        return a is b or a == b
+    if a.name != b.name or a.rows != b.rows:
+        return False
+    # Made of the same operators, they may hold other constants.
+    probes = np.repeat(PROBE[:, None], a.rows or 1, axis=1)
+    with np.errstate(all="ignore"):
+        return np.array_equal(a(probes), b(probes), equal_nan=True)

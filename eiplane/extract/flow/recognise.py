@@ -16,8 +16,8 @@ from .functions import from_chain
 from .signals import Value
 from .steps import Chain, Step
 
-__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "path",
-           "recognise", "same"]  # fmt: skip
+__all__ = ["PROBE", "Function", "affine", "chain", "constant", "describe", "fixed", "line_of",
+           "path", "recognise", "same"]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -245,7 +245,7 @@ def _folds(value: Value, rows: NDArray[np.intp]) -> list[tuple[Array, Array]]:
     scale, shift = np.ones(len(rows)), np.zeros(len(rows))
     folds = [(scale, shift)]
     for k in range(1, len(way)):
-        line = _affine(_on_probes(way[k], way[k - 1], rows))
+        line = line_of(_on_probes(way[k], way[k - 1], rows))
         if line is None:
             break
         scale, shift = line[0] * scale, line[0] * shift + line[1]
@@ -278,8 +278,20 @@ def _close(a: Array, b: Array) -> bool:
         return bool((far | (np.abs(a - b) <= 1e-6 * (1.0 + np.abs(b)))).all())
 
 
-def _affine(values: Array) -> tuple[Array, Array] | None:
-    """Return c and d of each row if all are ``c z + d`` with c other than 0."""
+def line_of(values: Array, level: bool = False) -> tuple[Array, Array] | None:
+    """Return c and d of each row if all are ``c z + d``.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (rows, probes)
+        Of functions at :data:`PROBE`.
+    level : bool
+        Whether c may be 0.
+
+    Returns
+    -------
+    tuple of ndarray, or None
+    """
     if values.dtype.kind != "f":
         return None
     d = values[:, _ZERO]
@@ -287,7 +299,9 @@ def _affine(values: Array) -> tuple[Array, Array] | None:
     with np.errstate(invalid="ignore", over="ignore"):
         # From afar, where d does not cost c its digits.
         c = np.where(np.abs(d) > 1e3 * np.abs(c), (values[:, -1] - values[:, 0]) / 2e3, c)
-        if not (np.isfinite(c).all() and np.isfinite(d).all()) or (c == 0).any():
+        if not (np.isfinite(c).all() and np.isfinite(d).all()):
+            return None
+        if not level and (c == 0).any():
             return None
         error = np.abs(values - (c[:, None] * PROBE + d[:, None]))
         near = error <= 1e-6 * np.abs(c)[:, None] * (1.0 + np.abs(PROBE)) + 1e-9 * np.abs(values)

@@ -380,3 +380,8 @@ class Operand:
     codes: Codes | None
     read: Callable[[], NDArray[Any]]
     precision: float = 2.0**-23
+
+    def kept(self) -> Operand:
+        """Return it as it is now: whatever is written to the array later does not show."""
+        codes, shown = self.codes, np.array(self.read())
+        return Operand(None if codes is None else codes.copy(), lambda: shown, self.precision)

@@ -105,13 +105,13 @@ def layer_of(made: Map, outcome: Outcome, name: str) -> Layer:
         assert then is not None
         pool = Pool(pooling.kind, pooling.window, step(made, pooling), conv.dilation, then)
         rising = bool(pool.activation.pieces) and pool.activation.rises_on(-1.0, 1.0)
-        if activation.name == "identity" and after is not None:
+        if activation.kind == "identity" and after is not None:
             weight, bias, pool = _past_pool(weight, bias, pool, after.scale, after.shift)
-        if pool is not None and activation.name == "identity" and pool.kind == "mean":
+        if pool is not None and activation.kind == "identity" and pool.kind == "mean":
             # The mean of linear maps is one linear map of the whole receptive field.
             weight = pool.spread(weight).mean(axis=1)
             activation, pool = pool.activation, None
-        elif pool is not None and activation.name == "identity" and rising:
+        elif pool is not None and activation.kind == "identity" and rising:
             # A function that never falls may as well come before the maximum.
             activation = pool.activation
             pool = Pool(pool.kind, pool.window, pool.step, pool.dilation)

@@ -235,6 +235,7 @@ def _draw(histories: list[History], spans: list[tuple[int, int] | None]) -> Any:
             column[0].plot(history.steps, values, color=look.color, ls=look.line, label=part)
         for ax, quantity in zip(column[1:], _QUANTITIES, strict=True):
             ax.plot(history.steps, _total(history, quantity), color="#222222", lw=1.4)
+            ax.ticklabel_format(axis="y", useOffset=False)
         for ax in column:
             for i in span or ():
                 ax.axvline(history.steps[i], color="#777777", lw=0.8, ls=":")

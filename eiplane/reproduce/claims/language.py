@@ -172,5 +172,7 @@ def _draw(found: dict[Key, dict[str, Any]], blocks: list[int]) -> Any:
         ax.set_xticks(blocks)
         ax.grid(axis="y", color=QUIET, lw=0.5)
         tidy(ax)
-    axes[1].legend(frameon=False, fontsize=8.5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(handles, labels, loc="outside upper center", ncols=len(labels),
+                          frameon=False, fontsize=8.5)  # fmt: skip
     return axes

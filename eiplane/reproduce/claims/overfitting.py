@@ -59,7 +59,10 @@ def run_overfitting(folder: Path, quick: bool, data: Path | None, tell: Progress
         )
         effects.append(Effect(title, values, _unfit(run.histories, starts)))
         onset = ", ".join(f"{run.snapshots.epochs[start]:,}" for start in starts)
-        notes.append(f"{title}: {accuracy(run)}; least test loss at epoch {onset} (a number a run)")
+        notes.append(
+            f"{title}: {accuracy(run)}; least test loss at epoch {onset} (a number a run). "
+            + _around(run.histories, starts)
+        )
         drawn.append((title, run.histories, starts))
     axes = sheet(2, len(drawn), (4.6, 2.8), sharex="col")
     for column, (title, histories, starts) in zip(axes.T, drawn, strict=True):
@@ -96,6 +99,19 @@ def _unfit(histories: list[History], starts: list[int]) -> str:
     return f"in {good} of {len(rises)} runs the test loss does not rise again by {_RISE:.0%}"
 
 
+def _around(histories: list[History], starts: list[int]) -> str:
+    """Say how fast the share moves on either side: a drift that is not faster after is no sign."""
+    paces: list[list[float]] = [[], []]
+    for history, start in zip(histories, starts, strict=True):
+        share, steps = _share(history), history.steps
+        known = np.flatnonzero(~np.isnan(share))
+        for i, j, found in ((known[0], start, paces[0]), (start, known[-1], paces[1])):
+            if steps[j] > steps[i]:
+                found.append(float(100 * (share[j] - share[i]) / (steps[j] - steps[i])))
+    before, after = (f"{np.mean(p):.2g}" if p else "not known" for p in paces)
+    return f"The share moves by {before} in 100 epochs before that moment, by {after} after it."
+
+
 def _draw(column: Any, histories: list[History], starts: list[int]) -> None:
     for look, history, start in zip(looks(len(histories)), histories, starts, strict=True):
         for ax, values in zip(column, (history.metric("test_loss"), _share(history)), strict=True):
@@ -106,5 +122,6 @@ def _draw(column: Any, histories: list[History], starts: list[int]) -> None:
         ax.grid(axis="y", color=QUIET, lw=0.5)
         tidy(ax)
     # Of a layer that is all but flat the share is far below zero: that moment is left out.
-    column[1].set_ylim(bottom=max(column[1].get_ylim()[0], -0.1))
+    low, high = column[1].get_ylim()
+    column[1].set_ylim(max(low, -0.1), min(high, 1.02))  # no share is above 1
     column[1].set_xlabel("epoch (dots: least test loss)")

@@ -213,7 +213,7 @@ def run_whole(folder: Path, quick: bool, data: Path | None, tell: Progress | Non
             f"the parts, {np.mean(spreads['degeneracy_joint']):.3g} with the whole."
         )
         drawn.append((subject.title, run))
-    axes = sheet(2, len(drawn), (4.2, 4.2))
+    axes = sheet(2, len(drawn), (4.8, 4.4))
     for column, (title, run) in zip(axes.T, drawn, strict=True):
         for ax, ei in zip(column, ("parts", "joint"), strict=True):
             trajectory(run.histories[0], ax, ei=ei, normalize="edges")
