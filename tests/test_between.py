@@ -1,4 +1,4 @@
-"""Wide rows of the exact engine, whose edges are interpolated between a few widths (ei_between.c)."""
+"""Wide rows of the exact engine, whose edges are interpolated (csrc/exact/ei_between.c)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_bins_and_ranges(bins, in_range, generator):
 
 @pytest.mark.parametrize("drop", [False, True])
 def test_layers_far_from_zero(drop, generator):
-    """Biases that push most of a row out of sight: the cells that are left have next to nothing."""
+    """Biases that push most of a row out of sight: cells that are left have next to nothing."""
     weight = generator.normal(size=(6, N)) / np.sqrt(N)
     layer = Layer(weight, np.linspace(-3.5, 3.5, 6), "relu")
     channel = discretize(layer, Binning(8, 8, drop=drop), (0.0, 1.0), (0.0, 1.0))
@@ -80,6 +80,16 @@ def test_layers_far_from_zero(drop, generator):
             assert error <= max(1e-9, parts.error_bound) + 1e-13 / table.sum(), (output, at)
 
 
+def gil_pelaez(integrate, widths, s):
+    """The distribution function of a sum of uniforms."""
+
+    def integrand(w):
+        return math.sin(w * s) / w * np.prod(np.sinc(w * widths / (2 * np.pi)))
+
+    area, _ = integrate.quad(integrand, 1e-300, 40.0, epsabs=1e-13, limit=500)
+    return 0.5 + area / np.pi
+
+
 def test_against_quadrature(generator):
     """Gil-Pelaez's integral by SciPy, which knows nothing of series, expansions or nodes."""
     integrate = pytest.importorskip("scipy.integrate")
@@ -90,17 +100,11 @@ def test_against_quadrature(generator):
     for at in (0, 39):
         widths = np.abs(np.append(np.delete(w, at), w[at] / 4))
 
-        def below(s, widths=widths):
-            def integrand(f):
-                return math.sin(f * s) / f * np.prod(np.sinc(f * widths / (2 * np.pi)))
-
-            return 0.5 + integrate.quad(integrand, 1e-300, 40.0, epsabs=1e-13, limit=500)[0] / np.pi
-
         rows = []
         for k in range(4):
             centre = w[at] * ((k + 0.5) / 4 - 0.5)
-            f = [0.0, *(below(t - centre) for t in thresholds), 1.0]
-            rows.append(np.diff(f))
+            below = [gil_pelaez(integrate, widths, t - centre) for t in thresholds]
+            rows.append(np.diff([0.0, *below, 1.0]))
         p = np.array(rows) / 4
         apart = p.sum(1, keepdims=True) * p.sum(0)
         assert abs(edges[at] - (p * np.log2(p / apart)).sum()) < 1e-9
@@ -135,8 +139,9 @@ def test_every_instruction_set_gives_the_same_bits(generator):
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_float32_is_read_as_it_is(activation, generator):
     narrow = generator.normal(size=(40, 128)).astype(np.float32) / 8
+    wanted = ("sensitivity", "ei_parts")
     results = [
-        analyze(Layer(w, None, activation), measures=("sensitivity", "ei_parts"), threads=threads)[0]
+        analyze(Layer(w, None, activation), measures=wanted, threads=threads)[0]
         for w in (narrow, narrow.astype(float), np.asfortranarray(narrow))
         for threads in (1, 2)
     ]
@@ -158,7 +163,7 @@ def test_row_sums(n, dtype, generator, instruction_set):
 
 
 def test_the_share_outside_is_that_of_the_whole_row(generator):
-    """Found on the way for most rows; checked against a cut that has nothing but the range's ends."""
+    """Found on the way for most rows; checked against a cut at nothing but the range's ends."""
     weight = generator.normal(size=(5, N)) / np.sqrt(N)
     layer = Layer(weight, np.array([-2.0, -0.5, 0.0, 0.5, 2.0]), "identity")
     channel = discretize(layer, Binning(8, 8), (0.0, 1.0), (-0.4, 0.6))

@@ -77,7 +77,13 @@ class Pairwise:
         total = self.total
         plugin = total if self.edges_plugin is None else self.total_plugin
         return Totals(
-            total, self.count, self.method, self.samples, self.stderr, plugin, self.error_bound,
+            total,
+            self.count,
+            self.method,
+            self.samples,
+            self.stderr,
+            plugin,
+            self.error_bound,
             self.outlier_fraction,
         )
 

@@ -239,8 +239,8 @@ class Runner(Closing):
         here : bool
             Whether to stay on this machine, for what is cheaper to do than to send.
         probe : bool
-            Whether a unit is likely to take milliseconds: with one worker they run right here, until
-            one takes longer. Ctrl-C is heard between them.
+            Whether a unit is likely to take milliseconds: with one worker they run right here,
+            until one takes longer. Ctrl-C is heard between them.
 
         Returns
         -------
