@@ -101,28 +101,3 @@ def information(const uint64_t[:, ::1] table):
     with nogil:
         i = ei_measure(ei_active(), &table[0, 0], rows, columns, columns, &view[0], NULL)
     return i.information, i.excess, i.variance
-
-
-def row_sums(weight):
-    """Return the sums of a matrix's rows, of their sizes and of their squares, (3, n).
-
-    The matrix is C-contiguous, of float64 or float32.
-    """
-    cdef const double[:, ::1] wide
-    cdef const float[:, ::1] narrow
-    cdef ei_matrix rows
-    cdef size_t n = <size_t>len(weight)
-    rows.n = weight.shape[1]
-    rows.wide, rows.narrow = NULL, NULL
-    if weight.dtype == np.float32:
-        narrow = weight
-        rows.narrow = &narrow[0, 0]
-    else:
-        wide = weight
-        rows.wide = &wide[0, 0]
-    out = np.empty((3, n))
-    cdef double[:, ::1] view = out
-    cdef double[::1] room = np.empty(rows.n)
-    with nogil:
-        ei_row_sums(&rows, n, &room[0], &view[0, 0], &view[1, 0], &view[2, 0])
-    return out

@@ -67,14 +67,6 @@ cdef extern from "kernels/ei_kernels.h" nogil:
     int ei_supported(const char **)
 
 
-cdef extern from "kernels/ei_rows.h" nogil:
-    ctypedef struct ei_matrix:
-        size_t n
-        const double *wide
-        const float *narrow
-    void ei_row_sums(const ei_matrix *, size_t, double *, double *, double *, double *)
-
-
 cdef extern from "kernels/ei_eval.h" nogil:
     ctypedef struct ei_eval:
         size_t n_out, block

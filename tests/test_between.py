@@ -152,16 +152,6 @@ def test_float32_is_read_as_it_is(activation, generator):
         assert other.pairwise_ei.outlier_fraction == results[0].pairwise_ei.outlier_fraction
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 784])
-def test_row_sums(n, dtype, generator, instruction_set):
-    weight = generator.normal(size=(3, n)).astype(dtype)
-    sums = _core.row_sums(weight)
-    for o, row in enumerate(weight.astype(float)):
-        wanted = math.fsum(row), math.fsum(abs(row)), math.fsum(row * row)
-        np.testing.assert_allclose(sums[:, o], wanted, rtol=1e-14, atol=1e-14)
-
-
 def test_the_share_outside_is_that_of_the_whole_row(generator):
     """Found on the way for most rows; checked against a cut at nothing but the range's ends."""
     weight = generator.normal(size=(5, N)) / np.sqrt(N)

@@ -382,7 +382,6 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
     .widths = ex_widths,
-    .totals = ex_totals,
     .envelope = ex_envelope,
     .power_sums = ex_power_sums,
     .damp = ex_damp,

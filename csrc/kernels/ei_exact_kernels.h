@@ -116,9 +116,6 @@ typedef struct ei_exact_kernels {
     void (*widths)(const double *w, size_t n, double divisor, double negligible, double *out,
                    double sums[3]);
 
-    /* Sum of w, of |w| and of w^2. */
-    void (*totals)(const double *w, size_t n, double out[3]);
-
     /* sum_k min(width[k]^2 scale, 1). */
     double (*envelope)(const double *width, size_t n, double scale);
 

@@ -42,25 +42,6 @@ EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligibl
     sums[2] = ex_reduce(count);
 }
 
-EI_FN void ex_totals(const double *w, size_t n, double out[3])
-{
-    vd sum[EX_SUBS], sizes[EX_SUBS], squares[EX_SUBS];
-    memset(sum, 0, sizeof sum);
-    memset(sizes, 0, sizeof sizes);
-    memset(squares, 0, sizeof squares);
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const vd x = ex_from(w, i + sub * VD, n);
-            sum[sub] += x;
-            sizes[sub] += ex_abs(x);
-            squares[sub] += x * x;
-        }
-    }
-    out[0] = ex_reduce(sum);
-    out[1] = ex_reduce(sizes);
-    out[2] = ex_reduce(squares);
-}
-
 EI_FN double ex_envelope(const double *width, size_t n, double scale)
 {
     vd sum[EX_SUBS];

@@ -2,7 +2,7 @@
 #ifndef EI_ROWS_H
 #define EI_ROWS_H
 
-#include "kernels/ei_kernels.h"
+#include "common/ei_common.h"
 
 typedef struct {
     size_t n;            /* columns */
@@ -12,10 +12,5 @@ typedef struct {
 
 /* One row; `room` for one is filled where it has to be. */
 const double *ei_row(const ei_matrix *rows, size_t row, double *room);
-
-/* Of each of `count` rows the sum, that of the sizes and that of the squares. Each row's are its own: the
- * same bits however many there are. */
-void ei_row_sums(const ei_matrix *rows, size_t count, double *room, double *sums, double *sizes,
-                 double *squares);
 
 #endif
