@@ -83,9 +83,12 @@ def replicates_reduce(
     NDArray[np.float64],
     NDArray[np.float64],
     NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
     NDArray[np.int64],
     NDArray[np.uint64],
 ]: ...
+def replicates_variance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float: ...
 def pairs_reduce(
     channel: CoreChannel,
     job: _Job,

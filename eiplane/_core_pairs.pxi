@@ -100,26 +100,40 @@ def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int
 
 def replicates_reduce(CoreChannel channel, job, part, const uint64_t[:, ::1] counts,
                       int32_t[::1] cancel):
-    """Return plug-in information, the corrected one and its variance of every edge of a part, the sum
-    of each replicate's pseudo-values, and the numbers of dropped values, from complete counts."""
+    """Return plug-in information, the corrected one, its variance and doubt of every edge of a part;
+    what replicates do to the sum, each and two together; and the numbers of dropped values."""
     cdef ei_job j = job_of(job), k = job_of(part)
     cdef int status
-    cdef size_t replicates = <size_t>counts.shape[0]
-    if replicates < 2 or <size_t>counts.shape[1] != pairs_size(channel, job):
-        raise ValueError("counts of at least two replicates of the job")
+    cdef size_t n = <size_t>counts.shape[0]
+    if n < 4 or <size_t>counts.shape[1] != pairs_size(channel, job):
+        raise ValueError("counts of at least four replicates of the job")
     shape = (part.out_stop - part.out_start, part.in_stop - part.in_start)
-    found = [np.empty(shape), np.empty(shape), np.empty(shape)]
-    sums, dropped = np.empty(replicates, np.int64), np.empty(shape[0], np.uint64)
-    cdef double[:, ::1] a = found[0], b = found[1], d = found[2]
-    cdef int64_t[::1] e = sums
-    cdef uint64_t[::1] f = dropped
+    found = np.empty((4, *shape))
+    first, second = np.empty(n, np.int64), np.empty((n, n), np.int64)
+    dropped = np.empty(shape[0], np.uint64)
+    cdef double[:, :, ::1] edges = found
+    cdef int64_t[::1] one = first
+    cdef int64_t[:, ::1] two = second
+    cdef uint64_t[::1] lost = dropped
     cdef ei_replicates_out out
-    out.information, out.corrected, out.variance = &a[0, 0], &b[0, 0], &d[0, 0]
-    out.sums, out.dropped = &e[0], &f[0]
+    out.information, out.corrected = &edges[0, 0, 0], &edges[1, 0, 0]
+    out.variance, out.doubt = &edges[2, 0, 0], &edges[3, 0, 0]
+    out.first, out.second, out.dropped = &one[0], &two[0, 0], &lost[0]
     with nogil:
-        status = ei_replicates_reduce(&channel.c, &j, &k, replicates, &cancel[0], &counts[0, 0], &out)
+        status = ei_replicates_reduce(&channel.c, &j, &k, n, &cancel[0], &counts[0, 0], &out)
     check(status)
-    return (*found, sums, dropped)
+    return (*found, first, second, dropped)
+
+
+def replicates_variance(const double[::1] first, const double[:, ::1] second):
+    """Return the variance of a sum of edges from what replicates do to it."""
+    cdef size_t n = <size_t>first.shape[0], i
+    cdef double squares = 0.0
+    if n < 4 or <size_t>second.shape[0] != n or <size_t>second.shape[1] != n:
+        raise ValueError("numbers of at least four replicates, and of each two of them")
+    for i in range(n):
+        squares += first[i] * first[i]
+    return ei_replicates_variance(squares, ei_interaction(&second[0, 0], n), <double>n)
 
 
 def pairs_held(CoreChannel channel, job):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -30,3 +34,41 @@ def pytest_addoption(parser):
     parser.addoption(
         "--fuzz-seconds", type=float, default=3.0, help="how long each fuzzer tries (20 in CI)"
     )
+
+
+def _mounted(folder, *options):
+    run = subprocess.run(
+        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    return run.returncode == 0
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A folder on a disk that has room for hardly more than a name."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0 or not _mounted(folder, "-o", "size=16k"):
+        pytest.skip("no small disk can be mounted here")
+    (folder / "filler").write_bytes(b"x" * 12288)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that cannot be written to, by root either."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = (
+        sys.platform == "linux" and os.geteuid() == 0 and _mounted(folder, "-o", "ro,size=16k")
+    )
+    if not mounted:
+        folder.chmod(0o555)
+        if os.access(folder, os.W_OK):
+            pytest.skip("every folder can be written to here")
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+    else:
+        folder.chmod(0o755)

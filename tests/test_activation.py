@@ -11,6 +11,7 @@ import eiplane
 from eiplane import Layer, get_activation
 from eiplane.network import automatic_range
 from eiplane.network.closed import CLOSED
+from eiplane.network.monotone import unbounded
 from eiplane.network.preimage import preimages
 
 NAMES = [
@@ -74,6 +75,24 @@ def test_pieces(name):
             assert (activation(z) == piece.at_start).all()
         else:
             assert np.allclose(piece.inverse(activation(z)), z, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1.0])
+def test_searched_inverses_are_exact_and_quick_next_to_zero(scale):
+    calls = []
+
+    def function(z):
+        calls.append(len(z))
+        with np.errstate(over="ignore"):
+            return scale * z
+
+    y = scale * np.array([5e-324, 1e-310, 1e-250, 0.1, 1.0, 3.7e5, 1e7])
+    inverse = unbounded(function, 0.0, np.inf, rising=True)
+    z = inverse(y)
+    taken = len(calls)
+    assert (function(z) >= y).all()
+    assert (function(np.nextafter(z, -1.0))[z > 0] < y[z > 0]).all()
+    assert taken < 20  # halving lengths, not numbers of doubles, takes a thousand
 
 
 @pytest.mark.parametrize("name", NAMES)

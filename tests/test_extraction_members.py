@@ -1,36 +1,8 @@
-"""More members of the kinds of fault that extraction once had; and where each kind is tested.
+"""More members of the kinds of fault that extraction once had.
 
 Everything here is held against the module itself: a sweep through its forward pass, its own
-numbers, or intervals by hand. A kind, and the tests of its members (those of this file are named
-by the kind, ``of_...``):
-
-===========================  =====================================================================
-view after a convolution     test_extraction_kinds (views_after), here (of_views)
-operators not seen           test_extraction_kinds (AFTER: script, trace, autograd), test_programs
-writes through views         test_extraction_kinds (AFTER), here (of_writes)
-one number per neuron        test_extraction_kinds (AFTER), test_onnx_kinds (one_number), here
-the wrong category           test_extraction_kinds (AFTER), here (of_copies, of_categories)
-watching                     test_extraction_kinds (AFTER), test_extraction_logged, here
-probes too regular           test_extraction_kinds (AFTER), test_numeric
-ranges                       test_extraction_kinds, test_extraction_by_hand, here (of_ranges)
-written-out norms            test_extraction_kinds (norms_written_out), test_onnx_kinds (norms)
-experts                      test_extraction_kinds (experts, stack, grouped), here (of_experts)
-skipped although analysed    test_extraction_kinds (parametrised, recurrent), here (of_made_weights)
-recurrent by hand            test_extraction_kinds, test_recurrence, here (of_loops)
-cat of unlike ranges         test_extraction_kinds (cat), test_onnx_kinds (padding), here (of_cat)
-LoRA, parallel maps          test_extraction_sums, here (of_sums)
-quantisation                 test_extraction_kinds, test_onnx_files (quantised), here (of_rounding)
-files: orientation           test_file_kinds (kernels, keras, gpt2, heads)
-files: reparametrised        test_file_kinds (reparametrised), here (of_files)
-files: helpers               test_file_kinds (helper_tensors), here (of_files)
-files: checkpoints           test_file_kinds (checkpoint, key, trees)
-files: recurrent             test_file_kinds (gates, transposed)
-ONNX                         test_onnx_kinds, test_onnx_files, test_extract_onnx
-programs                     test_programs
-overflow                     test_extremes (products, weights of every size)
-containers                   test_track (true_before), here (of_containers)
-resuming                     test_track (another_architecture, other_options)
-===========================  =====================================================================
+numbers, or intervals by hand. Tests are named by their kind, ``of_...``; ``test_kinds.py`` has the
+table of kinds.
 """
 
 import copy

@@ -120,44 +120,6 @@ def test_a_kill_while_a_file_is_written(kind, tmp_path, decomposition, history, 
         read(path)
 
 
-def _mounted(folder, *options):
-    run = subprocess.run(
-        ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    return run.returncode == 0
-
-
-@pytest.fixture
-def full(tmp_path):
-    """A folder on a disk that has room for hardly more than a name."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    if sys.platform != "linux" or os.geteuid() != 0 or not _mounted(folder, "-o", "size=16k"):
-        pytest.skip("no small disk can be mounted here")
-    (folder / "filler").write_bytes(b"x" * 12288)
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-@pytest.fixture
-def read_only(tmp_path):
-    """A folder that cannot be written to, by root either."""
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    mounted = (
-        sys.platform == "linux" and os.geteuid() == 0 and _mounted(folder, "-o", "ro,size=16k")
-    )
-    if not mounted:
-        folder.chmod(0o555)
-        if os.access(folder, os.W_OK):
-            pytest.skip("every folder can be written to here")
-    yield folder
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-    else:
-        folder.chmod(0o755)
-
-
 @kinds
 def test_a_full_disk(kind, full, decomposition, history):
     _needs(kind)
@@ -312,6 +274,7 @@ import numpy as np
 import eiplane
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
+{setup}
 eiplane.analyze(rng.normal(size=(3, 3)), threads=2)
 np.fft.rfft(np.ones(4)), np.linalg.lstsq(np.eye(2), np.ones(2), None)  # NumPy loads them late
 with open("/proc/self/statm") as file:
@@ -326,6 +289,13 @@ else:
 """
 
 HUNGRY = {
+    "many layers": 'eiplane.analyze([rng.normal(size=(200, 200)) for _ in range(20)], "relu",'
+    ' measures="degeneracy", bins=4)',
+    "wide": 'eiplane.analyze(rng.normal(size=(300, 200)), "tanh", measures="ei", samples=64,'
+    ' estimator="wide")',
+    "module": 'eiplane.analyze(net, input_size=(1, 16, 64), measures="ei_parts", bins=2)',
+    "npz file": 'eiplane.analyze("w.npz", "relu", measures="ei_parts", bins=2, edges=False)',
+    "torch file": 'eiplane.analyze("w.pt", "relu", measures="ei_parts", bins=2, edges=False)',
     "exact": 'eiplane.analyze(np.ones((3000, 3000), np.float32), measures="ei_parts", bins=2)',
     "sampled": 'eiplane.analyze(rng.normal(size=(900, 900)), method="sample", samples=1000,'
     " bins=32)",
@@ -336,15 +306,29 @@ HUNGRY = {
 }
 
 
+#: What is there before memory gets short.
+FED = {
+    "npz file": 'np.savez("w.npz", a=np.ones((1000, 1000)), b=np.ones((1000, 1000)))',
+    "torch file": 'import torch; torch.save({"a": torch.ones(1000, 1000), "b": torch.ones(1000, 1000)}, "w.pt")',
+    "module": "import torch; torch.set_num_threads(1); net = torch.nn.TransformerEncoder("
+    "torch.nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 4).eval();"
+    " net(torch.zeros(1, 16, 64))",
+}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
 @pytest.mark.parametrize("what", HUNGRY)
-def test_too_little_memory_is_an_error_and_no_abort(what):
+def test_too_little_memory_is_an_error_and_no_abort(what, tmp_path):
+    if what in ("torch file", "module"):
+        pytest.importorskip("torch")
+    work = LIMITED.format(work=HUNGRY[what], setup=FED.get(what, ""))
     said = set()
     for mebibytes in (1, 8, 64):
         try:
             run = subprocess.run(
-                [sys.executable, "-c", LIMITED.format(work=HUNGRY[what]), str(mebibytes)],
-                capture_output=True, text=True, check=False, timeout=30,
+                [sys.executable, "-c", work, str(mebibytes)],
+                capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
         except subprocess.TimeoutExpired as late:
             # Thread.start() waits for ever for a thread whose own first allocation failed; the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -155,3 +156,45 @@ def test_edges_and_ends_at_once(name, drop, generator):
         apart = (*preimage(pieces, edges, drop), *preimage(pieces, edges[[0, -1]], True))
         for one, other in zip(found, apart, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, Fraction])
+def test_numbers_of_any_kind_are_those_of_python(kind):
+    weights = np.random.default_rng(0).normal(size=(2, 3))
+    for name, value in (
+        ("baseline", 0.5), ("noise", 0.25), ("noise", ("uniform", 0.25)), ("tol", 0.5),
+        ("in_range", (-1.0, 0.5)), ("out_range", (-1.0, 0.5)),
+    ):  # fmt: skip
+        given = (
+            tuple(v if isinstance(v, str) else kind(v) for v in value)
+            if isinstance(value, tuple)
+            else kind(value)
+        )
+        options = {"measures": ("sensitivity", "ei_parts"), "progress": False}
+        got = eiplane.analyze(weights, **options, **{name: given})
+        assert got.to_json() == eiplane.analyze(weights, **options, **{name: value}).to_json()
+    score = eiplane.ablate([weights], "weight", evaluate=lambda model: kind(0.5)).scores
+    assert (score == 0.5).all()
+    assert eiplane.Tracker(lambda: [weights]).record(0, loss=kind(0.5)).metrics == {"loss": 0.5}
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400)], ids=["up", "down"])
+def test_numbers_that_no_float_can_hold(huge):
+    """Refused by the words that infinity is, or taken for it where that is a number."""
+    function = eiplane.Activation.from_function
+    for refused in (
+        lambda: function(np.tanh, natural_range=sorted((0, huge))),
+        lambda: function(np.tanh, interval=sorted((0, huge))),
+        lambda: eiplane.gaussian_ei(np.eye(2), huge),
+        lambda: eiplane.gaussian_ei(np.eye(2), 1.0, in_range=sorted((0, huge))),
+        lambda: eiplane.through_time(np.eye(2), state_range=sorted((0, huge))),
+        lambda: eiplane.through_time(np.eye(2), activation="tanh", lags=(huge,)),
+        lambda: eiplane.through_time(lambda x, h: h, sizes=(1, huge)),
+        lambda: eiplane.tpm([[huge, 0], [0, 1]]),
+        lambda: eiplane.Layer([[huge]]),
+        lambda: eiplane.mutual_information([0, huge], [0, 1]),
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            refused()
+    score = eiplane.ablate([np.eye(2)], "weight", evaluate=lambda model: huge).scores
+    assert (score == np.copysign(np.inf, huge > 0 or -1)).all()

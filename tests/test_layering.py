@@ -44,8 +44,9 @@ ROOMS = [
 #: Imported from anywhere, importing nothing.
 EVERYWHERE = {"_version"}
 
-#: The doors upwards. Pictures and pages are reached from results only when they are asked for.
-DOORS = {("results/decomposition.py", "plot"), ("results/decomposition.py", "report")}
+#: The doors upwards. Pictures and pages are reached from results only when they are asked for, and
+#: results of another class when they are read.
+DOORS = {("results/decomposition.py", other) for other in ("plot", "report", "recurrence")}
 
 
 #: The most lines of a file, and of a function without its docstring.

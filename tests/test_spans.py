@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -126,11 +127,34 @@ def test_replicates_are_counted_and_reduced_as_the_twin_does(
     found = _core.replicates_reduce(
         core, Job(9, 0, 2, 0, 4, 0, 200), part, np.stack(counts), CANCEL
     )
-    wanted = jackknife(tables[:, 1:2, 1:3])
-    assert np.allclose(found[0], wanted.plugin, atol=1e-12)
-    assert np.allclose(found[1], wanted.corrected, atol=1e-10)
-    assert np.allclose(found[2] * 3, wanted.variance, atol=1e-12)  # (n - 1) / (n - 3) of four
-    assert np.allclose(found[3] * _core.FINE, wanted.sums, atol=1e-9)
+    firsts, seconds = np.zeros(4), np.zeros((4, 4))
+    for i, a in enumerate((1, 2)):
+        edge = reference.replicated(tables[:, 1, a].astype(int), sharing=4)
+        wanted = (edge.information, edge.corrected, edge.variance, edge.doubt)
+        assert np.allclose([f[0, i] for f in found[:4]], wanted, rtol=1e-6, atol=1e-6)
+        firsts += edge.first
+        seconds += edge.second
+    assert np.allclose(found[4] * _core.FINE, firsts, atol=1e-8)
+    assert np.allclose(found[5] * _core.FINE, seconds, atol=1e-8)
+    of_sum = reference.replicated_variance(firsts, seconds)
+    assert _core.replicates_variance(firsts, seconds) == pytest.approx(of_sum, rel=1e-9)
+
+
+@pytest.mark.parametrize("strength", [0.0, 4.0])
+def test_replicates_without_bias_and_with_the_right_error(generator, strength):
+    """Of independent samples, with much information and none; and cells that are rare."""
+    p = generator.dirichlet(np.full(6, 0.4), size=5) * strength + np.full(6, 1 / 6)
+    p /= p.sum()
+    truth = float(information_of(p))
+    tables = generator.multinomial(75, p.ravel(), size=(100, 16)).reshape(100, 16, 5, 6)
+    found = [reference.replicated(each) for each in tables]
+    plugin = np.mean([f.information for f in found]) - truth
+    corrected = np.array([f.corrected for f in found])
+    assert plugin > 0.005
+    assert abs(corrected.mean() - truth) < 0.06 * plugin + 4 * corrected.std() / np.sqrt(100)
+    stated = np.mean([f.variance for f in found])
+    # No variance is below nothing: of noise alone somewhat too much is stated.
+    assert 0.8 < np.sqrt(stated / corrected.var()) < 1.35
 
 
 def test_the_jackknife_takes_the_bias_away(generator):
@@ -435,3 +459,19 @@ def test_a_file_that_does_not_say_how_it_is_wired(tmp_path, capsys):
     np.savez(path, fc1=np.ones((4, 3)), head=np.ones((2, 4)))
     assert main(["analyze", str(path), "--activation", "tanh", "--spans", "fc1..head"]) == 1
     assert "says nothing of the wiring: give a list of layers" in capsys.readouterr().err
+
+
+def test_all_spans_of_layers_that_do_not_follow_each_other(tmp_path, capsys):
+    """A file of weights does not say what feeds what: no span is added, and that is said."""
+    path = tmp_path / "w.npz"
+    np.savez(path, one=np.ones((3, 4)), two=np.ones((2, 3)))
+    options = {"activation": "tanh", "in_range": (0, 1), "measures": "ei_parts"}
+    with pytest.warns(UserWarning, match="spans='all' adds no span: 'one' and 'two': .*wiring"):
+        found = eiplane.analyze(str(path), spans="all", **options)
+    assert len(found) == 2
+    main(["analyze", str(path), "--activation", "tanh", "--in-range", "0,1", "--spans", "all"])
+    assert "adds no span" in capsys.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(eiplane.analyze([np.ones((3, 4)), np.ones((2, 3))], spans="all", **options)) == 3
+        assert len(eiplane.analyze([np.ones((3, 4))], spans="all", **options)) == 1

@@ -6,7 +6,7 @@
 /* Inputs of a block stay in a mid-sized L2 cache. */
 enum { BLOCK_BYTES = 512 * 1024 };
 
-int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
+int ei_eval_open_exactly(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
 {
     memset(eval, 0, sizeof *eval);
     size_t widest = channel->n_in;
@@ -33,8 +33,17 @@ int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, siz
     return EI_OK;
 }
 
+int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
+{
+    const int status = ei_eval_open_exactly(eval, channel, out_start, out_stop);
+    if (status != EI_OK)
+        return status;
+    return ei_quick_open(&eval->quick, channel, out_start, eval->n_out, eval->widest, eval->block);
+}
+
 void ei_eval_close(ei_eval *eval)
 {
+    ei_quick_close(&eval->quick);
     ei_free(eval->draws);
     ei_free(eval->x);
     ei_free(eval->hidden);
@@ -87,8 +96,9 @@ static void activate(const ei_kernels *k, const ei_stage *stage, double *z, size
                   EI_PANEL);
 }
 
-/* Everything after the first map. `value` holds its result unless there are no stages. */
-static void finish(ei_eval *eval, size_t first_stage, double *value, double *spare, size_t n_panels)
+/* Everything after the first map, to z. `value` holds its result unless there are no stages. */
+static void finish(ei_eval *eval, size_t first_stage, double *value, double *spare, size_t n_panels,
+                   double *z)
 {
     const ei_channel *c = eval->channel;
     const ei_kernels *k = eval->kernels;
@@ -106,23 +116,41 @@ static void finish(ei_eval *eval, size_t first_stage, double *value, double *spa
         spare = swap;
     }
     k->affine(c->weight + eval->out_start * c->n_last, c->n_last, c->bias + eval->out_start,
-              c->n_last, eval->n_out, value, eval->z, n_panels);
+              c->n_last, eval->n_out, value, z, n_panels);
 }
+
+/* n samples in double precision, from draws like the evaluation's own, to z. */
+static void forward(ei_eval *eval, const uint32_t *draws, size_t n, double *z)
+{
+    const ei_channel *c = eval->channel;
+    double *x = c->n_stages == 0 ? eval->x : eval->hidden;
+    for (size_t k = 0; k < c->n_in; k++)
+        eval->kernels->inputs(draws + k * eval->block, n, c->in_lo, ei_scale(c), x + k * EI_PANEL,
+                              c->n_in * EI_PANEL);
+    double *spare = c->n_stages == 0 ? NULL : eval->hidden + eval->widest * eval->block;
+    finish(eval, 0, x, spare, n / EI_PANEL, z);
+}
+
+/* Samples after which the quick way ends, where more than a quarter has to be computed again. */
+enum { TRIED = 2048 };
 
 void ei_eval_forward(ei_eval *eval, size_t n)
 {
-    const ei_channel *c = eval->channel;
-    size_t n_panels = n / EI_PANEL;
-    for (size_t k = 0; k < c->n_in; k++)
-        eval->kernels->inputs(eval->draws + k * eval->block, n, c->in_lo, ei_scale(c),
-                              eval->x + k * EI_PANEL, c->n_in * EI_PANEL);
-    if (c->n_stages == 0) {
-        finish(eval, 0, eval->x, NULL, n_panels);
+    ei_quick *q = &eval->quick;
+    if (q->n_maps == 0 || (q->seen >= TRIED && q->again > q->seen / 4)) {
+        forward(eval, eval->draws, n, eval->z);
         return;
     }
-    double *a = eval->hidden, *b = eval->hidden + eval->widest * eval->block;
-    memcpy(a, eval->x, n_panels * c->n_in * EI_PANEL * sizeof *a);
-    finish(eval, 0, a, b, n_panels);
+    const size_t again =
+        ei_quick_forward(q, eval->kernels, eval->draws, eval->block, n, eval->z);
+    if (again == 0)
+        return;
+    forward(eval, q->draws, (again + EI_PANEL - 1) / EI_PANEL * EI_PANEL, q->z);
+    for (size_t s = 0; s < again; s++)
+        for (size_t o = 0; o < eval->n_out; o++) {
+            const size_t from = s / EI_PANEL * eval->n_out + o, to = q->at[s] / EI_PANEL * eval->n_out + o;
+            eval->z[to * EI_PANEL + q->at[s] % EI_PANEL] = q->z[from * EI_PANEL + s % EI_PANEL];
+        }
 }
 
 size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
@@ -171,11 +199,11 @@ void ei_eval_single(ei_eval *eval, size_t only, const uint32_t *draws, const dou
                 for (size_t i = 0; i < EI_PANEL; i++)
                     a[(p * c->n_in + k) * EI_PANEL + i] =
                         k == only ? eval->x[p * EI_PANEL + i] : c->baseline;
-        finish(eval, 0, a, b, n_panels);
+        finish(eval, 0, a, b, n_panels, eval->z);
         return;
     }
     eval->kernels->affine(stage->weight + only, stage->n_in, base, 1, stage->n_out, eval->x, a,
                           n_panels);
     activate(eval->kernels, stage, a, n_panels);
-    finish(eval, 1, a, b, n_panels);
+    finish(eval, 1, a, b, n_panels, eval->z);
 }

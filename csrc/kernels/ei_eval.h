@@ -2,12 +2,13 @@
 #ifndef EI_EVAL_H
 #define EI_EVAL_H
 
-#include "kernels/ei_kernels.h"
+#include "kernels/ei_quick.h"
 
 enum { EI_BLOCK = 512 }; /* samples of a block at most */
 
 /* Scratch memory of one thread. After ei_eval_forward, value of output o (counted from out_start)
- * for sample 16 p + i of the block stands at z[(p * n_out + o) * 16 + i]. */
+ * for sample 16 p + i of the block stands at z[(p * n_out + o) * 16 + i]: exactly that of double precision
+ * as to the thresholds and limits that it lies between, and not otherwise (ei_quick.h). */
 typedef struct {
     const ei_channel *channel;
     const ei_kernels *kernels;
@@ -18,7 +19,11 @@ typedef struct {
     double *hidden;  /* two buffers for the stages */
     size_t widest;
     double *z;       /* panels of outputs */
+    ei_quick quick;
 } ei_eval;
+
+/* The same in double precision alone. */
+int ei_eval_open_exactly(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop);
 
 /* Prepare the evaluation of outputs out_start <= o < out_stop. Returns a status; close in any case. */
 int ei_eval_open(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop);

@@ -38,6 +38,9 @@ static inline uint32_t ei_mirrored(uint32_t v)
     return ((v >> 1) & 0x55555555u) | ((v & 0x55555555u) << 1);
 }
 
+/* Error of a quick sigmoid or tanh of a value that is right; tests/test_quick.py. */
+#define EI_CURVE 5e-7f
+
 typedef struct {
     const char *name;
 
@@ -68,6 +71,20 @@ typedef struct {
 
     /* Maximum over groups of `width` neighbouring neurons: z[p][n_out * width][16] to out[p][n_out][16]. */
     void (*pool)(size_t width, size_t n_out, const double *z, double *out, size_t n_panels);
+
+    /* The same in single precision, for ei_quick.h; of every 256 draws all are alike. No ldw. Of the
+     * activations those that it has; the others are the identity. `error`, a bound of how far each value
+     * is off, goes through with them. */
+    void (*quick_inputs)(const uint32_t *draws, size_t n, float lo, float scale, float *out,
+                         size_t stride);
+    void (*quick_affine)(const float *weight, const float *bias, size_t n_in, size_t n_out,
+                         const float *x, float *z, size_t n_panels);
+    void (*quick_activate)(int activation, float p0, float p1, float *z, float *error, size_t n);
+
+    /* near[s] |= whether z is within its error, and `more`, of one of m cuts. Strided as z of `inputs` is,
+     * so are error and out: z. */
+    void (*quick_near)(const float *z, size_t stride, size_t n, const float *cut, size_t m,
+                       const float *error, float more, uint32_t *near, double *out);
 
     /* Bit masks of draws: bit s of masks[i * ld + w] says draw 64 w + s >= edges[i]. */
     void (*draw_masks)(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,

@@ -35,6 +35,7 @@
 #include "kernels/ei_given_impl.h"
 #include "kernels/ei_info_impl.h"
 #include "kernels/ei_layers_impl.h"
+#include "kernels/ei_quick_impl.h"
 #include "kernels/ei_wide_impl.h"
 
 const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
@@ -49,6 +50,10 @@ const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .affine = affine,
     .activate = activate,
     .pool = pool,
+    .quick_inputs = quick_inputs,
+    .quick_affine = quick_affine,
+    .quick_activate = quick_activate,
+    .quick_near = quick_near,
     .draw_masks = draw_masks,
     .value_masks = value_masks,
     .count_masks = count_masks,

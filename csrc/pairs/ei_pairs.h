@@ -62,21 +62,38 @@ int ei_pairs_reduce(const ei_channel *channel, const ei_job *job, const ei_job *
 /* Where results of replicates go; shaped like those of ei_pairs_out. */
 typedef struct {
     double *information; /* plug-in, of all counts together */
-    double *corrected;   /* less its bias, by the jackknife over the replicates */
-    double *variance;    /* of that */
-    int64_t *sums;       /* one a replicate: its pseudo-values of all edges, in units of EI_FINE bits */
+    double *corrected;   /* less its bias */
+    double *variance;    /* of that, up to Student's widening */
+    double *doubt;       /* as in ep_corrected */
+    int64_t *first;      /* replicates: what each moves the sum of all edges by, to the first order; all in */
+    int64_t *second;     /* replicates x replicates: and two together; units of EI_FINE bits */
     uint64_t *dropped;   /* one an output: values outside its range */
 } ei_replicates_out;
 
 #define EI_FINE (1.0 / 4294967296.0)
 
 /* Reduce the complete counts of replicates of `job`, independent of each other, for the outputs and
- * inputs of `part`. At least two replicates; tables: their counts, ei_pairs_size words each. Of replicate
- * r of n the pseudo-value is n I - (n - 1) I_r, I_r without it: their mean has no bias of the first
- * order, and their spread is the error (J. W. Tukey 1958). */
+ * inputs of `part`. At least four replicates; tables: their counts, ei_pairs_size words each.
+ *
+ * The information of the mean of all tables, d_r being how that of replicate r differs from it, has to
+ * the second order the bias sum_r d_r H d_r / 2 n (n - 1), H the second derivative; what cells that hardly
+ * occur add beyond that is as of independent samples (ei_occupancy.h). The variance is that of the first
+ * order, sum_r (L d_r)^2 / n (n - 1), in which noise of L counts too, and that of the second order. */
 int ei_replicates_reduce(const ei_channel *channel, const ei_job *job, const ei_job *part,
                          size_t replicates, ei_cancel cancel, const uint64_t *tables,
                          const ei_replicates_out *out);
+
+/* Mean square of d_r H d_s, r other than s, from n x n of them with d_r taken from the mean of all: what
+ * depends on r or s alone is taken off first, as in an analysis of variance. n at least 4. */
+double ei_interaction(const double *second, size_t n);
+
+/* The variance from the sum of squares of the first order and the interaction of n replicates. */
+static inline double ei_replicates_variance(double squares, double interaction, double n)
+{
+    const double second = interaction / (2.0 * n * (n - 1.0));
+    const double first = squares / (n * (n - 1.0)) - interaction / (n * n);
+    return (first > 0.0 ? first : 0.0) + second;
+}
 
 /* The table of one pair (counted from out_start, in_start), in_bins x (out_bins + 1), the last column
  * for dropped samples; for the tests. */

@@ -1,67 +1,171 @@
-/* From counts of independent replicates to information: the jackknife. See ei_pairs.h. */
+/* From counts of independent replicates to information. See ei_pairs.h. */
 #include "kernels/ei_info.h"
 #include "pairs/ei_pairs_internal.h"
 
+#include <math.h>
 #include <string.h>
+
+static const double log2_e = 1.4426950408889634074;
 
 typedef struct {
     ei_memory memory;
     uint16_t *map;
-    uint64_t *each;   /* replicates x cells: their tables of one pair */
-    uint64_t *total, *rest; /* cells: of all, and of all but one */
-    double *scratch;
-    double *pseudo;   /* one a replicate */
+    size_t n, panels, length; /* replicates; those in panels; of a deviation: cells, rows, columns */
+    uint64_t *each;           /* n x cells: their tables of one pair */
+    uint64_t *total;          /* cells: of all together */
+    double *scratch, *pointwise, *corrected;
+    double *deviation; /* n x length: see deviate; those of rows and columns with their sign */
+    double *turned;    /* panels x length x EI_PANEL: the same without it */
+    double *none;      /* n zeros */
+    double *products;  /* panels x n x EI_PANEL */
+    double *second;    /* n x n: what each pair of replicates does together */
+    double *first;     /* n: what each does on its own */
+    ep_occupancy occupancy;
+    ep_columns *columns;
 } work;
 
 static int work_open(work *w, const ei_channel *c, size_t replicates)
 {
-    const size_t cells = ep_table_cells(c);
+    const size_t row = ei_row_length(c), cells = ep_table_cells(c);
     memset(w, 0, sizeof *w);
-    w->map = ei_hold(&w->memory, ei_map_size(c), sizeof *w->map);
-    w->each = ei_hold(&w->memory, replicates, cells * sizeof *w->each);
-    w->total = ei_hold(&w->memory, cells, sizeof *w->total);
-    w->rest = ei_hold(&w->memory, cells, sizeof *w->rest);
-    w->scratch = ei_hold(&w->memory, ei_measure_scratch(c->in_bins, ei_row_length(c)),
-                         sizeof *w->scratch);
-    w->pseudo = ei_hold(&w->memory, replicates, sizeof *w->pseudo);
-    const int status = ei_held(&w->memory, EI_OK);
+    ei_memory *memory = &w->memory;
+    w->n = replicates;
+    w->panels = (replicates + EI_PANEL - 1) / EI_PANEL;
+    w->length = c->in_bins * c->out_bins + c->in_bins + c->out_bins;
+    w->map = ei_hold(memory, ei_map_size(c), sizeof *w->map);
+    w->each = ei_hold(memory, replicates, cells * sizeof *w->each);
+    w->total = ei_hold(memory, cells, sizeof *w->total);
+    w->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
+    w->pointwise = ei_hold(memory, cells, sizeof *w->pointwise);
+    w->corrected = ei_hold(memory, cells, sizeof *w->corrected);
+    w->deviation = ei_hold(memory, replicates, w->length * sizeof *w->deviation);
+    w->turned = ei_hold_zeros(memory, w->panels * EI_PANEL, w->length * sizeof *w->turned);
+    w->none = ei_hold_zeros(memory, replicates, sizeof *w->none);
+    w->products = ei_hold(memory, w->panels * EI_PANEL, replicates * sizeof *w->products);
+    w->second = ei_hold(memory, replicates, replicates * sizeof *w->second);
+    w->first = ei_hold(memory, replicates, sizeof *w->first);
+    w->columns = ep_columns_open(1, c->out_bins, memory);
+    ep_occupancy_open(&w->occupancy, c->in_bins, c->n_in, memory);
+    const int status = ei_held(memory, EI_OK);
     if (status == EI_OK)
         ei_label_map(c, w->map);
     return status;
 }
 
-static double information(work *w, const ei_channel *c, const uint64_t *table)
+static void put(work *w, size_t r, size_t at, double value, double sign)
 {
-    return ei_measure(ei_active(), table, c->in_bins, ei_row_length(c), c->out_bins, w->scratch, NULL)
-        .information;
+    w->deviation[r * w->length + at] = sign * value;
+    w->turned[(r / EI_PANEL * w->length + at) * EI_PANEL + r % EI_PANEL] = value;
+}
+
+/* How a replicate differs from the mean of all, cell by cell, row by row and column by column, each
+ * over the root of the mean: products of two replicates are their part in the second derivative of the
+ * information. Returns the first derivative's. */
+static double deviate(work *w, const ei_channel *c, size_t r, double kept, const double *margins,
+                      double mean)
+{
+    const size_t row = ei_row_length(c), rows = c->in_bins, columns = c->out_bins;
+    const uint64_t *own = w->each + r * rows * row;
+    const double scale = (double)w->n / kept, root = scale * sqrt(kept * log2_e);
+    uint64_t all = 0;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            all += own[i * row + j];
+    const double share = (double)all / kept;
+    double first = 0.0;
+    for (size_t i = 0; i < rows; i++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < columns; j++) {
+            const size_t cell = i * row + j;
+            const double count = (double)own[cell], of_all = (double)w->total[cell];
+            const double more = count - share * of_all;
+            first += (w->pointwise[cell] - mean) * count;
+            sum += more;
+            put(w, r, i * columns + j, of_all > 0.0 ? more * root / sqrt(of_all) : 0.0, 1.0);
+        }
+        put(w, r, rows * columns + i, margins[i] > 0.0 ? sum * root / sqrt(margins[i]) : 0.0, -1.0);
+    }
+    for (size_t j = 0; j < columns; j++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < rows; i++)
+            sum += (double)own[i * row + j] - share * (double)w->total[i * row + j];
+        const double of_all = margins[rows + j];
+        put(w, r, rows * (columns + 1) + j, of_all > 0.0 ? sum * root / sqrt(of_all) : 0.0, -1.0);
+    }
+    return first * scale;
+}
+
+/* w->first and w->second, of the tables in w->each. */
+static void compare(work *w, const ei_channel *c, double kept, double mean)
+{
+    const ei_kernels *kernels = ei_active();
+    const size_t cells = ep_table_cells(c), n = w->n;
+    for (size_t r = 0; r < n; r++) /* the margins are those that ei_measure left */
+        w->first[r] = deviate(w, c, r, kept, w->scratch + cells, mean);
+    for (size_t p = 0; p < w->panels; p++)
+        kernels->affine(w->deviation, w->length, w->none, w->length, n,
+                        w->turned + p * w->length * EI_PANEL, w->products + p * n * EI_PANEL, 1);
+    for (size_t r = 0; r < n; r++)
+        for (size_t s = 0; s < n; s++)
+            w->second[r * n + s] =
+                w->products[s / EI_PANEL * n * EI_PANEL + r * EI_PANEL + s % EI_PANEL];
+}
+
+double ei_interaction(const double *second, size_t n)
+{
+    const double count = (double)n;
+    double diagonal = 0.0, sum = 0.0;
+    for (size_t r = 0; r < n; r++)
+        diagonal += second[r * n + r];
+    for (size_t r = 0; r < n; r++)
+        for (size_t s = 0; s < r; s++) {
+            const double q = second[r * n + s] +
+                             (second[r * n + r] + second[s * n + s]) / (count - 2.0) -
+                             diagonal / ((count - 1.0) * (count - 2.0));
+            sum += q * q;
+        }
+    return sum * 2.0 / (count * (count - 3.0));
+}
+
+static int64_t fine(double bits)
+{
+    return (int64_t)(bits / EI_FINE + (bits < 0.0 ? -0.5 : 0.5));
 }
 
 /* Measure the pair whose tables are in w->each; `at`: its place in the results. */
-static void measure(work *w, const ei_channel *c, size_t replicates, size_t at,
-                    const ei_replicates_out *out)
+static void measure(work *w, const ei_channel *c, size_t at, const ei_replicates_out *out)
 {
-    const size_t cells = ep_table_cells(c);
-    const double n = (double)replicates;
+    const size_t row = ei_row_length(c), cells = ep_table_cells(c), n = w->n;
+    const double count = (double)n;
     memset(w->total, 0, cells * sizeof *w->total);
-    for (size_t r = 0; r < replicates; r++)
+    for (size_t r = 0; r < n; r++)
         for (size_t i = 0; i < cells; i++)
             w->total[i] += w->each[r * cells + i];
-    const double whole = information(w, c, w->total);
-    double mean = 0.0, spread = 0.0;
-    for (size_t r = 0; r < replicates; r++) {
-        for (size_t i = 0; i < cells; i++)
-            w->rest[i] = w->total[i] - w->each[r * cells + i];
-        const double pseudo = n * whole - (n - 1.0) * information(w, c, w->rest);
-        w->pseudo[r] = pseudo;
-        out->sums[r] += (int64_t)(pseudo / EI_FINE + (pseudo < 0.0 ? -0.5 : 0.5));
-        mean += pseudo;
+    const ei_information whole = ei_measure(ei_active(), w->total, c->in_bins, row, c->out_bins,
+                                            w->scratch, w->pointwise);
+    out->information[at] = whole.information;
+    out->corrected[at] = out->variance[at] = out->doubt[at] = 0.0;
+    if (whole.kept == 0)
+        return;
+    compare(w, c, (double)whole.kept, whole.information);
+    if (!w->columns->filled)
+        ep_columns_fill(w->columns, &w->occupancy, w->total, row, c->out_bins);
+    memcpy(w->corrected, w->pointwise, cells * sizeof *w->corrected);
+    const ep_corrected rare = ep_correct(&w->occupancy, w->columns, &whole, row, c->out_bins,
+                                         w->scratch, w->corrected);
+    double bias = 0.0, spread = 0.0;
+    for (size_t r = 0; r < n; r++) {
+        bias += w->second[r * n + r];
+        spread += w->first[r] * w->first[r];
+        out->first[r] += fine(w->first[r]);
+        for (size_t s = 0; s < n; s++)
+            out->second[r * n + s] += fine(w->second[r * n + s]);
     }
-    mean /= n;
-    for (size_t r = 0; r < replicates; r++)
-        spread += (w->pseudo[r] - mean) * (w->pseudo[r] - mean);
-    out->information[at] = whole;
-    out->corrected[at] = mean;
-    out->variance[at] = spread / (n * (n - 1.0));
+    bias = bias / (2.0 * count * (count - 1.0)) + (rare.excess - whole.excess);
+    out->corrected[at] = whole.information - bias;
+    out->doubt[at] = rare.doubt;
+    out->variance[at] =
+        ei_replicates_variance(spread, ei_interaction(w->second, n), count);
 }
 
 int ei_replicates_reduce(const ei_channel *c, const ei_job *job, const ei_job *part,
@@ -72,9 +176,11 @@ int ei_replicates_reduce(const ei_channel *c, const ei_job *job, const ei_job *p
     const size_t b0 = part->out_start - job->out_start, a0 = part->in_start - job->in_start;
     work w;
     int status = work_open(&w, c, replicates);
-    memset(out->sums, 0, replicates * sizeof *out->sums);
+    memset(out->first, 0, replicates * sizeof *out->first);
+    memset(out->second, 0, replicates * replicates * sizeof *out->second);
     for (size_t b = 0; status == EI_OK && b < ep_outputs(part); b++) {
         out->dropped[b] = 0;
+        w.columns->filled = 0;
         for (size_t a = 0; status == EI_OK && a < ep_inputs(part); a++) {
             for (size_t r = 0; r < replicates; r++) {
                 ep_parts p = ep_split(c, job, (uint64_t *)tables + r * size);
@@ -84,7 +190,7 @@ int ei_replicates_reduce(const ei_channel *c, const ei_job *job, const ei_job *p
                     memcpy(w.each + r * cells, table, cells * sizeof *table);
                 out->dropped[b] += a == 0 ? p.outliers[b0 + b] : 0;
             }
-            measure(&w, c, replicates, b * ep_inputs(part) + a, out);
+            measure(&w, c, b * ep_inputs(part) + a, out);
             if (ei_cancelled(cancel))
                 status = EI_ECANCELLED;
         }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..analyze import analyze
 from ..extract import Extracted, ExtractOptions, to_network
-from ..network import Layer
+from ..network import Layer, as_float
 from ..run import Progress, check_keywords, progress_bar
 from .curve import Ablation
 from .places import Held, held
@@ -191,7 +191,7 @@ def _score(
         if structure == "outputs":
             rows[name] = mask
     with holder.without(edges, rows) as model:
-        score = float(evaluate(model))
+        score = as_float(evaluate(model))
     if math.isnan(score):
         share = sum(int(m.sum()) for m in chosen.values())
         raise ValueError(f"evaluate returned NaN with {share} {structure} removed")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .drawing import add_plane_options
-from .outputs import check_picture
+from .outputs import check_output, check_picture
 from .screen import print_result
 from .values import read_names
 
@@ -101,7 +101,10 @@ def _plot(options: argparse.Namespace) -> None:
     from .. import plot
     from ..training import History
 
-    check_picture(None if Path(options.out).suffix.lower() in _MOVING else options.out)
+    if Path(options.out).suffix.lower() in _MOVING:
+        check_output(options.out)
+    else:
+        check_picture(options.out)
     runs = [History.read(run) for run in options.run]
     moving = Path(options.out).suffix.lower() in _MOVING
     if len(runs) > 1 and (moving or options.kind != "plane"):

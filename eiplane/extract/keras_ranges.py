@@ -27,6 +27,7 @@ from .tables import words
 __all__ = ["PASS", "POOL", "TensorRules"]
 
 Array = NDArray[Any]
+Function = Callable[[Array], Array]
 
 #: Numbers pass unchanged, or only to another place.
 PASS = words(
@@ -44,6 +45,10 @@ _PADS = words("ZeroPadding1D ZeroPadding2D ZeroPadding3D")
 _PAIRS = {
     "Add": "add", "Subtract": "sub", "Multiply": "mul", "Maximum": "maximum",
     "Minimum": "minimum",
+}  # fmt: skip
+_JOINS: dict[str, Callable[[Array, Array], Array]] = {
+    "Add": np.add, "Subtract": np.subtract, "Multiply": np.multiply, "Maximum": np.maximum,
+    "Minimum": np.minimum,
 }  # fmt: skip
 _SHARES = words("Softmax")
 _TRAINED = words(
@@ -106,6 +111,8 @@ class TensorRules:
         self._makers, self._entries = makers, entries
         self._read, self._step = read, step
         self._known: dict[int, RangeRule] = {}
+        #: What a tensor is a function of, entry by entry, and which one.
+        self._made_of: dict[int, tuple[int, Function]] = {}
 
     def found(self, tensor: int, rule: RangeRule) -> None:
         """Note the rule of a tensor that a layer makes."""
@@ -149,7 +156,8 @@ class TensorRules:
         if node.kind in ("Attention", "AdditiveAttention"):
             return Join(operands=(given[min(1, len(given) - 1)],))
         if node.kind in _PAIRS and len(given) > 1:
-            return _folded(_PAIRS[node.kind], given)
+            alone = self._of_one(node, tensor)
+            return _folded(_PAIRS[node.kind], given) if alone is None else alone
         if node.kind == "Average":
             return Scaled(1.0 / len(given), operands=(_folded("add", given),))
         if node.kind in _SHARES:
@@ -162,8 +170,10 @@ class TensorRules:
         if node.kind in _NORMED:
             return self._normed(node, given[0])
         if node.kind == "Rescaling":
-            return Join(operands=(Scaled(_flat(node.op.scale), _flat(node.op.offset),
-                                         operands=(given[0],)),))  # fmt: skip
+            scale, offset = _flat(node.op.scale), _flat(node.op.offset)
+            if scale.size == offset.size == 1:
+                self._apply(node, tensor, lambda z: z * scale + offset)
+            return Join(operands=(Scaled(scale, offset, operands=(given[0],)),))
         return self._stepped(node, given, node.outputs.index(tensor))
 
     def _stepped(self, node: Node, given: list[RangeRule], output: int) -> RangeRule:
@@ -175,7 +185,40 @@ class TensorRules:
             return given[0]
         if isinstance(found, tuple):
             return Join(operands=(Scaled(*found, operands=(given[0],)),))
-        return Mapped(_Function(found), operands=(given[0],))
+        function = _Function(found)
+        source, before = self._source(node.inputs[0])
+        self._apply(node, node.outputs[output], function)
+        if source == node.inputs[0]:
+            return Mapped(function, operands=(given[0],))
+        return Mapped(lambda z: function(before(z)), operands=(self._known[source],))
+
+    # -- functions of one tensor, by more than one way
+
+    def _source(self, tensor: int) -> tuple[int, Function]:
+        """Return what a tensor is a function of, itself perhaps, and which function."""
+        return self._made_of.get(tensor, (tensor, _same))
+
+    def _apply(self, node: Node, tensor: int, function: Function) -> None:
+        source, before = self._source(node.inputs[0])
+        self._made_of[tensor] = source, lambda z: function(before(z))
+
+    def _of_one(self, node: Node, tensor: int) -> RangeRule | None:
+        """Return the rule of a sum or a product of functions of one tensor, if it is one."""
+        ways = [self._source(i) for i in node.inputs]
+        source = ways[0][0]
+        if any(other != source for other, _ in ways):
+            return None
+        functions = [function for _, function in ways]
+        join = _JOINS[node.kind]
+
+        def joined(z: Array) -> Array:
+            found = functions[0](z)
+            for function in functions[1:]:
+                found = join(found, function(z))
+            return found
+
+        self._made_of[tensor] = source, joined
+        return Mapped(joined, operands=(self._known[source],))
 
     @staticmethod
     def padded(node: Node, rule: RangeRule) -> RangeRule:
@@ -239,6 +282,10 @@ class TensorRules:
         else:
             return None
         return many if None in sizes else math.prod(sizes)
+
+
+def _same(z: Array) -> Array:
+    return z
 
 
 def _flat(value: Any) -> NDArray[np.float64]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +57,8 @@ def read_torch(path: Path, key: str | None = None) -> tuple[list[Entry], list[Sk
         if not is_damage(error):
             raise
         text = str(error).strip()
+        if os.strerror(errno.ENOMEM) in text:  # of mapping the file itself
+            raise MemoryError(f"{path}: too large for the memory that there is") from None
         if any(word in text for word in ("weights_only", "Unsupported", "TorchScript")):
             raise ValueError(
                 f"{path}: it holds more than weights, and eiplane never runs code from a file; "

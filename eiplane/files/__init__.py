@@ -13,7 +13,7 @@ from .kinds import is_result, kind_of
 from .near import meant
 from .regular import check_regular
 from .telling import warn_user
-from .whole import append_whole, json_text, write_whole
+from .whole import append_whole, json_text, left_over, write_whole
 
 __all__ = [
     "Appender",
@@ -26,6 +26,7 @@ __all__ = [
     "is_result",
     "json_text",
     "kind_of",
+    "left_over",
     "meant",
     "read_arrays",
     "read_records",

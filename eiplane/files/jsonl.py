@@ -109,7 +109,7 @@ class Appender(Closing):
             if self._whole < self._read:
                 os.ftruncate(self._file, self._whole)
             if not self._complete:
-                os.write(self._file, b"\n")
+                append_whole(self._file, b"\n", self.path)
         self._read = -1
 
     def close(self) -> None:

@@ -95,5 +95,7 @@ def _missed(
         p.settings, sweeps=_SWEEPS, by_inputs=_by_inputs(n_in, n_out), key=p.key,
         purpose=_PURPOSES[which],
     )  # fmt: skip
-    (evidence, _, _, cooled, *_), bad = propagated(settings, c, np.zeros(len(stream), bool), stream)
+    (evidence, _, _, cooled, *_), bad = propagated(
+        p, settings, c, np.zeros(len(stream), bool), stream
+    )
     return np.where(bad, np.nan, (evidence - cooled) / math.log(2.0))

@@ -39,6 +39,9 @@ _NODES = np.polynomial.legendre.leggauss(6)
 
 _GROUP = 64
 
+#: Bits by which a computed probability may be above 1, or below one that hardly ever is drawn.
+_ABOVE, _BELOW = 2.0, 64.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -91,6 +94,15 @@ class Problem:
     def width(self) -> Array:
         """Of the cells, by the unit inputs."""
         return np.where(self.given, 1.0 / self.channel.in_bins, 1.0)
+
+    def possible(self, evidence: Array) -> NDArray[np.bool_]:
+        """Return which logarithms may be those of a drawn output's probability.
+
+        Of N outputs those whose probability is below ``2**-t / N`` are drawn with one below
+        ``2**-t``.
+        """
+        least = _BELOW + self.channel.n_out * math.log2(self.channel.out_bins)
+        return (evidence > -least * math.log(2.0)) & (evidence < _ABOVE * math.log(2.0))
 
     def limits(self, labels: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return the intervals of labels (samples, n_out), as (samples, pieces, n_out) each."""
@@ -254,13 +266,14 @@ def _evidence(
     correct: NDArray[np.bool_],
 ) -> tuple[Array, int, Array, tuple[Array, Array]]:
     c = constraints(p.known, lo, hi, place, width)
-    found, bad = propagated(p.settings, c, correct, np.zeros(len(correct), np.uint32))
+    found, bad = propagated(p, p.settings, c, correct, np.zeros(len(correct), np.uint32))
     evidence, correction, _, _, linear, square = found
     bits = -np.stack([evidence, correction], axis=1) / math.log(2.0)
     return bits, int(bad.sum()), np.stack([linear, square]), (c.in_lo, c.in_hi)
 
 
 def propagated(
+    p: Problem,
     settings: Settings,
     limits: Constraints,
     correct: NDArray[np.bool_],
@@ -270,6 +283,7 @@ def propagated(
 
     Parameters
     ----------
+    p : Problem
     settings : Settings
     limits : Constraints
         Of the samples.
@@ -289,8 +303,11 @@ def propagated(
         stream,
         cancel_flag(),
     )
-    evidence, _, change, *_ = found
-    return found, ~np.isfinite(evidence) | ~(np.abs(change) < settings.tolerance)
+    evidence, correction, change, *_ = found
+    # What went astray may say that it settled, and would outweigh all others.
+    astray = ~p.possible(evidence) | ~p.possible(-np.abs(correction))
+    evidence[astray] = correction[astray] = np.nan
+    return found, astray | ~(np.abs(change) < settings.tolerance)
 
 
 def _posterior(

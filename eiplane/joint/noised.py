@@ -14,7 +14,7 @@ where the noise is so narrow that no draw is near.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 _REPLICATES, _SAMPLES, _DRAWS, _WITHIN = 32, 40, 1 << 12, 192
 #: Samples that a mixture is fitted to, and those that it is told of; as :mod:`.modelled`.
 _FIT, _TOLD, _COMPONENTS, _EACH, _DIMENSIONS, _WORK = 1 << 12, 1 << 12, 32, 12, 160, 1 << 32
+#: Of the noise, the most that the distance of neighbouring numbers may be.
+_FINE = 1e-6
 #: Numbers of a unit's covariances.
 _UNIT = 1 << 20
 #: Number of the stream of random numbers.
@@ -51,6 +53,8 @@ class _Noised:
     bins: int
     scale: float
     gaussian: bool
+    #: Of the outputs; what is around does not matter.
+    middle: Array
 
     @staticmethod
     def of(noisy: NoisyLayer) -> _Noised:
@@ -58,16 +62,26 @@ class _Noised:
         matrix = layer.matrix()
         stage = Stage(matrix.shape[1], len(matrix), matrix, layer.offsets(), layer.activation)
         scale = noisy.noise.scale if gaussian else noisy.width
-        return _Noised(stage, noisy.around.in_range, noisy.around.in_bins, scale, gaussian)
+        own = _Noised(
+            stage, noisy.around.in_range, noisy.around.in_bins, scale, gaussian, np.zeros(1)
+        )
+        return replace(own, middle=own.values(np.full((1, stage.n_in), 0.5)))
+
+    @property
+    def resolved(self) -> bool:
+        """Whether float64 has numbers near the outputs that are far nearer than the noise."""
+        known = self.stage.weight
+        assert known is not None
+        varies = (known != 0.0).any(axis=1)
+        return bool((np.spacing(np.abs(self.middle[0, varies])) < _FINE * self.scale).all())
 
     def values(self, u: Array) -> Array:
-        """Return y of inputs on the unit cube, one a row."""
+        """Return y of inputs on the unit cube less those of its middle, one a row."""
         low, high = self.in_range
         assert self.stage.weight is not None and self.stage.bias is not None
         x = np.ascontiguousarray((low + (high - low) * u).T)
-        return np.ascontiguousarray(
-            self.stage.values(_core.affine(self.stage.weight, self.stage.bias, x)).T
-        )
+        y = self.stage.values(_core.affine(self.stage.weight, self.stage.bias, x)).T
+        return np.ascontiguousarray(y - self.middle)
 
     def drawn(self, rng: np.random.Generator, y: Array) -> Array:
         """Return y with its noise."""
@@ -202,6 +216,8 @@ def noised_bounds(noisy: NoisyLayer, key: int, runner: Runner) -> tuple[Interval
     information, output : tuple of float
     """
     own = _Noised.of(noisy)
+    if not own.resolved:
+        return (0.0, math.inf), (0.0, math.inf)
     seeds = np.random.SeedSequence([key, _PURPOSE]).spawn(_REPLICATES + 1)
     units = [_Replicate(own, seed, i) for i, seed in enumerate(seeds[:-1])]
     name = noisy.layer.name

@@ -397,6 +397,7 @@ class Wide(Estimator):
         noise: it counts in proportion to the variance that the correction lets expect.
         """
         corrections = np.concatenate([f.output[f.corrected, 1] for f in self._found])
+        corrections = corrections[np.isfinite(corrections)]
         expected = 2.0 * float(np.abs(corrections).mean()) / math.sqrt(max(self.task.n_given, 1))
         share = expected**2 / max(expected**2 + error**2, 1e-300)
         return share * seen, math.hypot(math.sqrt(share) * error, 0.5 * share * seen)

@@ -11,7 +11,7 @@ from .channel import MAX_THRESHOLDS, Binning, Channel, Rule, discretize
 from .feeds import evaluate, input_rule
 from .known import get_activation, known_activations
 from .layer import Layer, LazyLayer, real_array, refuse_masked
-from .limits import FAR, LEAST, MAX_BINS, MOST, resolved
+from .limits import FAR, LEAST, MAX_BINS, MOST, as_float, resolved
 from .network import Network, Seen
 from .noise import Noise, checked_noise
 from .pool import Pool
@@ -68,6 +68,7 @@ __all__ = [
     "Seen",
     "Stage",
     "Unknown",
+    "as_float",
     "automatic_range",
     "checked_noise",
     "discretize",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .limits import as_float
 from .monotone import Function, Piece
 from .numeric import evaluated, find_pieces, sampled
 from .table import Table, tabulated
@@ -371,7 +372,7 @@ def _checked_range(value: Any, what: str) -> Range | None:
     try:
         if any(isinstance(end, str | bytes) for end in value):  # reads like a number, and is none
             raise TypeError
-        low, high = (float(end) for end in value)
+        low, high = map(as_float, value)
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a pair of numbers, not {value!r}") from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["FAR", "LEAST", "MAX_BINS", "MOST", "resolved"]
+__all__ = ["FAR", "LEAST", "MAX_BINS", "MOST", "as_float", "resolved"]
 
 #: The greatest size of a weight, a bias, an end of a range or a pre-activation, and the least width
 #: of a range: beyond them squares leave float64.
@@ -18,6 +19,25 @@ MAX_BINS = 1024
 
 #: The least width of a bin in units in the last place, so that numbers tell bins apart.
 _UNITS = 1024.0
+
+
+def as_float(value: Any) -> float:
+    """Return a real number as a float.
+
+    Parameters
+    ----------
+    value : real number
+        Of Python or of NumPy, whose half and single precision cannot be held against :data:`MOST`.
+
+    Returns
+    -------
+    float
+        Infinite where a float cannot be as large.
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def resolved(pair: tuple[float, float], bins: int) -> bool:

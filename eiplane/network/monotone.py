@@ -164,7 +164,8 @@ def unbounded(function: Function, start: float, stop: float, rising: bool) -> Fu
         low = np.full(y.shape, start)
         high = np.full(y.shape, stop)
         if math.isinf(stop):
-            high = np.maximum(start + 1.0, 2.0 * y + 50.0)
+            with np.errstate(over="ignore"):
+                high = np.maximum(start + 1.0, 2.0 * y + 50.0)
         if math.isinf(start):
             low = np.full(y.shape, -800.0)
 
@@ -172,13 +173,36 @@ def unbounded(function: Function, start: float, stop: float, rising: bool) -> Fu
             value = function(middle.ravel()).reshape(middle.shape)
             return np.asarray((value >= y) == rising)
 
-        return _halved(there, low, high, 0.0)
+        # Halves of numbers of doubles: next to 0 halves of lengths go on for a thousand steps.
+        return _halved(there, low, high, 0.0, _between_doubles)
 
     return inverse
 
 
+def _between(low: Array, high: Array) -> Array:
+    """Return the middles of intervals."""
+    return 0.5 * (low + high)
+
+
+def _between_doubles(low: Array, high: Array) -> Array:
+    """Return the doubles with as many doubles of an interval below as above."""
+    a, b = _counted(low), _counted(high)
+    middle = (a >> 1) + (b >> 1) + (a & b & 1)
+    sizes: Array = np.abs(middle).view(np.float64)
+    return np.where(middle < 0, -sizes, sizes)
+
+
+def _counted(values: Array) -> NDArray[np.int64]:
+    """Return the numbers of doubles, with 0 as number 0."""
+    return np.where(np.signbit(values), -1, 1) * np.abs(values).view(np.int64)
+
+
 def _halved(
-    there: Callable[[Array], NDArray[np.bool_]], low: Array, high: Array, least: float
+    there: Callable[[Array], NDArray[np.bool_]],
+    low: Array,
+    high: Array,
+    least: float,
+    middle_of: Callable[[Array, Array], Array] = _between,
 ) -> Array:
     """Return the upper ends of intervals halved until no double, or less than asked, is inside.
 
@@ -192,13 +216,15 @@ def _halved(
     low, high : ndarray of float64, shape (n,)
     least : float
         Narrower intervals are left as they are.
+    middle_of : callable
+        Gives the middles of intervals.
     """
     if not len(low):
         return high
     levels = max(1, int(math.log2(_AT_ONCE / len(low) + 1.0)))
     columns = np.arange(len(low))
     while True:
-        points = _points(low, high, levels)
+        points = _points(low, high, levels, middle_of)
         with np.errstate(all="ignore"):
             says = there(points)
         at = np.full(len(low), 1 << (levels - 1))
@@ -213,11 +239,13 @@ def _halved(
             at += np.where(here, -((1 << level) >> 1), (1 << level) >> 1)
 
 
-def _points(low: Array, high: Array, levels: int) -> Array:
+def _points(
+    low: Array, high: Array, levels: int, middle_of: Callable[[Array, Array], Array]
+) -> Array:
     """Return the ends of intervals and all middles of so many halvings between, ascending."""
     points = np.empty(((1 << levels) + 1, len(low)))
     points[0], points[-1] = low, high
     for level in reversed(range(levels)):
         half, step = 1 << level, 2 << level
-        points[half::step] = 0.5 * (points[:-1:step] + points[step::step])
+        points[half::step] = middle_of(points[:-1:step], points[step::step])
     return points

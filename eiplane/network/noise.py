@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
-import numpy as np
-
-from .limits import LEAST, MOST
+from .limits import LEAST, MOST, as_float
 
 __all__ = ["Noise", "checked_noise"]
 
@@ -58,13 +57,13 @@ def checked_noise(value: Any) -> Noise | None:
     kind, scale = value
     if kind not in ("gaussian", "uniform") or not _is_number(scale):
         raise ValueError(f"{_WHAT}; got {value!r}")
-    if not math.isfinite(scale) or not scale > 0.0:
+    size = as_float(scale)
+    if not math.isfinite(size) or not size > 0.0:
         raise ValueError(f"noise: its scale must be above 0 and finite, got {scale!r}")
-    if not LEAST <= scale <= MOST:
+    if not LEAST <= size <= MOST:
         raise ValueError(f"noise: its scale must be from {LEAST:g} to {MOST:g}, got {scale!r}")
-    return Noise(str(kind), float(scale))
+    return Noise(str(kind), size)
 
 
 def _is_number(value: Any) -> bool:
-    kinds = (int, float, np.integer, np.floating)
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

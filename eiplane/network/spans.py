@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import warn_user
 from .network import Network
 
 __all__ = ["spans_of"]
@@ -59,6 +60,14 @@ def spans_of(
             for last in range(first + 1, len(network))
             if {first, last} <= wanted and _break(network, first, last) is None
         ]
+        if not longer and len(singles) > 1:
+            pairs = (
+                f"{network.names[i]!r} and {network.names[i + 1]!r}: {_break(network, i, i + 1)}"
+                for i in range(len(network) - 1)
+                if {i, i + 1} <= wanted
+            )
+            why = next(pairs, "the layers that are measured are no neighbours")
+            warn_user(f"spans='all' adds no span: {why}")
         return singles + longer
     return [_chosen(network, index, pair, parts) for pair in spans]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import MAX_BINS, Binning, Channel, Layer, discretize
+from ..network import MAX_BINS, Binning, Channel, Layer, discretize, resolved
 from ..results import Pairwise
 from ..run import Runner
 from . import exact
@@ -89,6 +89,11 @@ class Dithered:
         begin = self.start + (first + offset) * self.width
         binning = Binning(self.around.in_bins, bins, False, self.around.baseline)
         span = (begin, begin + bins * self.width)
+        if not resolved(span, bins):
+            raise ValueError(
+                f"layer {self.layer.name!r}: noise of width {self.width:g} is too little for "
+                f"outputs from {low:.4g} to {high:.4g}: there float64 has no numbers so near"
+            )
         return discretize(self.layer, binning, self.around.in_range, span)
 
     @property

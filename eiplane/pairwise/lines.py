@@ -268,11 +268,11 @@ class _Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Informed:
-    """What tables say: of (outputs, inputs), and the share of values outside, summed over all."""
+    """What tables say of (outputs, inputs), and of the shares of values outside."""
 
     information: Array
     bound: Array
-    outside: float
+    outside: Array
 
 
 def follow_inputs(unit: _Inputs) -> Informed:
@@ -302,12 +302,13 @@ def informed(channel: Channel, codes: Codes, table: Array, unsure: Array) -> Inf
     """Return the information of tables (outputs, inputs, in_bins, intervals)."""
     rule = np.zeros(channel.n_out, int) if channel.rule is None else channel.rule
     binned = np.zeros((*table.shape[:3], channel.out_bins))
-    outside = 0.0
+    outside = np.zeros(table.shape[:2])
     for b, own in enumerate(table):
         labels = codes.labels[rule[b]]
         for code in np.flatnonzero(labels >= 0):
             binned[b, :, :, labels[code]] += own[:, :, code]
-        outside += float(own[:, :, codes.outside[rule[b]]].sum())
+        beyond = np.ascontiguousarray(own[:, :, codes.outside[rule[b]]])
+        outside[b] = beyond.reshape(len(own), -1).sum(axis=1)
     kept = binned.sum(axis=(2, 3))
     share = binned / np.where(kept > 0, kept, 1.0)[..., None, None]
     given, found = share.sum(axis=3), share.sum(axis=2)
@@ -346,8 +347,8 @@ def sensitivity(channel: Channel, runner: Runner) -> Pairwise:
     units = [_Inputs(channel, a, min(a + step, channel.n_in)) for a in range(0, channel.n_in, step)]
     done = runner.map(follow_inputs, units, f"{channel.name}: sensitivity")
     bound = max(float(block.bound.max()) for block in done)
-    outside = sum(block.outside for block in done) / (channel.n_in * channel.n_out)
-    edges = np.concatenate([block.information for block in done], axis=1)
-    return Pairwise(
-        np.ascontiguousarray(edges), "exact", error_bound=bound, outlier_fraction=outside
-    )
+    edges, outside = (
+        np.ascontiguousarray(np.concatenate([getattr(block, name) for block in done], axis=1))
+        for name in ("information", "outside")
+    )  # summed once and in one order, however many workers there were
+    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=float(outside.mean()))

@@ -1,9 +1,9 @@
 """EI parts of what is no single layer: samples on shifted lattices, in independent replicates.
 
-Every replicate counts the same number of samples (one more in the first, where they do not divide);
-the information comes from all counts together, less its bias by the jackknife, and the error from
-the replicates' spread. All counts are integers, and blocks of edges are cut by their size alone, so
-numbers do not depend on who computed what.
+Every replicate counts the same number of samples (one more in the first, where they do not divide).
+The information comes from all counts together, less its bias; bias and error follow from how the
+replicates differ (``csrc/pairs/ei_pairs.h``). All counts are integers, and blocks of edges are cut
+by their size alone, so numbers do not depend on who computed what.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .job import Job, evaluation
 __all__ = ["DEFAULT_SAMPLES", "applies", "ei_parts"]
 
 #: Where neither a number of samples nor a tolerance is given.
-DEFAULT_SAMPLES = 1 << 17
+DEFAULT_SAMPLES = 1 << 18
 
 #: Samples of a replicate, and of a cell of a table, below which random ones serve as well.
 _LEAST, _EACH = 64, 16
@@ -32,6 +32,11 @@ _LEAST, _EACH = 64, 16
 _BYTES = 64 << 20
 #: Seconds that an edge takes to be measured, roughly, and all that is done right here.
 _MEASURED, _SHORT = 4e-6, 2e-3
+
+#: Of Student's distribution: its variance is that much greater than a normal one's.
+_FEW = (REPLICATES - 1) / (REPLICATES - 3)
+
+_EDGES = ("plugin", "corrected", "variance", "doubt")
 
 Array = NDArray[np.float64]
 
@@ -71,7 +76,9 @@ class _Found:
     plugin: Array
     corrected: Array
     variance: Array
-    sums: NDArray[np.int64]
+    doubt: Array
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
     dropped: NDArray[np.uint64]
 
 
@@ -122,32 +129,30 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
     core = _core.CoreChannel(channel)
     masks = int(_core.pairs_masked(core))
     job = Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples, masks=masks)
-    shape = (channel.n_out, channel.n_in)
-    plugin, corrected, variance = np.empty(shape), np.empty(shape), np.empty(shape)
-    sums, dropped = np.zeros(REPLICATES, np.int64), 0
+    edges = {n: np.empty((channel.n_out, channel.n_in)) for n in _EDGES}
+    first, second = np.zeros(REPLICATES, np.int64), np.zeros((REPLICATES, REPLICATES), np.int64)
+    dropped = 0
     for block in _blocks(core, channel, job):
         for found in _measured(channel, block, runner):
             at = found.part
             where = np.s_[at.out_start : at.out_stop, at.in_start : at.in_stop]
-            plugin[where], corrected[where] = found.plugin, found.corrected
-            variance[where] = found.variance
-            sums += found.sums
+            for name, values in edges.items():
+                values[where] = getattr(found, name)
+            first += found.first
+            second += found.second
             dropped += int(found.dropped.sum()) if at.in_start == 0 else 0
-    total = sums * _core.FINE
-    # Of Student's distribution, whose spread is greater than a normal one's.
-    few = (REPLICATES - 1) / (REPLICATES - 3)
+    variance = _core.replicates_variance(first * _core.FINE, second * _core.FINE)
+    still = edges["variance"] == 0.0
     unseen = math.log2(samples) / samples  # what a value may tell that never occurred
-    still = variance == 0.0
-    doubt = np.abs(plugin - corrected) * min(1.0, channel.in_bins * channel.out_bins / samples)
-    first = float(total.var(ddof=1)) / REPLICATES
+    doubt = edges["doubt"]
+    never = int(still.all(axis=1).sum()) * unseen**2
     return Pairwise(
-        corrected,
+        edges["corrected"],
         "sample",
         samples=samples,
-        stderr=math.sqrt(few * first + int(still.all(axis=1).sum()) * unseen**2)
-        + float(doubt.sum()),
-        edges_stderr=np.where(still, unseen, np.sqrt(few * variance)) + doubt,
-        edges_plugin=plugin,
+        stderr=math.sqrt(_FEW * variance + never + float(doubt.sum()) ** 2),
+        edges_stderr=np.sqrt(np.where(still, unseen**2, _FEW * edges["variance"]) + doubt**2),
+        edges_plugin=edges["plugin"],
         outlier_fraction=dropped / (samples * channel.n_out),
     )
 

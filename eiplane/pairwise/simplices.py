@@ -188,7 +188,7 @@ def ei_parts(channel: Channel) -> Pairwise:
             for a in range(n):
                 table[b, a, :, code] = [some.volume.sum() for some in slab.slabs(a, edges)]
     found = informed(channel, codes, table, np.zeros(table.shape[:2]))
-    outside = found.outside / (channel.n_out * n)
+    outside = float(found.outside.mean())
     return Pairwise(found.information, "exact", error_bound=_ERROR, outlier_fraction=outside)
 
 

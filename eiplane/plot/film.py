@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -173,11 +174,12 @@ def _write_mp4(film: Film, target: Path, fps: float, still: int) -> None:
     writer = animation.FFMpegWriter(
         fps=fps, extra_args=["-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]
     )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+    with tempfile.TemporaryDirectory() as folder:  # ffmpeg writes a file of its own
         part = Path(folder) / target.name
         with writer.saving(film.figure, part, film.figure.dpi):
             for _ in film.frames():
                 writer.grab_frame()
             for _ in range(still - 1):
                 writer.grab_frame()
-        os.replace(part, target)
+        with part.open("rb") as written:
+            write_whole(target, lambda file: shutil.copyfileobj(written, file))

@@ -117,6 +117,7 @@ def _slanted_contours(ax: Axes, name: str, unit: str) -> None:
         shown = np.array(sorted(shown, key=lambda level: -abs(level) if level else -np.inf))
     else:
         shown = _levels(bottom - right, top - left)
+        shown = shown[shown >= 0.0]  # no layer lies below the line of none
     breadth = float(np.ptp(scale.transform(np.array([left, right]))))
     labelled: list[Array] = []
     for level in shown:

@@ -105,8 +105,10 @@ def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int]:
         n_x, n_h = (int(v.__index__()) for v in found)
     except (TypeError, ValueError, AttributeError):
         raise TypeError(f"sizes are two whole numbers, of x and of h; got {found!r}") from None
-    if n_x < 0 or n_h < 1:
-        raise ValueError(f"x has at least 0 neurons and h at least 1, got sizes {found!r}")
+    if n_x < 0 or n_h < 1 or max(n_x, n_h) >= 2**31:
+        raise ValueError(
+            f"x has at least 0 neurons and h at least 1, and both below 2**31; got sizes {found!r}"
+        )
     return n_x, n_h
 
 

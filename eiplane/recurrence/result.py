@@ -82,6 +82,9 @@ class ThroughTime(Decomposition):
             options["names"] = [dot.join(map(str, cell)) for cell in cells]
         return tpm(self.matrices[lag], **options)
 
+    def _lags(self) -> dict[str, Any]:
+        return {"lags": self.lags, "perturb": self.perturb, "matrices": self.matrices}
+
     def to_dict(self, edges: bool = True) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; see :meth:`.Decomposition.to_dict`."""
         own: dict[str, Any] = {"perturb": self.perturb, "lags": list(self.lags)}

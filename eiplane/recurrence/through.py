@@ -182,6 +182,8 @@ def _checked_lags(lags: int | Iterable[int], least: int) -> tuple[int, ...]:
             raise TypeError(f"lags are whole numbers of steps, got {lag!r}")
         if lag < least:
             raise ValueError(f"lags begin at {least} here, got {lag}")
+        if lag >= 2**31:
+            raise ValueError(f"lags are below 2**31 steps, got {lag}")
     return tuple(sorted({int(lag) for lag in given}))
 
 

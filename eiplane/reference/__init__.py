@@ -13,11 +13,13 @@ from .generator import draws, lattice, philox
 from .given import dirichlet_product, given_entropy, sinc_product
 from .occupancy import corrected, moments
 from .pairs import joint_table, mutual_information, pair_table, single_table
+from .replicates import Replicated, replicated, replicated_variance
 from .sites import mixed, refined, restricted
 from .vectors import count_vectors, joint_bins
 
 __all__ = [
     "Polytopes",
+    "Replicated",
     "cell_octaves",
     "corrected",
     "count_vectors",
@@ -43,6 +45,8 @@ __all__ = [
     "pair_table",
     "philox",
     "refined",
+    "replicated",
+    "replicated_variance",
     "restricted",
     "sinc_product",
     "single_table",

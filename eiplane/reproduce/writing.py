@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_whole
+from ..files import left_over, write_whole
 from ..plot import save_figure
 
 __all__ = ["claim", "decimals", "keep_figure", "markdown_table", "write_summary"]
@@ -32,14 +32,18 @@ def claim(folder: Path, name: str, quick: bool) -> None:
     mark = folder / "experiment.json"
     expected = {"experiment": name, "quick": quick}
     if mark.exists():
-        found = json.loads(mark.read_text())
-        if found != expected:
+        try:
+            found = json.loads(mark.read_text())
+        except ValueError as error:
+            raise ValueError(f"{mark} is damaged: {error}; give another with --out") from None
+        if not isinstance(found, dict) or found != expected:
+            found = found if isinstance(found, dict) else {}
             raise ValueError(
                 f"{folder} holds the experiment {found.get('experiment')}"
                 f"{' (quick)' * bool(found.get('quick'))}; give another folder with --out"
             )
         return
-    if any(folder.iterdir()):
+    if not all(left_over(path.name) for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty, and no experiment's; give another with --out")
     write_whole(mark, lambda file: file.write(json.dumps(expected).encode()))
 

@@ -8,6 +8,7 @@ from .decomposition import Decomposition, load
 from .html import NUMBERS, html_edges
 from .layer import LayerResult
 from .measures import Joint, Pairwise, Skipped, Totals, VectorBounds
+from .plain import plain
 from .printed import ASCII_ERRORS, printable
 from .quantities import MEASURES, TABLE, Quantity, bounds_of, error_of, row_of
 from .table import ASSUMED, TOLD, between, columns_of, range_text, table_cell, with_error
@@ -36,6 +37,7 @@ __all__ = [
     "html_edges",
     "load",
     "matched",
+    "plain",
     "printable",
     "range_text",
     "row_of",

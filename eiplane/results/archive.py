@@ -20,7 +20,9 @@ __all__ = ["read_archive", "write_archive"]
 #: Of what :func:`write_archive` writes: 2 of results without edges, which 1 does not know.
 FORMAT = 2
 
-Contents = tuple[tuple[LayerResult, ...], tuple[Skipped, ...], dict[str, Any]]
+Contents = tuple[
+    tuple[LayerResult, ...], tuple[Skipped, ...], dict[str, Any], dict[str, Any] | None
+]
 
 
 def write_archive(
@@ -28,6 +30,7 @@ def write_archive(
     layers: Sequence[LayerResult],
     skipped: Sequence[Skipped],
     settings: dict[str, Any],
+    lags: dict[str, Any] | None = None,
 ) -> None:
     """Write what a decomposition consists of, whole or not at all.
 
@@ -38,6 +41,8 @@ def write_archive(
     skipped : sequence of Skipped
     settings : dict
         Plain values.
+    lags : dict, optional
+        What :class:`eiplane.ThroughTime` has beside those, by name.
     """
     arrays: dict[str, Any] = {}
     packed = [_pack(layer, f"{i}", arrays) for i, layer in enumerate(layers)]
@@ -47,6 +52,10 @@ def write_archive(
         "skipped": [[s.name, s.reason] for s in skipped],
         "layers": packed,
     }
+    if lags is not None:
+        matrices = {f"matrices/{lag}": matrix for lag, matrix in lags["matrices"].items()}
+        arrays |= matrices
+        header["through_time"] = {**lags, "lags": list(lags["lags"]), "matrices": list(matrices)}
     arrays["header"] = np.array(json.dumps(header))
     write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
@@ -63,6 +72,8 @@ def read_archive(path: str | Path) -> Contents:
     layers : tuple of LayerResult
     skipped : tuple of Skipped
     settings : dict
+    lags : dict or None
+        None of what is no :class:`eiplane.ThroughTime`.
 
     Raises
     ------
@@ -79,7 +90,8 @@ def read_archive(path: str | Path) -> Contents:
                 raise ValueError(f"it has format {header['format']}, newer than this version's")
             layers = tuple(_unpack(LayerResult, x, arrays) for x in header["layers"])
             skipped = tuple(Skipped(*s) for s in header["skipped"])
-            return layers, skipped, header["settings"]
+            lags = _lags(header, len(layers), arrays)
+            return layers, skipped, header["settings"], lags
     except Exception as error:
         if not is_damage(error):
             raise
@@ -90,6 +102,21 @@ def read_archive(path: str | Path) -> Contents:
             ) from None
         reason = "it is no archive of arrays" if "pickle" in str(error) else error
         raise ValueError(f"{path} is not a decomposition that eiplane saved: {reason}") from error
+
+
+def _lags(header: dict[str, Any], count: int, arrays: Any) -> dict[str, Any] | None:
+    """Return what a result through time has of its own."""
+    if "through_time" not in header:
+        return None
+    lags, perturb, names = (header["through_time"][k] for k in ("lags", "perturb", "matrices"))
+    if len(lags) != count or not all(type(lag) is int for lag in lags):
+        raise ValueError("its lags are not those of its layers")
+    matrices = {}
+    for name in names:
+        matrix = matrices[int(name.removeprefix("matrices/"))] = _array(arrays, name)
+        if matrix.dtype != np.float64 or matrix.ndim != 2:
+            raise ValueError(f"{name} is no matrix of real numbers")
+    return {"lags": tuple(lags), "perturb": str(perturb), "matrices": matrices}
 
 
 def _array(arrays: Any, name: str) -> Any:

@@ -163,7 +163,11 @@ class Decomposition(Sequence[LayerResult]):
         path : path-like
             Written whole or not at all.
         """
-        write_archive(path, self.layers, self.skipped, self.settings)
+        write_archive(path, self.layers, self.skipped, self.settings, self._lags())
+
+    def _lags(self) -> dict[str, Any] | None:
+        """Return what :class:`eiplane.ThroughTime` has of its own, for its file."""
+        return None
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the layers in the causal plane; see :func:`eiplane.plot.causal_plane`."""
@@ -183,6 +187,7 @@ def load(path: str | Path) -> Decomposition:
     Returns
     -------
     Decomposition
+        Of the class that was saved: a :class:`eiplane.ThroughTime` is one again.
 
     Raises
     ------
@@ -191,4 +196,9 @@ def load(path: str | Path) -> Decomposition:
     ValueError
         If it is not such a file.
     """
-    return Decomposition(*read_archive(path))
+    layers, skipped, settings, lags = read_archive(path)
+    if lags is None:
+        return Decomposition(layers, skipped, settings)
+    from ..recurrence import ThroughTime
+
+    return ThroughTime(layers, skipped, settings, **lags)

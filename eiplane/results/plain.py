@@ -10,11 +10,13 @@ __all__ = ["plain"]
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a result as plain Python numbers and lists."""
+    """Return a value of a result as plain Python numbers, lists and dicts: what JSON gives back."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {key: plain(v) for key, v in value.items()}
     return value

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import _core
 from ..files import meant
-from ..network import LEAST, MAX_BINS, MOST, Binning, Noise, checked_noise, resolved
-from ..results import MEASURES
+from ..network import LEAST, MAX_BINS, MOST, Binning, Noise, as_float, checked_noise, resolved
+from ..results import MEASURES, plain
 from .ranges import by_name, check_names
 
 __all__ = [
@@ -198,7 +198,7 @@ class Settings:
             named = values.pop(f"{what}s")
             if named:  # the network's own, or that of all others, under an empty name
                 values[what] = {"": values[what], **named}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {name: plain(value) for name, value in values.items()}
 
 
 def _named(
@@ -234,9 +234,10 @@ def _checked_measures(measures: str | Iterable[str]) -> frozenset[str]:
 def _checked_baseline(baseline: Any) -> float:
     if not _is_finite_number(baseline):
         raise ValueError(f"baseline must be a finite number, got {baseline!r}")
-    if abs(baseline) > MOST:
+    number = as_float(baseline)
+    if abs(number) > MOST:
         raise ValueError(f"baseline must be at most {MOST:g} in size, got {baseline!r}")
-    return float(baseline)
+    return number
 
 
 def check_environment() -> None:
@@ -320,7 +321,7 @@ def checked_range(value: Any, what: str) -> Range:
 def _float(value: Any) -> float:
     if isinstance(value, str | bytes):  # reads like a number, and is none
         raise TypeError
-    return float(value)
+    return as_float(value)
 
 
 def _check_resolved(checked: dict[str, Any]) -> None:
@@ -398,7 +399,8 @@ def checked_threads(threads: Any, executor: Executor | None) -> int | None:
 
 
 def _is_finite_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(float(value))
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(as_float(value))
 
 
 def _choice(what: str, value: Any) -> Any:

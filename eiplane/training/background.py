@@ -150,9 +150,11 @@ class Background:
                 with self._room:
                     self._bytes -= len(job)
                     self._room.notify_all()
-            self._process.stdin.close()
         except OSError:  # the process has ended: whoever reads says why
             pass
+        finally:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
 
     def _end(self) -> None:
         with self._room:
@@ -178,6 +180,7 @@ class Background:
             self._error, self._told = error, True  # by who raises it
             self._process.kill()
         finally:
+            self._process.stdout.close()
             self._end()
 
 

@@ -119,9 +119,16 @@ class Record:
         """Return plain values, ready for JSON."""
         return {
             "step": self.step,
-            "metrics": dict(self.metrics),
+            "metrics": {name: _written(value) for name, value in self.metrics.items()},
             "layers": [dict(layer) for layer in self.layers],
         }
+
+
+def _written(metric: float) -> float | str:
+    """Return a metric as JSON has it: no number is infinite there, and null is not known."""
+    if metric in (np.inf, -np.inf):
+        return "Infinity" if metric > 0 else "-Infinity"
+    return metric
 
 
 def record_lines() -> Familiar:

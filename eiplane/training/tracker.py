@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..analyze import analyze
 from ..files import Appender, Closing, read_records, uncollected, warn_user
 from ..joint import once_a_layer
-from ..network import Network
+from ..network import Network, as_float
 from ..results import Decomposition
 from ..run import check_keywords
 from .background import Background
@@ -441,6 +441,6 @@ def _whole(step: Any) -> int:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value.item() if hasattr(value, "item") else value)
+        return as_float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"metric {name!r} must be a number, not {value!r}") from None

@@ -280,7 +280,7 @@ def is_ordinary(case: Case) -> bool:
 _REFUSED = (
     "method='exact' is for single layers", "noise is for single layers", "'wide' is for single",
     "no layer", "None is not", "is defined from", "turning points", "turns too often",
-    "too little for outputs", "too little for so wide inputs",  # Gaussian noise about a cliff
+    "too many pieces", "too little for outputs", "too little for so wide inputs",  # Gaussian noise about a cliff
 )  # fmt: skip
 
 

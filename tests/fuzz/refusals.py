@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ FINE: dict[str, tuple[Callable[[], Any], list[list[float]]]] = {
 }  # fmt: skip
 
 _NAN, _INF = float("nan"), float("inf")
+_HUGE = 10**400  # no float is as large
 
 #: Values that are none, by argument; a callable makes what JSON has no word for.
 OPTIONS: dict[str, tuple[Any, ...]] = {
@@ -114,20 +116,20 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "in_range": ((1, 0), (0, 0), (0, _INF), (_NAN, 1), (-_INF, _INF), (0,), (0, 1, 2), 1.0, "auto", "ab",
                  (0, "1"), (0, 1j), (0, None), ((0, 1), (0, 1)), (0.0, 5e-324), (1.0, 1.0000000000000002),
                  (1e307, 1e308), {"no layer": (0, 1)}, {"0": (1, 0)}, {"0": 3}, {"0": "auto"}, {3: (0, 1)},
-                 {"0": (0, _NAN)}, {"*": (0, 1, 2)}, True, object),
+                 {"0": (0, _NAN)}, {"*": (0, 1, 2)}, True, object, (0, _HUGE), {"0": (-_HUGE, 0)}),
     "out_range": ((1, 0), (0, 0), (0, _INF), (_NAN, 1), 1.0, "automatic", (0, 1, 2), (0, "1"),
                   [(0, 1), (0, 1)], (0.0, 5e-324), (1.0, 1.0000000000000002), (-1e308, 1e308),
-                  {"no layer": (0, 1)}, {"0": (1, 0)}, {"0": "none"}, None, [None], object),
+                  {"no layer": (0, 1)}, {"0": (1, 0)}, {"0": "none"}, None, [None], object, (0, _HUGE), [(-_HUGE, 0)]),
     "outliers": ("keep", "", None, 1, True, ["clip"], b"clip"),
-    "baseline": (_NAN, _INF, -_INF, 1e300, "0", None, (0.0,), 1j, object),
+    "baseline": (_NAN, _INF, -_INF, 1e300, "0", None, (0.0,), 1j, object, _HUGE, Fraction(-_HUGE)),
     "method": ("guess", "", None, 1, True, ["exact"]),
     "samples": (1, 0, -5, 1.5, "100", _NAN, _INF, 10**30, True, (100,), 1j),
-    "tol": (0.0, -1.0, _NAN, _INF, "0.1", True, (0.1,), 1j),
+    "tol": (0.0, -1.0, _NAN, _INF, "0.1", True, (0.1,), 1j, _HUGE),
     "estimator": ("best", "", None, 1, ["wide"]),
     "ranges": ("given", "", None, 1, "data"),
     "quantiles": ((0.5,), (0.9, 0.1), (-0.1, 1.0), (0.0, 1.1), (_NAN, 1.0), "ab", 0.5, None, (0.5, 0.5)),
     "noise": (0.0, -1.0, _NAN, _INF, "loud", ("gaussian",), ("gaussian", 0.0), ("pink", 1.0), ("uniform", -1.0),
-              ("uniform", _NAN), True, (0.1, 0.2), ("gaussian", "x"), {}, 1j),
+              ("uniform", _NAN), True, (0.1, 0.2), ("gaussian", "x"), {}, 1j, _HUGE, ("uniform", _HUGE)),
     "memory_limit": (0, -1, 1.5, "4G", _NAN, True),
     "spans": ("some", "", [(1, 0)], [(0, 5)], [("no", "yes")], [3], 7, [(0, 0, 0)]),
     "layers": ("no such", ["no such"], 5, [5], b"0", object),
@@ -146,8 +148,9 @@ UNKNOWN = ("bin", "sample", "range", "n_jobs", "seed")
 #: Values that are taken, for the arguments that are not wrong.
 _GOOD: dict[str, tuple[Any, ...]] = {
     "bins": (2, (3, 2)), "in_range": ((-1, 1), (0, 2.0)), "out_range": ((-1, 1), "auto"),
-    "outliers": ("drop",), "method": ("auto",), "baseline": (0.5,), "samples": (64,),
+    "outliers": ("drop",), "method": ("auto",), "baseline": (0.5, np.float32(0.5), np.float16(-2.0)), "samples": (64,),
     "measures": ("sensitivity", ("ei_parts",)), "rng": (3, None), "threads": (1, 2),
+    "tol": (np.float32(0.5),),
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 /* Threads over the core, for ThreadSanitizer: the same work cut into pieces, on many threads at once,
  * gives the numbers of a single one. Built by `run`, together with all of csrc. */
 #include "exact/ei_exact.h"
+#include "joint/ei_wide.h"
 #include "kernels/ei_kernels.h"
 #include "pairs/ei_pairs.h"
 
@@ -48,6 +49,71 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* The wide engine with its cooling: samples that threads share out. */
+
+enum { U = 4, Z = 6, WIDE = 16 };
+
+static double wide_weight[Z * U], in_lo[WIDE * U], in_hi[WIDE * U], out_lo[WIDE * Z], out_hi[WIDE * Z];
+static uint8_t correct[WIDE];
+static uint32_t stream[WIDE];
+
+typedef struct {
+    size_t start, stop;
+    double (*found)[WIDE];
+    double (*cavity)[WIDE * U];
+    int status;
+} share;
+
+static void *filter(void *argument)
+{
+    share *s = argument;
+    const size_t a = s->start;
+    const ei_wide_job job = {.n_in = U, .n_out = Z, .weight = wide_weight, .pieces = 1,
+                             .iterations = 24, .damping = 0.8, .tolerance = 1e-3, .sweeps = 8,
+                             .key = 7, .purpose = 3};
+    const ei_wide_out out = {s->found[0] + a, s->found[1] + a, s->found[2] + a, s->found[3] + a,
+                             s->cavity[0] + a * U, s->cavity[1] + a * U};
+    s->status = ei_wide_run(&job, s->stop - a, in_lo + a * U, in_hi + a * U, out_lo + a * Z,
+                            out_hi + a * Z, correct + a, stream + a, &out, &never);
+    return NULL;
+}
+
+static int wide(void)
+{
+    static double found[2][4][WIDE], cavity[2][2][WIDE * U];
+    for (size_t i = 0; i < Z * U; i++)
+        wide_weight[i] = (double)((i * 37) % 23) / 11.0 - 0.99;
+    for (size_t s = 0; s < WIDE; s++) {
+        correct[s] = s % 2 == 0;
+        stream[s] = (uint32_t)s;
+        for (size_t k = 0; k < U; k++) {
+            in_lo[s * U + k] = -0.5;
+            in_hi[s * U + k] = s % 3 ? 0.5 : 0.1;
+        }
+        for (size_t b = 0; b < Z; b++) {
+            out_lo[s * Z + b] = -0.3 - 0.02 * (double)s;
+            out_hi[s * Z + b] = 0.2 + 0.03 * (double)b;
+        }
+    }
+    share shares[THREADS], whole = {0, WIDE, found[0], cavity[0], 0};
+    pthread_t threads[THREADS];
+    int status = 0;
+    for (size_t t = 0; t < THREADS; t++) {
+        shares[t] = (share){WIDE * t / THREADS, WIDE * (t + 1) / THREADS, found[1], cavity[1], 0};
+        if (pthread_create(&threads[t], NULL, filter, &shares[t]))
+            return 2;
+    }
+    for (size_t t = 0; t < THREADS; t++) {
+        pthread_join(threads[t], NULL);
+        status |= shares[t].status;
+    }
+    filter(&whole);
+    for (size_t s = 0; s < WIDE; s++) /* volumes of what is less than the cube */
+        status |= !(found[0][0][s] < 0.0 && found[0][3][s] < 0.0);
+    return status | whole.status | !!memcmp(found[0], found[1], sizeof found[0]) |
+           !!memcmp(cavity[0], cavity[1], sizeof cavity[0]);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < N_OUT * N_IN; i++)
@@ -81,6 +147,10 @@ int main(void)
     work(&whole);
     if (status | whole.status || memcmp(found[0], found[1], sizeof found[0])) {
         fprintf(stderr, "threads: status %d, or other numbers than one thread's\n", status);
+        return 1;
+    }
+    if ((status = wide())) {
+        fprintf(stderr, "threads: the wide engine: status %d, or other numbers\n", status);
         return 1;
     }
     puts("threads: ok");

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .addresses import Addresses
+from .parts import Part, part_of
 
 __all__ = ["Constants"]
 
@@ -40,6 +41,7 @@ class Constants:
         self._named: dict[int, list[_Named]] = {}
         self._loose: dict[int, tuple[Any, str]] = {}
         self._computed: dict[int, frozenset[str]] = {}
+        self._parts: dict[int, frozenset[tuple[str, Part | None]]] = {}  # of what was computed
         self._root = type(module).__name__.lower()
         self.weights: list[tuple[str, Any]] = []  # parameters that are matrices, or more
         self._learnt: set[str] = set()
@@ -104,6 +106,15 @@ class Constants:
             return frozenset(n.name for n in here if n.start < stop and start < n.stop)
         return self._computed.get(key, frozenset())
 
+    def parts(self, tensor: Any) -> frozenset[tuple[str, Part | None]]:
+        """Return the names of the tensors that a constant is made of, and which part of each."""
+        key = _storage(tensor)
+        here = None if key is None else self._named.get(key)
+        if here is None:
+            return frozenset() if key is None else self._parts.get(key, frozenset())
+        names = self.names(tensor)
+        return frozenset((n.name, part_of(tensor, n.own)) for n in here if n.name in names)
+
     def learnt(self, names: frozenset[str]) -> bool:
         """Return whether there is a parameter among some names."""
         return not names.isdisjoint(self._learnt)
@@ -114,9 +125,11 @@ class Constants:
 
     def computed(self, tensors: Iterable[Any], of: Iterable[Any]) -> None:
         """Note that some constants were computed of others."""
+        of = list(of)
         names: frozenset[str] = frozenset().union(*(self.names(t) for t in of))
         if not names:
             return
+        parts: frozenset[tuple[str, Part | None]] = frozenset().union(*(self.parts(t) for t in of))
         for tensor in tensors:
             if _storage(tensor) is None:
                 self._loose[id(tensor)] = tensor, ", ".join(sorted(names))
@@ -124,10 +137,12 @@ class Constants:
             if not self.knows(tensor):
                 address = self._addresses.hold(tensor)
                 self._computed[address] = names | self._computed.get(address, frozenset())
+                self._parts[address] = parts | self._parts.get(address, frozenset())
 
     def _forget(self, addresses: Collection[int]) -> None:
         for address in addresses:
             self._computed.pop(address, None)
+            self._parts.pop(address, None)
 
     def place(self, tensor: Any) -> Any:
         """Return what tells a weight from others of the same names."""
@@ -167,14 +182,21 @@ class Constants:
         if len(names) == 1:
             return self.title(next(iter(names)))
         # A weight computed of several, as by weight_norm or a parametrization: their module's name.
-        split = [name.split(".") for name in sorted(names)]
-        common = []
-        for pieces in zip(*split, strict=False):
-            if len(set(pieces)) > 1:
-                break
-            common.append(pieces[0])
-        text = ".".join(common).removesuffix(".parametrizations.weight")
-        return text.removesuffix("parametrizations.weight") or self._root
+        found = _common(names)
+        if not found and 0 < len(names & self._matrices) < len(names):
+            return self.name(names & self._matrices)  # the rest are scales, codes, steps
+        return found or self._root
+
+
+def _common(names: Iterable[str]) -> str:
+    """Return the module that some parameters belong to."""
+    common = []
+    for pieces in zip(*(name.split(".") for name in sorted(names)), strict=False):
+        if len(set(pieces)) > 1:
+            break
+        common.append(pieces[0])
+    text = ".".join(common).removesuffix(".parametrizations.weight")
+    return text.removesuffix("parametrizations.weight")
 
 
 def _storage(tensor: Any) -> int | None:

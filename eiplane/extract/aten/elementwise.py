@@ -17,6 +17,7 @@ from ..flow.rounding import rounded
 from ..tables import words
 from .call import AtenOperator, Call, Slot, numbers
 from .complexes import is_complex, on_complex
+from .tensors import filled_names
 
 if TYPE_CHECKING:
     from .run import Run
@@ -50,7 +51,8 @@ def elementwise(run: Run, call: Call) -> Codes | None:
         return on_complex(run, call)
     if call.name == "_to_copy" and _keeps(call):
         return kept(run, call, call.tensors[0])
-    kwargs = {k: v for k, v in call.kwargs.items() if k != "out"}
+    filled = filled_names(call.func)
+    kwargs = {k: v for k, v in call.kwargs.items() if k not in filled}
     arrays: list[Any] = []
 
     def slotted(value: Any) -> Any:

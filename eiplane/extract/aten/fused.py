@@ -1,13 +1,21 @@
-"""Fused paths of torch that compiled code takes by itself, written out in their parts."""
+"""Operators that stand for several: fused paths of torch, and those of lists of tensors."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["FUSED", "unfused"]
+__all__ = ["is_fused", "unfused"]
 
 #: Operators that stand for a whole block.
-FUSED = frozenset(["_transformer_encoder_layer_fwd", "_native_multi_head_attention"])
+_FUSED = frozenset(["_transformer_encoder_layer_fwd", "_native_multi_head_attention"])
+
+#: What those are called that do the same to each tensor of a list.
+_EACH = "_foreach_"
+
+
+def is_fused(name: str) -> bool:
+    """Return whether an operator may stand for several."""
+    return name in _FUSED or name.startswith(_EACH)
 
 
 def unfused(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -25,6 +33,8 @@ def unfused(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     object
         NotImplemented where it has a mask, or is of several tensors that differ.
     """
+    if name.startswith(_EACH):
+        return _each(torch, name.removeprefix(_EACH), args, kwargs)
     if name == "_transformer_encoder_layer_fwd":
         if (len(args) > 18 and args[18] is not None) or kwargs.get("mask") is not None:
             return NotImplemented
@@ -39,6 +49,34 @@ def unfused(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     if not needed:
         return out, torch.empty(0, dtype=out.dtype)
     return out, shares.mean(dim=1) if mean else shares
+
+
+def _each(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Do to each tensor of a list what is done to all of them."""
+    base, count = name.rstrip("_"), len(args[0])
+    tensor = torch.Tensor
+    if base in ("copy", "zero"):
+        function: Any = getattr(tensor, f"{base}_")
+    elif base == "norm":
+        function = torch.linalg.vector_norm
+    else:
+        function = getattr(torch, base, None)
+    if function is None or "out" in kwargs:
+        return NotImplemented
+
+    def one(value: Any, k: int) -> Any:
+        return value[k] if isinstance(value, list | tuple) and len(value) == count else value
+
+    made = []
+    for k, x in enumerate(args[0]):
+        given = [one(value, k) for value in args[1:]]
+        named = {n: one(value, k) for n, value in kwargs.items()}
+        if base in ("addcmul", "addcdiv") and len(given) > 2:
+            named["value"] = given.pop()
+        made.append(function(x, *given, **named))
+        if name.endswith("_") and base not in ("copy", "zero"):
+            x.copy_(made[-1])
+    return None if name.endswith("_") else made
 
 
 def _attention(

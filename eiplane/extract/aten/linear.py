@@ -50,6 +50,8 @@ class Product:
         Of the name, for one of several matrices.
     kind : str
         What tells the matrix from others of those names.
+    source : tensor or None
+        What a weight was written down from.
     """
 
     weight: Any
@@ -60,12 +62,13 @@ class Product:
     named: frozenset[str]
     suffix: str = ""
     kind: str = ""
+    source: Any = None
 
 
 def report(run: Run, p: Product) -> Codes:
     """Report a matrix product."""
     constants = run.constants
-    run.covered |= p.named
+    run.cover(p.named, p.weight if p.source is None else p.source)
     sections = constants.sections(p.weight, p.named)
     place = None if constants.place(p.weight) is None else constants.place(p.weight)[1]
     biased = frozenset() if p.bias is None else constants.names(p.bias)
@@ -315,7 +318,7 @@ def _convolution(run: Run, call: Call) -> Any:
     sizes = [_tuple(v, axes) for v in (stride, padding, dilation)]
     conv = Convolution(sizes[0], sizes[2], int(groups), bool(transposed))
     named = run.constants.names(weight)
-    run.covered |= named
+    run.cover(named, weight)
     key = (tuple(sorted(named)), tuple(weight.shape), conv, bias is None,
            None if named else weight.data_ptr())  # fmt: skip
     made = Map(run.constants.name(named), key, weight.detach(),

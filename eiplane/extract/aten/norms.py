@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...network import Join, Known, Pairwise, RangeRule, Unknown
 from ..flow import Codes, Operand
+from ..flow.copies import of_copies
 from ..flow.normed import by_channel, over_last
 from ..flow.pointwise import scaled
 from .call import Call, numbers
@@ -44,6 +45,9 @@ def _normed(
     """Report a norm over the last axes."""
     codes = over_last(run.flow, call.operand(x), call.shape, shape, _read(run, call, weight),
                       _read(run, call, bias), centred)  # fmt: skip
+    given = call.operand(x).codes
+    if given is not None:
+        codes = of_copies(codes, given, range(given.ndim - len(shape), given.ndim))
     return [_moved_by(run, call, codes, weight, bias), *_others(run, call, x)]
 
 

@@ -30,8 +30,12 @@ class _Staircase:
     def __call__(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
         """Return the values on the grid; takes values, steps and zero points."""
         x, step, zero = (np.asarray(a, dtype=np.float64) for a in arrays)
-        placed = np.clip(np.rint(x / step) + zero, self.low, self.high)
-        result: NDArray[Any] = (placed - zero) * step
+        # torch keeps steps in single precision and multiplies with what it gets for one by them:
+        # of doubles too, so that is where the staircase has its steps.
+        step = np.asarray(step, dtype=np.float32)
+        per_step = np.float64(np.float32(1.0) / step)
+        placed = np.clip(np.rint(x * per_step) + zero, self.low, self.high)
+        result: NDArray[Any] = (placed - zero) * np.float64(step)
         return result
 
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from ...network import Network, Unknown
 from ...results import Skipped
-from ..flow import Codes, Flow, Operand
+from ..flow import PYTHON, Codes, Flow, Operand
 from ..flow.finish import finished
 from .addresses import Addresses
 from .call import Call, arrays_in, numbers, tensors_in
 from .constants import Constants
 from .elementwise import UNTAGGED, elementwise
-from .fused import FUSED, unfused
+from .fused import is_fused, unfused
 from .handlers import HANDLERS
 from .higher import is_higher, ran
 from .layouts import Layouts
@@ -26,7 +26,16 @@ from .noise import drawn, is_random
 from .recurrent import CELLS, LAYERS, gates, has_scripted_recurrence
 from .shadows import Shadows
 from .still import Still
-from .tensors import as_tensors, range_of_input, read_by, refuse_layouts, shares, written_by
+from .tensors import (
+    as_tensors,
+    has_storage,
+    range_of_input,
+    read_by,
+    refuse_layouts,
+    results_of,
+    shares,
+    written_by,
+)
 from .uses import Uses
 from .written import Written
 
@@ -75,7 +84,7 @@ class Run:
         self._shadows = Shadows(torch, self._addresses, self.flow)
         self._layouts = Layouts(torch)
         self._uses = Uses(torch, self.constants)
-        self.covered = self._uses.covered
+        self.covered, self.cover = self._uses.covered, self._uses.cover
         self.written = Written(self)
         self.maps_of_constants = Still(self.flow, self.constants, still)
         self.leaving = Leaving(torch, change or Change(), returned)
@@ -196,7 +205,7 @@ class Run:
         name = func._schema.name.removeprefix("aten::")
         if name in LAYERS | CELLS:  # as a script or a graph calls them
             return self._as_whole(name, func, args, kwargs)
-        if name in FUSED:
+        if is_fused(name):
             made = self._in_parts(lambda: unfused(self.torch, name, args, kwargs))
             if made is not NotImplemented:
                 return made
@@ -244,34 +253,26 @@ class Run:
 
     def dynamic(self, tensor: Any) -> bool:
         """Return whether a tensor depends on the network's input."""
-        return self._has_storage(tensor) and self._shadows.holds(tensor)
+        return has_storage(tensor) and self._shadows.holds(tensor)
 
     def put(self, tensor: Any, codes: Codes | None) -> None:
         """Write down what a tensor holds."""
-        if self._has_storage(tensor):
+        if has_storage(tensor):
             self._shadows.put(tensor, codes, writes=True)
-
-    @staticmethod
-    def _has_storage(tensor: Any) -> bool:
-        try:
-            tensor.untyped_storage()
-        except (NotImplementedError, RuntimeError):
-            return False
-        return True
 
     def operand(self, tensor: Any) -> Operand:
         """Return what is known of a tensor."""
         precision = 2.0**-23
         if tensor.is_floating_point():
             precision = float(self.torch.finfo(tensor.dtype).eps)
-        codes = self._shadows.get(tensor) if self._has_storage(tensor) else None
+        codes = self._shadows.get(tensor) if has_storage(tensor) else None
         if codes is None and tensor.is_floating_point() and self._is_new(tensor):
             codes = self._returned(tensor)
         return Operand(codes, lambda: numbers(tensor), precision)
 
     def _is_new(self, tensor: Any) -> bool:
         """Return whether no operator that was seen has made a tensor."""
-        if not self._has_storage(tensor) or self.constants.knows(tensor):
+        if not has_storage(tensor) or self.constants.knows(tensor):
             return False
         return tensor.untyped_storage()._cdata not in self._seen_storages
 
@@ -286,7 +287,7 @@ class Run:
             self._made([tensor])
             return None
         codes = self.flow.event(
-            "Python", self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
+            PYTHON, self.leaving.left(sites), tuple(tensor.shape), lambda _: Unknown(),
             unknown="its numbers leave torch and come back, so what becomes of them is not seen",
         )  # fmt: skip
         if doubtful:
@@ -327,7 +328,7 @@ class Run:
         fixed: list[Any] = []
         if self.leaving and self._is_pointwise(func):
             read = read_by(func, args, kwargs, tensors)
-            fixed = [t for t in read if operands[id(t)].codes is None and self._has_storage(t)]
+            fixed = [t for t in read if operands[id(t)].codes is None and has_storage(t)]
         named = [t for t in fixed if self.constants.names(t)]
         fresh = [numbers(t) for t in fixed if all(t is not n for n in named)]
         return self.leaving.called(func, args, kwargs, fresh, [numbers(t) for t in named])
@@ -347,10 +348,10 @@ class Run:
         took: frozenset[str] | None,
     ) -> None:
         torch = self.torch
-        outs = list(tensors_in(torch, out)) if not isinstance(out, list | tuple) else list(out)
+        outs = results_of(torch, func, args, kwargs, out)
         for tensor in tensors_in(torch, outs):
             refuse_layouts(tensor)
-        results = [t for t in outs if isinstance(t, torch.Tensor) and self._has_storage(t)]
+        results = [t for t in outs if isinstance(t, torch.Tensor) and has_storage(t)]
         if "set_" not in func._schema.name:  # a storage that comes from elsewhere
             self._made(results)
         namespace, _, name = func._schema.name.partition("::")
@@ -370,7 +371,7 @@ class Run:
             self._uses.say(tensors, FROM_DATA)
             used = [operands[id(t)] for t in dynamic] + self.leaving.left(took)
             for tensor in results:
-                codes = self.flow.event("Python", used, tuple(tensor.shape), lambda _: Unknown(),
+                codes = self.flow.event(PYTHON, used, tuple(tensor.shape), lambda _: Unknown(),
                                         unknown=FROM_DATA)  # fmt: skip
                 self._shadows.put(tensor, codes, writes)
             return
@@ -398,13 +399,12 @@ class Run:
         handler = HANDLERS.get(name)
         made = None if handler is None else handler(self, call)
         if made is NotImplemented or handler is None:
-            if pointwise:
-                made = elementwise(self, call)
-            else:
-                made = self.unknown(call)
+            made = elementwise(self, call) if pointwise else self.unknown(call)
+            if pointwise and len(outs) > 1:  # it is the first of them
+                made = [made, *self.unknown(call)[1:]]
         several = made if isinstance(made, list) else [made] * len(outs)
         for tensor, codes in zip(outs, several, strict=True):
-            if isinstance(tensor, torch.Tensor) and self._has_storage(tensor):
+            if isinstance(tensor, torch.Tensor) and has_storage(tensor):
                 self._shadows.put(tensor, codes, writes)
 
     def unknown(self, call: Call) -> list[Codes | None]:

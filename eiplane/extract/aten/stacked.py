@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...network import Pairwise, RangeRule, Unknown
 from ..flow import Codes, Operand, Step
+from ..flow.copies import of_copies
 from ..flow.pointwise import pointwise
 from ..flow.signals import ENTRY, SHIFT
 from .call import AtenOperator, Call, Slot, numbers
@@ -95,7 +96,10 @@ def over_copies(
             return made
         if few and axis is not None:
             return _sum(run, call, axis)
-    return otherwise(run, call)  # type: ignore[no-any-return]
+    made = otherwise(run, call)
+    if axis is None or codes is None or not isinstance(made, np.ndarray) or made.size < 2:
+        return made  # type: ignore[no-any-return]
+    return of_copies(made, codes, [axis])
 
 
 def _axis(call: Call) -> int | None:

@@ -6,8 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from ...network import Known, NetworkInput, RangeRule, Unknown
+from .call import tensors_in
 
-__all__ = ["as_tensors", "range_of_input", "read_by", "refuse_layouts", "shares", "written_by"]
+__all__ = [
+    "as_tensors",
+    "filled_names",
+    "has_storage",
+    "range_of_input",
+    "read_by",
+    "refuse_layouts",
+    "results_of",
+    "shares",
+    "written_by",
+]
+
+
+def has_storage(tensor: Any) -> bool:
+    """Return whether a tensor's numbers lie in a storage."""
+    try:
+        tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def as_tensors(torch: Any, func: Any, args: Any) -> Any:
@@ -55,13 +75,33 @@ def written_by(func: Any, args: Any, kwargs: Any) -> Any:
     return None
 
 
-def read_by(func: Any, args: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
-    """Return the tensors that an operator reads: those (``out=``) that it fills hold chance."""
-    filled = {
-        id(kwargs.get(argument.name))
+def results_of(torch: Any, func: Any, args: Any, kwargs: Any, out: Any) -> list[Any]:
+    """Return what an operator gives; of one that gives nothing, what it writes into."""
+    if isinstance(out, list | tuple) and out:
+        return list(out)
+    found = tensors_in(torch, out)
+    if found or not func._schema.is_mutable:
+        return list(found)
+    written = [
+        args[k] if k < len(args) else kwargs.get(argument.name)
+        for k, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return list(tensors_in(torch, written))
+
+
+def filled_names(func: Any) -> set[str]:
+    """Return the names of the arguments (``out=``) that an operator fills."""
+    return {
+        str(argument.name)
         for argument in func._schema.arguments
         if argument.kwarg_only and argument.alias_info is not None and argument.alias_info.is_write
     }
+
+
+def read_by(func: Any, args: Any, kwargs: Any, tensors: list[Any]) -> list[Any]:
+    """Return the tensors that an operator reads: those (``out=``) that it fills hold chance."""
+    filled = {id(kwargs.get(name)) for name in filled_names(func)}
     filled -= {id(a) for a in args}
     return [t for t in tensors if id(t) not in filled]
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..flow import Codes, Operand
+from ..flow.copies import copies
 from ..flow.unused import ENTRIES, HARMLESS, unused
 from .call import tensors_in
 from .constants import Constants
 from .handlers import NOTES, added_by
+from .parts import Part, rest
 
 __all__ = ["Uses"]
 
@@ -32,6 +34,15 @@ class Uses:
         self._torch, self._constants = torch, constants
         self.used: dict[str, set[str]] = {}  # by each parameter's name
         self.covered: set[str] = set()  # what layers were made of, or is listed already
+        self._layers: dict[str, set[Part | None]] = {}  # the parts that they were made of
+        self._otherwise: dict[str, set[tuple[str, Part | None]]] = {}
+
+    def cover(self, names: frozenset[str], weight: Any) -> None:
+        """Hear that a layer was made of some parameters, or of those parts that a weight is."""
+        self.covered |= names
+        parts = dict.fromkeys(names, frozenset([None])) | _by_name(self._constants.parts(weight))
+        for n in names:
+            self._layers.setdefault(n, set()).update(parts[n])
 
     def mark(
         self, tensors: list[Any], operands: dict[int, Operand], name: str, args: Any, kwargs: Any
@@ -88,10 +99,16 @@ class Uses:
             return  # it has no storage
         for n in names:
             self.used.setdefault(n, set()).add(use)
+        if use not in HARMLESS and use != "constant" and use not in _PRODUCTS:
+            for n, part in self._constants.parts(tensor):
+                self._otherwise.setdefault(n, set()).add((use, part))
 
     def left(self) -> Iterator[tuple[str, str]]:
         """Yield the parameters that made no layers, by title, and why."""
         for name, value in self._constants.weights:
+            layers = self._layers.get(name, {None})
+            if name in self._otherwise and None not in layers:
+                yield from self._rest(name, value, layers)
             reason = None if name in self.covered else unused(self.used.get(name), value.shape)
             if reason is not None:
                 yield self._constants.title(name), reason
@@ -100,6 +117,17 @@ class Uses:
             reason = None if name in self.covered or not used else unused(used, value.shape)
             if reason is not None and used - HARMLESS - {"constant"}:
                 yield self._constants.title(name), reason
+
+    def _rest(self, name: str, value: Any, layers: set[Part | None]) -> Iterator[tuple[str, str]]:
+        """Yield the part of a parameter that was used otherwise than those that are layers."""
+        found = rest(value, [p for p in layers if p is not None], self._otherwise[name])
+        reason = None if found is None else unused(found[2], found[1])
+        if found is not None and reason is not None:
+            yield f"{self._constants.title(name)}{found[0]}", reason
+
+
+def _by_name(parts: frozenset[tuple[str, Part | None]]) -> dict[str, frozenset[Part | None]]:
+    return {n: frozenset(p for m, p in parts if m == n) for n, _ in parts}
 
 
 def _layout(tensor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -111,15 +139,5 @@ def _layout(tensor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _spread(sides: list[int], signals: list[Codes]) -> bool:
     """Return whether an entry of the signals meets several of a constant."""
-    return any(n > 1 and all(_alike(c, -back) for c in signals)
+    return any(n > 1 and all(copies(c, -back) for c in signals)
                for back, n in enumerate(reversed(sides), 1))  # fmt: skip
-
-
-def _alike(codes: Codes, axis: int) -> bool:
-    """Return whether an array holds the same along an axis, or has none there."""
-    if codes.ndim < -axis or codes.shape[axis] == 1 or codes.strides[axis] == 0:
-        return True
-    first = codes.take([0, 1], axis)
-    if bool((first.take([0], axis) != first.take([1], axis)).any()):
-        return False
-    return bool((codes == codes.take([0], axis)).all())

@@ -209,15 +209,21 @@ class Written:
         given = out.permute(order).reshape(count, -1, rows)
         shown = np.broadcast_to(np.asarray(made.x.read()), made.codes.shape).reshape(-1)
         codes, kinds = [], distinct(each)
+        several = any(number for number, _ in kinds)
         for k in range(count):
             b = bias[k, 0]
             part = Operand(source[k], lambda k=k: shown[place[k]], made.x.precision)  # type: ignore[misc]
             weight = run.torch.from_numpy(np.ascontiguousarray(each[k]))
             offset = run.torch.from_numpy(b.copy()) if b.any() else None
             number, digest = kinds[k]
-            suffix = f"[{number}]" if count > 1 else ""
+            suffix = f"[{number}]" if several else ""
             codes.append(
-                report(run, Product(weight, offset, part, given[k], -1, made.names, suffix, digest))
+                report(
+                    run,
+                    Product(
+                        weight, offset, part, given[k], -1, made.names, suffix, digest, made.weight
+                    ),
+                )
             )
         sizes = [sides[a][1] for a in order]
         back = np.stack(codes).reshape(sizes).transpose(np.argsort(order))

@@ -5,7 +5,7 @@ input carries *codes* that say which signal each of its entries holds.
 """
 
 from .flow import Flow
-from .signals import Codes, Convolution, Operand, Value
+from .signals import PYTHON, Codes, Convolution, Operand, Value
 from .steps import Step
 
-__all__ = ["Codes", "Convolution", "Flow", "Operand", "Step", "Value"]
+__all__ = ["PYTHON", "Codes", "Convolution", "Flow", "Operand", "Step", "Value"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...network import Gather, Join, Known, RangeRule, Rows
 from .combinations import combinations, rows_in
+from .copies import as_copies
 from .mixtures import Mixtures
 from .signals import ENTRY, SHIFT, Codes, Map, Operand, Origin, Signals, Use, Value
 from .steps import Step
@@ -257,7 +258,8 @@ class Flow:
             )
         origin.recipe = lambda ruler: rule([part(ruler) for part in parts])
         entry = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
-        return entry + ((value.base + (0 if row is None else row)) << SHIFT)
+        codes_made: Codes = entry + ((value.base + (0 if row is None else row)) << SHIFT)
+        return codes_made if found is not None else as_copies(codes_made, operands, wide)
 
     # -- uses -----------------------------------------------------------------------------------
 

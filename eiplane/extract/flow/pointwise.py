@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...network import Mixture, Pairwise, RangeRule
 from .flow import Flow
-from .signals import SHIFT, Codes, Operand, Value
+from .signals import PYTHON, SHIFT, Codes, Operand, Value
 from .steps import Step
 
 __all__ = ["pointwise", "scaled"]
@@ -65,7 +65,8 @@ def pointwise(
         found = _function(flow, operands, wide, values, shape, make)
         if found is not None:
             return found
-        axis = _copies(operands, wide, shape)
+        known_of = any(v is not None and v.origin.what != PYTHON for v in values)
+        axis = _copies(operands, wide, shape) if known_of else None
         if axis is not None:
             return _apart(flow, name, operands, wide, shape, make, rule, axis)
         mixed = flow.mixtures.found(name, operands)

@@ -20,6 +20,7 @@ from .steps import Step
 
 __all__ = [
     "ENTRY",
+    "PYTHON",
     "SHIFT",
     "Before",
     "Codes",
@@ -41,6 +42,9 @@ Recipe = Callable[[Callable[["Value"], RangeRule]], RangeRule]
 #: Bits of a code that tell the entry.
 SHIFT = 32
 ENTRY = (1 << SHIFT) - 1
+
+#: What an array is called that Python made of numbers which had left: nothing is known of it.
+PYTHON = "Python"
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class Tensor:
         Whether it is the same in every run: made of initializers, not of shapes.
     own : str
         Its name, if it is an initializer itself.
+    lost : str
+        Why nobody knows its numbers, nor how many they are, if that is so.
     """
 
     value: Any
@@ -50,6 +52,7 @@ class Tensor:
     names: frozenset[str] = frozenset()
     fixed: bool = False
     own: str = ""
+    lost: str = ""
 
     def operand(self) -> Operand:
         """Return it as the flow takes it."""

@@ -15,6 +15,7 @@ from .norms import NORMS
 from .pools import POOLS
 from .recurrent import RECURRENT
 from .rewrites import REWRITES
+from .runtime import RUNTIME
 
 if TYPE_CHECKING:
     from .run import Run
@@ -37,7 +38,7 @@ HANDLERS: dict[str, Callable[[Run, Call], Any]] = {
 _RUNTIME = frozenset(["Gelu", "FastGelu", "BiasGelu", "QuickGelu", "QuantizeLinear",
                       "DequantizeLinear"])  # fmt: skip
 _FUSED = frozenset(["FusedMatMul", "FusedConv", "FusedGemm", "SkipLayerNormalization",
-                    "SkipSimplifiedLayerNormalization"])  # fmt: skip
+                    "SkipSimplifiedLayerNormalization", *RUNTIME])  # fmt: skip
 
 
 _RUNTIME_ALONE = _FUSED | {"FastGelu", "BiasGelu", "QuickGelu"}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .call import Tensor
 from .cells import recurrent
+from .dynamic import seen_through
 from .functions import FUNCTIONS, NodeFunction
 from .kernels import conv, conv_transpose, pool
 
@@ -56,6 +57,10 @@ class Program:
         #: What constant nodes gave, by the names of their outputs; the same in every run.
         self.kept: dict[str, Tensor] = {}
         self.initializers = self.read(self.graph)
+        self.nodes = seen_through(
+            self.graph.node, [o.name for o in self.graph.output], self.initializers,
+            onnx.helper.make_node,
+        )  # fmt: skip
         self.inputs = [i for i in model.graph.input if i.name not in self.initializers]
         self._declared = {
             entry.name: entry.type.tensor_type

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .call import Call
+from .runtime import RUNTIME
 
 if TYPE_CHECKING:
     from .run import Run
@@ -190,4 +191,5 @@ REWRITES: dict[str, Callable[[Run, Call, Make], Nodes | None]] = {
     **dict.fromkeys(["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"], _skipping_norm),
     **dict.fromkeys(["BiasGelu", "FastGelu"], _biased_gelu),
     "Mean": _mean,
+    **RUNTIME,
 }

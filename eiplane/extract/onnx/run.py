@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...network import Known, Network, NetworkInput, RangeRule, Unknown
 from ...results import Skipped
-from ..flow import Codes, Flow
+from ..flow import Codes, Flow, Operand
 from ..flow.finish import finished
 from ..flow.observed import NotFiniteError
 from ..flow.unused import unused
@@ -27,7 +27,8 @@ __all__ = ["Run"]
 Scope = MutableMapping[str, Tensor]
 
 #: Ends of names that a matrix has for being one.
-_ENDS = (".weight", "_weight", ".weight_quantized", "_quantized", ".kernel")
+_ENDS = (".weight", "_weight", ".weight_Transposed_quantized", ".weight_quantized", "_quantized",
+         ".kernel")  # fmt: skip
 
 #: Rewritten nodes are of this version at least.
 _OPSET = 17
@@ -54,6 +55,7 @@ class Run:
         self._used: dict[str, set[str]] = {}
         self._weights: dict[str, Tensor] = {}
         self._sizes: dict[str, int] = {}
+        self._handed: dict[str, Tensor] = {}
         self._rng = np.random.default_rng(0)
 
     # -- running
@@ -72,18 +74,20 @@ class Run:
             scope[name] = Tensor(value, self.flow.begin("input", value.shape, rule))
         self._weights.update(self.program.initializers)
         self._sizes = self.program.sizes(inputs)
-        self._nodes(graph.node, scope, self._last_uses(graph))
+        self._nodes(self.program.nodes, scope, self._last_uses(graph))
         for entry in graph.output:
             tensor = scope.get(entry.name)
             if tensor is None:
                 raise ValueError(f"nothing makes the output {entry.name!r}")
+            if tensor.lost:
+                continue
             for operand in Call(None, 0, {}, [tensor]).signals():
                 self.flow.use(operand, None)
 
     def _last_uses(self, graph: Any) -> dict[int, list[str]]:
         """Return what no later node takes, by the number of the node that took it last."""
         last: dict[str, int] = {}
-        for k, node in enumerate(graph.node):
+        for k, node in enumerate(self.program.nodes):
             for name in self._taken(node):
                 last[name] = k
         kept = {entry.name for entry in graph.output}
@@ -125,6 +129,10 @@ class Run:
                 raise ValueError(f"it takes {name!r}, which nothing makes")
         tensors = [scope[n] if n else None for n in names]
         call = Call(node, index, self.program.attributes(node), tensors[: len(node.input)])
+        lost = next((t.lost for t in tensors if t is not None and t.lost), "")
+        if lost:
+            self._lose(call, tensors, lost, scope)
+            return
         if node.op_type == "If" and not call.dynamic(0):
             self._branch(call, scope)
             return
@@ -134,7 +142,11 @@ class Run:
         if self._rewritten(call, scope, dynamic):
             return
         if dynamic or node.op_type in RANDOM:
-            results = self._followed(call, names, tensors)
+            try:
+                results = self._followed(call, names, tensors)
+            except _LostError as error:
+                self._lose(call, tensors, str(error), scope)
+                return
             self.still = False
         else:
             results = self._constant(call, names, tensors)
@@ -172,7 +184,8 @@ class Run:
         try:
             call.outs = self.program.compute(call.node, names, values, self.opset)
         except CannotRunError as error:
-            call.outs = self._invented(call, str(error))
+            own = "" if "is unknown" in str(error) else f" ({error})"  # by its name it is told
+            call.outs = self._invented(call, own)
         if call.kind in RANDOM and not any(t is not None and t.codes is not None for t in tensors):
             codes: Any = self._random(call)
         elif call.kind == "Shape":
@@ -199,10 +212,10 @@ class Run:
         for name in call.node.output:
             found = self.program.declared(name, self._sizes) if name else None
             if name and found is None:
-                raise ValueError(
+                raise _LostError(
                     f"{call.node.domain or 'ai.onnx'}.{call.kind} is no operator that eiplane can "
-                    f"run, and the graph does not say of what shape its result is ({why})"
-                )
+                    f"run, and the graph does not say of what shape its result is{why}"
+                ) from None
             if found is None:
                 made.append(None)
                 continue
@@ -210,6 +223,26 @@ class Run:
             numbers = self._rng.random(shape) if is_float(dtype) else np.zeros(shape)
             made.append(numbers.astype(dtype))
         return made
+
+    def _lose(
+        self, call: Call, tensors: Sequence[Tensor | None], reason: str, scope: Scope
+    ) -> None:
+        """Go past a node that cannot be run, or takes what such a one gives."""
+        there = [t for t in tensors if t is not None and not t.lost]
+        self._mark(there, f"what it meets is not known: {reason}")
+        call.inputs = list(there)
+        signals = call.signals()
+        if signals:
+            said = f"its output goes to {call.kind}: {reason}"
+            codes = self.flow.event(call.kind, signals, (1,), lambda _: Unknown(), unknown=said)
+            self.flow.use(Operand(codes, lambda: np.zeros(1)), None)
+        for name in call.node.output:
+            if name:
+                scope[name] = Tensor(np.zeros(0), lost=reason)
+
+    def make_weight(self, name: str, value: NDArray[Any], of: Tensor) -> None:
+        """Hear of a constant by the name that nodes of a rewritten one call it."""
+        self._handed[name] = Tensor(value, None, of.names, of.fixed)
 
     # -- nodes of several kinds
 
@@ -257,7 +290,8 @@ class Run:
         nodes = make(self, call, self.program.onnx.helper.make_node)
         if nodes is None:
             return False
-        inner: Scope = ChainMap({}, scope)
+        inner: Scope = ChainMap(self._handed, scope)
+        self._handed = {}
         before, self.opset = self.opset, max(self.opset, _OPSET)
         self._inside += 1
         for part in nodes:
@@ -386,6 +420,10 @@ class Run:
             if reason is not None:
                 self.flow.noted.setdefault(self.title(name), reason)
         return finished(self.flow, refused)
+
+
+class _LostError(Exception):
+    """Nothing computes a node, and nothing says of what shape its result is."""
 
 
 class _NodeError(ValueError):
