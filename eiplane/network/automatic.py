@@ -54,7 +54,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     step = max(1, _BLOCK // weight.shape[1])
     for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
         rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
+        block = weight[rows].astype(np.float64, order="C")
         sums[rows] = block.sum(axis=1)
         sizes[rows] = np.abs(block, out=block).sum(axis=1)
         squares[rows] = np.multiply(block, block, out=block).sum(axis=1)
