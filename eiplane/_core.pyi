@@ -52,7 +52,7 @@ class CorePoints:
     def draw(self, input: int, first: int, count: int) -> NDArray[np.uint32]: ...
 
 class CoreChannel:
-    def __init__(self, channel: Channel) -> None: ...
+    def __init__(self, channel: Channel, narrow: bool = False) -> None: ...
 
 class Edges:
     information: NDArray[np.float64]
@@ -126,13 +126,21 @@ class ExactRows:
     outside: NDArray[np.float64]
 
 def exact_parts(
-    channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 def exact_marginals(
     channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
 ) -> ExactRows: ...
 def exact_sensitivity(
-    channel: CoreChannel, start: int, stop: int, cancel: NDArray[np.int32]
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 
 class Budget:

@@ -130,21 +130,30 @@ cdef class CoreChannel:
     cdef ei_channel c
     cdef list kept
 
-    def __init__(self, channel):
-        cdef const double[:, ::1] weight = channel.weight
+    def __init__(self, channel, narrow=False):
+        """``narrow``: the weights may be of float32, for the exact engine."""
+        cdef const double[:, ::1] weight
+        cdef const float[:, ::1] narrower
         cdef const double[::1] bias = channel.bias
         cdef const double[::1] thresholds, limits
         cdef const int32_t[::1] labels, rule
         cdef const uint16_t[::1] outside
         cdef CoreStages stages = CoreStages(channel.stages)
         thresholds, labels, limits, outside = channel.tables()
-        self.kept = [weight, bias, thresholds, labels, limits, outside, stages]
-        self.c.n_last = <size_t>weight.shape[1]
+        if narrow and channel.weight.dtype == np.float32:
+            narrower = channel.weight
+            self.c.narrow = &narrower[0, 0]
+            self.kept = [narrower]
+        else:
+            weight = channel.weight
+            self.c.weight = &weight[0, 0]
+            self.kept = [weight]
+        self.kept += [bias, thresholds, labels, limits, outside, stages]
+        self.c.n_out, self.c.n_last = channel.weight.shape
         self.c.n_in = <size_t>channel.n_in
-        self.c.n_out = <size_t>weight.shape[0]
         self.c.in_lo, self.c.in_hi = channel.in_lo, channel.in_hi
         self.c.in_bins, self.c.out_bins = channel.in_bins, channel.out_bins
-        self.c.weight, self.c.bias = &weight[0, 0], &bias[0]
+        self.c.bias = &bias[0]
         self.c.n_rules = <size_t>len(channel.rules)
         if channel.rule is not None:
             rule = channel.rule

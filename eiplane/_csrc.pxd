@@ -37,6 +37,7 @@ cdef extern from "common/ei_channel.h" nogil:
         const ei_stage *stages
         size_t n_last, n_out
         const double *weight
+        const float *narrow
         const double *bias
         size_t n_rules
         const int32_t *rule

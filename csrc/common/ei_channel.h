@@ -65,6 +65,7 @@ typedef struct {
     size_t n_last; /* inputs of the last map: n_in without stages */
     size_t n_out;
     const double *weight; /* n_out x n_last */
+    const float *narrow;  /* the same in float32, weight being NULL: the exact engine alone takes it */
     const double *bias;   /* n_out */
     size_t n_rules;
     const int32_t *rule; /* n_out: which each has; NULL: all the first */

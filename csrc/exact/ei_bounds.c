@@ -25,8 +25,9 @@ double ex_bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns,
     if (!(all < 0.01) || !(kept > 0.0))
         return most;
     double bound = (double)m * (eta(all) + eta(share)); /* H(Y | i), and the smooth part of H(Y) */
+    const double most_cell = eta(two);
     for (size_t c = 0; c < m; c++) {
-        double cell = eta(two);
+        double cell = most_cell;
         if (p != NULL && p[c] > 2.0 * two) {
             /* eta is steepest at the lower end. */
             const double steep = two * (1.4426950408889634 - ei_log2(p[c] - two));

@@ -69,7 +69,7 @@ void ex_close_engine(ei_exact *x)
         return;
     void *all[] = {x->thresholds, x->labels, x->beta, x->from, x->to, x->piece_sign,
                    x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
-                   x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed,
+                   x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed, x->large,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
                    x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix,
@@ -99,6 +99,7 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     x->baseline = c->baseline;
     x->in_bins = c->in_bins;
     x->out_bins = out_bins;
+    x->inside = NAN;
     x->k = ei_active()->exact;
     x->n_pairs = c->in_bins / 2;
     const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
@@ -121,7 +122,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(suffix, n + 1);
     NEW(list, n);
     NEW(list_suffix, n + 1);
-    NEW(packed, n + 8);
+    NEW(packed, n);
+    NEW(large, n);
     NEW(s, m + 1);
     NEW(left, m + 1);
     NEW(right, m + 1);
@@ -136,8 +138,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(direct, n);
     NEW(distance, m + 1);
     NEW(cut, MAX_CUTS);
-    NEW(point, (m > BATCH ? m : BATCH) + 8);
-    NEW(value, (m > BATCH ? m : BATCH) + 8);
+    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 8);
+    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 8);
 #undef NEW
     if (!fine) {
         ex_close_engine(x);
@@ -155,26 +157,36 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     return x;
 }
 
-int ex_open_series(ei_exact *x)
+static int open_terms(ei_exact *x)
 {
-    if (x->scratch != NULL)
+    if (x->term != NULL)
         return EI_OK;
-    const size_t waves = MAX_WAVES + 8, cells = padded((size_t)x->out_bins + 1);
-    /* An earlier attempt may have run out of memory half way. */
-    void *all[] = {x->beta, x->term, x->phi_row, x->phi_edge, x->phi_plan, x->coefficient};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        ei_free(all[i]);
+    const size_t cells = padded((size_t)x->out_bins + 1);
+    ei_free(x->beta); /* an earlier attempt may have run out of memory half way */
     x->beta = ei_zalloc((x->n_pairs + 1) * EI_EXACT_TERMS, sizeof(double));
-    x->term = ei_zalloc(cells * EI_EXACT_TERMS, sizeof(double));
-    x->phi_row = ei_alloc(waves, sizeof(double));
-    x->phi_edge = ei_alloc(waves, sizeof(double));
-    x->phi_plan = ei_alloc(waves, sizeof(double));
-    x->coefficient = ei_alloc(waves, sizeof(double));
-    if (!x->beta || !x->term || !x->phi_row || !x->phi_edge || !x->phi_plan || !x->coefficient)
+    if (x->beta == NULL)
         return EI_ENOMEM;
     ex_bernoulli_table(x);
-    x->scratch = ei_alloc(2 * waves, sizeof(double));
-    return x->scratch == NULL ? EI_ENOMEM : EI_OK;
+    x->term = ei_zalloc(cells * EI_EXACT_TERMS, sizeof(double));
+    return x->term == NULL ? EI_ENOMEM : EI_OK;
+}
+
+int ex_open_series(ei_exact *x, size_t waves)
+{
+    if (open_terms(x) != EI_OK)
+        return EI_ENOMEM;
+    if (waves <= x->room)
+        return EI_OK;
+    double **all[] = {&x->phi_row, &x->phi_edge, &x->phi_plan, &x->coefficient, &x->scratch};
+    x->room = 0;
+    int fine = 1;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        ei_free(*all[i]);
+        *all[i] = ei_alloc((all[i] == &x->scratch ? 2 : 1) * (waves + 8), sizeof(double));
+        fine = fine && *all[i] != NULL;
+    }
+    x->room = fine ? waves : 0;
+    return fine ? EI_OK : EI_ENOMEM;
 }
 
 double *ex_grow(ei_exact *x, size_t size)

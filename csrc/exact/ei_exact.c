@@ -32,12 +32,13 @@
  */
 #include "exact/ei_exact.h"
 #include "exact/ei_exact_internal.h"
+#include "kernels/ei_rows.h"
 
 /* What the rows of one rule share. */
 typedef struct {
     ei_exact *x, *limits; /* limits: NULL where there are none */
     int outside;          /* whether everything lies outside, where there are none */
-    double *kept, *unused; /* n_in */
+    double *unused, *row; /* n_in */
 } rule_engine;
 
 /* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
@@ -60,16 +61,24 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     e->x = ex_open_engine(c, m, c->thresholds + rule * m, c->labels + rule * (m + 1), c->out_bins);
     e->limits = c->n_limits > 0 ? open_limits(c, rule) : NULL;
     e->outside = c->n_limits == 0 && c->outside[rule];
-    e->kept = ei_alloc(c->n_in, sizeof *e->kept);
     e->unused = ei_alloc(c->n_in, sizeof *e->unused);
+    e->row = ei_alloc(c->n_in, sizeof *e->row);
     const int limits = c->n_limits == 0 || e->limits != NULL;
-    return e->x && limits && e->kept && e->unused ? EI_OK : EI_ENOMEM;
+    if (e->x && e->limits && e->limits->n_thresholds > 0 && e->limits->n_thresholds <= BESIDE)
+        e->x->beside = e->limits;
+    return e->x && limits && e->unused && e->row ? EI_OK : EI_ENOMEM;
+}
+
+static const double *weights_of(const ei_channel *c, const rule_engine *e, size_t o)
+{
+    const ei_matrix rows = {c->n_in, c->weight, c->narrow};
+    return ei_row(&rows, o, e->row);
 }
 
 static void close_rule(rule_engine *e)
 {
-    ei_free(e->kept);
     ei_free(e->unused);
+    ei_free(e->row);
     ex_close_engine(e->limits);
     ex_close_engine(e->x);
 }
@@ -81,15 +90,15 @@ typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, si
 static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                      ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = c->weight + o * c->n_in;
+    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
     double inside[2] = {1.0, 0.0}, ignored;
-    int status = EI_OK;
-    if (e->limits != NULL)
-        status = ex_row_parts(e->limits, weight, c->bias[o], NULL, inside, &ignored, cancel);
-    if (status == EI_OK)
-        status = ex_row_parts(e->x, weight, c->bias[o],
-                              out->information ? out->information + at * c->n_in : NULL,
+    e->x->inside = NAN;
+    int status = ex_row_parts(e->x, &weights, out->information ? out->information + at * c->n_in : NULL,
                               out->marginal + at * c->out_bins, out->bound + at, cancel);
+    if (e->limits != NULL && e->x->inside >= 0.0)
+        inside[0] = e->x->inside;
+    else if (e->limits != NULL && status == EI_OK)
+        status = ex_row_parts(e->limits, &weights, NULL, inside, &ignored, cancel);
     out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
     return status;
 }
@@ -97,18 +106,14 @@ static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t
 static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                            ei_cancel cancel, const ei_exact_out *out)
 {
-    const double *weight = c->weight + o * c->n_in;
-    double ignored, outside = e->outside ? (double)c->n_in : 0.0;
+    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
+    double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
-    if (e->limits != NULL) {
-        status =
-            ex_row_sensitivity(e->limits, weight, c->bias[o], e->unused, e->kept, &ignored, cancel);
-        for (size_t i = 0; i < c->n_in && status == EI_OK; i++)
-            outside += 1.0 - e->kept[i];
-    }
+    if (e->limits != NULL)
+        status = ex_row_sensitivity(e->limits, &weights, e->unused, &outside, &ignored, cancel);
     if (status == EI_OK)
-        status = ex_row_sensitivity(e->x, weight, c->bias[o], out->information + at * c->n_in,
-                                    e->kept, out->bound + at, cancel);
+        status = ex_row_sensitivity(e->x, &weights, out->information + at * c->n_in, &dropped,
+                                    out->bound + at, cancel);
     out->outside[at] = outside / (double)c->n_in;
     return status;
 }

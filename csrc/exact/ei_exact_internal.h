@@ -19,8 +19,10 @@ enum {
     BATCH = 512,             /* points evaluated at once */
     ORDERS = EI_EXACT_TERMS + DOMINANT + 2,
     MAX_WAVES = 1 << 17,     /* of a series evaluated point by point */
+    COMPARABLE = 32,         /* of a row that is not sorted */
     MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
-    MAX_CUTS = 64            /* inputs of a row that are confined */
+    MAX_CUTS = 64,           /* inputs of a row that are confined */
+    BESIDE = 8      /* thresholds of another cut */
 };
 
 /* Bits that an edge may be off by before a row is done again. */
@@ -29,9 +31,9 @@ static const double TARGET = 5e-10;
 /* An output that is kept more rarely than this counts as never kept: it tells nothing. */
 static const double NEVER = 1e-12;
 
-static const double BULK = 0.6;   /* greatest w a / (2 pi) for the expansion */
+static const double BULK = 0.8;  /* greatest w a / (2 pi) for the expansion */
 
-static const double SAFE = 1.9;   /* sinc is at least 0.49 up to here: dividing by it is harmless */
+static const double SAFE = 2.52; /* sinc is at least 0.23 up to here: dividing by it is harmless */
 
 /* How far a distribution function may be off: `point` anywhere (and independently so at any two
  * thresholds), plus a smooth error of total variation `variation`. */
@@ -55,7 +57,7 @@ typedef struct {
     row_error error;                 /* of the distribution function */
 } sum_plan;
 
-typedef struct {
+typedef struct ei_exact {
     size_t n_in;
     double lo, hi, baseline;
     uint32_t in_bins, out_bins;
@@ -86,6 +88,11 @@ typedef struct {
     int32_t *near_from, *near_to; /* the pieces that a row's inputs can reach */
     double *near_sign;
 
+    /* Another cut of the same outputs, of few thresholds, whose probability to be kept is to be known too:
+     * `inside`, if a row's route finds it on the way. */
+    const struct ei_exact *beside;
+    double at_beside[BESIDE], inside;
+
     dd *distance;    /* thresholds less the mean, in full; see fine_view */
     struct cut *cut; /* inputs that are confined */
 
@@ -95,7 +102,7 @@ typedef struct {
     uint32_t *order; /* their inputs */
     double *suffix;  /* suffix[i] = sum of squares of sorted[i ..] */
     double *list, *list_suffix; /* another set of widths */
-    double *packed;             /* widths gathered for a kernel */
+    double *packed, *large;     /* widths gathered for a kernel */
     double *s;                  /* thresholds inside the support, less the mean */
     int32_t *left, *right;      /* cell on either side of each; -1 none */
     uint8_t *left_kept, *right_kept;
@@ -107,8 +114,9 @@ typedef struct {
     double *point, *value; /* of the distribution function */
     double *waves, *prefix;     /* growing buffers */
     size_t waves_size, prefix_size;
-    double *phi_row, *phi_edge, *phi_plan, *coefficient; /* MAX_WAVES + 8 each */
-    double *scratch;                                     /* twice that */
+    size_t room;                                         /* waves in each of these */
+    double *phi_row, *phi_edge, *phi_plan, *coefficient;
+    double *scratch;                                     /* twice as many */
     sum_plan plan, row_plan;
 } ei_exact;
 
@@ -134,9 +142,18 @@ typedef struct {
     size_t n_waves;
 } split;
 
+/* One output's weights, and what every use of them begins with. */
+typedef struct {
+    const double *weight;
+    double bias, greatest; /* in size */
+    int exponent;          /* of the greatest: scaling by its power of two loses nothing */
+    dd sum;                /* of the weights, scaled by 2^-exponent */
+} row_weights;
+
 /* What is inside the support of one row. */
 typedef struct {
-    size_t n_widths;    /* positive */
+    size_t n_widths;    /* positive; the greatest is 1 */
+    double squares;     /* sum of theirs */
     double reach;       /* |S| beyond this is negligible */
     size_t n_s;         /* thresholds inside */
     size_t first;       /* index of the first of them */
@@ -145,7 +162,16 @@ typedef struct {
     int drops;
     size_t turns;       /* thresholds between a kept and a dropped interval */
     double evaluated;   /* greatest |s| */
+    size_t n_beside;    /* x->at_beside */
 } row_view;
+
+/* Which edges of a row the expansion takes. */
+typedef struct {
+    double reference; /* the greatest width that it converges for; 0: none */
+    double widest;    /* the greatest that its terms are enough for */
+    double moments[EI_EXACT_TERMS + 2]; /* sum over q of |phi_q / (pi (q + 1/2))| y^k / (1 - y), or a bound
+                                           of it, y = w_q reference / (2 pi) */
+} expansion_range;
 
 typedef struct {
     double kept, entropy; /* of (6), given the cuts */
@@ -227,7 +253,7 @@ void ex_set_tolerance(ei_exact *x, double tolerance);
 ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds,
                          const int32_t *labels, uint32_t out_bins);
 /* What rows of few inputs can do without: the waves' memory and the table of ei_expansion.c. */
-int ex_open_series(ei_exact *x);
+int ex_open_series(ei_exact *x, size_t waves);
 double *ex_grow(ei_exact *x, size_t size);
 
 /* ---- ei_bounds.c ------------------------------------------------------------------------------- */
@@ -249,7 +275,7 @@ double ex_recursion_error(const double *width, const double *reach, int K, doubl
 
 /* ---- ei_plan.c --------------------------------------------------------------------------------- */
 
-size_t ex_characteristic(ei_exact *x, double *widths, size_t n, double half_step, size_t n_waves,
+size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
                          double *phi);
 split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
 double ex_point_cost(const split *r);
@@ -260,17 +286,18 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 
 /* ---- ei_row.c ---------------------------------------------------------------------------------- */
 
-int ex_row_exponent(const ei_exact *x, const double *w, double *greatest);
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias);
 dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
-/* Set the negligible widths of x->a to 0; their number and their reach. */
-void ex_view_widths(ei_exact *x, row_view *v);
+/* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a. */
+void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v);
 void ex_view_cells(ei_exact *x, row_view *v);
-void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v);
+void ex_view_row(ei_exact *x, const row_weights *row, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
 void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *cells);
 double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p);
+void ex_nothing(const ei_exact *x, double *information); /* no edge has any */
 double ex_information_of(const ei_exact *x, const row_state *state, double sum);
 void ex_note_error(row_state *state, row_error e);
 void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
@@ -287,19 +314,20 @@ int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, 
 /* ---- ei_expansion.c ---------------------------------------------------------------------------- */
 
 void ex_bernoulli_table(ei_exact *x);
-void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
-                         double limits[EI_EXACT_TERMS / 2]);
-int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
-                    row_state *state, double *information);
+/* Set the range's widest width. */
+void ex_expansion_widest(const ei_exact *x, expansion_range *range);
+/* How many terms a width takes, of those that are not above the widest. */
+size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double width);
+int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
+                    double *information);
 double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
-size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference);
 double ex_widest_below(const ei_exact *x, double limit);
 
 /* ---- ei_between.c ------------------------------------------------------------------------------ */
 
-/* Edges by interpolation; returns up to which width, beside `reference`, they are done. */
-double ex_between_edges(ei_exact *x, const ei_exact_expansion *row, const double *limits,
-                        double reference, row_state *state, double *information);
+/* Edges by interpolation; returns up to which width they are done, 0 if none are. */
+double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion *row,
+                        const expansion_range *range, row_state *state, double *information);
 
 /* ---- ei_series.c ------------------------------------------------------------------------------- */
 
@@ -331,12 +359,12 @@ int ex_few_row(ei_exact *x, const double *weight, double bias, ei_cancel cancel,
 
 /* ---- ei_parts.c -------------------------------------------------------------------------------- */
 
-int ex_row_parts(ei_exact *x, const double *weight, double bias, double *information,
+int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel);
 
 /* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
 
-int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
-                       double *kept, double *bound, ei_cancel cancel);
+int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
+                       double *dropped, double *bound, ei_cancel cancel);
 
 #endif

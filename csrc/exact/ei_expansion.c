@@ -54,24 +54,27 @@ void ex_bernoulli_table(ei_exact *x)
     }
 }
 
-/* Widest input for every (even) number of terms, beside `reference`. moments[k]:
- * sum over q of |phi_q / (pi (q + 1/2))| (w_q reference / (2 pi))^k, or a bound of it. */
-void ex_expansion_limits(const ei_exact *x, const double *moments, double highest,
-                         double limits[EI_EXACT_TERMS / 2])
+/* What n (even) terms leave behind: 3.3 ratio^(n + 1) moments[n + 1] <= tolerance / 4. */
+static double negligible_moment(const ei_exact *x) { return x->tolerance * 0.25 / 3.3; }
+
+void ex_expansion_widest(const ei_exact *x, expansion_range *range)
 {
-    const double cap = BULK / highest;
-    double before = 0.0;
-    for (int n = 2; n <= EI_EXACT_TERMS; n += 2) {
-        /* 3.3 ratio^(n + 1) moments[n + 1] / (1 - BULK) <= tolerance / 4 */
-        double most = cap, m = moments[n + 1];
-        if (m > 0.0) {
-            double e = ei_log(x->tolerance * 0.25 * (1.0 - BULK) / 3.3) - ei_log(m);
-            e = e / (n + 1);
-            most = e > 50.0 ? cap : ei_exp(e);
-            most = most < cap ? most : cap;
-        }
-        before = limits[n / 2 - 1] = most > before ? most : before;
+    const double most = negligible_moment(x), last = range->moments[EI_EXACT_TERMS + 1];
+    range->widest = range->reference;
+    if (last > most)
+        range->widest *= ei_exp((ei_log(most) - ei_log(last)) / (EI_EXACT_TERMS + 1));
+}
+
+size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double width)
+{
+    const double ratio = width / range->reference, most = negligible_moment(x);
+    double power = ratio;
+    for (size_t n = 2; n < EI_EXACT_TERMS; n += 2) {
+        power *= ratio * ratio;
+        if (power * range->moments[n + 1] <= most)
+            return n;
     }
+    return EI_EXACT_TERMS;
 }
 
 double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
@@ -83,24 +86,25 @@ double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double
     return x->k->expansion(row, powers, terms);
 }
 
-/* Edges whose width is within the limits, by the row's derivatives. information[A] is set for those. */
-int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double reference,
-                    row_state *state, double *information)
+/* Edges within the range, by the row's derivatives; the others' information is set to 0. */
+int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
+                    double *information)
 {
     const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
                                     (int)(x->in_bins % 2), x->beta};
-    const double widest = limits[EI_EXACT_TERMS / 2 - 1];
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
-    const double done = ex_between_edges(x, &row, limits, reference, state, information);
+    const double done = ex_between_edges(x, v, &row, range, state, information);
+    if (done >= range->widest)
+        return EI_OK;
+    if (done == 0.0)
+        ex_nothing(x, information);
     size_t since = 0;
     for (size_t i = 0; i < x->n_in; i++) {
-        const double ratio = x->a[i] / reference;
-        if (!(ratio > done) || ratio > widest)
+        const double a = x->a[i];
+        if (!(a > done) || a > range->widest)
             continue;
-        size_t terms = 2;
-        while (ratio > limits[terms / 2 - 1])
-            terms += 2;
-        information[i] = ex_information_of(x, state, ex_one_expansion(x, &row, ratio, terms));
+        const double sum = ex_one_expansion(x, &row, a / range->reference, ex_terms_for(x, range, a));
+        information[i] = ex_information_of(x, state, sum);
         if (++since >= often) {
             since = 0;
             if (ei_cancelled(state->cancel))
@@ -110,22 +114,11 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const double *limits, double
     return EI_OK;
 }
 
-/* Terms needed for the widest edge that the expansion takes. */
-size_t ex_terms_needed(const ei_exact *x, const double *limits, double reference)
-{
-    double widest = 0.0;
-    for (size_t i = 0; i < x->n_in; i++)
-        if (x->a[i] <= limits[EI_EXACT_TERMS / 2 - 1] * reference && x->a[i] > widest)
-            widest = x->a[i];
-    size_t terms = 2;
-    while (terms < EI_EXACT_TERMS && widest > limits[terms / 2 - 1] * reference)
-        terms += 2;
-    return terms;
-}
-
-/* Greatest width not above `limit`. */
+/* Greatest width not above `limit`; that of all is 1. */
 double ex_widest_below(const ei_exact *x, double limit)
 {
+    if (limit >= 1.0)
+        return 1.0;
     double widest = 0.0;
     for (size_t i = 0; i < x->n_in; i++)
         if (x->a[i] <= limit && x->a[i] > widest)

@@ -14,21 +14,20 @@ static double row_bound(const ei_exact *x, const row_view *v, const row_state *s
 }
 
 /* A row by the usual routes; `row` is NULL without cuts. */
-static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row, row_view *v,
+static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_view *v,
                    row_state *state, double *information, double *marginal, double *bound)
 {
     *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
-    if (information != NULL)
-        memset(information, 0, x->n_in * sizeof(double));
     if (marginal != NULL)
         memset(marginal, 0, x->out_bins * sizeof(double));
     *bound = 0.0;
     if (row == NULL)
-        ex_view_row(x, weight, bias, v);
+        ex_view_row(x, weights, v);
     else
-        ex_view_cut(x, weight, row, v);
+        ex_view_cut(x, weights->weight, row, v);
     if (v->n_s == 0) {
         /* One interval holds everything. */
+        ex_nothing(x, information);
         if (marginal != NULL && v->n_labels > 0)
             marginal[x->label_of[0]] = state->share;
         *bound = v->n_widths ? ex_bits_bound(x, 2, NULL, 0, (row_error){x->tolerance, 0.0}, 1.0) : 0.0;
@@ -37,11 +36,11 @@ static int attempt(ei_exact *x, const double *weight, double bias, cut_row *row,
     int status = ex_route(x, v, state, information, marginal);
     if (status == EI_OK && row != NULL && information != NULL && v->n_labels > 1 &&
         state->kept > 0.0) {
-        status = ex_open_series(x);
+        status = ex_open_series(x, MAX_WAVES);
         ex_sort_row(x);
         for (size_t c = 0; c < row->n && status == EI_OK; c++) {
             const struct cut *cut = &x->cut[c];
-            status = ex_cut_edge(x, v, row, cut, weight[cut->input], state, &information[cut->input]);
+            status = ex_cut_edge(x, v, row, cut, weights->weight[cut->input], state, &information[cut->input]);
         }
     }
     *bound = row_bound(x, v, state);
@@ -57,20 +56,20 @@ static int is_rare(const row_view *v, const row_state *state, double bound)
 }
 
 /* information and marginal may be NULL. */
-int ex_row_parts(ei_exact *x, const double *weight, double bias, double *information,
+int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel)
 {
     row_view v;
     row_state state = {.cancel = cancel};
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
-    int status = attempt(x, weight, bias, NULL, &v, &state, information, marginal, bound);
+    int status = attempt(x, weights, NULL, &v, &state, information, marginal, bound);
     if (status != EI_OK || !is_rare(&v, &state, *bound))
         return status;
     cut_row cuts, *row = &cuts;
-    ex_confine(x, weight, bias, row);
+    ex_confine(x, weights->weight, weights->bias, row);
     if (row->n > 0) {
-        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
+        status = attempt(x, weights, row, &v, &state, information, marginal, bound);
         if (status != EI_OK)
             return status;
     } else {
@@ -82,7 +81,7 @@ int ex_row_parts(ei_exact *x, const double *weight, double bias, double *informa
         kept = kept > NEVER ? kept : NEVER;
         ex_set_tolerance(x, fmax(tolerance * kept * 0.125, 1e-17));
         x->allowed = allowed * kept * 0.125;
-        status = attempt(x, weight, bias, row, &v, &state, information, marginal, bound);
+        status = attempt(x, weights, row, &v, &state, information, marginal, bound);
         x->tolerance = tolerance;
         x->tail = tail;
         x->allowed = allowed;
@@ -90,7 +89,7 @@ int ex_row_parts(ei_exact *x, const double *weight, double bias, double *informa
     if (status == EI_OK && is_rare(&v, &state, *bound)) {
         if (state.kept == 0.0)
             *bound = INFINITY; /* it is not clear whether the output is ever kept */
-        status = ex_few_row(x, weight, bias, cancel, information, marginal, bound);
+        status = ex_few_row(x, weights->weight, weights->bias, cancel, information, marginal, bound);
         if (*bound == INFINITY)
             *bound = 0.0;
     }

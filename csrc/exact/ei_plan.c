@@ -6,46 +6,35 @@
 
 #include <string.h>
 
-/* phi(q) of the given widths. Those with arguments up to 1 by the series of log sinc,
- * log sinc x = -sum zeta(2 m) / (m pi^(2 m)) x^(2 m): the error is then that of a sum of small
- * numbers, whatever their count. `widths` is overwritten. Returns how many were multiplied. */
-size_t ex_characteristic(ei_exact *x, double *widths, size_t n, double half_step, size_t n_waves,
+/* phi(q) of the given widths. Those with arguments up to 1.9 by log sinc,
+ *     log sinc x = -sum_m c_m u^(2 m + 2), u = x / 1.9,
+ * a polynomial that interpolates log sinc x / u^2 at Chebyshev's nodes of 0 <= u^2 <= 1, to 4e-17: all
+ * of them together by their sums of powers, and the error is that of a sum of small numbers, whatever
+ * their count. Returns how many were multiplied. */
+size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
                          double *phi)
 {
-    static const double zeta[EI_EXACT_POWERS] = {
-        0.16666666666666666,    0.005555555555555556,   0.0003527336860670194,
-        2.6455026455026456e-05, 2.1377799155576935e-06, 1.803670234005331e-07,
-        1.5661391322766983e-08, 1.3884130493737299e-09, 1.2504359176004997e-10,
-        1.1402575602296091e-11, 1.0502923908637557e-12, 9.754877841593701e-14,
-        9.123468230859098e-15,  8.5837197618956095e-16};
-    const double limit = 1.0 / ((2.0 * (double)n_waves - 1.0) * half_step);
+    static const double polynomial[EI_EXACT_POWERS] = {
+        0.60166666666666664,     0.072400555555568891,    0.016594667018270727,
+        0.0044930061332203292,   0.0013106863714451423,   0.00039921596610777924,
+        0.00012508777945077988,  4.0273668774372476e-5,   1.2261812879420983e-5,
+        6.1235995355361474e-6,   -1.8060301002245508e-6,  4.580873165244081e-6,
+        -3.5241722202848723e-6,  2.2961732668727631e-6,   -8.2327693018963804e-7,
+        1.6083780675202e-7};
+    const double scale = (2.0 * (double)n_waves - 1.0) * half_step / 1.9;
     size_t large = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (widths[i] > limit) {
-            double t = widths[large];
-            widths[large++] = widths[i];
-            widths[i] = t;
-        }
-    }
-    x->k->sinc_product(widths, large, half_step, n_waves, phi);
-    size_t small = n - large;
-    if (small == 0)
+    if (x->k->greatest(widths, n) * scale > 1.0)
+        for (size_t i = 0; i < n; i++)
+            if (widths[i] * scale > 1.0)
+                x->large[large++] = widths[i];
+    x->k->sinc_product(x->large, large, half_step, n_waves, phi);
+    if (large == n)
         return large;
-    /* In units of the greatest argument, which is 1 at most. */
-    double *scaled = widths + large;
-    for (size_t i = 0; i < small; i++)
-        scaled[i] /= limit;
-    for (size_t i = small; i < padded(small); i++)
-        scaled[i] = 0.0;
-    double sums[EI_EXACT_POWERS];
-    x->k->power_sums(scaled, padded(small), sums);
-    for (size_t q = 0; q < n_waves; q++) {
-        double u = (2.0 * (double)q + 1.0) / (2.0 * (double)n_waves - 1.0);
-        double square = u * u, sum = 0.0;
-        for (int m = EI_EXACT_POWERS; m-- > 0;)
-            sum = sum * square + zeta[m] * sums[m];
-        phi[q] *= ei_exp(-sum * square);
-    }
+    double c[EI_EXACT_POWERS];
+    x->k->power_sums(widths, n, scale, c);
+    for (int m = 0; m < EI_EXACT_POWERS; m++)
+        c[m] *= polynomial[m];
+    x->k->damp(c, n_waves, phi);
     return large;
 }
 
@@ -142,9 +131,8 @@ void ex_make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, cons
     ex_prepare_polynomials(plan);
     if (r->n_waves == 0)
         return;
-    memcpy(x->packed, set->width + K, (n - (size_t)K) * sizeof(double));
-    size_t multiplied = ex_characteristic(x, x->packed, n - (size_t)K, 0.5 * plan->half_step, r->n_waves,
-                                          plan->phi);
+    size_t multiplied = ex_characteristic(x, set->width + K, n - (size_t)K, 0.5 * plan->half_step,
+                                          r->n_waves, plan->phi);
     double rounding = 0.0, heights = 0.0;
     for (size_t q = 0; q < r->n_waves; q++) {
         const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;

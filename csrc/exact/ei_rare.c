@@ -12,16 +12,16 @@
 full_row ex_view_full(ei_exact *x, const double *w, double bias)
 {
     full_row row = {0};
-    double greatest;
-    const int e = row.exponent = ex_row_exponent(x, w, &greatest);
+    const row_weights weights = ex_row_weights(x, w, bias);
+    const int e = row.exponent = weights.exponent;
     const dd range = two_sum(x->hi, -x->lo);
     int f;
     frexp(range.hi, &f);
     row.range = (dd){ldexp(range.hi, -f), ldexp(range.lo, -f)};
-    row.widest = full_width(&row, greatest).hi;
+    row.widest = full_width(&row, weights.greatest).hi;
     for (size_t i = 0; i < x->n_in; i++)
         row.half = dd_add(row.half, dd_half(full_width(&row, w[i])));
-    const dd offset = dd_mul(two_sum(0.5 * x->lo, 0.5 * x->hi), ex_sum_weights(x, w, x->n_in, e));
+    const dd offset = dd_mul(two_sum(0.5 * x->lo, 0.5 * x->hi), weights.sum);
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
         const double hi = ldexp(d.hi, -f);
@@ -110,9 +110,7 @@ void ex_view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v)
         x->a[x->cut[c].input] *= x->cut[c].length;
     for (size_t i = 0; i < x->n_in; i++)
         row->unit = x->a[i] > row->unit ? x->a[i] : row->unit;
-    for (size_t i = 0; i < x->n_in; i++)
-        x->a[i] /= row->unit;
-    ex_view_widths(x, v);
+    ex_view_widths(x, x->a, row->unit, v);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = x->distance[j];

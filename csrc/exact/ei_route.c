@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* As BULK: where derivatives come out of the recursion, their rounding counts. */
+static const double DOMINATED_BULK = 0.6;
+
 /* Route 3, with the expansion for the narrow inputs and single_edge for the others. */
 static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, row_state *state,
                          double *information, double *marginal)
@@ -27,28 +30,27 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
     double widest = 0.0;
     if (r != NULL && plan->n_waves > 0) {
         const double top = (2.0 * (double)plan->n_waves - 1.0) * plan->half_step;
-        double below = BULK * 2.0 * PI / top;
+        double below = DOMINATED_BULK * 2.0 * PI / top;
         if ((size_t)K < v->n_widths && below > x->sorted[K])
             below = x->sorted[K];
-        const double reference = ex_widest_below(x, below);
-        if (reference > 0.0) {
-            const double unit = reference / (2.0 * PI);
-            double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
-            double gain = 1.0;
+        expansion_range range = {.reference = ex_widest_below(x, below)};
+        if (range.reference > 0.0) {
+            const double unit = range.reference / (2.0 * PI);
+            double *moments = range.moments, gain = 1.0;
             for (int d = 1; d <= K; d++)
                 gain *= 2.0 * unit / plan->width[d];
             for (size_t q = 0; q < plan->n_waves; q++) {
                 const double step = (2.0 * (double)q + 1.0) * plan->half_step * unit;
-                double term = fabs(plan->phi[q]) / (PI * ((double)q + 0.5)), integrated = term * gain;
+                double term = fabs(plan->phi[q]) / (PI * ((double)q + 0.5) * (1.0 - step));
+                double integrated = term * gain;
                 for (int k = 0; k < K; k++)
                     integrated /= step;
                 for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step, integrated *= step)
                     moments[k] += k > K && integrated < term ? integrated : term;
             }
-            ex_expansion_limits(x, moments, top * unit, limits);
-            widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
-            widest = widest < x->sorted[K] || K == 0 ? widest : x->sorted[K];
-            const size_t terms = ex_terms_needed(x, limits, reference);
+            ex_expansion_widest(x, &range);
+            widest = range.widest;
+            const size_t terms = ex_terms_for(x, &range, ex_widest_below(x, widest));
             memset(x->term, 0, v->n_cells * EI_EXACT_TERMS * sizeof(double));
             double *column = x->p;
             for (size_t b = 0; b < v->n_s; b++) {
@@ -63,7 +65,7 @@ static int dominated_row(ei_exact *x, const row_view *v, int K, const split *r, 
                 if (ei_cancelled(state->cancel))
                     return EI_ECANCELLED;
             }
-            int status = ex_expand_edges(x, v, limits, reference, state, information);
+            int status = ex_expand_edges(x, v, &range, state, information);
             if (status != EI_OK)
                 return status;
         }
@@ -98,25 +100,22 @@ static size_t count_above(const ei_exact *x, size_t n, double limit)
     return low;
 }
 
-/* Many comparable inputs: all arguments below sqrt 3 at the frequency where the Gaussian envelope has
- * fallen low enough. No need to sort. How many waves that takes; 0 if it is not so. `rest`: sum of the
- * squared widths but the greatest. */
-static size_t comparable_waves(const ei_exact *x, double rest, double most, double h)
+/* As (3) of ei_bounds.c for every edge of the row, without sorting: with p = sum min(x_k^2 / 3, 1) over
+ * all inputs but the greatest, B is at most exp(-p / 2). How many waves that takes; 0 if not few. */
+static size_t comparable_waves(const ei_exact *x, const row_view *v, double h)
 {
+    const double rest = v->squares - 1.0;
     if (!(rest > 0.0))
         return 0;
-    const double w = sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest);
-    if (!(w * 0.5 * most < 1.7 && w / h < 60.0))
-        return 0;
-    size_t T = 0;
-    double left;
-    do {
-        T += 8;
-        const double at = ((double)T + 0.5) * h, p = at * at * rest / 12.0;
-        left = ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p);
-    } while (left > 0.5 * x->tolerance && T < 64);
-    const int fits = left <= 0.5 * x->tolerance && 0.5 * ((double)T + 0.5) * h * most < 1.7320508;
-    return fits ? T : 0;
+    const double least = 0.8 * sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest) / h;
+    for (size_t T = least < 8.0 ? 8 : padded((size_t)fmin(least, 1e3)); T <= COMPARABLE; T += 8) {
+        const double w = ((double)T + 0.5) * h, scale = w * w / 12.0;
+        const double p = x->k->envelope(x->a, x->n_in, scale) - fmin(scale, 1.0);
+        const double left = p > 0.0 ? ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p) : 1.0;
+        if (left <= 0.5 * x->tolerance)
+            return T;
+    }
+    return 0;
 }
 
 /* Choose between the routes by their rough costs, in nanoseconds. */
@@ -124,20 +123,18 @@ int ex_route(ei_exact *x, const row_view *v, row_state *state, double *informati
 {
     const size_t n = v->n_widths;
     int status;
+    if (n <= EI_EXACT_FEW)
+        ex_nothing(x, information);
     if (n <= EI_EXACT_FEW && ex_subsets_row(x, v, state, information, marginal, &status))
         return status;
-    status = ex_open_series(x);
+    const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
+    const size_t T = comparable_waves(x, v, h);
+    status = ex_open_series(x, T > 0 ? COMPARABLE : MAX_WAVES);
     if (status != EI_OK)
         return status;
-    const double half_period = v->reach + v->evaluated, h = 2.0 * PI / half_period;
-    double squares = 0.0, most = 0.0;
-    for (size_t i = 0; i < x->n_in; i++) {
-        squares += x->a[i] * x->a[i];
-        most = x->a[i] > most ? x->a[i] : most;
-    }
-    const size_t T = comparable_waves(x, squares - most * most, most, h);
     if (T > 0)
         return ex_series_row(x, v, T, half_period, state, information, marginal);
+    ex_nothing(x, information);
     ex_sort_row(x);
     const width_set all = {x->sorted, x->suffix, n, 0, n, 0.0};
     width_set without = all;
@@ -163,7 +160,7 @@ int ex_route(ei_exact *x, const row_view *v, row_state *state, double *informati
         if (r.error > x->allowed || r.n_waves > MAX_WAVES / 16)
             continue;
         const double T = (double)r.n_waves, top = (2.0 * T - 1.0) * PI / r.half_period;
-        double limit = BULK * 2.0 * PI / top;
+        double limit = DOMINATED_BULK * 2.0 * PI / top;
         limit = limit < x->sorted[K] ? limit : x->sorted[K];
         const double single = (double)count_above(x, n, limit);
         double cost = (double)n * T * 0.5 + (double)v->n_s * r.leaves * T * (12.0 + K) +

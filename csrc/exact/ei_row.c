@@ -9,14 +9,13 @@
 
 #include <string.h>
 
-/* Exponent of the greatest weight, so that scaling by its power of two loses nothing. */
-int ex_row_exponent(const ei_exact *x, const double *w, double *greatest)
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias)
 {
-    *greatest = x->k->greatest(w, x->n_in);
-    int e = 0;
-    if (*greatest > 0.0)
-        frexp(*greatest, &e);
-    return e;
+    row_weights row = {.weight = w, .bias = bias, .greatest = x->k->greatest(w, x->n_in)};
+    if (row.greatest > 0.0)
+        frexp(row.greatest, &row.exponent);
+    row.sum = ex_sum_weights(x, w, x->n_in, row.exponent);
+    return row;
 }
 
 /* Sum of some weights, scaled by 2^-e. */
@@ -87,45 +86,52 @@ void ex_view_cells(ei_exact *x, row_view *v)
         x->sign[c] = c < v->n_labels ? 1.0 : c == v->n_labels && v->drops ? -1.0 : 0.0;
 }
 
-void ex_view_widths(ei_exact *x, row_view *v)
+/* x->a from weights that are `divisor` at most. */
+void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v)
 {
-    enum { LANES = 4 }; /* sums of their own, so that one addition need not wait for the other */
-    double sums[LANES] = {0.0}, squared[LANES] = {0.0};
-    for (size_t i = 0; i < x->n_in; i++) {
-        const double a = x->a[i] < x->negligible ? 0.0 : x->a[i];
-        x->a[i] = a;
-        sums[i % LANES] += a;
-        squared[i % LANES] += a * a;
-        v->n_widths += a > 0.0;
-    }
-    const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    const double squares = (squared[0] + squared[1]) + (squared[2] + squared[3]);
-    const double tail = x->tail * sqrt(squares / 12.0);
-    v->reach = 0.5 * sum < tail ? 0.5 * sum : tail;
+    double sums[3];
+    x->k->widths(w, x->n_in, divisor, x->negligible, x->a, sums);
+    v->squares = sums[1];
+    v->n_widths = (size_t)sums[2];
+    const double tail = x->tail * sqrt(v->squares / 12.0);
+    v->reach = 0.5 * sums[0] < tail ? 0.5 * sums[0] : tail;
 }
 
-void ex_view_row(ei_exact *x, const double *w, double bias, row_view *v)
+/* Where the thresholds beside lie. */
+static void view_beside(ei_exact *x, const row_weights *row, dd offset, double unit, row_view *v)
+{
+    const ei_exact *other = x->beside;
+    v->n_beside = other->n_thresholds;
+    for (size_t j = 0; j < v->n_beside; j++) {
+        const double t = other->thresholds[j];
+        const double s = ex_threshold_distance(t, row->bias, offset, row->exponent).hi / unit;
+        x->at_beside[j] = s;
+        if (fabs(s) < v->reach && fabs(s) > v->evaluated)
+            v->evaluated = fabs(s);
+    }
+}
+
+void ex_view_row(ei_exact *x, const row_weights *row, row_view *v)
 {
     memset(v, 0, sizeof *v);
-    const size_t n = x->n_in;
-    double greatest;
-    const int e = ex_row_exponent(x, w, &greatest);
+    const double greatest = row->greatest;
+    const int e = row->exponent;
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
-    const dd offset = dd_mul(centre, ex_sum_weights(x, w, n, e));
+    const dd offset = dd_mul(centre, row->sum);
     const double divisor = greatest > 0.0 ? greatest : 1.0;
-    for (size_t i = 0; i < n; i++)
-        x->a[i] = fabs(w[i]) / divisor;
-    ex_view_widths(x, v);
+    ex_view_widths(x, row->weight, divisor, v);
     const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {
-        dd d = ex_threshold_distance(x->thresholds[j], bias, offset, e);
+        dd d = ex_threshold_distance(x->thresholds[j], row->bias, offset, e);
         /* Without any spread, z >= t decides. */
         double s = greatest > 0.0 ? d.hi / unit : d.hi > 0.0 ? INFINITY : -INFINITY;
         if (!ex_view_threshold(x, v, j, s))
             break;
     }
     ex_view_cells(x, v);
+    if (x->beside != NULL && v->n_s > 0)
+        view_beside(x, row, offset, unit, v);
 }
 
 /* cells[c * stride] += sum over thresholds of value, right of one minus left of it; the union of the
@@ -157,6 +163,12 @@ void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *
 double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p)
 {
     return x->k->entropy(p, x->sign, v->n_cells);
+}
+
+void ex_nothing(const ei_exact *x, double *information)
+{
+    if (information != NULL)
+        memset(information, 0, x->n_in * sizeof(double));
 }
 
 double ex_information_of(const ei_exact *x, const row_state *state, double sum)

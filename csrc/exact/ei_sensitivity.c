@@ -106,9 +106,10 @@ typedef struct {
     dd offset, lo, hi;
 } held_row;
 
-/* Of the edges from `first` to before `stop`; the least probability to be kept goes on to fall. */
+/* Of the edges from `first` to before `stop`; the least probability to be kept goes on to fall, and what
+ * they drop to rise. */
 static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop, double *information,
-                      double *kept, double *least_kept, ei_cancel cancel)
+                      double *dropped, double *least_kept, ei_cancel cancel)
 {
     const size_t m = x->n_thresholds;
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
@@ -126,8 +127,6 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
                      &row);
     if (x->simple && row.n_thresholds == 0) { /* all stay where they are, in one interval that is kept */
         memset(information + first, 0, (stop - first) * sizeof(double));
-        for (size_t i = first; i < stop; i++)
-            kept[i] = 1.0;
         return ei_cancelled(cancel) ? EI_ECANCELLED : EI_OK;
     }
     const double scale = r->e > -1000 && r->e < 1000 ? ldexp(1.0, -r->e) : 0.0;
@@ -162,7 +161,7 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
                     j++;
                 mass[l] = x->labels[j] < 0 ? 0.0 : 1.0;
             }
-            kept[i + l] = mass[l];
+            *dropped += 1.0 - mass[l];
             if (mass[l] >= NEVER && mass[l] < *least_kept)
                 *least_kept = mass[l];
         }
@@ -172,29 +171,31 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
     return EI_OK;
 }
 
-/* kept: the probability that an edge's output is kept. */
-int ex_row_sensitivity(ei_exact *x, const double *weight, double bias, double *information,
-                       double *kept, double *bound, ei_cancel cancel)
+/* dropped: sum over the edges of the probability that the output is. */
+int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
+                       double *dropped, double *bound, ei_cancel cancel)
 {
     const size_t n = x->n_in;
     const dd baseline = {x->baseline, 0.0};
-    double greatest, least_kept = 1.0;
-    const int e = ex_row_exponent(x, weight, &greatest);
-    held_row r = {weight, bias, greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
+    const double *weight = weights->weight;
+    const int e = weights->exponent;
+    double least_kept = 1.0;
+    held_row r = {weight, weights->bias, weights->greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
     int status = EI_OK;
+    *dropped = 0.0;
     if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
         /* All inputs at the baseline once; each then moves from there. */
-        r.offset = dd_mul(baseline, ex_sum_weights(x, weight, n, e));
+        r.offset = dd_mul(baseline, weights->sum);
         r.lo = two_sum(x->lo, -x->baseline);
         r.hi = two_sum(x->hi, -x->baseline);
-        status = held_edges(x, &r, 0, n, information, kept, &least_kept, cancel);
+        status = held_edges(x, &r, 0, n, information, dropped, &least_kept, cancel);
     } else {
         /* From there nothing would be left of an input's own range: every edge by itself. */
         dd before = {0.0, 0.0};
         for (size_t i = 0; i < n && status == EI_OK; i++) {
             const dd others = dd_add(before, ex_sum_weights(x, weight + i + 1, n - i - 1, e));
             r.offset = dd_mul(baseline, others);
-            status = held_edges(x, &r, i, i + 1, information, kept, &least_kept, cancel);
+            status = held_edges(x, &r, i, i + 1, information, dropped, &least_kept, cancel);
             before = dd_add(before, ex_sum_weights(x, weight + i, 1, e));
         }
     }

@@ -25,9 +25,32 @@ typedef struct {
     size_t multiplied;
     double *phi, *edge, *factor;   /* of the row, of an edge, of one input */
     double *prefix;                /* [n_wide][n_waves]; NULL without wide ones */
+    expansion_range range;
+    size_t terms;                  /* of the expansion */
 } series;
 
-/* Sines of the thresholds as the cells see them. */
+/* The cells that threshold b touches: what is left of it counts for one, what is right against it. */
+static size_t touched_cells(const ei_exact *x, const row_view *v, size_t b, size_t touched[3],
+                            double with[3])
+{
+    const int32_t left = x->left[b], right = x->right[b];
+    size_t n = 0;
+    if (left >= 0) {
+        touched[n] = (size_t)left;
+        with[n++] = 1.0;
+    }
+    if (right >= 0) {
+        touched[n] = (size_t)right;
+        with[n++] = -1.0;
+    }
+    if (v->drops && (left < 0) != (right < 0)) {
+        touched[n] = v->n_labels;
+        with[n++] = left >= 0 ? 1.0 : -1.0;
+    }
+    return n;
+}
+
+/* Sines of the thresholds as the cells see them, for edges that are done one by one. */
 static int series_tables(ei_exact *x, const row_view *v, series *r)
 {
     const size_t T = r->n_waves, cells = r->cells;
@@ -44,17 +67,11 @@ static int series_tables(ei_exact *x, const row_view *v, series *r)
     for (size_t b = 0; b < v->n_s; b++) {
         x->point[b] = 0.5;
         x->k->waves(r->half_step * x->s[b], T, r->s, r->c);
-        /* The cells that the threshold touches: +1 left, -1 right. */
-        int32_t touched[3] = {x->left[b], x->right[b], -1};
-        double with[3] = {1.0, -1.0, 0.0};
-        if (v->drops && (touched[0] < 0) != (touched[1] < 0)) {
-            touched[2] = (int32_t)v->n_labels;
-            with[2] = touched[0] >= 0 ? 1.0 : -1.0;
-        }
-        for (int i = 0; i < 3; i++) {
-            if (touched[i] < 0)
-                continue;
-            const size_t at = (size_t)touched[i] / 8 * 8 * T + (size_t)touched[i] % 8;
+        size_t touched[3];
+        double with[3];
+        const size_t count = touched_cells(x, v, b, touched, with);
+        for (size_t i = 0; i < count; i++) {
+            const size_t at = touched[i] / 8 * 8 * T + touched[i] % 8;
             for (size_t q = 0; q < T; q++) {
                 const double f = with[i] / (PI * ((double)q + 0.5));
                 sine[at + q * 8] += f * r->s[q];
@@ -70,17 +87,22 @@ static int series_tables(ei_exact *x, const row_view *v, series *r)
 static int series_factors(ei_exact *x, series *r)
 {
     const size_t T = r->n_waves;
-    size_t n = 0;
-    for (size_t i = 0; i < x->n_in; i++) {
-        if (x->a[i] * r->top * 0.5 > SAFE)
-            x->direct[r->n_wide++] = (uint32_t)i;
-        else if (x->a[i] > 0.0)
-            x->packed[n++] = x->a[i];
+    const double *narrow = x->a;
+    size_t n = x->n_in;
+    if (r->top * 0.5 > SAFE) {
+        narrow = x->packed;
+        n = 0;
+        for (size_t i = 0; i < x->n_in; i++) {
+            if (x->a[i] * r->top * 0.5 > SAFE)
+                x->direct[r->n_wide++] = (uint32_t)i;
+            else if (x->a[i] > 0.0)
+                x->packed[n++] = x->a[i];
+        }
     }
     double *phi = r->phi = x->phi_row;
     r->edge = x->phi_edge;
     r->factor = x->phi_plan;
-    r->multiplied = ex_characteristic(x, x->packed, n, 0.5 * r->half_step, T, phi) + r->n_wide;
+    r->multiplied = ex_characteristic(x, narrow, n, 0.5 * r->half_step, T, phi) + r->n_wide;
     if (r->n_wide == 0)
         return EI_OK;
     /* prefix[k] = phi of the narrow ones times the factors before k; then backwards. */
@@ -101,47 +123,65 @@ static int series_factors(ei_exact *x, series *r)
     return EI_OK;
 }
 
-/* Derivatives of the row's probabilities, lengths in units of `unit`. */
-static void series_terms(ei_exact *x, const series *r, double unit, size_t terms)
+/* Which edges the expansion takes, lengths in units of reference / (2 pi), and how many terms of it. */
+static void series_range(ei_exact *x, series *r)
 {
-    const size_t T = r->n_waves;
-    for (size_t at = 0; at < r->cells; at += 8) {
-        double *term = x->term + at * EI_EXACT_TERMS;
-        memset(term, 0, terms * 8 * sizeof(double));
-        for (size_t q = T; q-- > 0;) {
-            const double step = (2.0 * (double)q + 1.0) * r->half_step * unit;
-            const double *sq = r->sine + (at * T + q * 8), *cq = r->cosine + (at * T + q * 8);
-            double f = r->phi[q];
-            for (size_t k = 1; k <= terms; k++) {
-                f *= k % 2 ? step : -step; /* derivatives of sin: cos, -sin, -cos, sin */
-                const double *wave = k % 2 ? cq : sq;
-                for (int l = 0; l < 8; l++)
-                    term[(k - 1) * 8 + (size_t)l] += f * wave[l];
-            }
-        }
-    }
+    expansion_range *range = &r->range;
+    range->reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
+    if (!(range->reference > 0.0))
+        return;
+    x->k->moments(r->phi, r->n_waves, r->half_step * range->reference / (2.0 * PI), EI_EXACT_TERMS + 2,
+                  range->moments);
+    ex_expansion_widest(x, range);
+    r->terms = ex_terms_for(x, range, ex_widest_below(x, range->widest));
 }
 
-/* The narrow edges, in units of reference / (2 pi). *widest: up to which width. */
-static int series_narrow(ei_exact *x, const row_view *v, const series *r, row_state *state,
-                         double *information, double *widest)
+/* Probability of what is kept by the cut beside; `value`: of the distribution function at those of its
+ * thresholds that are within reach. */
+static double inside_beside(const ei_exact *x, const row_view *v, const double *value)
 {
-    const double reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
-    *widest = 0.0;
-    if (!(reference > 0.0))
-        return EI_OK;
-    double moments[EI_EXACT_TERMS + 2] = {0}, limits[EI_EXACT_TERMS / 2];
-    const double unit = reference / (2.0 * PI);
-    for (size_t q = 0; q < r->n_waves; q++) {
-        const double step = (2.0 * (double)q + 1.0) * r->half_step * unit;
-        double term = fabs(r->phi[q]) / (PI * ((double)q + 0.5));
-        for (int k = 0; k < EI_EXACT_TERMS + 2; k++, term *= step)
-            moments[k] += term;
+    double kept = 0.0, before = 0.0;
+    for (size_t j = 0; j <= v->n_beside; j++) {
+        const double s = j < v->n_beside ? x->at_beside[j] : INFINITY;
+        const double now = fabs(s) < v->reach ? *value++ : s > 0.0 ? 1.0 : 0.0;
+        if (x->beside->labels[j] >= 0)
+            kept += now - before;
+        before = now;
     }
-    ex_expansion_limits(x, moments, r->top * unit, limits);
-    *widest = limits[EI_EXACT_TERMS / 2 - 1] * reference;
-    series_terms(x, r, unit, ex_terms_needed(x, limits, reference));
-    return ex_expand_edges(x, v, limits, reference, state, information);
+    return kept < 0.0 ? 0.0 : kept > 1.0 ? 1.0 : kept;
+}
+
+/* The row's distribution function at the thresholds, and its derivatives: x->mean, x->term. */
+static int series_derivatives(ei_exact *x, const row_view *v, const series *r)
+{
+    size_t points = v->n_s;
+    memcpy(x->point, x->s, v->n_s * sizeof(double));
+    for (size_t j = 0; j < v->n_beside; j++)
+        if (fabs(x->at_beside[j]) < v->reach)
+            x->point[points++] = x->at_beside[j];
+    const size_t n = padded(points), terms = r->terms;
+    memset(x->point + points, 0, (n - points) * sizeof(double));
+    double *out = ex_grow(x, (terms + 1) * n);
+    if (out == NULL)
+        return EI_ENOMEM;
+    x->k->derivatives(x->point, n, r->half_step, r->range.reference / (2.0 * PI), r->phi, r->n_waves, terms,
+                      out);
+    for (size_t b = 0; b < points; b++)
+        x->value[b] = 0.5 + out[b];
+    if (v->n_beside > 0)
+        x->inside = inside_beside(x, v, x->value + v->n_s);
+    ex_cells_of(x, v, x->value, x->mean);
+    for (size_t c = 0; c < r->cells && terms > 0; c += 8)
+        memset(x->term + term_at(c, 1), 0, terms * 8 * sizeof(double));
+    for (size_t b = 0; b < v->n_s; b++) {
+        size_t touched[3];
+        double with[3];
+        const size_t count = touched_cells(x, v, b, touched, with);
+        for (size_t t = 0; t < count; t++)
+            for (size_t k = 1; k <= terms; k++)
+                x->term[term_at(touched[t], k)] += with[t] * out[k * n + b];
+    }
+    return EI_OK;
 }
 
 /* The wider edges, each with its own coefficients. */
@@ -190,20 +230,26 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
 {
     series r = {.n_waves = n_waves, .cells = v->n_cells, .half_step = PI / half_period};
     r.top = (2.0 * (double)n_waves - 1.0) * r.half_step;
-    int status = series_tables(x, v, &r);
-    if (status == EI_OK)
-        status = series_factors(x, &r);
+    int status = series_factors(x, &r);
     if (status != EI_OK)
         return status;
-    memcpy(x->mean, x->base, r.cells * sizeof(double));
-    for (size_t q = n_waves; q-- > 0;)
-        for (size_t k = 0; k < r.cells; k++)
-            x->mean[k] += r.phi[q] * r.sine[k / 8 * 8 * n_waves + q * 8 + k % 8];
+    if (information != NULL && v->n_labels > 1)
+        series_range(x, &r);
+    status = series_derivatives(x, v, &r);
+    if (status != EI_OK)
+        return status;
     ex_note_rounding(x, state, r.phi, n_waves, r.multiplied, 0.0);
     ex_settle(x, v, state, marginal);
-    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0))
+    if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0)) {
+        ex_nothing(x, information);
         return EI_OK;
-    double widest;
-    status = series_narrow(x, v, &r, state, information, &widest);
-    return status == EI_OK ? series_wide(x, &r, state, information, widest) : status;
+    }
+    if (!(r.range.reference > 0.0))
+        ex_nothing(x, information);
+    else
+        status = ex_expand_edges(x, v, &r.range, state, information);
+    if (status != EI_OK || r.range.widest >= 1.0)
+        return status;
+    status = series_tables(x, v, &r);
+    return status == EI_OK ? series_wide(x, &r, state, information, r.range.widest) : status;
 }

@@ -169,7 +169,7 @@ static int other_way(ei_exact *x, const row_view *v, size_t input, row_state *st
 {
     double sum;
     size_t at = 0;
-    int status = ex_open_series(x);
+    int status = ex_open_series(x, MAX_WAVES);
     if (status != EI_OK)
         return status;
     ex_sort_row(x);

@@ -212,28 +212,6 @@ EI_FN void ex_sinc_product(const double *width, size_t n, double scale, size_t n
     }
 }
 
-EI_FN void ex_power_sums(const double *width, size_t n, double *out)
-{
-    vd sums[EI_EXACT_POWERS][EX_SUBS];
-    for (int sub = 0; sub < EX_SUBS; sub++) {
-        vd acc[EI_EXACT_POWERS];
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
-            acc[m] = (vd){0};
-        for (size_t k = 0; k < n; k += EX_LANES) {
-            vd x = *(const vd *)(width + k + (size_t)(sub * VD));
-            vd square = x * x, power = square;
-            for (int m = 0; m < EI_EXACT_POWERS; m++) {
-                acc[m] += power;
-                power *= square;
-            }
-        }
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
-            sums[m][sub] = acc[m];
-    }
-    for (int m = 0; m < EI_EXACT_POWERS; m++)
-        out[m] = ex_reduce(sums[m]);
-}
-
 /* `count` numbers, at most a vector's, and zeros behind them. */
 EI_FORCE vd ex_some(const double *w, size_t count)
 {
@@ -244,35 +222,60 @@ EI_FORCE vd ex_some(const double *w, size_t count)
 
 EI_FN double ex_greatest(const double *w, size_t n)
 {
-    vd most = {0};
-    for (size_t i = 0; i < n; i += VD) {
-        vd x = n - i < VD ? ex_some(w + i, n - i) : ex_some(w + i, VD);
+    enum { CHAINS = 4 }; /* so that one comparison need not wait for the other */
+    vd most[CHAINS];
+    memset(most, 0, sizeof most);
+    size_t i = 0;
+    for (; i + CHAINS * VD <= n; i += CHAINS * VD) {
+        for (size_t c = 0; c < CHAINS; c++) {
+            const vd x = V_REAL(V_BITS(*(const vd *)(w + i + c * VD)) & 0x7fffffffffffffffull);
+            most[c] = v_select(V_MASK(x > most[c]), x, most[c]);
+        }
+    }
+    for (; i < n; i += VD) {
+        vd x = n - i < VD ? ex_some(w + i, n - i) : *(const vd *)(w + i);
         x = V_REAL(V_BITS(x) & 0x7fffffffffffffffull);
-        most = v_select(V_MASK(x > most), x, most);
+        most[0] = v_select(V_MASK(x > most[0]), x, most[0]);
     }
     double greatest = 0.0;
-    for (int l = 0; l < VD; l++)
-        greatest = V_LANE(most, l) > greatest ? V_LANE(most, l) : greatest;
+    for (size_t c = 0; c < CHAINS; c++)
+        for (int l = 0; l < VD; l++)
+            greatest = V_LANE(most[c], l) > greatest ? V_LANE(most[c], l) : greatest;
     return greatest;
+}
+
+/* *sum + x, what is rounded off gathered in *rest. */
+EI_FORCE void ex_two_add(vd *sum, vd *rest, vd x)
+{
+    const vd before = *sum, after = before + x, back = after - before; /* two_sum */
+    *rest += (before - (after - back)) + (x - back);
+    *sum = after;
 }
 
 EI_FN void ex_sum(const double *w, size_t n, double scale, double more, double hi[EX_LANES],
                   double lo[EX_LANES])
 {
-    vd sums[EX_SUBS], rests[EX_SUBS];
+    vd sums[2][EX_SUBS], rests[2][EX_SUBS]; /* every other eight: neither waits for the other */
     memset(sums, 0, sizeof sums);
     memset(rests, 0, sizeof rests);
-    for (size_t i = 0; i < n; i += EX_LANES) {
+    size_t i = 0;
+    for (; i + 2 * EX_LANES <= n; i += 2 * EX_LANES)
+        for (size_t half = 0; half < 2; half++)
+            for (size_t sub = 0; sub < EX_SUBS; sub++)
+                ex_two_add(&sums[half][sub], &rests[half][sub],
+                           *(const vd *)(w + i + half * EX_LANES + sub * VD) * scale * more);
+    for (size_t half = 0; i < n; i += EX_LANES, half++)
         for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
             const size_t at = i + sub * VD;
-            const vd x = (n - at < VD ? ex_some(w + at, n - at) : ex_some(w + at, VD)) * scale * more;
-            const vd before = sums[sub], sum = before + x, back = sum - before; /* two_sum */
-            rests[sub] += (before - (sum - back)) + (x - back);
-            sums[sub] = sum;
+            ex_two_add(&sums[half][sub], &rests[half][sub],
+                       (n - at < VD ? ex_some(w + at, n - at) : *(const vd *)(w + at)) * scale * more);
         }
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        ex_two_add(&sums[0][sub], &rests[0][sub], sums[1][sub]);
+        rests[0][sub] += rests[1][sub];
     }
-    memcpy(hi, sums, sizeof sums);
-    memcpy(lo, rests, sizeof rests);
+    memcpy(hi, sums[0], sizeof sums[0]);
+    memcpy(lo, rests[0], sizeof rests[0]);
 }
 
 EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
@@ -368,23 +371,7 @@ EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
     return ex_reduce(total);
 }
 
-EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, const double *width, size_t n,
-                        double *out)
-{
-    const double scale = 2.0 / (most * most);
-    for (size_t i = 0; i < n; i += VD) {
-        const vd x = *(const vd *)(width + i), square = x * x;
-        const vd t = square * scale - 1.0, twice = t + t;
-        vd one = {0}, two = {0}; /* Clenshaw's sums */
-        for (size_t k = n_terms; k-- > 1;) {
-            const vd next = (twice * one - two) + c[k];
-            two = one;
-            one = next;
-        }
-        *(vd *)(out + i) = square * ((t * one - two) + c[0]);
-    }
-}
-
+#include "kernels/ei_exact_row_impl.h"
 #include "kernels/ei_steps_impl.h"
 #include "kernels/ei_subsets_impl.h"
 
@@ -394,7 +381,13 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .series = ex_series,
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
+    .widths = ex_widths,
+    .envelope = ex_envelope,
     .power_sums = ex_power_sums,
+    .damp = ex_damp,
+    .moments = ex_moments,
+    .derivatives = ex_derivatives,
+    .tilted = ex_tilted,
     .greatest = ex_greatest,
     .sum = ex_sum,
     .waves = ex_waves,

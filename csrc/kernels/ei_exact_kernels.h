@@ -11,7 +11,7 @@
 
 enum {
     EI_EXACT_LANES = 8,
-    EI_EXACT_POWERS = 14, /* terms of the series of log sinc, for arguments up to 1 */
+    EI_EXACT_POWERS = 16, /* terms of log sinc's polynomial, see ei_plan.c */
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
     EI_EXACT_DOMINANT = 20, /* most dominant widths */
     EI_EXACT_PANEL = 8,   /* input bins (counted from the middle) between two direct sines */
@@ -111,8 +111,35 @@ typedef struct ei_exact_kernels {
     /* out[q] = prod_k sinc((2 q + 1) scale width[k]), all widths positive. */
     void (*sinc_product)(const double *width, size_t n, double scale, size_t n_waves, double *out);
 
-    /* out[m - 1] = sum_k width[k]^(2 m), m = 1 .. EI_EXACT_POWERS; n a multiple of 8. */
-    void (*power_sums)(const double *width, size_t n, double *out);
+    /* out[k] = |w[k]| / divisor, or 0 if that is below `negligible`; sums: of them, of their squares, and
+     * how many are not 0. w and out may be one. */
+    void (*widths)(const double *w, size_t n, double divisor, double negligible, double *out,
+                   double sums[3]);
+
+    /* sum_k min(width[k]^2 scale, 1). */
+    double (*envelope)(const double *width, size_t n, double scale);
+
+    /* out[m - 1] = sum_k (scale width[k])^(2 m), m = 1 .. EI_EXACT_POWERS, over those that are not
+     * above 1 after scaling. */
+    void (*power_sums)(const double *width, size_t n, double scale, double *out);
+
+    /* phi[q] *= exp(-sum_m coefficient[m] u^(2 m + 2)), u = (2 q + 1) / (2 n_waves - 1). */
+    void (*damp)(const double *coefficient, size_t n_waves, double *phi);
+
+    /* out[k] = sum_q |phi[q]| / (pi (q + 1/2)) y^k / (1 - y), y = (2 q + 1) step < 1; k below n, which is
+     * EI_EXACT_TERMS + 2 at most. */
+    void (*moments)(const double *phi, size_t n_waves, double step, size_t n, double *out);
+
+    /* out[k][b], k = 0 .. n_terms (even): derivative k of sum_q phi[q] sin(w_q s) / (pi (q + 1/2)) at
+     * points[b], w_q = (2 q + 1) half_step, times unit^k; n points, a multiple of 8. */
+    void (*derivatives)(const double *points, size_t n, double half_step, double unit,
+                        const double *phi, size_t n_waves, size_t n_terms, double *out);
+
+    /* Cells as functions of an edge's width, complex ones too: p(i, c) = base(c) exp(width b(i, c))
+     * (1 + y(i, c)), b from the first term. slope[c]: the greatest |b|; rest[r][c]: a bound of |y| for
+     * |width| <= radius[r], of all bins. most_beta[k]: the greatest |beta(i, k)| of any bin. */
+    void (*tilted)(const ei_exact_expansion *row, size_t n_terms, const double *most_beta,
+                   const double *radius, size_t n_radii, double *slope, double *rest);
 
     /* Sines and cosines of (2 q + 1) angle. */
     void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);
@@ -130,10 +157,10 @@ typedef struct ei_exact_kernels {
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
 
-    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i]; n a multiple of 8, at least
-     * two terms. */
-    void (*chebyshev)(const double *c, size_t n_terms, double most, const double *width, size_t n,
-                      double *out);
+    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i], between 0 and `top`; 0 where
+     * x is above `most`. At least two terms. */
+    void (*chebyshev)(const double *c, size_t n_terms, double most, double top, const double *width,
+                      size_t n, double *out);
 
     /* Fill the cells; their sum over bins and cells of sign p log2 p. */
     double (*subsets)(const ei_exact_subsets *row);

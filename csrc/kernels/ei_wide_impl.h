@@ -16,28 +16,6 @@ EI_FORCE vd wd_sqrt(vd x)
     return x;
 }
 
-/* exp(x) for -700 <= x <= 0, as ei_exp. */
-EI_FORCE vd wd_exp(vd x)
-{
-    vd k = x * 1.4426950408889634074 + 6755399441055744.0;
-    vu n = V_BITS(k);
-    k -= 6755399441055744.0;
-    vd r = (x - k * 0.69314718036912381649) - k * 1.90821492927058770002e-10;
-    vd p = (vd){0} + 1.0 / 479001600.0;
-    p = p * r + 1.0 / 39916800.0;
-    p = p * r + 1.0 / 3628800.0;
-    p = p * r + 1.0 / 362880.0;
-    p = p * r + 1.0 / 40320.0;
-    p = p * r + 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    p = p * (r * r) + r;
-    return (1.0 + p) * V_REAL((n + 1023) << 52);
-}
-
 /* The integrand falls to exp(-24.5), seven deviations of a normal, at the ends of the interval that
  * the nodes span; it is smooth inside, so that 24 nodes give nine digits. Nothing cancels: an
  * interval much narrower than the deviation, or far out in a tail, needs no formula of its own. */
@@ -58,7 +36,7 @@ EI_FN void wd_tilt_lanes(const ei_wide_sites *sites, size_t at)
     for (int i = 0; i < EI_WIDE_NODES; i++) {
         const vd d = from + width * ei_wide_node[i];
         const vd exponent = wd_min(wd_max(d * (slope - half * d), zero - 700.0), zero);
-        e[i] = ei_wide_weight[i] * wd_exp(exponent);
+        e[i] = ei_wide_weight[i] * v_exp(exponent);
         mass += e[i];
         first += e[i] * ei_wide_node[i];
     }
@@ -341,7 +319,7 @@ EI_FN double wd_square(double l, double lo, double hi)
         vd s;
         for (int i = 0; i < VD; i++)
             V_LANE(s, i) = lo + width * ei_wide_node[at + i];
-        const vd square = s * s, e = wd_exp((-0.5 * l) * square);
+        const vd square = s * s, e = v_exp((-0.5 * l) * square);
         for (int i = 0; i < VD; i++) {
             const double part = ei_wide_weight[at + i] * V_LANE(e, i);
             mass += part;

@@ -16,7 +16,7 @@ __all__ = ["automatic_range", "joined_image"]
 
 Array = NDArray[np.float64]
 
-_BLOCK = 1 << 17  # weights
+_BLOCK = 1 << 15  # weights: what is computed of them stays near the CPU
 
 
 def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
@@ -54,10 +54,10 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     step = max(1, _BLOCK // weight.shape[1])
     for start in range(0, layer.n_out, step):  # a block at a time: the layer may be large
         rows = slice(start, start + step)
-        block = weight[rows].astype(np.float64)
+        block = weight[rows].astype(np.float64, order="C")
         sums[rows] = block.sum(axis=1)
-        sizes[rows] = np.abs(block).sum(axis=1)
-        squares[rows] = (block * block).sum(axis=1)
+        sizes[rows] = np.abs(block, out=block).sum(axis=1)
+        squares[rows] = np.multiply(block, block, out=block).sum(axis=1)
     mean = layer.offsets() + 0.5 * (lo + hi) * sums
     reach = 0.5 * (hi - lo) * sizes
     deviation = (hi - lo) * np.sqrt(squares / 12.0)

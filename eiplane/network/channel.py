@@ -31,7 +31,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 #: Weights of which a copy in float64 is not made where rows of it do.
-_LARGE = 1 << 20
+_LARGE = 1 << 12
 
 #: Thresholds of one output, at most; see csrc/ei_channel.h.
 MAX_THRESHOLDS = 4096

@@ -6,6 +6,7 @@ each other, so work is cut by outputs and the cut never shows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,9 +23,12 @@ __all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity"]
 
 Array = NDArray[np.float64]
 
-#: Edges times cells of their tables: those of one unit of work, some ten milliseconds, and those
-#: below which starting threads costs more than the work.
-_UNIT, _SHORT = 1 << 22, 1 << 16
+#: Edges times cells of their tables: those of one unit of work, some milliseconds, and those below
+#: which starting threads costs more than the work.
+_UNIT, _SHORT = 1 << 24, 1 << 17
+
+#: The first unit is that much smaller where it tells how long the others take.
+_PROBE = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Rows:
     start: int
     stop: int
     offset: int = 0  # the layer's output that the channel's first one is
+    core: _core.CoreChannel | None = None  # the channel's, where the unit does not travel
 
     @property
     def where(self) -> str:
@@ -56,22 +61,30 @@ def _block(rows: _core.ExactRows) -> Block:
     return Block(rows.information, rows.marginal, rows.bound, rows.outside)
 
 
+def _is_ready(channel: Channel) -> bool:
+    """Say whether the core takes the channel's weights as they are."""
+    weight = channel.weight
+    return weight.dtype in (np.float64, np.float32) and weight.flags.carray
+
+
 def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
     """Return the channel for the core, in float64 no more of it than is needed, and which rows."""
-    if rows.channel.weight.dtype == np.float64:
-        return _core.CoreChannel(rows.channel), rows.start, rows.stop
+    if rows.core is not None:
+        return rows.core, rows.start, rows.stop
+    if _is_ready(rows.channel):
+        return _core.CoreChannel(rows.channel, narrow=True), rows.start, rows.stop
     part = rows.channel.rows(rows.start, rows.stop)
     return _core.CoreChannel(part.widened()), 0, part.n_out
 
 
-def parts_rows(rows: Rows) -> Block:
-    """Return the numbers of a unit with every input perturbed."""
-    return _block(_core.exact_parts(*_core_of(rows), cancel_flag()))
+def parts_rows(rows: Rows, into: Array | None = None) -> Block:
+    """Return the numbers of a unit with every input perturbed; the information in ``into``."""
+    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), into))
 
 
-def sensitivity_rows(rows: Rows) -> Block:
+def sensitivity_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
-    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag()))
+    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), into))
 
 
 def marginal_rows(rows: Rows) -> Block:
@@ -80,7 +93,7 @@ def marginal_rows(rows: Rows) -> Block:
 
 
 #: What a unit of each measure runs, and what the progress calls it.
-_MEASURES: dict[Measure, tuple[Callable[[Rows], Block], str]] = {
+_MEASURES: dict[Measure, tuple[Callable[..., Block], str]] = {
     "ei_parts": (parts_rows, "EI_parts"),
     "sensitivity": (sensitivity_rows, "sensitivity"),
 }
@@ -123,8 +136,7 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     edges = np.empty((channel.n_out, channel.n_in))
 
     def placed(rows: Rows) -> Block:
-        block = function(rows)
-        edges[rows.start : rows.stop] = block.information
+        block = function(rows, edges[rows.start : rows.stop])
         return Block(edges[:0], block.marginal, block.bound, block.outside)
 
     # Threads write to one place, so that the edges of a large layer are never held twice.
@@ -173,12 +185,18 @@ def _run(
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
     short = row * channel.n_out < _SHORT
-    step = max(1, min(_UNIT // row, -(-channel.n_out // (EACH * runner.workers))))
+    even = 1 if runner.workers == 1 else EACH * runner.workers
+    step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:
         step = channel.n_out
-    cuts = range(0, channel.n_out, step)
     if runner.executor is None:
-        units = [Rows(channel, a, min(a + step, channel.n_out)) for a in cuts]
+        first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
+        cuts = [0, *range(first, channel.n_out, step), channel.n_out]
+        core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
+        units = [Rows(channel, a, b, core=core) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
-        units = [Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in cuts]
-    return runner.map(function, units, f"{channel.name}: {what}", short)
+        starts = range(0, channel.n_out, step)
+        units = [
+            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in starts
+        ]
+    return runner.map(function, units, f"{channel.name}: {what}", short, probe=True)

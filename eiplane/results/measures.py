@@ -74,10 +74,18 @@ class Pairwise:
 
     def totals(self) -> Totals:
         """Return what does not grow with the layer."""
+        total = self.total
+        plugin = total if self.edges_plugin is None else self.total_plugin
         return Totals(
-            self.total, self.count, self.method, self.samples, self.stderr, self.total_plugin,
-            self.error_bound, self.outlier_fraction,
-        )  # fmt: skip
+            total,
+            self.count,
+            self.method,
+            self.samples,
+            self.stderr,
+            plugin,
+            self.error_bound,
+            self.outlier_fraction,
+        )
 
 
 @dataclass(frozen=True)

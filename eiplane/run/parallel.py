@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
@@ -51,6 +52,9 @@ EACH = 4
 
 #: Seconds of work below which a unit is not worth its way: to a thread, to another process.
 SHORTEST_HERE, SHORTEST_AWAY = 0.0005, 0.02
+
+#: Seconds that units right here, without a thread, may take before Ctrl-C is heard.
+PATIENCE = 0.05
 
 #: Seconds of work that a unit should not exceed, for the progress and for what a lost worker costs.
 LONGEST = 2.0
@@ -218,6 +222,7 @@ class Runner(Closing):
         what: str = "units",
         short: bool = False,
         here: bool = False,
+        probe: bool = False,
     ) -> list[Result]:
         """Return ``function(unit)`` of every unit, in their order.
 
@@ -233,22 +238,43 @@ class Runner(Closing):
             Whether all of it takes milliseconds: then it runs right here, without a thread.
         here : bool
             Whether to stay on this machine, for what is cheaper to do than to send.
+        probe : bool
+            Whether a unit is likely to take milliseconds: with one worker they run right here,
+            until one takes longer. Ctrl-C is heard between them.
 
         Returns
         -------
         list
         """
         results: list[Any] = [None] * len(units)
-        if short and (here or self.executor is None):
-            for index, unit in enumerate(units):
-                try:
-                    results[index] = function(unit)
-                except Exception as error:
-                    raise _named(error, _where(what, units, index)) from None
-                self._tell(index + 1, len(units), what)
-        else:
-            self._run(function, units, what, results.__setitem__, here)
+        patience = 0.0
+        if here or self.executor is None:
+            patience = math.inf if short else PATIENCE if probe and self.threads == 1 else 0.0
+        done = self._run_here(function, units, what, results, patience)
+        if done < len(units):
+            self._run(function, units, what, results.__setitem__, here, done)
         return results
+
+    def _run_here(
+        self,
+        function: Callable[[Unit], Result],
+        units: Sequence[Unit],
+        what: str,
+        results: list[Any],
+        patience: float,
+    ) -> int:
+        """Run units without a thread until one takes longer than that; return how many."""
+        index, before = 0, 0.0
+        while index < len(units) and before < patience:
+            start = time.perf_counter()
+            try:
+                results[index] = function(units[index])
+            except Exception as error:
+                raise _named(error, _where(what, units, index)) from None
+            before = time.perf_counter() - start
+            index += 1
+            self._tell(index, len(units), what)
+        return index
 
     def fold(
         self,
@@ -285,10 +311,10 @@ class Runner(Closing):
         what: str,
         take: Callable[[int, Result], None],
         here: bool,
+        done: int = 0,
     ) -> None:
-        todo = deque((index, 0) for index in range(len(units)))  # and how often it was lost
+        todo = deque((index, 0) for index in range(done, len(units)))  # and how often it was lost
         pending: dict[Future[Any], tuple[int, int]] = {}
-        done = 0
         try:
             while todo or pending:
                 while todo and len(pending) < _AHEAD * self.workers:
