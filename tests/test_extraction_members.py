@@ -30,7 +30,7 @@ TABLE = torch.randn(8, generator=torch.Generator().manual_seed(5))
 EDGES = torch.tensor([-0.2, 0.05, 0.3])
 
 LOW, HIGH = torch.linspace(-0.3, 0.2, 4), torch.linspace(0.3, 0.6, 4)
-TABLE = torch.tensor([0.2, 1.5])
+PAIR = torch.tensor([0.2, 1.5])
 
 
 def in_place(change):
@@ -660,7 +660,7 @@ def test_of_files_reparametrised_members(form):
     [
         (lambda h: torch.maximum(h, LOW), lambda h: torch.maximum(h, HIGH)),
         (lambda h: torch.bucketize(h, LOW).float(), lambda h: torch.bucketize(h, HIGH).float()),
-        (lambda h: TABLE[(h > 0).long()] * h, lambda h: TABLE.flip(0)[(h > 0).long()] * h),
+        (lambda h: PAIR[(h > 0).long()] * h, lambda h: PAIR.flip(0)[(h > 0).long()] * h),
     ],
     ids=["maximum", "bucketize", "table"],
 )

@@ -13,7 +13,7 @@ from fuzz import campaign, refusals
 import eiplane
 from eiplane.joint.sums import uniform_distribution
 from eiplane.network.monotone import unbounded
-from eiplane.network.preimage import preimage, preimages
+from eiplane.network.preimage import preimages
 
 TABLES = {**refusals.OPTIONS, "weights": refusals.WEIGHTS, "unknown": refusals.UNKNOWN}
 
@@ -153,7 +153,7 @@ def test_edges_and_ends_at_once(name, drop, generator):
     for bins in (1, 2, 7):
         edges = np.linspace(*np.sort(generator.normal(size=2)), bins + 1)
         found = preimages(pieces, edges, drop)
-        apart = (*preimage(pieces, edges, drop), *preimage(pieces, edges[[0, -1]], True))
+        apart = (*preimages(pieces, edges, drop)[:2], *preimages(pieces, edges[[0, -1]], True)[:2])
         for one, other in zip(found, apart, strict=True):
             np.testing.assert_array_equal(one, other)
 

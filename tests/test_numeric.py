@@ -15,7 +15,7 @@ from eiplane import Activation, Layer, analyze, get_activation
 from eiplane.network import Binning, automatic_range, discretize
 from eiplane.network.closed import CLOSED
 from eiplane.network.numeric import find_pieces
-from eiplane.network.preimage import preimage
+from eiplane.network.preimage import preimages
 from eiplane.network.table import tabulated
 
 PARAMETERS = [
@@ -98,7 +98,7 @@ def test_turning_points_and_crossings_of_a_wave():
     wanted = wanted[(wanted > -50) & (wanted < 70)]
     assert np.abs(turns - wanted).max() < 1e-12 * 70
     edges = np.linspace(-1, 1, 9)
-    thresholds, _ = preimage(pieces, edges, False)
+    thresholds, *_ = preimages(pieces, edges, False)
     places = np.arcsin(edges[1:-1])[:, None] + 2 * np.pi * np.arange(-20, 20)
     wanted = np.unique(np.concatenate([places.ravel(), (np.pi - places).ravel()]))
     wanted = wanted[(wanted > -50) & (wanted < 70)]
@@ -178,7 +178,7 @@ def test_piecewise_functions(parts, bins, drop, place):
     z = np.linspace(-reach, reach, 3001)
     low, high = function(z).min(), function(z).max()
     edges = np.linspace(low + 0.1 * place * (high - low) - 0.01, high + 0.0123 * place, bins + 1)
-    thresholds, labels = preimage(find_pieces(function, -reach, reach, "it"), edges, drop)
+    thresholds, labels, *_ = preimages(find_pieces(function, -reach, reach, "it"), edges, drop)
     assert (np.diff(thresholds) > 0).all() and len(labels) == len(thresholds) + 1
     inner = thresholds[np.abs(thresholds) < reach]
     z = np.concatenate([z, cuts, inner * (1 + 1e-11) + 1e-11, inner * (1 - 1e-11) - 1e-11])
@@ -355,7 +355,7 @@ def test_a_function_whose_last_digit_depends_on_the_place_in_the_array():
         pieces = find_pieces(function, low, high, "it")
         starts = [piece.start for piece in pieces]
         assert starts == sorted(starts)
-        thresholds, labels = preimage(pieces, np.array([-0.1, 0.35, 0.8]), False)
+        thresholds, labels, *_ = preimages(pieces, np.array([-0.1, 0.35, 0.8]), False)
         z = np.linspace(low, high, 2001)
         ours = labels[np.searchsorted(thresholds, z, side="right")]
         assert (ours != (function(z) >= 0.35)).mean() < 2e-3

@@ -13,7 +13,7 @@ import eiplane
 from eiplane import Activation, Layer, _core, analyze, get_activation, per_row, reference
 from eiplane.joint import JointOptions, joint
 from eiplane.joint.exact import exact_single
-from eiplane.joint.given import conditional_entropies
+from eiplane.joint.given import given_entropies
 from eiplane.network import Binning, automatic_range, discretize
 from eiplane.pairwise.job import Job
 from eiplane.run import Runner, Sampling
@@ -133,13 +133,13 @@ def test_one_input_by_its_intervals(generator):
     assert found.output_entropy == pytest.approx(-(p * np.log2(p)).sum(), abs=1e-4)
 
 
-def test_conditional_entropies(layer):
+def test_given_entropies(layer):
     channel = discretize(layer, Binning(4, 8), (-1.0, 1.0), (-0.8, 1.1))
     given = np.array([True, False, True, True, False, False])
-    together = conditional_entropies(channel, given)
+    together = given_entropies(channel, given).values
     for b in range(len(ROWS)):
         single = discretize(alone(layer, b), Binning(4, 8), (-1.0, 1.0), (-0.8, 1.1))
-        assert together[b] == pytest.approx(conditional_entropies(single, given)[0], abs=1e-12)
+        assert together[b] == pytest.approx(given_entropies(single, given).values[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("method", ["exact", "sample"])

@@ -27,7 +27,7 @@ def test_what_is_taken_and_what_it_becomes():
 def test_plain_values_are_those_that_are_kept_with_results():
     assert Settings(("ei", "sensitivity"), out_range=[(0, 1), "auto"]).to_dict() == {
         "measures": ["ei", "sensitivity"], "bins": [8, 8], "in_range": [0.0, 1.0],
-        "out_range": [(0.0, 1.0), "auto"], "outliers": "clip", "baseline": 0.0, "method": "auto",
+        "out_range": [[0.0, 1.0], "auto"], "outliers": "clip", "baseline": 0.0, "method": "auto",
         "samples": None, "tol": None, "estimator": "auto", "ranges": "auto",
         "quantiles": [0.001, 0.999], "noise": None,
     }  # fmt: skip

@@ -195,7 +195,7 @@ def test_tables_say_between(way, capsys, monkeypatch):
 
 
 def test_a_bar_between_bounds_is_faint_and_starts_at_the_lower_one():
-    html = Decomposition((unknown(),))._repr_html_()
+    html = Decomposition((unknown(), layer("known", 1.0, 2.0)))._repr_html_()
     bars = re.findall(
         r"transparent ([\d.]+)%,rgba\(20,130,200,([\d.]+)\) \1%,[^ ]+ ([\d.]+)%", html
     )

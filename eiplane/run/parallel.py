@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 import os
 import secrets
 import threading
@@ -67,6 +68,9 @@ _UNKNOWN_WORKERS = 16
 
 #: Units that are out at a time, for every worker: enough that none waits for the next.
 _AHEAD = 3
+
+#: Bytes that must be there before a thread is started.
+_THREAD = 1 << 20
 
 #: What an executor says when a worker, or the way to it, is gone; other libraries have their own.
 _LOST = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
@@ -364,12 +368,16 @@ class Runner(Closing):
                     WorkerLostWarning,
                 )
                 self.executor, self.workers = None, self.threads
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
         try:
+            if self._pool is None:
+                # A thread that starts and finds no memory for what is its own never says so: its
+                # start waits for ever, or libc ends the process. Mapped, as what is free in the
+                # heap of one thread is of no use to another.
+                mmap.mmap(-1, self.threads * _THREAD).close()
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
             return self._pool.submit(*call)
-        except RuntimeError as error:
-            if "start new thread" not in str(error):
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, RuntimeError) and "start new thread" not in str(error):
                 raise
             raise MemoryError("not enough memory for a thread; use fewer threads") from error
 
