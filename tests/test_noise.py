@@ -275,6 +275,33 @@ def test_uniform_noise_of_two_inputs():
     np.testing.assert_allclose(found.ei_edges[0], truth, atol=1e-8)
 
 
+def test_little_uniform_noise_of_three_inputs():
+    """Densities of sums of four uniforms, by powers with signs; panels from knot to knot."""
+    weights, width, bins = [64.0, -4.0, 87.0], 1.5, 3
+
+    def density(t, widths):
+        found = np.zeros_like(t)
+        for signs in itertools.product((-1.0, 1.0), repeat=len(widths)):
+            found += prod(signs) * np.maximum(t + np.dot(signs, widths) / 2, 0) ** (len(widths) - 1)
+        return np.maximum(found / (factorial(len(widths) - 1) * prod(widths)), 0.0)
+
+    found = eiplane.analyze(
+        eiplane.Layer([weights], None, "identity"),
+        measures="ei_parts", in_range=(-0.5, 0.5), bins=bins, noise=("uniform", width),
+    )[0].ei_edges  # fmt: skip
+    for a in range(3):
+        widths = [abs(w) for w in weights]
+        widths[a] /= bins
+        middles = weights[a] * (np.arange(bins) - (bins - 1) / 2) / bins
+        signs = np.array(list(itertools.product((-0.5, 0.5), repeat=4)))
+        t, w = nodes((middles[:, None] + signs @ [*widths, width]).ravel(), 60)
+        p = np.array([density(t - m, [*widths, width]) for m in middles])
+        own = -np.sum(w * p * np.log2(np.maximum(p, 1e-300)), axis=-1).mean()
+        p = p.mean(axis=0)
+        truth = -np.sum(w * p * np.log2(np.maximum(p, 1e-300))) - own
+        assert found[0, a] == pytest.approx(truth, abs=1e-7)
+
+
 def test_dither_is_the_average_over_bins_that_begin_anywhere():
     """Against the binned engine itself with ranges moved by hand, at many offsets."""
     layer = eiplane.Layer([[0.5, -0.7, 0.3, 0.9]], [0.1], "sigmoid")

@@ -32,8 +32,9 @@ Array = NDArray[np.float64]
 
 #: Points between two kinks; kinks in all up to which they are kept to; inputs that have any.
 _POINTS, _KINKS, _FEW = 24, 160, 3
-#: Offsets without kinks, first and last, and the change that ends the doubling, in bits.
-_FIRST, _LAST, _SETTLED = 16, 512, 1e-10
+#: Offsets without kinks, first and last, and the change that ends the doubling, in bits; offsets at
+#: which kinks must have come to nothing.
+_FIRST, _LAST, _SETTLED, _SOON = 16, 512, 1e-10, 128
 #: Standard deviations beyond which z is not.
 _REACH = 8.8
 
@@ -150,17 +151,27 @@ class Dithered:
     def _average(self, at: Callable[[float], Array], kinks: Array | None) -> tuple[Array, float]:
         """Return the average over the offsets from 0 to 1, and how far it may be off."""
         if kinks is not None and len(kinks):
-            return _between_kinks(at, kinks)
-        total = np.sum([at(i / _FIRST) for i in range(_FIRST)], axis=0)
-        count, mean = _FIRST, total / _FIRST
-        while True:
-            for i in range(count):
-                total = total + at((i + 0.5) / count)
-            count *= 2
-            change = float(np.abs(total / count - mean).max(initial=0.0))
-            mean = total / count
-            if change < _SETTLED or count >= _LAST:
-                return np.asarray(mean), change
+            # Of many fine bins an average is smooth, whatever a few of them do.
+            many = len(kinks) * (_POINTS + _POINTS // 2) > 8 * _SOON
+            mean, change = _doubled(at, _SOON, 3) if many else (np.zeros(0), math.inf)
+            return (mean, change) if change < _SETTLED else _between_kinks(at, kinks)
+        return _doubled(at, _LAST, 1)
+
+
+def _doubled(at: Callable[[float], Array], most: int, times: int) -> tuple[Array, float]:
+    """Average over evenly spaced offsets, twice as many until that changes little so many times.
+
+    Returns the greatest of as many last changes beside it.
+    """
+    count, changes = _FIRST, [math.inf] * times
+    total = np.sum([at(i / count) for i in range(count)], axis=0)
+    mean = total / count
+    while max(changes[-times:]) >= _SETTLED and count < most:
+        total = total + np.sum([at((i + 0.5) / count) for i in range(count)], axis=0)
+        count *= 2
+        changes.append(float(np.abs(total / count - mean).max(initial=0.0)))
+        mean = total / count
+    return np.asarray(mean), max(changes[-times:])
 
 
 def _between_kinks(at: Callable[[float], Array], kinks: Array) -> tuple[Array, float]:
