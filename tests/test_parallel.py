@@ -492,3 +492,9 @@ eiplane.analyze({work}, **arguments)
         late.cancel()
         run.kill()
         run.communicate()
+
+
+def test_more_threads_than_any_memory_is_enough_for():
+    """Of those that there is no work for none is started, and none asks for memory."""
+    with Runner(threads=10**8) as runner:
+        assert runner.map(number_of, [Spot(i) for i in range(3)]) == [0, 1, 2]

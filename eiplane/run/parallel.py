@@ -69,8 +69,9 @@ _UNKNOWN_WORKERS = 16
 #: Units that are out at a time, for every worker: enough that none waits for the next.
 _AHEAD = 3
 
-#: Bytes that must be there before a thread is started.
-_THREAD = 1 << 20
+#: Bytes that must be there for each thread before the first is started, and for how many at most:
+#: of more threads than there is work for none is started.
+_THREAD, _STARTED = 1 << 20, 64
 
 #: What an executor says when a worker, or the way to it, is gone; other libraries have their own.
 _LOST = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
@@ -373,7 +374,7 @@ class Runner(Closing):
                 # A thread that starts and finds no memory for what is its own never says so: its
                 # start waits for ever, or libc ends the process. Mapped, as what is free in the
                 # heap of one thread is of no use to another.
-                mmap.mmap(-1, self.threads * _THREAD).close()
+                mmap.mmap(-1, min(self.threads, _STARTED) * _THREAD).close()
                 self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
             return self._pool.submit(*call)
         except (RuntimeError, OSError) as error:
