@@ -53,8 +53,9 @@ def unfused(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 def _each(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Do to each tensor of a list what is done to all of them."""
-    base, count = name.rstrip("_"), len(args[0])
-    tensor = torch.Tensor
+    base, tensor = name.rstrip("_"), torch.Tensor
+    # The list stands second where a number is raised to the power of each.
+    count = len(next(value for value in args if isinstance(value, list | tuple)))
     if base in ("copy", "zero"):
         function: Any = getattr(tensor, f"{base}_")
     elif base == "norm":
@@ -68,7 +69,8 @@ def _each(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         return value[k] if isinstance(value, list | tuple) and len(value) == count else value
 
     made = []
-    for k, x in enumerate(args[0]):
+    for k in range(count):
+        x = one(args[0], k)
         given = [one(value, k) for value in args[1:]]
         named = {n: one(value, k) for n, value in kwargs.items()}
         if base in ("addcmul", "addcdiv") and len(given) > 2:
