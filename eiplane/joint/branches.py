@@ -325,7 +325,7 @@ def _thin(
         Which are any.
     """
     order = np.argsort(-score, axis=1, kind="stable")
-    score, forced = (np.take_along_axis(e, order, 1) for e in (score, forced))
+    score, forced = np.take_along_axis(score, order, 1), np.take_along_axis(forced, order, 1)
     alive = (score > score[:, :1] - _LIGHT) | forced
     weight = np.where(alive, np.exp(np.maximum(score - score[:, :1], -600.0)), 0.0)
     share = alive.astype(np.float64)

@@ -74,7 +74,7 @@ def filter_unit(unit: FilterUnit) -> Filtered:
             peaks = _Peaks(found.sample, found.share, found.cavities, found.limits)
         if p.influence and i == 0:
             posterior = _posterior(p.channel.in_bins, samples.bins.T, peaks)
-    return Filtered(*bits, correct, unsettled, posterior, gap)
+    return Filtered(bits[0], bits[1], bits[2], correct, unsettled, posterior, gap)
 
 
 @dataclass(frozen=True, eq=False)
