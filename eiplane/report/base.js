@@ -59,7 +59,7 @@ function scaleOf(values, from, to, symlog) {
   high += pad;
   const at = v => from + (to - from) * (warp(v) - low) / (high - low);
   const ends = [back(low), back(high)];
-  return {at, ends, least, ticks: symlog ? powers(ends, least) : rounds(ends, 7), ways: t => back(low + (high - low) * t)};
+  return {at, ends, least, ticks: symlog ? enough(powers(ends, least), ends) : rounds(ends, 7), ways: t => back(low + (high - low) * t)};
 }
 
 function rounds([low, high], count) {
@@ -68,6 +68,9 @@ function rounds([low, high], count) {
   for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
 }
+
+// Over a narrow stretch there may be no round power at all.
+const enough = (found, ends) => found.length < 3 ? rounds(ends, 5) : found;
 
 function powers([low, high], least) {
   const found = [0], most = Math.max(-low, high);

@@ -68,7 +68,7 @@ function planeFrame(x, y, state) {
 function contours(made, x, y, state) {
   if (state.turned) {
     const reach = x.ends.map(v => v * ROOT2);
-    const levels = (state.symlog ? powers(reach, x.least) : rounds(reach, 7)).map(v => v / ROOT2);
+    const levels = (state.symlog ? enough(powers(reach, x.least), reach) : rounds(reach, 7)).map(v => v / ROOT2);
     let last = -99;
     for (const t of levels) {
       made.append(line([x.at(t), BOX.top], [x.at(t), BOX.bottom], t === 0 ? "nought" : "grid"));
