@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from ..information import never_seen
 from ..network import Channel
 from ..results import Pairwise
 from ..run import REPLICATES, Points, Runner, cancel_flag, even_cuts, points_of
@@ -144,15 +145,15 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
     one, two = (sums.astype(np.float64) * np.float64(_core.FINE) for sums in (first, second))
     variance = _core.replicates_variance(one, two)
     still = edges["variance"] == 0.0
-    unseen = math.log2(samples) / samples  # what a value may tell that never occurred
+    edge, row = never_seen(samples, channel.n_in, channel.in_bins)
     doubt = edges["doubt"]
-    never = int(still.all(axis=1).sum()) * unseen**2
+    never = int(still.all(axis=1).sum()) * row**2
     return Pairwise(
         edges["corrected"],
         "sample",
         samples=samples,
         stderr=math.sqrt(_FEW * variance + never + float(doubt.sum()) ** 2),
-        edges_stderr=np.sqrt(np.where(still, unseen**2, _FEW * edges["variance"]) + doubt**2),
+        edges_stderr=np.sqrt(np.where(still, edge**2, _FEW * edges["variance"]) + doubt**2),
         edges_plugin=edges["plugin"],
         outlier_fraction=dropped / (samples * channel.n_out),
     )
