@@ -12,9 +12,9 @@ __all__ = ["Jackknifed", "information_of", "jackknife", "never_seen"]
 
 Array = NDArray[np.float64]
 
-#: How often, in one over the number of samples, a value occurs that none of them showed: a root mean
-#: square, its logarithm being as likely anywhere from there down to exp(-25) of that. Outputs that stay
-#: in a bin mostly do so for good; of networks drawn at random it was 0 to 0.35.
+#: How often, in one over the number of samples, a value occurs that none of them showed: a root
+#: mean square, its logarithm being as likely anywhere from there down to exp(-25) of that. Outputs
+#: that stay in a bin mostly do so for good; of networks drawn at random it was 0 to 0.35.
 _HIDDEN = 0.2
 
 
