@@ -174,6 +174,56 @@ def test_what_cannot_be_counted_keeps_to_its_bounds():
     assert "(saturated)" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("perturb", "inputs"),
+    [("state", "noise"), ("state", "fixed"), ("input", "noise"), ("input", "data")],
+)
+def test_bounds_of_what_cannot_be_counted_hold_and_are_near(perturb, inputs):
+    """Three neurons in fine bins, few samples; the truth from 128 times as many, counted here."""
+    rng = np.random.default_rng(3)
+    w_x, w_h = rng.normal(size=(3, 2)), rng.normal(size=(3, 3))
+    steps = rng.random((40, 6, 2))
+    with pytest.warns(eiplane.SaturationWarning):
+        found = eiplane.through_time(
+            (w_x, w_h), lags=2, perturb=perturb, bins=(2, 32), samples=2048, measures="ei",
+            inputs=steps if inputs == "data" else inputs,
+        ).lag(2)  # fmt: skip
+    count = 1 << 18
+    x = rng.random((4, count, 2)) * (inputs == "noise")
+    h = rng.uniform(-1, 1, size=(count, 3)) * (inputs == "noise")
+    if inputs == "data":
+        rest = np.zeros((40, 7, 3))
+        for i in range(6):
+            rest[:, i + 1] = np.tanh(steps[:, i] @ w_x.T + rest[:, i] @ w_h.T)
+        window = 2 + (perturb == "input")
+        which, when = rng.integers(40, size=count), rng.integers(6 - window + 1, size=count)
+        h = rest[which, when]
+        x = np.stack([steps[which, np.minimum(when + i, 5)] for i in range(4)])
+    if perturb == "state":
+        h = rng.uniform(-1, 1, size=(count, 3))
+        cell = binned(h, -1, 1, 2) @ [4, 2, 1]
+    else:
+        x[0] = rng.random((count, 2))
+        cell = binned(x[0], 0, 1, 2) @ [2, 1]
+    for i in range(2 + (perturb == "input")):
+        h = np.tanh(x[i] @ w_x.T + h @ w_h.T)
+    code = binned(h, -1, 1, 32) @ [1024, 32, 1]
+
+    def entropy(values):
+        counts = np.unique(values, return_counts=True)[1]
+        return log2(count) - (counts * np.log2(counts)).sum() / count + len(counts) / count * 0.72
+
+    whole = entropy(code)
+    ei = whole - (entropy(code + (cell << 15)) - entropy(cell))
+    low, high = found.ei_bounds
+    assert found.ei is None
+    assert low - 0.05 <= ei <= high + 0.05
+    assert low > 0.3 * ei or perturb == "input"  # which tells less than samples are wrong by
+    low, high = found.output_entropy_bounds
+    assert low - 0.05 <= whole <= high + 0.05
+    assert high < whole + 2.5
+
+
 def modules():
     for kind, options in (
         ("RNN", {}), ("RNN", {"nonlinearity": "relu", "num_layers": 2, "bias": False}),

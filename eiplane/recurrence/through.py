@@ -344,12 +344,13 @@ def _sampled(
     if not (wanted[1] or wanted[2]):
         return {lag: (swept.get(lag), None, None) for lag in lags}
     stream = Samples(setup, sampling.key(Purpose.PAIRS), count, runner)
+    keys = {lag: sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
     cells = cell_entropies(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
     return {
         lag: (
             swept.get(lag),
             stream.pairwise(lag) if wanted[1] else None,
-            stream.joint(lag, cells[lag]) if wanted[2] else None,
+            stream.joint(lag, cells[lag], keys[lag], runner) if wanted[2] else None,
         )
         for lag in lags
     }
