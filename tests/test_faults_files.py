@@ -241,6 +241,17 @@ def test_what_was_just_left_may_be_on_another_machine(tmp_path, monkeypatch):
 
 
 @posix
+def test_a_folder_that_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole("a.npz", lambda file: file.write(b"x"))
+    assert caught.value.filename == "a.npz"
+
+
+@posix
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_files_are_as_the_umask_says(mask, tmp_path):
     before = os.umask(mask)

@@ -471,3 +471,28 @@ def test_the_picture():
 def test_bad_input(model, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         eiplane.through_time(model, samples=4096, **options)
+
+
+def test_runs_are_taken_until_the_error_is_small_enough():
+    """With a tolerance as with as many runs by hand; what is not reached is said."""
+    options = {"lags": 2, "activation": "tanh", "method": "sample"}
+    (once,) = eiplane.through_time(W, **options)
+    assert once.converged is None
+    (loose,) = eiplane.through_time(W, tol=1.0, **options)
+    assert loose.converged and (loose.ei, loose.samples) == (once.ei, 1 << 16)
+    tol = 0.7 * max(once.ei_stderr, once.ei_parts_stderr)
+    options["measures"] = ("ei_parts", "ei")
+    (fine,) = eiplane.through_time(W, tol=tol, **options)
+    (by_hand,) = eiplane.through_time(W, samples=1 << 18, **options)
+    assert fine.converged and (fine.ei, fine.ei_parts) == (by_hand.ei, by_hand.ei_parts)
+    assert max(fine.ei_stderr, fine.ei_parts_stderr) <= tol
+    (short,) = eiplane.through_time(W, tol=1e-9, samples=5000, **options)
+    assert short.converged is False and short.samples == 5000
+    with pytest.raises(ValueError, match="tol"):
+        eiplane.through_time(W, tol=-1.0)
+
+
+def test_a_tolerance_reaches_lags_that_are_a_layer():
+    w = np.random.default_rng(3).normal(size=(3, 3))
+    found = eiplane.through_time(w, lags=1, tol=0.02)
+    assert found[0].converged and found[0].ei_stderr <= 0.02 and found[0].method == "exact"
