@@ -13,10 +13,12 @@ from test_unknown import unknown
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
+import eiplane  # noqa: E402
 import eiplane.plot as pictures  # noqa: E402
 from eiplane.ablation import Ablation  # noqa: E402
 from eiplane.joint import Convergence  # noqa: E402
 from eiplane.plot.names import shown_name, shown_names  # noqa: E402
+from eiplane.report import write_report  # noqa: E402
 from eiplane.results import Decomposition  # noqa: E402
 from eiplane.training import History, Record  # noqa: E402
 
@@ -191,3 +193,45 @@ def test_curves_that_differ_say_wherein():
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "ei, lowest first", "ei, highest first", " _own, lowest first",
     ]  # fmt: skip
+
+
+def test_layers_of_a_result_are_drawn_as_it_is(tmp_path):
+    whole = network(["a", "b", "c"])
+    for draw in (pictures.causal_plane, pictures.layers):
+        some, alone = draw(whole[1:]), draw(whole[1])
+        assert len(seen_marks(some)) == 2 and len(seen_marks(alone)) == 1
+    assert len(pictures.matrices(whole[1:])) == 2
+    square = Decomposition(tuple(layer(n, 1, 2, (4, 4)) for n in "abc"))
+    assert len(pictures.network(square[:2]).collections[0].get_linewidths()) == 32
+    page = write_report(whole[1:], tmp_path / "some.html").read_text()
+    assert "2 layers." in page and ">c</a>" in page and ">a</a>" not in page
+
+
+def seen_marks(ax):
+    """Points that single layers are drawn at."""
+    lines = [x for x in ax.lines if x.get_marker() not in ("None", "") and x.get_zorder() > 2.9]
+    return np.concatenate([x.get_xydata() for x in lines])
+
+
+@pytest.mark.parametrize(
+    ("draw", "what"),
+    [
+        (lambda d: pictures.edges(d), "matrices draws all"),
+        (lambda d: pictures.network("d.npz"), "network draws a Decomposition"),
+        (lambda d: pictures.matrices([1, 2]), "matrices draws a Decomposition"),
+        (lambda d: pictures.lags(d), "what eiplane.through_time returns, not Decomposition"),
+        (lambda d: pictures.transitions(np.eye(2)), "what eiplane.tpm returns, not ndarray"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_what_can(draw, what):
+    with pytest.raises(TypeError, match=what):
+        draw(network(["a"]))
+
+
+@pytest.mark.parametrize("function", ["delta_ei_parts", "macro_units", "convergence", "ei_between"])
+def test_functions_of_one_layer_say_so(function, tmp_path):
+    torch = pytest.importorskip("torch")
+    for given in (torch.nn.Linear(2, 2), "model.npz", tmp_path):
+        more = ([0], [0]) if function == "ei_between" else ()
+        with pytest.raises(TypeError, match="one layer is measured here"):
+            getattr(eiplane, function)(given, *more)

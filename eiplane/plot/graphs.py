@@ -66,6 +66,11 @@ def edges(
     ValueError
         If the measure was not made.
     """
+    if not isinstance(layer, LayerResult):
+        raise TypeError(
+            f"edges draws one layer of a result, such as d[0], not {type(layer).__name__}; "
+            "matrices draws all"
+        )
     values = _values(layer, quantity)
     n_out, n_in = values.shape
     ax = make_axes(ax, (min(1.6 + 0.42 * max(n_in, 4), 9.0), min(1.4 + 0.42 * max(n_out, 4), 7.0)))
@@ -100,7 +105,7 @@ def edges(
 
 
 def matrices(
-    decomposition: Decomposition,
+    decomposition: Decomposition | Sequence[LayerResult],
     ax: Sequence[Axes] | None = None,
     *,
     quantity: str = "ei_edges",
@@ -109,7 +114,7 @@ def matrices(
 
     Parameters
     ----------
-    decomposition : Decomposition
+    decomposition : Decomposition, or layers of one
     ax : sequence of Axes, optional
         One a layer, of one figure; a new figure's if left out.
     quantity : str
@@ -124,10 +129,11 @@ def matrices(
     ValueError
         If the measure was not made, or there are fewer axes than layers.
     """
-    all_values = [_values(layer, quantity) for layer in decomposition]
+    chosen = _layers(decomposition, "matrices")
+    all_values = [_values(layer, quantity) for layer in chosen]
     limits = color_limits(all_values)
     axes = _panels(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
-    for layer, one in zip(decomposition, axes, strict=True):
+    for layer, one in zip(chosen, axes, strict=True):
         edges(layer, one, quantity=quantity, limits=limits, colorbar=False)
     bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
     bar.set_label(_LABELS[quantity], fontsize=9)
@@ -160,7 +166,7 @@ def _panels(all_values: Sequence[Array]) -> Any:
 
 
 def network(
-    decomposition: Decomposition,
+    decomposition: Decomposition | Sequence[LayerResult],
     ax: Axes | None = None,
     *,
     quantity: str = "ei_edges",
@@ -170,7 +176,7 @@ def network(
 
     Parameters
     ----------
-    decomposition : Decomposition
+    decomposition : Decomposition, or layers of one
         Of dense layers that feed each other in their order. A result does not know what feeds
         what: layers beside each other, such as the projections of attention, are drawn as if one
         fed the next where their shapes allow it.
@@ -190,8 +196,9 @@ def network(
     ValueError
         If the measure was not made or the layers do not feed each other.
     """
-    layers = [_values(layer, quantity) for layer in decomposition]
-    for before, after, result in zip(layers, layers[1:], decomposition[1:], strict=False):
+    chosen = _layers(decomposition, "network")
+    layers = [_values(layer, quantity) for layer in chosen]
+    for before, after, result in zip(layers, layers[1:], chosen[1:], strict=False):
         if after.shape[1] != before.shape[0]:
             raise ValueError(
                 f"layer {result.name!r} takes {after.shape[1]} inputs but the one before has "
@@ -232,7 +239,7 @@ def network(
             ax.annotate(f"+ {total - len(nodes)} more", (i, ys[-1]), (0, -12), ha="center",
                         va="top", textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
     slanted: dict[str, Any] = {} if pace > 1.2 else {"rotation": 50, "rotation_mode": "anchor"}
-    for i, name in enumerate(shown_names([x.name for x in decomposition], 24)):
+    for i, name in enumerate(shown_names([x.name for x in chosen], 24)):
         ax.annotate(name, (i + 0.5, 1.12), ha="left" if slanted else "center", fontsize=9,
                     color=INK, annotation_clip=False, **slanted)  # fmt: skip
     ax.set_xlim(-0.25, len(layers) + 0.25)
@@ -244,6 +251,15 @@ def network(
     bar.outline.set_visible(False)
     tidy(ax)
     return ax
+
+
+def _layers(source: Any, what: str) -> Sequence[LayerResult]:
+    """Return the layers of a result, or of a part of it."""
+    layers = [source] if isinstance(source, LayerResult) else source
+    good = isinstance(layers, Decomposition | list | tuple) and len(layers) > 0
+    if not good or not all(isinstance(layer, LayerResult) for layer in layers):
+        raise TypeError(f"{what} draws a Decomposition, or layers of one, not {source!r:.200}")
+    return layers
 
 
 def _values(layer: LayerResult, quantity: str) -> Array:

@@ -52,6 +52,10 @@ def lags(
     ValueError
         If a quantity was not measured, or they have different units.
     """
+    if not isinstance(result, ThroughTime):
+        raise TypeError(
+            f"lags draws what eiplane.through_time returns, not {type(result).__name__}"
+        )
     wanted = _DRAWN if quantities is None else tuple(quantities)
     known = [q for q in wanted if any(_of(x, q) is not None or _bounds(x, q) for x in result)]
     if not known or (quantities is not None and len(known) < len(wanted)):

@@ -28,7 +28,7 @@ def shown_name(name: str, most: int = ROOM) -> str:
     Examples
     --------
     >>> shown_name("a$b"), shown_name("_fc"), shown_name("encoder.block.3.dense", most=10)
-    ('a\\$b', ' _fc', '….3.dense')
+    ('a\\$b', ' _fc', '…k.3.dense')
     """
     text = " ".join(name.split())
     text = text if len(text) <= most else f"…{text[1 - most :]}"
@@ -54,7 +54,7 @@ def shown_names(names: Sequence[str], most: int = ROOM) -> list[str]:
     Examples
     --------
     >>> shown_names(["h.0.attention.dense", "h.1.attention.dense", "head"], most=12)
-    ['1: …tion.dense', '2: …tion.dense', 'head']
+    ['1: …ntion.dense', '2: …ntion.dense', 'head']
     """
     cut = [shown_name(name, most) for name in names]
     return [f"{i + 1}: {text}" if cut.count(text) > 1 else text for i, text in enumerate(cut)]

@@ -34,11 +34,19 @@ from .run import (
 from .setup import Setup
 from .source import StateSource
 
-__all__ = ["DEFAULT_SAMPLES", "Samples", "cell_entropies", "matrices", "sensitivities"]
+__all__ = [
+    "DEFAULT_SAMPLES",
+    "MOST_SAMPLES",
+    "Samples",
+    "cell_entropies",
+    "matrices",
+    "sensitivities",
+]
 
 Array = NDArray[np.float64]
 
-DEFAULT_SAMPLES = 1 << 16
+#: Runs where nothing is said, and the most of a lag whose errors are to be below some.
+DEFAULT_SAMPLES, MOST_SAMPLES = 1 << 16, 1 << 22
 
 #: Samples of a unit, and those whose influence on a sum is followed.
 _UNIT, _FOLLOWED = 4096, 8192

@@ -45,9 +45,9 @@ def write_report(
     Parameters
     ----------
     source : Decomposition, Tracker, History, sequence of Decomposition, weights or path
-        A model that was measured, or anything that :func:`eiplane.analyze` takes; a tracked run.
-        Or a mapping of names to such: they are put side by side, and changes are those against the
-        first.
+        A model that was measured (or some of its layers, ``d[2:5]``), or anything that
+        :func:`eiplane.analyze` takes; a tracked run. Or a mapping of names to such: they are put
+        side by side, and changes are those against the first.
     path : path-like
         Written whole or not at all.
     title : str, optional
