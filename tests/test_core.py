@@ -110,6 +110,18 @@ def test_every_number_of_bins(instruction_set, bins):
     assert np.array_equal(_core.pairs_table(core, job, counts, 0, 1), table)
 
 
+@pytest.mark.parametrize("bins", [2, 4, 8, 16, 32, 64, 128, 6, 24, 63])
+def test_masks_of_draws(instruction_set, generator, bins):
+    """Made from the bits of a draw where the bins are a power of two, up to 64."""
+    channel = channel_of(generator, "tanh", (bins, 3), shape=(2, 3))
+    core = _core.CoreChannel(channel)
+    job = Job(8, 0, 2, 0, 3, 64, 5000, masks=1)
+    counts = _core.pairs_count(core, job, CANCEL)
+    for output, input in ((0, 0), (1, 2)):
+        table = reference.pair_table(channel, 8, 64, 5000, output, input)
+        assert np.array_equal(_core.pairs_table(core, job, counts, output, input), table)
+
+
 @pytest.mark.parametrize("weight", [0.0, 1e-300, -1e-12, 0.7, -3.0, 1e6, -1e140])
 @pytest.mark.parametrize("bias", [0.0, -1e9, 0.2])
 def test_single_tables(instruction_set, weight, bias):

@@ -31,41 +31,88 @@ EI_FORCE uint32x4_t neon_not_below(const double *z, float64x2_t threshold)
 
 #endif
 
+/* Which of 64 numbers, doubled so many times (what leaves 32 bits being lost), are at least `edge`. */
+EI_FORCE uint64_t mask_from(const uint32_t *r, uint32_t edge, int doubled)
+{
+    uint64_t bits = 0;
+#if defined(__x86_64__) && EI_VBYTES == 64
+    const __m512i least = _mm512_set1_epi32((int)edge);
+    const __m128i shift = _mm_cvtsi32_si128(doubled);
+    for (int s = 0; s < 64; s += 16) {
+        __m512i v = _mm512_loadu_si512(r + s);
+        v = doubled ? _mm512_sll_epi32(v, shift) : v;
+        bits |= (uint64_t)_mm512_cmpge_epu32_mask(v, least) << s;
+    }
+#elif defined(__x86_64__) && EI_VBYTES == 32
+    const __m256i least = _mm256_set1_epi32((int)edge);
+    const __m128i shift = _mm_cvtsi32_si128(doubled);
+    for (int s = 0; s < 64; s += 8) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(r + s));
+        v = doubled ? _mm256_sll_epi32(v, shift) : v;
+        __m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(v, least), v);
+        bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(ge)) << s;
+    }
+#elif defined(EI_NEON)
+    const uint32x4_t least = vdupq_n_u32(edge);
+    const int32x4_t shift = vdupq_n_s32(doubled);
+    uint8x16_t bytes[4];
+    for (int s = 0; s < 4; s++) {
+        uint32x4_t v[4];
+        for (int i = 0; i < 4; i++) {
+            v[i] = vld1q_u32(r + 16 * s + 4 * i);
+            v[i] = doubled ? vshlq_u32(v[i], shift) : v[i];
+        }
+        bytes[s] = neon_bytes(neon_halves(vcgeq_u32(v[0], least), vcgeq_u32(v[1], least)),
+                              neon_halves(vcgeq_u32(v[2], least), vcgeq_u32(v[3], least)));
+    }
+    bits = neon_bits(bytes);
+#else
+    for (int s = 0; s < 64; s++)
+        bits |= (uint64_t)((r[s] << doubled) >= edge) << s;
+#endif
+    return bits;
+}
+
+enum { MOST_BITS = 6 }; /* of bins whose masks are made from those of the bits of a draw */
+
+/* How many bits of a draw say its bin; 0 where more than those do. */
+EI_FORCE int bin_bits(const uint32_t *edges, size_t n_edges)
+{
+    int bits = 0;
+    while (bits < MOST_BITS && ((size_t)1 << bits) <= n_edges)
+        bits++;
+    int even = bits > 1 && ((size_t)1 << bits) == n_edges + 1;
+    for (size_t i = 0; even && i < n_edges; i++)
+        even = edges[i] == (uint32_t)(i + 1) << (32 - bits);
+    return even ? bits : 0;
+}
+
 EI_FN void draw_masks(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
                       uint64_t *masks, size_t ld)
 {
+    const int n_bits = bin_bits(edges, n_edges);
     for (size_t w = 0; w < words; w++) {
         const uint32_t *r = draws + w * 64;
-        for (size_t i = 0; i < n_edges; i++) {
-            uint64_t bits = 0;
-#if defined(__x86_64__) && EI_VBYTES == 64
-            const __m512i edge = _mm512_set1_epi32((int)edges[i]);
-            for (int s = 0; s < 64; s += 16)
-                bits |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_loadu_si512(r + s), edge) << s;
-#elif defined(__x86_64__) && EI_VBYTES == 32
-            const __m256i edge = _mm256_set1_epi32((int)edges[i]);
-            for (int s = 0; s < 64; s += 8) {
-                __m256i v = _mm256_loadu_si256((const __m256i *)(r + s));
-                __m256i ge = _mm256_cmpeq_epi32(_mm256_max_epu32(v, edge), v);
-                bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(ge)) << s;
-            }
-#elif defined(EI_NEON)
-            const uint32x4_t edge = vdupq_n_u32(edges[i]);
-            uint8x16_t bytes[4];
-            for (int s = 0; s < 4; s++) {
-                const uint32_t *q = r + 16 * s;
-                bytes[s] = neon_bytes(neon_halves(vcgeq_u32(vld1q_u32(q), edge),
-                                                  vcgeq_u32(vld1q_u32(q + 4), edge)),
-                                      neon_halves(vcgeq_u32(vld1q_u32(q + 8), edge),
-                                                  vcgeq_u32(vld1q_u32(q + 12), edge)));
-            }
-            bits = neon_bits(bytes);
-#else
-            for (int s = 0; s < 64; s++)
-                bits |= (uint64_t)(r[s] >= edges[i]) << s;
-#endif
-            masks[i * ld + w] = bits;
+        if (!n_bits) {
+            for (size_t i = 0; i < n_edges; i++)
+                masks[i * ld + w] = mask_from(r, edges[i], 0);
+            continue;
         }
+        /* With one more bit above, a draw is past an edge of the lower half if that bit is set or the
+         * others are past it, and of the upper half if both. */
+        uint64_t past[1 << MOST_BITS];
+        size_t known = 0;
+        for (int bit = n_bits - 1; bit >= 0; bit--) {
+            const uint64_t set = mask_from(r, (uint32_t)1 << 31, bit);
+            past[known] = set;
+            for (size_t i = 0; i < known; i++) {
+                past[known + 1 + i] = past[i] & set;
+                past[i] |= set;
+            }
+            known = 2 * known + 1;
+        }
+        for (size_t i = 0; i < known; i++)
+            masks[i * ld + w] = past[i];
     }
 }
 
