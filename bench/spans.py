@@ -5,7 +5,7 @@
 Networks are trained as in the paper (kept in FOLDER), and drawn at random. Gain: variance times CPU
 time of independent samples over that of the lattices, for the sum and for single edges; with
 --against the independent ones are those of another checkout, built in place. Stated: root mean
-square of the stated error over that of the error, the truth being 2**24 samples.
+square of the stated error over that of the error, the truth being 2**25 samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from eiplane.run import Runner, Settings
 
 SIZES = (25, 6, 6, 6, 5)
 RANDOM = (("tanh", 1.0), ("tanh", 1.5), ("tanh", 3.0), ("sigmoid", 4.0), ("sigmoid", 8.0))
-TRUTH, INDEPENDENT = 1 << 24, 100_000
+TRUTH, INDEPENDENT = 1 << 25, 100_000
 
 
 def networks(folder, mnist):
