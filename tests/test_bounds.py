@@ -17,11 +17,11 @@ from eiplane.joint.averages import Controls, student_four, widened_mean
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
 from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
-from eiplane.joint.filtering import problem
 from eiplane.joint.given import given_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
 from eiplane.joint.kept import _share_of
 from eiplane.joint.surprise import cell_surprise
+from eiplane.joint.volumes import problem
 from eiplane.network import Binning, Layer, Pool, discretize
 from eiplane.reference import Polytopes, mixed, restricted
 from eiplane.run import Runner

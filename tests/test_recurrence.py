@@ -224,6 +224,42 @@ def test_bounds_of_what_cannot_be_counted_hold_and_are_near(perturb, inputs):
     assert high < whole + 2.5
 
 
+class Wrapped(torch.nn.Module):
+    """A cell of one's own whose state is a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.LSTMCell(2, 3)
+
+    def forward(self, x, state):
+        h, c = self.inner(x, state)
+        return h, c
+
+
+@pytest.mark.parametrize("state", ["hidden", "all"])
+def test_a_cell_by_hand_whose_state_is_a_tuple(state):
+    torch.manual_seed(2)
+    cell = Wrapped().double()
+
+    def by_hand(x, parts):
+        with torch.no_grad():
+            return [v.numpy() for v in cell(torch.tensor(x), tuple(map(torch.tensor, parts)))]
+
+    options = {"lags": (1, 2), "state": state, "state_range": (-1, 1), "samples": 4096}
+    wanted = eiplane.through_time(cell.inner, **options)
+    for model in (cell, by_hand):
+        found = eiplane.through_time(model, sizes=(2, (3, 3)), **options)
+        for lag in (1, 2):
+            assert found.lag(lag).n_in == (3 if state == "hidden" else 6)
+            assert np.allclose(found.lag(lag).ei_edges, wanted.lag(lag).ei_edges, atol=2e-3)
+    with pytest.raises(ValueError, match=r"of a tuple give sizes=\(inputs, \(h, c"):
+        eiplane.through_time(lambda x, h: (h, h), sizes=(2, 3), **options)
+    with pytest.raises(ValueError, match=r"\(512, 3\) and \(512, 2\) in a tuple"):
+        eiplane.through_time(lambda x, h: h[::-1], sizes=(2, (3, 2)), lags=1)
+    with pytest.raises(TypeError, match="as many as it has parts"):
+        eiplane.through_time(cell, sizes=(2, (3, "c")), **options)
+
+
 def modules():
     for kind, options in (
         ("RNN", {}), ("RNN", {"nonlinearity": "relu", "num_layers": 2, "bias": False}),

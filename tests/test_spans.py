@@ -459,6 +459,16 @@ def test_a_span_whose_outputs_are_all_dropped_has_an_error_that_is_one(scale):
     assert 0.0 <= span.error_bound < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [(5, "a list of pairs, got 5"), ([0, 1], "got 0"), (["ab"], "got 'ab'"), ([None], "got None"),
+     ([(0, 1, 2)], "is a pair"), ([(1, 0)], "ends before it begins"), ([(0, 7)], "no layer 7")],
+)  # fmt: skip
+def test_what_is_no_list_of_spans(spans, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        eiplane.analyze([np.eye(2), np.eye(2)], "tanh", spans=spans)
+
+
 # -- the command line
 
 

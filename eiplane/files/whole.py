@@ -91,7 +91,8 @@ def _beside(target: Path) -> tuple[int, Path]:
             handle = os.open(name, flags, 0o666)
         except FileExistsError:
             continue
-        if _held(handle) is not False and os.fstat(handle).st_nlink:
+        # By its name: not every file system counts the names of a file.
+        if _held(handle) is not False and os.path.lexists(name):
             return handle, name
         os.close(handle)  # another process has just taken it away
 

@@ -37,7 +37,7 @@ from .averages import Controls, widened_mean
 from .bounds import WIDEN, Interval, WholeBounds, repeated, trivial_bounds
 from .bracket import sample_count
 from .densities import log_backward, log_forward
-from .filtering import Problem, problem
+from .volumes import Problem, problem
 
 __all__ = ["kept_bounds"]
 

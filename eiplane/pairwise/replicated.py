@@ -32,6 +32,8 @@ _LEAST, _EACH = 64, 16
 _BYTES = 64 << 20
 #: Seconds that an edge takes to be measured, roughly, and all that is done right here.
 _MEASURED, _SHORT = 4e-6, 2e-3
+#: Seconds for which Ctrl-C need not be heard.
+_HEARD = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,4 +126,5 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[Found]:
     cuts = even_cuts(job.out_stop - job.out_start, runner.pieces(edges * _MEASURED))
     parts = [replace(job, out_start=job.out_start + a, out_stop=job.out_start + b) for a, b in cuts]
     tails = [Reduced(channel, job, part, counted) for part in parts]
-    return runner.map(reduce_replicates, tails, what, short=len(tails) == 1, here=True)
+    short = len(tails) == 1 and edges * _MEASURED < _HEARD
+    return runner.map(reduce_replicates, tails, what, short, here=True)

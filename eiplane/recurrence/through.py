@@ -48,7 +48,7 @@ def through_time(
     inputs: Any = "noise",
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     state: str = "hidden",
-    sizes: tuple[int, int] | None = None,
+    sizes: tuple[int, int | tuple[int, ...]] | None = None,
     activation: Any = None,
     bins: int | tuple[int, int] = 8,
     in_range: Sequence[float] = (0.0, 1.0),
@@ -90,9 +90,11 @@ def through_time(
     measures : str or iterable of str
         As in :func:`eiplane.analyze`, without ``"bounds"``.
     state : {"hidden", "all"}
-        Which part of an LSTM's state is set and measured: h, or h and the cells c.
-    sizes : (int, int), optional
-        How many neurons x and h have, where a function does not tell.
+        Which part of an LSTM's state is set and measured: h, or h and the cells c; of a tuple the
+        first, or all.
+    sizes : (int, int or tuple of int), optional
+        How many neurons x and h have, where a function does not tell. ``(2, (3, 3))``: h is a tuple
+        of two, as the (h, c) of an LSTM, given and returned; the first is what is hidden.
     activation : str or Activation, optional
         Of plain weights; tanh when left out.
     bins : int or (int, int)
