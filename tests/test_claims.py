@@ -65,6 +65,9 @@ def test_a_verdict_is_written_with_its_claim(tmp_path):
     kept = json.loads((tmp_path / "verdict.json").read_text())
     assert [e["verdict"] for e in kept["effects"]] == [HOLDS, CANNOT]
     assert kept["effects"][1]["values"] == [0.1, None, 0.2]
+    short = conclude(tmp_path, claim, effects, ["A note."], quick=True)
+    assert "**A quick version**" in short and "Verdict: the claim **cannot be told**." in short
+    assert "holds" not in short
 
 
 def test_ways_are_in_bits_an_edge():
@@ -191,8 +194,7 @@ def test_quick_versions_end_in_a_verdict(name, tmp_path):
     for effect in kept["effects"]:
         values = tuple(math.nan if v is None else v for v in effect["values"])
         assert len(values) >= 2
-        again = Effect(effect["case"], values, effect["reason"])
-        assert again.verdict(kept["claim"]["least"]) == effect["verdict"]
+        assert effect["verdict"] == CANNOT  # whatever the interval is
         assert effect["case"] in summary
     figures = list(out.glob("*.png"))
     assert figures

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...plot.style import QUIET, looks, tidy
+from ...results import row_of
 from ...run import Progress
 from ...training import History
 from ..data import iris
@@ -92,7 +93,7 @@ def _draw(histories: list[History]) -> Any:
             )
             label = f"{length} layer{'s' * (length > 1)}"
             band(ax, histories[0].steps, values, replace(look, marker=""), label)
-        ax.set_title(quantity, fontsize=10)
+        ax.set_title(row_of(quantity).symbol, fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(axis="y", color=QUIET, lw=0.5)
         tidy(ax)

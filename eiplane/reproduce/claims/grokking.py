@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...files import read_arrays, require, write_whole
 from ...network import Layer
 from ...plot.style import QUIET, looks, tidy
+from ...results import row_of
 from ...run import Progress
 from ...training import History, Tracker
 from ..pictures import sheet
@@ -243,7 +244,8 @@ def _draw(histories: list[History], spans: list[tuple[int, int] | None]) -> Any:
             tidy(ax)
         column[0].set_title(history.name or "", fontsize=10)
         column[-1].set_xlabel("step")
-    for ax, label in zip(axes[:, 0], ("accuracy", *_QUANTITIES), strict=True):
+    labels = ("accuracy", *(row_of(quantity).label for quantity in _QUANTITIES))
+    for ax, label in zip(axes[:, 0], labels, strict=True):
         ax.set_ylabel(label)
     axes[0, 0].legend(frameon=False, fontsize=8)
     return axes

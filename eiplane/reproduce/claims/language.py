@@ -6,13 +6,16 @@ import importlib.util
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...analyze import analyze
+from ...extract import ExtractOptions, to_network
 from ...files import Appender
+from ...network import Layer, LazyLayer
 from ...plot.style import QUIET, looks, tidy
 from ...run import Progress
 from ..pictures import sheet
@@ -52,6 +55,9 @@ _MLP = ("MLP in", "MLP out")
 _RANGE = (-4.0, 4.0)
 _BINS = 8
 
+#: Rows and columns of a quick version.
+_CORNER = 64
+
 #: Block and role.
 Key = tuple[int, str]
 
@@ -61,23 +67,25 @@ def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | No
     path = _weights(data)
     measures = ("ei_parts", "ei", "phi")
     activation = {"*intermediate.dense*": "gelu", "*": "identity"}
-    names = _names(path, activation)
+    layers = _layers(path, activation)
     found: dict[Key, dict[str, Any]] = {}
     with Appender(folder / f"{CLAIM.name}.jsonl") as file:
         known = {(r["block"], r["role"]): dict(r) for r in file.records}
-        for i, (key, name) in enumerate(names.items()):
+        for i, (key, layer) in enumerate(layers.items()):
             if key not in known:
+                # In full from the file: a layer's random numbers go by its place there.
+                whole = {"weights": path, "activation": activation, "layers": layer.name}
+                part = {"weights": [_corner(layer.load())]} if quick else whole
                 result = analyze(
-                    path, activation, layers=name, measures=measures, bins=_BINS, in_range=_RANGE,
-                    progress=False,
-                )[0]  # fmt: skip
+                    **part, measures=measures, bins=_BINS, in_range=_RANGE, progress=False
+                )[0]
                 kept = ("n_in", "n_out", *measures, "ei_stderr", "phi_stderr")
                 known[key] = {"block": key[0], "role": key[1], "name": result.name}
                 known[key] |= {k: getattr(result, k) for k in kept}
                 file.append(known[key])
             found[key] = known[key]
             if tell is not None:
-                tell(i + 1, len(names), CLAIM.name)
+                tell(i + 1, len(layers), CLAIM.name)
     blocks = sorted({block for block, _ in found})
     effects = [
         Effect("phi over EI", _contrast(found, blocks, _integrated)),
@@ -88,9 +96,10 @@ def run_minilm(folder: Path, quick: bool, data: Path | None, tell: Progress | No
         [role, *(_spoken([found[b, role][c] for b in blocks]) for c in columns)] for role in _ROLES
     ]
     notes = [
-        f"{len(found)} matrices of {len(blocks)} blocks; {_BINS} bins, inputs in {_RANGE[0]:g} to "
-        f"{_RANGE[1]:g}. The blocks stand for runs: it is one trained model. Bits, mean over the "
-        "blocks and, in brackets, the least and the greatest:\n\n"
+        f"{len(found)} matrices of {len(blocks)} blocks"
+        f"{f', of each a corner of {_CORNER} rows and columns' if quick else ''}; {_BINS} bins, "
+        f"inputs in {_RANGE[0]:g} to {_RANGE[1]:g}. The blocks stand for runs: it is one trained "
+        "model. Bits, mean over the blocks and, in brackets, the least and the greatest:\n\n"
         + markdown_table(["layer", *columns], rows)
     ]
     keep_figure(_draw(found, blocks), folder, CLAIM.name)
@@ -112,16 +121,22 @@ def _weights(data: Path | None) -> Path:
     return Path(found.origin).parent / "model" / FILE
 
 
-def _names(path: Path, activation: dict[str, str]) -> dict[tuple[int, str], str]:
-    """Return the layers' names by block and role."""
-    found = analyze(path, activation, measures="bounds", in_range=_RANGE, progress=False)
-    names = {}
-    for layer in found:
-        number = re.search(r"\.(\d+)\.", layer.name)
-        role = next((r for r, end in _ROLES.items() if layer.name.endswith(end)), None)
+def _layers(path: Path, activation: dict[str, str]) -> dict[Key, Layer | LazyLayer]:
+    """Return the layers by block and role."""
+    chosen = {}
+    for layer in to_network(path, ExtractOptions(activation=activation)).network:
+        name = str(layer.name)
+        number = re.search(r"\.(\d+)\.", name)
+        role = next((r for r, end in _ROLES.items() if name.endswith(end)), None)
         if number and role:
-            names[int(number[1]), role] = layer.name
-    return dict(sorted(names.items()))
+            chosen[int(number[1]), role] = layer
+    return dict(sorted(chosen.items()))
+
+
+def _corner(layer: Layer) -> Layer:
+    """Return the first rows and columns of a layer, to see the experiment work."""
+    bias = None if layer.bias is None else layer.bias[:_CORNER]
+    return replace(layer, weight=layer.weight[:_CORNER, :_CORNER].copy(), bias=bias)
 
 
 def _contrast(
