@@ -173,7 +173,8 @@ static void parts_of(size_t n)
         .weight = weight, .bias = bias, .n_rules = 1, .n_thresholds = 15, .thresholds = thresholds,
         .labels = labels, .outside = outside,
     };
-    const ei_exact_out out = {information, marginal, bound, left};
+    const ei_exact_out out = {.information = information, .marginal = marginal, .bound = bound,
+                              .outside = left};
     need(ei_exact_parts(&c, 0, ROWS, NULL, &out));
     sink = information[0];
 }

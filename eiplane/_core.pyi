@@ -121,6 +121,7 @@ def information(table: NDArray[Any]) -> tuple[float, float, float]: ...
 
 class ExactRows:
     information: NDArray[np.float64]
+    total: NDArray[np.float64]
     marginal: NDArray[np.float64]
     bound: NDArray[np.float64]
     outside: NDArray[np.float64]
@@ -130,6 +131,7 @@ def exact_parts(
     start: int,
     stop: int,
     cancel: NDArray[np.int32],
+    edges: bool = True,
     into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 def exact_marginals(
@@ -140,8 +142,11 @@ def exact_sensitivity(
     start: int,
     stop: int,
     cancel: NDArray[np.int32],
+    edges: bool = True,
     into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
+def row_sums(weight: NDArray[Any]) -> NDArray[np.float64]: ...
+def total(x: NDArray[np.float64]) -> float: ...
 
 class Budget:
     def __init__(self, limit: int) -> None: ...

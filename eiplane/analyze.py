@@ -232,19 +232,22 @@ def _measure(
     wanted = [which for which in both if which in settings.measures]
     noisy = _noisy(target, settings)
     check_method(channel, settings.method, wanted)
+    vectors = bool(settings.measures & {"ei", "bounds"})
     for which in wanted:
         if noisy is not None:
-            part = noisy.measure(which, runner)
+            part: Pairwise | Totals = noisy.measure(which, runner)
         else:
-            part = measure(which, channel, settings.method, sampling, runner)
-        part = _shaped(part, target.edge_shape)
-        kept[which] = part if edges else part.totals()
-        if which == "ei_parts":  # which whole vectors are told of
-            known = part
+            told = vectors and which == "ei_parts"  # whole vectors are told of these
+            part = measure(which, channel, settings.method, sampling, runner, edges or told)
+        if isinstance(part, Pairwise):
+            part = _shaped(part, target.edge_shape)
+            if which == "ei_parts":
+                known = part
+        kept[which] = part if edges or isinstance(part, Totals) else part.totals()
         del part  # else it were there while the next is measured
     whole = bounds = None
     if noisy is not None:
-        if settings.measures & {"ei", "bounds"}:
+        if vectors:
             informed = None if known is None else known.edges.reshape(channel.n_out, -1)
             key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
             bounds = noisy_bounds(noisy, informed, key, runner)

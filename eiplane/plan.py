@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from . import _core
 from .extract import Between
 from .network import (
     FAR,
@@ -16,6 +17,7 @@ from .network import (
     Layer,
     Network,
     RangeRule,
+    RowSums,
     Stage,
     automatic_range,
     discretize,
@@ -77,6 +79,7 @@ class Plan:
         self._memo: dict[int, tuple[RangeRule, Interval]] = {}
         self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
+        self._sums: dict[int, RowSums | None] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
 
@@ -205,8 +208,17 @@ class Plan:
     def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
         key = self.names[index], self._whole(feed)[0]
         if key not in self._automatic:
-            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+            layer = self.network[index].load()
+            self._automatic[key] = automatic_range(layer, key[1], self._row_sums(index, layer))
         return (*self._automatic[key], "activation")
+
+    def _row_sums(self, index: int, layer: Layer) -> RowSums | None:
+        """Return the sums of a layer's rows; None where the core does not take them as they are."""
+        if index not in self._sums:
+            rows = layer.rows()
+            ready = rows.dtype in (np.float64, np.float32) and rows.flags.carray
+            self._sums[index] = RowSums(rows, _core.row_sums(rows)) if ready else None
+        return self._sums[index]
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])
@@ -217,7 +229,10 @@ class Plan:
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
         before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        whole = discretize(layer, self.settings.binning, in_range, out_range, before, narrow=True)
+        sums = self._row_sums(last, layer)
+        whole = discretize(
+            layer, self.settings.binning, in_range, out_range, before, narrow=True, sums=sums
+        )
         channel = merged(whole)
         shape = layer.edge_shape
         if first != last:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..network import Channel
-from ..results import Pairwise
+from ..results import Pairwise, Totals
 from ..run import Runner, Sampling
 from . import exact, lines, sampled, simplices
 from .measures import Measure
@@ -33,8 +33,13 @@ def _exactly(which: Measure, channel: Channel) -> bool:
 
 
 def measure(
-    which: Measure, channel: Channel, method: str, sampling: Sampling, runner: Runner
-) -> Pairwise:
+    which: Measure,
+    channel: Channel,
+    method: str,
+    sampling: Sampling,
+    runner: Runner,
+    edges: bool = True,
+) -> Pairwise | Totals:
     """Measure every edge of a layer: exactly where that applies, unless samples are wanted.
 
     Parameters
@@ -46,19 +51,35 @@ def measure(
     sampling : Sampling
         Not used where it is exact.
     runner : Runner
+    edges : bool
+        Whether the edges are wanted, and not their sums alone.
 
     Returns
     -------
-    Pairwise
+    Pairwise or Totals
 
     Raises
     ------
     ValueError
         If the method is ``"exact"`` and nothing exact applies.
     """
-    if method == "sample":
+    alone = None if method == "sample" else single(channel)
+    if not edges and alone is not None and exact.applies(alone):
+        return exact.totals(which, alone, runner)
+    found = _edges(which, channel, alone, method, sampling, runner)
+    return found if edges else found.totals()
+
+
+def _edges(
+    which: Measure,
+    channel: Channel,
+    alone: Channel | None,
+    method: str,
+    sampling: Sampling,
+    runner: Runner,
+) -> Pairwise:
+    if alone is None:
         return sampled.measure(which, channel.widened(), sampling, runner)
-    alone = single(channel)
     if exact.applies(alone):
         return exact.measure(which, alone, runner)
     try:

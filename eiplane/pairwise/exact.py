@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..network import Channel
-from ..results import Pairwise
+from ..results import Pairwise, Totals
 from ..run import EACH, Runner, cancel_flag
 from .measures import Measure
 
-__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity"]
+__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity", "totals"]
 
 Array = NDArray[np.float64]
 
@@ -40,6 +40,7 @@ class Rows:
     stop: int
     offset: int = 0  # the layer's output that the channel's first one is
     core: _core.CoreChannel | None = None  # the channel's, where the unit does not travel
+    edges: bool = True  # whether they are kept: else their sums alone
 
     @property
     def where(self) -> str:
@@ -52,13 +53,14 @@ class Block:
     """What came out of a unit; see ``csrc/exact/ei_exact.h``."""
 
     information: Array
+    total: Array
     marginal: Array
     bound: Array
     outside: Array
 
 
 def _block(rows: _core.ExactRows) -> Block:
-    return Block(rows.information, rows.marginal, rows.bound, rows.outside)
+    return Block(rows.information, rows.total, rows.marginal, rows.bound, rows.outside)
 
 
 def _is_ready(channel: Channel) -> bool:
@@ -79,12 +81,12 @@ def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
 
 def parts_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with every input perturbed; the information in ``into``."""
-    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), into))
+    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), rows.edges, into))
 
 
 def sensitivity_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
-    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), into))
+    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), rows.edges, into))
 
 
 def marginal_rows(rows: Rows) -> Block:
@@ -137,16 +139,38 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
 
     def placed(rows: Rows) -> Block:
         block = function(rows, edges[rows.start : rows.stop])
-        return Block(edges[:0], block.marginal, block.bound, block.outside)
+        return Block(edges[:0], block.total, block.marginal, block.bound, block.outside)
 
     # Threads write to one place, so that the edges of a large layer are never held twice.
     here = runner.executor is None
     blocks = _run(channel, runner, placed if here else function, what)
     if not here:
         np.concatenate([b.information for b in blocks], out=edges)
+    return Pairwise(edges, "exact", None, None, None, None, *_bound_and_outside(blocks))
+
+
+def totals(which: Measure, channel: Channel, runner: Runner) -> Totals:
+    """Compute what :func:`measure` does, the same numbers, and keep no edge.
+
+    Returns
+    -------
+    Totals
+    """
+    function, what = _MEASURES[which]
+    blocks = _run(channel, runner, function, what, edges=False)
+    total = 0.0
+    for block in blocks:
+        for row in block.total.tolist():  # one after the other, as they are added up where kept
+            total += row
+    count = channel.n_out * channel.n_in
+    bound, outside = _bound_and_outside(blocks)
+    return Totals(total, count, "exact", None, None, total, bound, outside)
+
+
+def _bound_and_outside(blocks: list[Block]) -> tuple[float, float]:
+    """Return the greatest error of an edge, and the share of values outside the range."""
     bound = max(float(b.bound.max()) for b in blocks)
-    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
-    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
+    return bound, float(np.mean(np.concatenate([b.outside for b in blocks])))
 
 
 def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
@@ -179,7 +203,11 @@ def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
 
 
 def _run(
-    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
+    channel: Channel,
+    runner: Runner,
+    function: Callable[[Rows], Block],
+    what: str,
+    edges: bool = True,
 ) -> list[Block]:
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
@@ -193,10 +221,11 @@ def _run(
         first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
         cuts = [0, *range(first, channel.n_out, step), channel.n_out]
         core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
-        units = [Rows(channel, a, b, core=core) for a, b in itertools.pairwise(cuts)]
+        units = [Rows(channel, a, b, core=core, edges=edges) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
         starts = range(0, channel.n_out, step)
         units = [
-            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in starts
+            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a, edges=edges)
+            for a in starts
         ]
     return runner.map(function, units, f"{channel.name}: {what}", short, probe=True)
