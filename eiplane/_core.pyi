@@ -131,7 +131,6 @@ def exact_parts(
     start: int,
     stop: int,
     cancel: NDArray[np.int32],
-    edges: bool = True,
     into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
 def exact_marginals(
@@ -142,9 +141,16 @@ def exact_sensitivity(
     start: int,
     stop: int,
     cancel: NDArray[np.int32],
-    edges: bool = True,
     into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
+def exact_totals(
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    alone: bool,
+    together: bool,
+) -> tuple[ExactRows | None, ExactRows | None]: ...
 def row_sums(weight: NDArray[Any]) -> NDArray[np.float64]: ...
 def total(x: NDArray[np.float64]) -> float: ...
 

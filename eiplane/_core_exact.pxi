@@ -21,10 +21,10 @@ cdef class ExactRows:
 
 
 cdef ExactRows exact_rows(CoreChannel channel, size_t start, size_t stop, int32_t[::1] cancel,
-                          bint information, bint alone, bint edges, into):
+                          bint information, bint alone, into):
     """Run the exact engine; `alone`: one input perturbed at a time."""
     cdef ExactRows rows = ExactRows(stop - start, channel.c.n_in if information else 0,
-                                    channel.c.out_bins, edges, into)
+                                    channel.c.out_bins, True, into)
     cdef int status
     with nogil:
         if alone:
@@ -36,24 +36,45 @@ cdef ExactRows exact_rows(CoreChannel channel, size_t start, size_t stop, int32_
 
 
 def exact_parts(CoreChannel channel, size_t start, size_t stop, int32_t[::1] cancel,
-                bint edges=True, into=None):
+                into=None):
     """Return the ExactRows of outputs start .. stop, every input perturbed.
 
-    The information goes to the array ``into``, if one is given; without ``edges`` it is summed up
-    row by row and not kept.
+    The information goes to the array ``into``, if one is given.
     """
-    return exact_rows(channel, start, stop, cancel, True, False, edges, into)
+    return exact_rows(channel, start, stop, cancel, True, False, into)
 
 
 def exact_marginals(CoreChannel channel, size_t start, size_t stop, int32_t[::1] cancel):
     """Return the ExactRows of outputs start .. stop without information."""
-    return exact_rows(channel, start, stop, cancel, False, False, True, None)
+    return exact_rows(channel, start, stop, cancel, False, False, None)
 
 
 def exact_sensitivity(CoreChannel channel, size_t start, size_t stop, int32_t[::1] cancel,
-                      bint edges=True, into=None):
+                      into=None):
     """Return the ExactRows of outputs start .. stop, one input perturbed at a time."""
-    return exact_rows(channel, start, stop, cancel, True, True, edges, into)
+    return exact_rows(channel, start, stop, cancel, True, True, into)
+
+
+def exact_totals(CoreChannel channel, size_t start, size_t stop, int32_t[::1] cancel, bint alone,
+                 bint together):
+    """Return ExactRows without edges: one input perturbed at a time, and all of them.
+
+    None for what is not wanted.
+    """
+    cdef size_t n = channel.c.n_in, bins = channel.c.out_bins
+    cdef ExactRows first = ExactRows(stop - start, n, bins, False, None) if alone else None
+    cdef ExactRows second = ExactRows(stop - start, n, bins, False, None) if together else None
+    cdef int status
+    cdef const ei_exact_out *one = NULL
+    cdef const ei_exact_out *all_inputs = NULL
+    if alone:
+        one = &first.out
+    if together:
+        all_inputs = &second.out
+    with nogil:
+        status = ei_exact_both(&channel.c, start, stop, &cancel[0], one, all_inputs)
+    check(status)
+    return first, second
 
 
 def row_sums(weight):

@@ -109,9 +109,6 @@ static void add_up(const ei_channel *c, const rule_engine *e, size_t at, const d
 }
 
 /* Output o, whose numbers go to place `at`. */
-typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
-                         double *information, ei_cancel cancel, const ei_exact_out *out);
-
 static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
                      double *information, ei_cancel cancel, const ei_exact_out *out)
 {
@@ -153,24 +150,25 @@ static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, 
     return status;
 }
 
-/* All rows, those of one rule after the other. */
+/* All rows, those of one rule after the other; either of the two may be NULL. */
 static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
-                    const ei_exact_out *out, row_function *row)
+                    const ei_exact_out *alone, const ei_exact_out *together)
 {
     int status = EI_OK;
     for (size_t rule = 0; rule < c->n_rules && status == EI_OK; rule++) {
-        rule_engine engine = {0};
+        rule_engine e = {0};
         for (size_t o = start; o < stop && status == EI_OK; o++) {
             if (ei_rule(c, o) != rule)
                 continue;
-            if (engine.x == NULL)
-                status = open_rule(c, rule, &engine);
-            if (status != EI_OK)
-                break;
-            double *information = place_of(c, &engine, o - start, out);
-            status = row(c, &engine, o, o - start, information, cancel, out);
+            const size_t at = o - start;
+            if (e.x == NULL)
+                status = open_rule(c, rule, &e);
+            if (status == EI_OK && alone != NULL)
+                status = sensitivity_row(c, &e, o, at, place_of(c, &e, at, alone), cancel, alone);
+            if (status == EI_OK && together != NULL)
+                status = parts_row(c, &e, o, at, place_of(c, &e, at, together), cancel, together);
         }
-        close_rule(&engine);
+        close_rule(&e);
     }
     return status;
 }
@@ -178,13 +176,19 @@ static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel ca
 int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                    const ei_exact_out *out)
 {
-    return each_row(c, start, stop, cancel, out, parts_row);
+    return each_row(c, start, stop, cancel, NULL, out);
 }
 
 int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                          const ei_exact_out *out)
 {
-    return each_row(c, start, stop, cancel, out, sensitivity_row);
+    return each_row(c, start, stop, cancel, out, NULL);
+}
+
+int ei_exact_both(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                  const ei_exact_out *alone, const ei_exact_out *together)
+{
+    return each_row(c, start, stop, cancel, alone, together);
 }
 
 void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums)

@@ -27,6 +27,10 @@ int ei_exact_parts(const ei_channel *channel, size_t start, size_t stop, ei_canc
 int ei_exact_sensitivity(const ei_channel *channel, size_t start, size_t stop, ei_cancel cancel,
                          const ei_exact_out *out);
 
+/* Both at once: what they share is made ready once. */
+int ei_exact_both(const ei_channel *channel, size_t start, size_t stop, ei_cancel cancel,
+                  const ei_exact_out *alone, const ei_exact_out *together);
+
 /* What a channel may know of its rows: count x EI_SUMS; `room` is for one. They are finite where all
  * weights are, and their squares. */
 void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums);

@@ -92,8 +92,11 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     -------
     tuple of float
     """
-    least, greatest = activation.images(low, high)
-    start, stop = float(least.min()), float(greatest.max())
+    if activation.rises:
+        start, stop = activation.values_at(float(low.min()), float(high.max()))
+    else:
+        least, greatest = activation.images(low, high)
+        start, stop = float(least.min()), float(greatest.max())
     if not resolved((start, stop), MAX_BINS):
         half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
         return start - half, stop + half

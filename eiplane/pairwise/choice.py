@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..network import Channel
 from ..results import Pairwise, Totals
@@ -11,7 +11,7 @@ from . import exact, lines, sampled, simplices
 from .measures import Measure
 from .straight import single
 
-__all__ = ["check_method", "measure"]
+__all__ = ["check_method", "measure", "totals"]
 
 
 def check_method(channel: Channel, method: str, wanted: Iterable[Measure]) -> None:
@@ -33,13 +33,8 @@ def _exactly(which: Measure, channel: Channel) -> bool:
 
 
 def measure(
-    which: Measure,
-    channel: Channel,
-    method: str,
-    sampling: Sampling,
-    runner: Runner,
-    edges: bool = True,
-) -> Pairwise | Totals:
+    which: Measure, channel: Channel, method: str, sampling: Sampling, runner: Runner
+) -> Pairwise:
     """Measure every edge of a layer: exactly where that applies, unless samples are wanted.
 
     Parameters
@@ -51,35 +46,19 @@ def measure(
     sampling : Sampling
         Not used where it is exact.
     runner : Runner
-    edges : bool
-        Whether the edges are wanted, and not their sums alone.
 
     Returns
     -------
-    Pairwise or Totals
+    Pairwise
 
     Raises
     ------
     ValueError
         If the method is ``"exact"`` and nothing exact applies.
     """
-    alone = None if method == "sample" else single(channel)
-    if not edges and alone is not None and exact.applies(alone):
-        return exact.totals(which, alone, runner)
-    found = _edges(which, channel, alone, method, sampling, runner)
-    return found if edges else found.totals()
-
-
-def _edges(
-    which: Measure,
-    channel: Channel,
-    alone: Channel | None,
-    method: str,
-    sampling: Sampling,
-    runner: Runner,
-) -> Pairwise:
-    if alone is None:
+    if method == "sample":
         return sampled.measure(which, channel.widened(), sampling, runner)
+    alone = single(channel)
     if exact.applies(alone):
         return exact.measure(which, alone, runner)
     try:
@@ -92,3 +71,18 @@ def _edges(
             raise ValueError(f"layer {channel.name!r}: {error}; use method='sample'") from None
     check_method(channel, method, (which,))
     return sampled.measure(which, channel.widened(), sampling, runner)
+
+
+def totals(
+    wanted: Sequence[Measure], channel: Channel, method: str, sampling: Sampling, runner: Runner
+) -> Mapping[Measure, Totals]:
+    """Measure a layer as :func:`measure` does, and keep no edge.
+
+    Returns
+    -------
+    mapping of Totals
+        The same numbers.
+    """
+    if method != "sample" and exact.applies(alone := single(channel)):
+        return exact.totals(wanted, alone, runner)
+    return {w: measure(w, channel, method, sampling, runner).totals() for w in wanted}

@@ -7,8 +7,9 @@ each other, so work is cut by outputs and the cut never shows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ from .measures import Measure
 __all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity", "totals"]
 
 Array = NDArray[np.float64]
+Result = TypeVar("Result")
 
-#: Edges times cells of their tables: those of one unit of work, some milliseconds, and those below
-#: which starting threads costs more than the work.
-_UNIT, _SHORT = 1 << 24, 1 << 17
+#: Edges times cells of their tables: those of one unit of work, some milliseconds, those below which
+#: starting threads costs more than the work, and those below which Ctrl-C need not be heard.
+_UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 22
 
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
@@ -40,7 +42,7 @@ class Rows:
     stop: int
     offset: int = 0  # the layer's output that the channel's first one is
     core: _core.CoreChannel | None = None  # the channel's, where the unit does not travel
-    edges: bool = True  # whether they are kept: else their sums alone
+    wanted: tuple[Measure, ...] = ()  # of which sums are, where no edges are kept
 
     @property
     def where(self) -> str:
@@ -81,18 +83,28 @@ def _core_of(rows: Rows) -> tuple[_core.CoreChannel, int, int]:
 
 def parts_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with every input perturbed; the information in ``into``."""
-    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), rows.edges, into))
+    return _block(_core.exact_parts(*_core_of(rows), cancel_flag(), into))
 
 
 def sensitivity_rows(rows: Rows, into: Array | None = None) -> Block:
     """Return the numbers of a unit with one input perturbed at a time."""
-    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), rows.edges, into))
+    return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), into))
+
+
+def total_rows(rows: Rows) -> tuple[Block, ...]:
+    """Return the numbers of a unit of all measures that are wanted, their edges summed up."""
+    alone, together = ("sensitivity" in rows.wanted), ("ei_parts" in rows.wanted)
+    found = _core.exact_totals(*_core_of(rows), cancel_flag(), alone, together)
+    return tuple(_block(block) for block in found if block is not None)
 
 
 def marginal_rows(rows: Rows) -> Block:
     """Return the probabilities of the output bins of a unit."""
     return _block(_core.exact_marginals(*_core_of(rows), cancel_flag()))
 
+
+#: That in which a unit's measures come, where it has several.
+_ORDER: tuple[Measure, ...] = ("sensitivity", "ei_parts")
 
 #: What a unit of each measure runs, and what the progress calls it.
 _MEASURES: dict[Measure, tuple[Callable[..., Block], str]] = {
@@ -149,28 +161,42 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     return Pairwise(edges, "exact", None, None, None, None, *_bound_and_outside(blocks))
 
 
-def totals(which: Measure, channel: Channel, runner: Runner) -> Totals:
+def totals(
+    wanted: Sequence[Measure], channel: Channel, runner: Runner
+) -> dict[Measure, Totals]:
     """Compute what :func:`measure` does, the same numbers, and keep no edge.
+
+    Parameters
+    ----------
+    wanted : sequence of {"ei_parts", "sensitivity"}
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
 
     Returns
     -------
-    Totals
+    dict of Totals
     """
-    function, what = _MEASURES[which]
-    blocks = _run(channel, runner, function, what, edges=False)
-    total = 0.0
-    for block in blocks:
-        for row in block.total.tolist():  # one after the other, as they are added up where kept
-            total += row
-    count = channel.n_out * channel.n_in
-    bound, outside = _bound_and_outside(blocks)
-    return Totals(total, count, "exact", None, None, total, bound, outside)
+    ordered = tuple(which for which in _ORDER if which in wanted)
+    what = " and ".join(_MEASURES[which][1] for which in ordered)
+    parts = _run(channel, runner, total_rows, what, ordered)
+    found: dict[Measure, Totals] = {}
+    for which, blocks in zip(ordered, zip(*parts, strict=True), strict=True):
+        total = 0.0
+        for block in blocks:
+            for row in block.total.tolist():  # as they are added up where edges are kept
+                total += row
+        count = channel.n_out * channel.n_in
+        bound, outside = _bound_and_outside(blocks)
+        found[which] = Totals(total, count, "exact", None, None, total, bound, outside)
+    return found
 
 
-def _bound_and_outside(blocks: list[Block]) -> tuple[float, float]:
+def _bound_and_outside(blocks: Sequence[Block]) -> tuple[float, float]:
     """Return the greatest error of an edge, and the share of values outside the range."""
     bound = max(float(b.bound.max()) for b in blocks)
-    return bound, float(np.mean(np.concatenate([b.outside for b in blocks])))
+    outside = blocks[0].outside if len(blocks) == 1 else np.concatenate([b.outside for b in blocks])
+    return bound, float(outside.mean())
 
 
 def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
@@ -205,14 +231,14 @@ def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
 def _run(
     channel: Channel,
     runner: Runner,
-    function: Callable[[Rows], Block],
+    function: Callable[[Rows], Result],
     what: str,
-    edges: bool = True,
-) -> list[Block]:
+    wanted: tuple[Measure, ...] = (),
+) -> list[Result]:
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
-    short = row * channel.n_out < _SHORT
+    short = row * channel.n_out < (_SHORT if runner.workers > 1 else _ALONE)
     even = 1 if runner.workers == 1 else EACH * runner.workers
     step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:
@@ -221,11 +247,11 @@ def _run(
         first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
         cuts = [0, *range(first, channel.n_out, step), channel.n_out]
         core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
-        units = [Rows(channel, a, b, core=core, edges=edges) for a, b in itertools.pairwise(cuts)]
+        units = [Rows(channel, a, b, core=core, wanted=wanted) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
         starts = range(0, channel.n_out, step)
         units = [
-            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a, edges=edges)
+            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a, wanted=wanted)
             for a in starts
         ]
     return runner.map(function, units, f"{channel.name}: {what}", short, probe=True)

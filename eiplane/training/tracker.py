@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analyze import analyze
+from ..analyze import Analysis, analyze
 from ..files import Appender, Closing, read_records, uncollected, warn_user
 from ..joint import once_a_layer
 from ..network import Network, as_float
@@ -139,6 +139,7 @@ class Tracker(Closing):
         self._told: set[str] = set()
         self._active = is_main_process()
         self._watch = Watch(model, options) if measure is analyze else None
+        self._analysis: tuple[dict[str, Any], Analysis] | None = None
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
@@ -241,7 +242,7 @@ class Tracker(Closing):
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = self._measure(weights, **options, **self._asked)
+            decomposition = self._decomposed(weights, options)
         return self._keep(step, decomposition, numbers)
 
     def _read(self) -> tuple[Any, dict[str, Any]]:
@@ -249,6 +250,14 @@ class Tracker(Closing):
         if self._watch is not None:
             return self._watch.read()
         return called(self.model), self._options
+
+    def _decomposed(self, weights: Any, options: dict[str, Any]) -> Decomposition:
+        """Measure; options that are those of the last record are not checked again."""
+        if self._measure is not analyze:
+            return self._measure(weights, **options)
+        if self._analysis is None or self._analysis[0] is not options:
+            self._analysis = options, Analysis.of(**options, **self._asked)
+        return self._analysis[1](weights)
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]

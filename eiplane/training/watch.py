@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
 from ..run import Settings
+from .wiring import Wiring
 
 __all__ = ["Watch", "called", "read_network", "rebuilt"]
 
@@ -40,7 +41,8 @@ class Watch:
         self.options = dict(options)
         self._module = hasattr(model, "named_modules") and hasattr(model, "named_parameters")
         self._network: Network | None = None
-        self._seen: Any = None
+        self._wiring: Wiring | None = None
+        self._rest, self._seen_by_core = _rest(options), False
         self._from_data = options.get("ranges") == "data"
         if isinstance(options.get("input_data"), Iterator):
             raise ValueError(
@@ -61,26 +63,19 @@ class Watch:
             return called(self.model), self.options
         if self._from_data:  # ranges change as the weights do
             return self.model, self.options
-        options = _rest(self.options)
-        places = self._places()
-        if self._network is not None and places == self._seen:
-            # Layers check what they are given: weights may have become NaN since.
-            fresh = rebuilt(self._network, lambda layer: replace(layer))
-            return fresh, options
+        if self._network is not None and self._wiring is not None and self._wiring.same():
+            return self._network if self._seen_by_core else rebuilt(self._network, replace), self._rest
         self._network = None
-        found = _extracted(self.model, self.options)
+        wiring, found = Wiring(self.model), _extracted(self.model, self.options)
         if found.skipped or not self._is_all_parameters(found.network):
             return self.model, self.options  # analyze says what was skipped
-        self._network, self._seen = found.network, places
-        return found.network, options
-
-    def _places(self) -> Any:
-        """Return what has to stay as it is: where the parameters are, and the modules."""
-        parameters = tuple(
-            (name, p.data_ptr(), tuple(p.shape), tuple(p.stride()), str(p.dtype))
-            for name, p in self.model.named_parameters()
+        self._network, self._wiring = found.network, wiring
+        # Weights may have become NaN since: who measures these sees it, the others' layers do.
+        self._seen_by_core = all(
+            isinstance(layer, Layer) and layer.weight.dtype in (np.float32, np.float64)
+            for layer in found.network
         )
-        return parameters, tuple(id(m) for m in self.model.modules())
+        return found.network, self._rest
 
     def _is_all_parameters(self, network: Network) -> bool:
         """Return whether all that training changes is the layers' own memory, and nothing else.
