@@ -110,3 +110,14 @@ def total(const double[:, ::1] x):
         with nogil:
             found = ei_exact_total(&x[0, 0], rows, n)
     return found
+
+
+def summary(const double[::1] total, const double[::1] bound, const double[::1] outside):
+    """Return the sum of totals, the greatest bound and the mean of what lies outside, row by row."""
+    cdef double added = 0.0, most = 0.0, left = 0.0
+    cdef size_t i, n = <size_t>total.shape[0]
+    for i in range(n):
+        added += total[i]
+        most = bound[i] if bound[i] > most else most
+        left += outside[i]
+    return added, most, left / n

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 #: Edges times cells of their tables: those of one unit of work, some milliseconds, those below which
 #: starting threads costs more than the work, and those below which Ctrl-C need not be heard.
-_UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 22
+_UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 24
 
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
@@ -158,7 +158,8 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     blocks = _run(channel, runner, placed if here else function, what)
     if not here:
         np.concatenate([b.information for b in blocks], out=edges)
-    return Pairwise(edges, "exact", None, None, None, None, *_bound_and_outside(blocks))
+    _, bound, outside = _summary(blocks)
+    return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
 
 
 def totals(
@@ -180,23 +181,22 @@ def totals(
     ordered = tuple(which for which in _ORDER if which in wanted)
     what = " and ".join(_MEASURES[which][1] for which in ordered)
     parts = _run(channel, runner, total_rows, what, ordered)
-    found: dict[Measure, Totals] = {}
+    count, found = channel.n_out * channel.n_in, dict[Measure, Totals]()
     for which, blocks in zip(ordered, zip(*parts, strict=True), strict=True):
-        total = 0.0
-        for block in blocks:
-            for row in block.total.tolist():  # as they are added up where edges are kept
-                total += row
-        count = channel.n_out * channel.n_in
-        bound, outside = _bound_and_outside(blocks)
+        total, bound, outside = _summary(blocks)
         found[which] = Totals(total, count, "exact", None, None, total, bound, outside)
     return found
 
 
-def _bound_and_outside(blocks: Sequence[Block]) -> tuple[float, float]:
-    """Return the greatest error of an edge, and the share of values outside the range."""
-    bound = max(float(b.bound.max()) for b in blocks)
-    outside = blocks[0].outside if len(blocks) == 1 else np.concatenate([b.outside for b in blocks])
-    return bound, float(outside.mean())
+def _summary(blocks: Sequence[Block]) -> tuple[float, float, float]:
+    """Return the sum over the edges, the greatest error of one, and the share outside the range."""
+    if len(blocks) == 1:
+        return _core.summary(blocks[0].total, blocks[0].bound, blocks[0].outside)
+    return _core.summary(
+        np.concatenate([b.total for b in blocks]),
+        np.concatenate([b.bound for b in blocks]),
+        np.concatenate([b.outside for b in blocks]),
+    )
 
 
 def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
