@@ -304,7 +304,7 @@ def _measure(
     check_method(channel, settings.method, wanted)
     vectors = bool(settings.measures & {"ei", "bounds"})
     if noisy is None and not edges and not vectors:
-        kept |= totals(wanted, channel, settings.method, sampling, runner)
+        kept.update(totals(wanted, channel, settings.method, sampling, runner).items())
         wanted = []
     for which in wanted:
         if noisy is not None:

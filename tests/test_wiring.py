@@ -1,4 +1,4 @@
-"""A tracker that reads a module's wiring once notices whatever a training changes beside weights."""
+"""A tracker reads a module's wiring once, and notices what a training changes beside weights."""
 
 import sys
 import types

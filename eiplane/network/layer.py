@@ -374,9 +374,7 @@ class LazyLayer(_Sized):
         return replace(self, name=name, read=lambda: self.read().renamed(name))
 
 
-def check_reach(
-    layer: Layer, in_range: tuple[float, float], sums: RowSums | None = None
-) -> None:
+def check_reach(layer: Layer, in_range: tuple[float, float], sums: RowSums | None = None) -> None:
     """Raise ValueError if a pre-activation, or its square, can leave float64.
 
     Parameters

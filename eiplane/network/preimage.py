@@ -15,6 +15,7 @@ __all__ = ["preimages"]
 
 Array = NDArray[np.float64]
 
+
 def preimages(
     pieces: Sequence[Piece], edges: Array, drop: bool
 ) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.int32]]:

@@ -25,8 +25,8 @@ __all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity", 
 Array = NDArray[np.float64]
 Result = TypeVar("Result")
 
-#: Edges times cells of their tables: those of one unit of work, some milliseconds, those below which
-#: starting threads costs more than the work, and those below which Ctrl-C need not be heard.
+#: Edges times cells of their tables: those of one unit of work, some milliseconds; those below
+#: which starting threads costs more than the work; and those below which Ctrl-C need not be heard.
 _UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 24
 
 #: The first unit is that much smaller where it tells how long the others take.
@@ -162,9 +162,7 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
 
 
-def totals(
-    wanted: Sequence[Measure], channel: Channel, runner: Runner
-) -> dict[Measure, Totals]:
+def totals(wanted: Sequence[Measure], channel: Channel, runner: Runner) -> dict[Measure, Totals]:
     """Compute what :func:`measure` does, the same numbers, and keep no edge.
 
     Parameters

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def _total(edges: Array) -> float:
-    """Return the sum over the edges, in the order in which the core sums those that nobody keeps."""
+    """Return the sum over the edges, added up as the core adds up those that nobody keeps."""
     if edges.size == 0:
         return 0.0
     rows = len(edges) if edges.ndim else 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analyze import Analysis, analyze
+from ..analyze import analyze
 from ..files import Appender, Closing, read_records, uncollected, warn_user
 from ..joint import once_a_layer
 from ..network import Network, as_float
@@ -22,7 +22,7 @@ from .history import History
 from .loggers import log_scalars
 from .matrices import Arrays, Matrices
 from .record import Record, record_lines
-from .watch import Watch, called, read_network
+from .watch import Repeated, Watch, called, read_network
 
 if TYPE_CHECKING:
     import pandas
@@ -121,7 +121,6 @@ class Tracker(Closing):
         inspect.signature(measure).bind(None, **options)
         if background and measure is not analyze:
             raise ValueError("background=True is for eiplane.analyze, not another measure")
-        self._measure = measure
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
@@ -130,6 +129,7 @@ class Tracker(Closing):
         self._keep_edges = edges
         #: An option of analyze beside those of the run: matrices that nobody keeps are not sent.
         self._asked = {"edges": edges} if measure is analyze else {}
+        self._repeated = Repeated(measure, self._asked)
         self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
         self._resumed: Record | None = None
@@ -139,7 +139,6 @@ class Tracker(Closing):
         self._told: set[str] = set()
         self._active = is_main_process()
         self._watch = Watch(model, options) if measure is analyze else None
-        self._analysis: tuple[dict[str, Any], Analysis] | None = None
         self._background: Background | None = None
         self._in_background = background
         self._pending: dict[int, dict[str, float]] = {}
@@ -242,7 +241,7 @@ class Tracker(Closing):
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = self._decomposed(weights, options)
+            decomposition = self._repeated(weights, options)
         return self._keep(step, decomposition, numbers)
 
     def _read(self) -> tuple[Any, dict[str, Any]]:
@@ -250,14 +249,6 @@ class Tracker(Closing):
         if self._watch is not None:
             return self._watch.read()
         return called(self.model), self._options
-
-    def _decomposed(self, weights: Any, options: dict[str, Any]) -> Decomposition:
-        """Measure; options that are those of the last record are not checked again."""
-        if self._measure is not analyze:
-            return self._measure(weights, **options)
-        if self._analysis is None or self._analysis[0] is not options:
-            self._analysis = options, Analysis.of(**options, **self._asked)
-        return self._analysis[1](weights)
 
     def _submit(
         self, step: int, weights: Any, options: dict[str, Any], metrics: dict[str, float]

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analyze import Analysis, analyze
 from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
+from ..results import Decomposition
 from ..run import Settings
 from .wiring import Wiring
 
-__all__ = ["Watch", "called", "read_network", "rebuilt"]
+__all__ = ["Repeated", "Watch", "called", "read_network", "rebuilt"]
 
 #: Options of ``analyze`` that say how a model is read. They are used up by reading it.
 _READING = ("input_size", "input_data", "strict", "key")
@@ -64,7 +66,9 @@ class Watch:
         if self._from_data:  # ranges change as the weights do
             return self.model, self.options
         if self._network is not None and self._wiring is not None and self._wiring.same():
-            return self._network if self._seen_by_core else rebuilt(self._network, replace), self._rest
+            return self._network if self._seen_by_core else rebuilt(
+                self._network, replace
+            ), self._rest
         self._network = None
         wiring, found = Wiring(self.model), _extracted(self.model, self.options)
         if found.skipped or not self._is_all_parameters(found.network):
@@ -92,6 +96,30 @@ class Watch:
             used.update(_address(a) for a in arrays)
         moving = any(b.is_floating_point() for _, b in self.model.named_buffers())
         return used == places and not moving
+
+
+class Repeated:
+    """Measures again and again: options that are those of the time before are not checked again.
+
+    Parameters
+    ----------
+    measure : callable
+        :func:`eiplane.analyze`, or another of its kind.
+    more : dict
+        Options beside those of each time.
+    """
+
+    def __init__(self, measure: Callable[..., Decomposition], more: dict[str, Any]) -> None:
+        self._measure, self._more = measure, more
+        self._last: tuple[dict[str, Any], Analysis] | None = None
+
+    def __call__(self, weights: Any, options: dict[str, Any]) -> Decomposition:
+        """Return what the measure says of weights now."""
+        if self._measure is not analyze:
+            return self._measure(weights, **options, **self._more)
+        if self._last is None or self._last[0] is not options:
+            self._last = options, Analysis.of(**options, **self._more)
+        return self._last[1](weights)
 
 
 def called(model: Any) -> Any:

@@ -1,10 +1,10 @@
 """What has to stay as it is in a module, so that its layers are where they were and mean the same.
 
 A training changes numbers in parameters' memory. Whatever else may change what a module computes is
-looked at: which modules there are and their classes, parameters and where they lie, hooks on the way
-forward, settings that are numbers, words or containers of them, objects that hold those, tensors and
-arrays that are no parameters. What a function reads from elsewhere (a closure, a global name) is not
-seen.
+looked at: which modules there are and their classes, parameters and where they lie, hooks on the
+way forward, settings that are numbers, words or containers of them, objects that hold those, and
+tensors and arrays that are no parameters. What a function reads from elsewhere (a closure, a global
+name) is not seen.
 """
 
 from __future__ import annotations
