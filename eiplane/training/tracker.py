@@ -223,6 +223,8 @@ class Tracker(Closing):
             For a step that is no whole number, a metric that is no number, and what
             :func:`eiplane.analyze` raises.
         """
+        if type(step) is int and step > 0 and step % self.every:
+            return None  # as nearly always
         step = _whole(step)
         with self._recording:
             return self._record(step, metrics)
