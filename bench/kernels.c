@@ -161,7 +161,7 @@ static void run_series(void)
 }
 
 /* Exact EI_parts of rows of n inputs, as a layer's are: few (sums over subsets), some (recursion) or many
- * (interpolation between a few widths). */
+ * (the row's derivatives). */
 static void parts_of(size_t n)
 {
     static const int32_t labels[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
