@@ -12,11 +12,12 @@ from blocks import shuffled
 
 import eiplane
 from eiplane.joint import JointOptions
-from eiplane.joint.filtering import FilterUnit, filter_unit, problem
+from eiplane.joint.filtering import filter_unit
 from eiplane.joint.given import given_entropies
 from eiplane.joint.plan import make_plan
 from eiplane.joint.surrogate import surrogate_unit
 from eiplane.joint.task import Target
+from eiplane.joint.volumes import FilterUnit, problem
 from eiplane.joint.wide import Wide
 from eiplane.network import Binning, Layer, discretize
 from eiplane.run import Runner

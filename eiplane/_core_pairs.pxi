@@ -127,13 +127,10 @@ def replicates_reduce(CoreChannel channel, job, part, const uint64_t[:, ::1] cou
 
 def replicates_variance(const double[::1] first, const double[:, ::1] second):
     """Return the variance of a sum of edges from what replicates do to it."""
-    cdef size_t n = <size_t>first.shape[0], i
-    cdef double squares = 0.0
+    cdef size_t n = <size_t>first.shape[0]
     if n < 4 or <size_t>second.shape[0] != n or <size_t>second.shape[1] != n:
         raise ValueError("numbers of at least four replicates, and of each two of them")
-    for i in range(n):
-        squares += first[i] * first[i]
-    return ei_replicates_variance(squares, ei_interaction(&second[0, 0], n), <double>n)
+    return ei_replicates_variance(&first[0], &second[0, 0], n)
 
 
 def pairs_held(CoreChannel channel, job):

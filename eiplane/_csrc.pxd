@@ -118,8 +118,7 @@ cdef extern from "pairs/ei_pairs.h" nogil:
         uint64_t *dropped
 
     double EI_FINE
-    double ei_interaction(const double *, size_t)
-    double ei_replicates_variance(double, double, double)
+    double ei_replicates_variance(const double *, const double *, size_t)
     int ei_replicates_reduce(const ei_channel *, const ei_job *, const ei_job *, size_t, ei_cancel, const uint64_t *, const ei_replicates_out *)
 
     ctypedef struct ei_pairs_out:

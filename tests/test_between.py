@@ -192,3 +192,24 @@ def test_units_that_take_long_go_to_a_thread(monkeypatch):
         names = runner.map(lambda unit: threading.current_thread().name, [0, 1, 2], probe=True)
     assert names[0] == threading.current_thread().name
     assert all(name.startswith("eiplane") for name in names[1:])
+
+
+@pytest.mark.parametrize("n_out", [1, 40])
+def test_rows_that_are_hardly_ever_kept_go_to_a_thread(n_out, monkeypatch):
+    """One of 14 inputs may take seconds, and Ctrl-C is to be heard."""
+    import threading
+
+    flag, seen = exact.cancel_flag, set()
+
+    def noted():
+        seen.add(threading.current_thread())
+        return flag()
+
+    monkeypatch.setattr(exact, "cancel_flag", noted)
+    layer = Layer(np.ones((n_out, 14)), np.full(n_out, -10.5), "identity")
+    for drop in (False, True):
+        seen.clear()
+        channel = discretize(layer, Binning(4, 4, drop=drop), (0.0, 1.0), (-0.5, 0.5))
+        with Runner(threads=1) as runner:
+            exact.ei_parts(channel, runner)
+        assert (threading.current_thread() in seen) != drop

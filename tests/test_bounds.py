@@ -17,11 +17,11 @@ from eiplane.joint.averages import Controls, student_four, widened_mean
 from eiplane.joint.bounds import KnownOutputs, WholeBounds, _rank, closed_form, repeated
 from eiplane.joint.bracket import bracket, known_outputs, sample_count
 from eiplane.joint.densities import log_backward, log_forward
-from eiplane.joint.filtering import problem
 from eiplane.joint.given import given_entropies
 from eiplane.joint.indirect import dropped_bounds, staged_bounds
 from eiplane.joint.kept import _share_of
 from eiplane.joint.surprise import cell_surprise
+from eiplane.joint.volumes import problem
 from eiplane.network import Binning, Layer, Pool, discretize
 from eiplane.reference import Polytopes, mixed, restricted
 from eiplane.run import Runner
@@ -374,6 +374,29 @@ def test_most_is_dropped(n, half, activation):
             assert low - slack <= truth <= high + slack
         assert found == dropped_bounds(channel, given, outs, Runner(2), 3, 64)
     assert found.entropy[0] > 0.0  # the trivial bounds say nothing
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_what_happens_in_one_sample_of_a_hundred(drop):
+    """Most sets of a few dozen samples have met it never, or once."""
+    if drop:
+        weight, bias, bins = np.array([[1.0, 0.0], [0.0, 20.0]]), np.array([-0.3, -19.8]), (4, 5)
+    else:
+        weight = 20.0 * np.array([[1.0, 0.3, 0.0], [1.0, 0.25, 0.1], [1.0, 0.2, 0.2]])
+        bias, bins = np.array([-23.6, -24.0, -24.8]), (4, 4)
+    channel = discretize(Layer(weight, bias, "relu"), Binning(*bins, drop=drop), (0, 1), (0, 0.5))
+    given, outs = np.ones(weight.shape[1], bool), np.arange(int(drop), len(weight))
+    ei, entropy, share = information_by_grid(channel, given, outs, 1000 if drop else 100)
+    assert (share < 0.9) == drop
+    assert 0.03 < entropy < 0.3
+    for key in range(4 if drop else 10):
+        if drop:
+            found = dropped_bounds(channel, given, outs, Runner(1), key)
+        else:
+            known = known_outputs(channel, given, Runner(1))
+            found = bracket(channel, given, known, Runner(1), key)
+        for truth, (low, high) in ((ei, found.information), (entropy, found.entropy)):
+            assert low - 0.005 <= truth <= high + 0.005
 
 
 def test_the_log_of_a_share_that_is_kept_is_unbiased():

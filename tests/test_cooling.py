@@ -9,8 +9,9 @@ from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 import eiplane
 from eiplane import _core
-from eiplane.joint.cooling import cool_unit, coolable
-from eiplane.joint.filtering import FilterUnit, Settings, filter_unit, problem
+from eiplane.joint.cooling import cool_unit
+from eiplane.joint.filtering import filter_unit
+from eiplane.joint.volumes import FilterUnit, Settings, problem
 from eiplane.network import Binning, Layer, automatic_range, discretize, get_activation
 from eiplane.reference.cooling import cooled_volume
 from eiplane.reference.wide import polytope_evidence
@@ -121,13 +122,6 @@ def test_samples_are_those_that_were_filtered():
     for name in ("output", "within"):
         guess, missed = getattr(found, name)[:, 1], getattr(cooled, name)
         assert 0.3 * guess.mean() < missed.mean() < 1.1 * guess.mean() and guess.mean() > 0.05
-
-
-def test_unions_of_intervals_are_not_cooled():
-    weight = np.random.default_rng(1).normal(size=(5, 5)) * 4.0
-    every = np.ones(5, bool)
-    assert coolable(problem(channel_of(weight), every, every, 1))
-    assert not coolable(problem(channel_of(weight, "cos"), every, every, 1))
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 64), (3, 24, 16), (4, 40, 8)])

@@ -428,3 +428,14 @@ def test_given_units_are_what_ei_between_finds():
 def test_bad_units(options, message):
     with pytest.raises(ValueError, match=message):
         eiplane.macro_units(np.ones((4, 5)), **options)
+
+
+def test_units_are_measured_to_a_tolerance():
+    layer = eiplane.Layer(np.random.default_rng(5).normal(size=(6, 6)))
+    groups = [(0, 1, 2, 6, 7, 8), (3, 4, 5, 9, 10, 11)]
+    rough, fine = (
+        eiplane.macro_units(layer, search=groups, tol=tol, rng=1) for tol in (0.05, 0.005)
+    )
+    for unit in fine:
+        assert unit.joint.converged and unit.joint.ei_stderr <= 0.005
+    assert sum(u.joint.samples for u in fine) > sum(u.joint.samples for u in rough)

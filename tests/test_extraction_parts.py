@@ -259,6 +259,11 @@ def into(h, name):
 LISTS = {
     "new": lambda hs: torch._foreach_sigmoid(torch._foreach_addcmul(hs, hs, hs, 0.5)),
     "number first": lambda hs: torch._foreach_pow(2.0, torch._foreach_tanh(hs)),
+    "cut by a number": lambda hs: torch._foreach_minimum(hs, 0.125),
+    "cut by numbers": lambda hs: torch._foreach_maximum(hs, [0.125, -0.25]),
+    "numbers in a tensor": lambda hs: torch._foreach_addcdiv(
+        hs, torch._foreach_sin(hs), torch._foreach_exp(hs), torch.tensor([0.3, 0.6])
+    ),
     "in place": lambda hs: written_in_place([h.tanh() for h in hs]),
     "copied": copied_into,
     "split": split_into,

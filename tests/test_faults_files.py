@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import sys
 
 import numpy as np
@@ -238,6 +239,49 @@ def test_what_was_just_left_may_be_on_another_machine(tmp_path, monkeypatch):
     left.rename(tmp_path / "new" / left.name)
     (tmp_path / "new" / "experiment.json").unlink()
     claim(tmp_path / "new", "pace", True)
+
+
+@posix
+def test_a_disk_that_does_not_count_names(tmp_path, monkeypatch):
+    fstat, looks = os.fstat, []
+
+    def counted(handle):
+        looks.append(handle)
+        assert len(looks) < 100
+        fields = list(fstat(handle))
+        fields[stat.ST_NLINK] = 0
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", counted)
+    write_whole(tmp_path / "a", lambda file: file.write(b"x"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@posix
+def test_what_is_swept_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
+    held, names = whole._held, []
+
+    def late(handle):
+        if not names:
+            names.extend(tmp_path.iterdir())
+            names[0].unlink()
+        return held(handle)
+
+    monkeypatch.setattr(whole, "_held", late)
+    write_whole(tmp_path / "a", lambda file: file.write(b"x"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert names[0].name != "a"
+
+
+@posix
+def test_a_folder_that_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole("a.npz", lambda file: file.write(b"x"))
+    assert caught.value.filename == "a.npz"
 
 
 @posix

@@ -244,6 +244,17 @@ def test_layers_that_round_are_what_they_would_be(policy):
     np.testing.assert_allclose(y, model.predict(data, verbose=0), rtol=0.1, atol=0.2)
 
 
+def test_an_output_of_which_nothing_is_left_stays_so_far_away():
+    """Beside others of which something is: it is 0 beyond every place that is looked at, too."""
+    x = keras.Input((4,))
+    z = k.Dense(3, name="a")(x)
+    h = k.Subtract()([k.Rescaling([1.0, 2.0, 3.0])(z), z])
+    model = shaken(keras.Model(x, k.Dense(2, name="out")(h)))
+    network, _ = from_keras(model)
+    data = np.random.default_rng(1).uniform(-1e4, 1e4, size=(40, 4)).astype(np.float32)
+    np.testing.assert_allclose(network[0](data), tensor(model, h, data), rtol=1e-5, atol=1e-2)
+
+
 def test_quantised_and_adapted_kernels():
     x = keras.Input((16,))
     model = shaken(keras.Model(x, k.Dense(2, name="out")(k.Dense(8, "relu", name="a")(x))))

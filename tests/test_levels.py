@@ -10,10 +10,11 @@ from test_wide import channel_of, dense
 import eiplane
 from eiplane import _core
 from eiplane.joint.estimator import Standing
-from eiplane.joint.filtering import FilterUnit, filter_unit, problem
+from eiplane.joint.filtering import filter_unit
 from eiplane.joint.levels import Controlled, Deviations, controlled_mean, share_out, two_levels
 from eiplane.joint.rounds import Rounds
 from eiplane.joint.surrogate import surrogate_unit
+from eiplane.joint.volumes import FilterUnit, problem
 
 
 def made_up(rng, few, many):

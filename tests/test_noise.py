@@ -538,3 +538,26 @@ def test_what_is_said_of_noise(capsys, tmp_path):
 def test_bad_noise(noise, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         eiplane.analyze([np.eye(2), np.eye(2)], noise=noise, **options)
+
+
+def test_what_takes_too_much_is_refused_at_first_sight(monkeypatch):
+    """A few places of a function show that its waves do not end: the whole is not computed."""
+    from eiplane.pairwise import gaussian
+
+    sizes = []
+    smeared = gaussian._Row._smeared
+
+    def told(self, t, y, mass):
+        sizes.append(len(t))
+        return smeared(self, t, y, mass)
+
+    monkeypatch.setattr(gaussian._Row, "_smeared", told)
+    weights = np.append(np.full(19, 0.3), 200.0)[None]
+    for name in ("tanh", "hardtanh", "sigmoid"):
+        with pytest.raises(ValueError, match="is too little for so few inputs"):
+            eiplane.analyze([weights], name, noise=0.02, measures="ei_parts")
+    assert sizes
+    assert max(sizes) <= 64
+    sizes.clear()
+    assert eiplane.analyze([np.full((1, 20), 0.3)], "tanh", noise=0.1)[0].ei_parts > 0
+    assert max(sizes) > 200

@@ -494,6 +494,25 @@ eiplane.analyze({work}, **arguments)
         run.communicate()
 
 
+@pytest.mark.parametrize("outputs", [16, 70])
+def test_what_takes_a_while_goes_to_a_thread(outputs, monkeypatch):
+    """So that Ctrl-C is heard, although one thread is all there is."""
+    flag, seen = pairwise.cancel_flag, set()
+
+    def noted():
+        seen.add(threading.current_thread() is threading.main_thread())
+        return flag()
+
+    monkeypatch.setattr(pairwise, "cancel_flag", noted)
+    layer = eiplane.Layer(np.random.default_rng(0).normal(size=(outputs, 4)), None, "tanh")
+    options = {"method": "sample", "threads": 1, "measures": "ei_parts"}
+    for samples, here in ((1 << 17, False), (64, True)):
+        seen.clear()
+        monkeypatch.setattr(pairwise, "_SHORT", 1e9 if here else 1e-4)
+        eiplane.analyze(layer, samples=samples, **options)
+        assert seen == {here}
+
+
 def test_more_threads_than_any_memory_is_enough_for():
     """Of those that there is no work for none is started, and none asks for memory."""
     with Runner(threads=10**8) as runner:

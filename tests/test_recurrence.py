@@ -174,6 +174,92 @@ def test_what_cannot_be_counted_keeps_to_its_bounds():
     assert "(saturated)" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("perturb", "inputs"),
+    [("state", "noise"), ("state", "fixed"), ("input", "noise"), ("input", "data")],
+)
+def test_bounds_of_what_cannot_be_counted_hold_and_are_near(perturb, inputs):
+    """Three neurons in fine bins, few samples; the truth from 128 times as many, counted here."""
+    rng = np.random.default_rng(3)
+    w_x, w_h = rng.normal(size=(3, 2)), rng.normal(size=(3, 3))
+    steps = rng.random((40, 6, 2))
+    with pytest.warns(eiplane.SaturationWarning):
+        found = eiplane.through_time(
+            (w_x, w_h), lags=2, perturb=perturb, bins=(2, 32), samples=2048, measures="ei",
+            inputs=steps if inputs == "data" else inputs,
+        ).lag(2)  # fmt: skip
+    count = 1 << 18
+    x = rng.random((4, count, 2)) * (inputs == "noise")
+    h = rng.uniform(-1, 1, size=(count, 3)) * (inputs == "noise")
+    if inputs == "data":
+        rest = np.zeros((40, 7, 3))
+        for i in range(6):
+            rest[:, i + 1] = np.tanh(steps[:, i] @ w_x.T + rest[:, i] @ w_h.T)
+        window = 2 + (perturb == "input")
+        which, when = rng.integers(40, size=count), rng.integers(6 - window + 1, size=count)
+        h = rest[which, when]
+        x = np.stack([steps[which, np.minimum(when + i, 5)] for i in range(4)])
+    if perturb == "state":
+        h = rng.uniform(-1, 1, size=(count, 3))
+        cell = binned(h, -1, 1, 2) @ [4, 2, 1]
+    else:
+        x[0] = rng.random((count, 2))
+        cell = binned(x[0], 0, 1, 2) @ [2, 1]
+    for i in range(2 + (perturb == "input")):
+        h = np.tanh(x[i] @ w_x.T + h @ w_h.T)
+    code = binned(h, -1, 1, 32) @ [1024, 32, 1]
+
+    def entropy(values):
+        counts = np.unique(values, return_counts=True)[1]
+        return log2(count) - (counts * np.log2(counts)).sum() / count + len(counts) / count * 0.72
+
+    whole = entropy(code)
+    ei = whole - (entropy(code + (cell << 15)) - entropy(cell))
+    low, high = found.ei_bounds
+    assert found.ei is None
+    assert low - 0.05 <= ei <= high + 0.05
+    assert low > 0.3 * ei or perturb == "input"  # which tells less than samples are wrong by
+    low, high = found.output_entropy_bounds
+    assert low - 0.05 <= whole <= high + 0.05
+    assert high < whole + 2.5
+
+
+class Wrapped(torch.nn.Module):
+    """A cell of one's own whose state is a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.LSTMCell(2, 3)
+
+    def forward(self, x, state):
+        h, c = self.inner(x, state)
+        return h, c
+
+
+@pytest.mark.parametrize("state", ["hidden", "all"])
+def test_a_cell_by_hand_whose_state_is_a_tuple(state):
+    torch.manual_seed(2)
+    cell = Wrapped().double()
+
+    def by_hand(x, parts):
+        with torch.no_grad():
+            return [v.numpy() for v in cell(torch.tensor(x), tuple(map(torch.tensor, parts)))]
+
+    options = {"lags": (1, 2), "state": state, "state_range": (-1, 1), "samples": 4096}
+    wanted = eiplane.through_time(cell.inner, **options)
+    for model in (cell, by_hand):
+        found = eiplane.through_time(model, sizes=(2, (3, 3)), **options)
+        for lag in (1, 2):
+            assert found.lag(lag).n_in == (3 if state == "hidden" else 6)
+            assert np.allclose(found.lag(lag).ei_edges, wanted.lag(lag).ei_edges, atol=2e-3)
+    with pytest.raises(ValueError, match=r"of a tuple give sizes=\(inputs, \(h, c"):
+        eiplane.through_time(lambda x, h: (h, h), sizes=(2, 3), **options)
+    with pytest.raises(ValueError, match=r"\(512, 3\) and \(512, 2\) in a tuple"):
+        eiplane.through_time(lambda x, h: h[::-1], sizes=(2, (3, 2)), lags=1)
+    with pytest.raises(TypeError, match="as many as it has parts"):
+        eiplane.through_time(cell, sizes=(2, (3, "c")), **options)
+
+
 def modules():
     for kind, options in (
         ("RNN", {}), ("RNN", {"nonlinearity": "relu", "num_layers": 2, "bias": False}),
@@ -421,3 +507,28 @@ def test_the_picture():
 def test_bad_input(model, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         eiplane.through_time(model, samples=4096, **options)
+
+
+def test_runs_are_taken_until_the_error_is_small_enough():
+    """With a tolerance as with as many runs by hand; what is not reached is said."""
+    options = {"lags": 2, "activation": "tanh", "method": "sample"}
+    (once,) = eiplane.through_time(W, **options)
+    assert once.converged is None
+    (loose,) = eiplane.through_time(W, tol=1.0, **options)
+    assert loose.converged and (loose.ei, loose.samples) == (once.ei, 1 << 16)
+    tol = 0.7 * max(once.ei_stderr, once.ei_parts_stderr)
+    options["measures"] = ("ei_parts", "ei")
+    (fine,) = eiplane.through_time(W, tol=tol, **options)
+    (by_hand,) = eiplane.through_time(W, samples=1 << 18, **options)
+    assert fine.converged and (fine.ei, fine.ei_parts) == (by_hand.ei, by_hand.ei_parts)
+    assert max(fine.ei_stderr, fine.ei_parts_stderr) <= tol
+    (short,) = eiplane.through_time(W, tol=1e-9, samples=5000, **options)
+    assert short.converged is False and short.samples == 5000
+    with pytest.raises(ValueError, match="tol"):
+        eiplane.through_time(W, tol=-1.0)
+
+
+def test_a_tolerance_reaches_lags_that_are_a_layer():
+    w = np.random.default_rng(3).normal(size=(3, 3))
+    found = eiplane.through_time(w, lags=1, tol=0.02)
+    assert found[0].converged and found[0].ei_stderr <= 0.02 and found[0].method == "exact"

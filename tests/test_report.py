@@ -22,7 +22,14 @@ from eiplane.report import write_report
 from eiplane.report.edges import edges_of, extremes, greatest
 from eiplane.report.groups import grouped
 from eiplane.report.heat import heat_map
-from eiplane.results import Change, Decomposition, Skipped, change_of, matched
+from eiplane.results import (
+    Change,
+    Decomposition,
+    Skipped,
+    change_of,
+    html_edges,
+    matched,
+)
 from eiplane.training import History
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -359,6 +366,99 @@ def test_layers_are_matched_by_name_and_shape(tmp_path):
     assert "measured with different bins" in page.one("p", **{"class": "warn"})[1]
     settings = page.one("tr", **{"class": "differs"})[1]
     assert settings == "bins8, 84, 4"
+
+
+def test_of_three_networks_each_is_compared_with_the_first(tmp_path):
+    a = Decomposition((layer("x", 1, 2), layer("y", 1, 3), layer("z", 1, 4)))
+    b = Decomposition((layer("x", 1, 2.5, (6, 4)), layer("y", 1, 3.5)))
+    c = Decomposition((layer("x", 1, 2.75), layer("w", 1, 2)))
+    assert matched(a, b, c) == (["x", "y"], ["x", "y", "z", "w"])
+    page = page_of({"a": a, "b": b, "c": c}, tmp_path)
+    rows = {row["layer"]: row for row in page.table("Changes against a")}
+    assert list(rows) == ["x", "y"]
+    ends = [rows[n][f"sensitivity: change, {s}"] for n in "xy" for s in "bc"]
+    assert ends == ["-", "+0.75", "+0.5", "-"]  # where shapes differ, or there is none, no number
+    assert "z: 5→4" not in page.text and "z: 4→5 in a, b does not have it, c does not" in page.text
+    alone = page_of({"a": a, "d": Decomposition((layer("w", 1, 2),))}, tmp_path)
+    assert "No layer is there with one name and shape." in alone.text
+    assert not any("Changes against" in text for _, text in alone.all("caption"))
+
+
+def test_a_plug_in_s_number_from_too_few_samples_is_not_called_known(tmp_path):
+    joint = replace(layer("a", 1.0, 2.0).joint, ei=0.5, ei_stderr=40.0, ei_bounds=(1.0, 3.0),
+                    estimator="plugin", saturated=True)  # fmt: skip
+    some = Decomposition((replace(layer("a", 1.0, 2.0), joint=joint), layer("b", 1.0, 2.0)))
+    page = page_of(some, tmp_path)
+    rows = {row["layer"]: row for row in page.table("Layers, bits")}
+    assert rows["a (saturated)"]["EI"] == "0 ± 40 (between 1 and 3)"
+    assert rows["b"]["EI"] == "1.25 ± 0.01"
+    assert "EI of whole layers: 1 known with a standard error, 1 counted from too few" in page.text
+    texts = page.data["sources"][0]["layers"][0]["texts"]
+    assert texts["ei"] == ["0 ± 40 (between 1 and 3)"]
+    assert texts["ei_parts"] == ["1"]
+
+
+def test_sensitivity_that_only_counts_edges_is_told(tmp_path):
+    # No bias, inputs about the baseline: the output rests on the border of two of eight bins.
+    weight = 1e-3 * (1.0 + np.arange(6.0)).reshape(2, 3)
+    border = eiplane.Layer(weight, name="border", activation="tanh")
+    beside = eiplane.Layer(weight, np.full(2, 0.1), name="beside", activation="tanh")
+    found = {
+        one.name: page_of(
+            eiplane.analyze([one], measures="sensitivity", in_range=(-1, 1)), tmp_path
+        ).text
+        for one in (border, beside)
+    }
+    assert "In 1 layer (border) every edge has a sensitivity of 1 bit" in found["border"]
+    assert "every edge has a sensitivity" not in found["beside"]
+
+
+def test_one_is_one_and_two_are_several(tmp_path):
+    one = page_of(eiplane.analyze([np.eye(1)], measures=("sensitivity", "ei_parts")), tmp_path)
+    assert "1 layer with 1 edge between inputs and outputs. Edges of 1 layer are" in one.text
+    assert not re.search(r"\b1 (layers|edges|inputs|outputs|parts)\b", one.text)
+    skipped = Decomposition((layer("a", 1, 2),), (Skipped("b", "why"),))
+    assert "1 layer; 1 part was not analysed." in page_of(skipped, tmp_path).text
+    titled = page_of({"a": skipped, "b": skipped, "c": skipped}, tmp_path)
+    assert titled.one("h1")[1] == "a, b and c"
+
+
+def test_every_quantity_that_is_shown_says_what_it_means(network, tmp_path):
+    page = page_of(network, tmp_path)
+    meanings = [text for _, text in page.all("dd")]
+    assert len(meanings) == len(page.data["labels"]) + 4
+    for text in meanings:
+        assert len(text) > 20 or text == "Sensitivity less EI."
+        assert "Not known where it is not known" not in text and "``" not in text
+
+
+def test_changes_of_sampled_edges_have_their_errors(tmp_path):
+    few = layer("a", 1.0, 2.0, shape=(3, 2))
+    both = []
+    for shift, error in ((0.0, 0.3), (1.0, 0.4)):
+        values = shift + np.arange(6.0).reshape(3, 2)
+        part = replace(few.pairwise_ei, edges=values, edges_stderr=np.full((3, 2), error),
+                       method="sample", stderr=0.1, error_bound=None)  # fmt: skip
+        both.append(Decomposition((replace(few, pairwise_ei=part),)))
+    rows = page_of({"x": both[0], "y": both[1]}, tmp_path).table("Edges that changed most")
+    assert rows[0] == {
+        "input → output": "0 → 0", "x": "0.0 ± 0.3", "y": "1.0 ± 0.4", "change": "+1.0 ± 0.5",
+    }  # fmt: skip
+    small = both[0][0]
+    text = Page(html_edges(small)).tables[0]
+    assert text[3][2] == "5.0 ± 0.3" and text[1][1] == "0.0 ± 0.3"
+
+
+def test_many_layers_whose_names_do_not_repeat_are_put_together(tmp_path):
+    some = Decomposition(tuple(layer(f"n{i}x", 1.0, 2.0 + i) for i in range(50)))
+    page = page_of(some, tmp_path)
+    blocks = [text for attrs, text in page.all("summary") if "to" in text.split()[:2]]
+    assert blocks == [
+        "1 to 20: n0x … n19x 20 layers", "21 to 40: n20x … n39x 20 layers",
+        "41 to 50: n40x … n49x 10 layers",
+    ]  # fmt: skip
+    assert "A row is a block" not in page.text
+    assert len(page.all("details")) == 53
 
 
 def test_three_models_and_runs_beside_models(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +190,64 @@ def test_the_slider_moves_everything(open_page):
     page.wait_for_selector("#play[aria-label=play]", timeout=10_000)
     assert page.evaluate("window.seen") == [f"step {s:,}" for s in range(200, 1001, 100)]
     keep(page, "run")
+
+
+def test_the_slider_of_a_long_run_stands_where_the_page_is(open_page):
+    page = open_page(run(steps=160, layers=1))
+    where = "['value', 'max'].map(k => Number(document.getElementById('slider')[k]))"
+    assert page.evaluate(where) == [159, 159]
+    page.locator("#slider").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(where) == [158, 159]
+    assert page.inner_text("#now") == "step 994"  # of 1,000 in 159
+
+
+def test_what_is_known_to_a_hair_between_bounds_is_seen(open_page):
+    from test_unknown import unknown
+
+    point = unknown("point")
+    point = replace(point, joint=replace(point.joint, ei_bounds=(1.5, 1.5)))
+    page = open_page(Decomposition((unknown("wide"), point)))
+    page.select_option("#depth-q", "ei")
+    page.select_option("#plane-ei", "joint")
+    for place in ("#depth", "#plane"):
+        spans = page.locator(f"{place} .span").all()
+        assert len(spans) == 2
+        for span in spans:
+            ends = span.evaluate("s => s.getTotalLength()")
+            assert ends > 2.9
+
+
+def below(page):
+    """What stands below the depths, and the ends of each."""
+    found = []
+    for text in page.locator("#depth text[text-anchor=middle]").all():
+        box = text.bounding_box()
+        found.append((text.text_content(), box["x"], box["x"] + box["width"]))
+    return [one for one in found if one[0] not in ("", "position of the layer")]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        # Names that the room cuts to one and the same: their numbers instead.
+        ([f"encoder.layer{i}.{'attention.' * 5}out" for i in range(4)], list("1234")),
+        ([f"model.block{i}.dense" for i in range(8)], [f"…block{i}.dense" for i in range(8)]),
+        (["a", "<b>", "_x", "$"], ["a", "<b>", "_x", "$"]),
+    ],
+)
+def test_names_below_the_depths_do_not_meet(open_page, names, shown):
+    page = open_page(Decomposition(tuple(layer(n, 1.0, 2.0) for n in names)))
+    texts = below(page)
+    assert [text for text, _, _ in texts] == shown
+    assert all(a[2] <= b[1] for a, b in itertools.pairwise(texts))
+
+
+def test_a_very_long_name_leaves_room_for_the_numbers(open_page):
+    page = open_page(Decomposition((layer("x" * 180, 1.0, 2.0), layer("b", 1.0, 2.0))))
+    (long,) = page.locator("table.layers th.long").all()
+    assert long.bounding_box()["width"] < 450
+    assert page.locator("table.layers tbody td").nth(2).bounding_box()["x"] < 1200
 
 
 def test_changes_are_drawn_the_greatest_first(open_page):

@@ -14,6 +14,7 @@ from eiplane import _core, reference
 from eiplane.cli.main import main
 from eiplane.information import information_of, jackknife
 from eiplane.network import Binning, Layer, Stage, discretize
+from eiplane.pairwise.called import Called
 from eiplane.pairwise.job import Job
 from eiplane.run import points_of
 
@@ -157,6 +158,70 @@ def test_replicates_without_bias_and_with_the_right_error(generator, strength):
     assert ratio > 0.8
     if strength:  # no variance is below nothing: of noise alone somewhat too much is stated
         assert ratio < 1.25
+
+
+@pytest.mark.parametrize("count", [4, 16])
+def test_the_variance_of_two_orders_is_that_of_the_estimate(generator, count):
+    """Of skewed replicates: a slope, known only with noise of its own, and a curvature."""
+    slope, curved = np.array([3.0, 1.0]), np.array([[2.0, 0.5], [0.5, -1.0]])
+    each = generator.exponential(size=(6000, count, 2)) - 1.0
+    mean = each.mean(axis=1)
+    apart = each - mean[:, None]
+    second = apart @ curved @ apart.transpose(0, 2, 1)
+    first = np.einsum("tri,ti->tr", apart, slope + mean @ curved)
+    bias = np.trace(second, axis1=1, axis2=2) / (2 * count * (count - 1))
+    found = mean @ slope + np.einsum("ti,ij,tj->t", mean, curved, mean) / 2 - bias
+    stated = [
+        _core.replicates_variance(np.ascontiguousarray(a), np.ascontiguousarray(b))
+        for a, b in zip(first, second, strict=True)
+    ]
+    assert found.mean() == pytest.approx(0.0, abs=4 * found.std() / np.sqrt(6000))
+    # Below nothing it is cut off, which a few replicates do at times.
+    assert np.mean(stated) == pytest.approx(found.var(), rel=0.08 if count == 16 else 0.25)
+
+
+def test_errors_of_rare_outputs_are_what_they_say():
+    """One output leaves its bin once in 200 samples, one in some thousand, one never."""
+    layers = [
+        Layer(np.ones((1, 6)), [-4.4], "relu"),
+        Layer(np.array([[1.0], [1.0], [-1.0]]), [-0.4, -0.8, -0.1], "relu"),
+    ]
+    options = {"spans": [(0, 1)], "bins": (4, 2), "out_range": (0, 1e-6), "measures": "ei_parts"}
+    exact = eiplane.analyze(layers, **options)[0]
+    assert exact.pairwise_ei.method == "exact"
+    found = [
+        eiplane.analyze(layers, method="sample", samples=1 << 14, rng=s, **options)[0].pairwise_ei
+        for s in range(48)
+    ]
+    for b in range(2):
+        wrong = np.sqrt(np.mean([(f.edges[b] - exact.ei_edges[b]) ** 2 for f in found]))
+        said = np.sqrt(np.mean([f.edges_stderr[b] ** 2 for f in found]))
+        assert 0.75 < said / wrong < 1.3
+    wrong = np.sqrt(np.mean([(f.total - exact.ei_parts) ** 2 for f in found]))
+    assert 0.75 < np.sqrt(np.mean([f.stderr**2 for f in found])) / wrong < 1.3
+    assert (found[0].edges[2] == 0.0).all()
+    assert (found[0].edges_stderr[2] > 0.0).all()
+    assert (found[0].edges_stderr[2] < 1.0 / (1 << 14)).all()
+
+
+def test_errors_of_a_function_that_is_called_are_what_they_say(generator):
+    """A residual block with a rare unit beside it, against plain counting."""
+    up, down = generator.normal(size=(5, 3)), generator.normal(size=(2, 5)) / 2
+
+    def block(x):
+        h = np.tanh(x[:, :2] + np.maximum(x @ up.T, 0.0) @ down.T)
+        return np.column_stack([h, np.maximum(x.sum(axis=1) - 2.6, 0.0)])
+
+    made = Called("block", block, 3, 3, (0, 1), (0, 1), (8, 8), False, 0.0)
+    x = generator.random((3, 1 << 20))
+    truth = counted(x, block(x.T).T, 8, (0, 1)) - 7 * 7 / (2 * np.log(2) * (1 << 20))
+    found = [made.measure("ei_parts", seed, 1 << 13) for seed in range(40)]
+    for b in (slice(0, 2), slice(2, 3)):
+        wrong = np.sqrt(np.mean([(f.edges[b] - truth[b]) ** 2 for f in found]))
+        said = np.sqrt(np.mean([f.edges_stderr[b] ** 2 for f in found]))
+        assert 0.75 < said / wrong < 1.4
+    wrong = np.sqrt(np.mean([(f.total - truth.sum()) ** 2 for f in found]))
+    assert 0.75 < np.sqrt(np.mean([f.stderr**2 for f in found])) / wrong < 1.4
 
 
 def test_the_jackknife_takes_the_bias_away(generator):
@@ -392,6 +457,16 @@ def test_a_span_whose_outputs_are_all_dropped_has_an_error_that_is_one(scale):
     assert span.outlier_fraction == pytest.approx(1.0)
     assert span.edges.tolist() == [[0.0, 0.0]]
     assert 0.0 <= span.error_bound < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [(5, "a list of pairs, got 5"), ([0, 1], "got 0"), (["ab"], "got 'ab'"), ([None], "got None"),
+     ([(0, 1, 2)], "is a pair"), ([(1, 0)], "ends before it begins"), ([(0, 7)], "no layer 7")],
+)  # fmt: skip
+def test_what_is_no_list_of_spans(spans, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        eiplane.analyze([np.eye(2), np.eye(2)], "tanh", spans=spans)
 
 
 # -- the command line

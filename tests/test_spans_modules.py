@@ -141,6 +141,33 @@ def test_convolutions_and_branches():
     assert 0 <= found.ei_bounds[0] <= found.ei_bounds[1] <= high < 1.0
 
 
+def test_a_sequence_is_no_batch(generator):
+    """Attention takes (steps, features) too, and would mix what are meant for samples."""
+    model = seeded(
+        lambda: nn.Sequential(
+            nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), nn.Sequential(nn.Tanh())
+        )
+    ).eval()
+    options = {"spans": [("0", "1")], "measures": "ei_parts", "in_range": (-1, 1)}
+    found = eiplane.analyze(model, input_size=(3, 4), **options)[0]
+    assert (found.n_in, found.n_out, found.out_range) == (12, 12, (-1.0, 1.0))
+    x = generator.uniform(-1, 1, size=(12, 60_000))
+    y = called(lambda v: model(v.reshape(-1, 3, 4)), x)[:2]
+    error = np.abs(found.ei_edges[:2] - edges(x, y, ((-1, 1), (-1, 1))))
+    assert (error < 5 * found.pairwise_ei.edges_stderr[:2] + 2e-3).all()
+    with pytest.raises(ValueError, match="a sample depends on the other ones"):
+        eiplane.analyze(model, input_data=torch.zeros(3, 4), **options)
+
+
+def test_sizes_without_samples_and_parts_in_the_wrong_order():
+    model = nn.Sequential(nn.Identity(), nn.Linear(5, 2), nn.Sigmoid())
+    options = {"measures": "ei_parts", "samples": 1024, "in_range": (0, 1)}
+    found = eiplane.analyze(model, spans=[("0", "2")], input_size=(5,), **options)[0]
+    assert (found.n_in, found.n_out) == (5, 2)
+    with pytest.raises(ValueError, match="'0' is run before '2'"):
+        eiplane.analyze(model, spans=[("2", "0")], input_size=(5,), **options)
+
+
 def test_the_module_is_afterwards_as_it_was():
     model = seeded(
         lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.Tanh())

@@ -6,12 +6,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import eiplane
 from eiplane import _core
-from eiplane.joint.filtering import FilterUnit, Settings, filter_unit, problem
-from eiplane.joint.polytopes import constraints, directions, parted, unions
+from eiplane.joint.filtering import filter_unit
+from eiplane.joint.polytopes import constraints, directions, unions
+from eiplane.joint.volumes import FilterUnit, Settings, problem
 from eiplane.network import Binning, Layer, automatic_range, discretize, get_activation
 from eiplane.reference import wide as twin
 
@@ -337,48 +337,6 @@ def test_stages_are_counted_even_so():
     weights = [dense(5, 4, 3.0), dense(4, 3, 3.0)]
     span = eiplane.analyze(weights, spans=[(0, 1)], estimator="wide", measures="ei")[-1]
     assert span.joint.estimator == "conditional"
-
-
-@pytest.mark.parametrize("activation", ["sin", "abs"])
-@pytest.mark.parametrize("scale", [1.0, 4.0, 16.0])
-def test_labels_in_far_pieces_are_doubted(activation, scale):
-    """Their posterior has several peaks, of which filtering sees one: against plain counting."""
-    rng = np.random.default_rng(3)
-    weight = rng.normal(size=(4, 3)) * scale
-    layer = Layer(weight, rng.normal(size=4) - weight.sum(axis=1) / 2, activation)
-    options = {"measures": "ei", "bins": (4, 8), "rng": 1}
-    found = eiplane.analyze(layer, estimator="wide", **options)[0]
-    low, high = found.out_range
-    x = rng.random((3, 1 << 19))
-    y = (np.sin if activation == "sin" else np.abs)(weight @ x + layer.bias[:, None])
-    labels = np.clip((y - low) / (high - low) * 8, 0, 7).astype(int)
-    codes = [np.array([16, 4, 1]) @ (x * 4).astype(int), np.array([512, 64, 8, 1]) @ labels]
-    sizes = [np.bincount(c)[np.bincount(c) > 0] for c in (*codes, codes[0] * 4096 + codes[1])]
-    h = [-(c / c.sum() * np.log2(c / c.sum())).sum() + len(c) / (2**20 * np.log(2)) for c in sizes]
-    assert abs(found.output_entropy - h[1]) < 3.0 * found.output_entropy_stderr + 0.02
-    assert abs(found.ei - (h[0] + h[1] - h[2])) < 3.0 * found.ei_stderr + 0.05
-
-
-def test_how_far_apart_pieces_are():
-    """Against a normal's own integrals; one interval is in no pieces."""
-    layer = Layer(np.array([[1.0, 2.0, -1.5, 1.0, 2.0, 1.0]]), np.array([-2.0]), "abs")
-    channel = discretize(layer, Binning(8, 4), (0.0, 1.0), (0.0, 3.0))
-    p = problem(channel, np.ones(6, bool), np.ones(1, bool), 1)
-    lo, hi = p.limits(np.array([[0], [1], [3]]))
-    found = parted(p.known, lo, hi, np.zeros((3, 1)), np.ones(6))
-    deviation = np.sqrt((layer.weight**2).sum() / 12.0)
-    own = stats.norm(layer.weight.sum() / 2 - 2.0, deviation)
-    for label, value in zip((0, 1, 3), found, strict=True):
-        ends = [(-0.75, 0.75)] if label == 0 else [(-1.5, -0.75), (0.75, 1.5)]
-        ends = [(-np.inf, -2.25), (2.25, np.inf)] if label == 3 else ends
-        mass = np.array([own.cdf(b) - own.cdf(a) for a, b in ends])
-        means = np.array([own.expect(lb=a, ub=b) for a, b in ends]) / mass
-        share = mass / mass.sum()
-        wanted = (share @ means**2 - (share @ means) ** 2) / deviation**2
-        assert value == pytest.approx(wanted, rel=1e-3, abs=1e-9)
-    monotone = discretize(Layer(layer.weight), Binning(8, 4), (0.0, 1.0), (0.0, 1.0))
-    p = problem(monotone, np.ones(6, bool), np.ones(1, bool), 1)
-    assert parted(p.known, *p.limits(np.array([[2]])), np.zeros((1, 1)), np.ones(6)) == 0.0
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4, 5])

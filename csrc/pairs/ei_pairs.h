@@ -78,22 +78,17 @@ typedef struct {
  * The information of the mean of all tables, d_r being how that of replicate r differs from it, has to
  * the second order the bias sum_r d_r H d_r / 2 n (n - 1), H the second derivative; what cells that hardly
  * occur add beyond that is as of independent samples (ei_occupancy.h). The variance is that of the first
- * order, sum_r (L d_r)^2 / n (n - 1), in which noise of L counts too, and that of the second order. */
+ * order, L without what r itself did to it, and that of the second order. */
 int ei_replicates_reduce(const ei_channel *channel, const ei_job *job, const ei_job *part,
                          size_t replicates, ei_cancel cancel, const uint64_t *tables,
                          const ei_replicates_out *out);
 
-/* Mean square of d_r H d_s, r other than s, from n x n of them with d_r taken from the mean of all: what
- * depends on r or s alone is taken off first, as in an analysis of variance. n at least 4. */
-double ei_interaction(const double *second, size_t n);
-
-/* The variance from the sum of squares of the first order and the interaction of n replicates. */
-static inline double ei_replicates_variance(double squares, double interaction, double n)
-{
-    const double second = interaction / (2.0 * n * (n - 1.0));
-    const double first = squares / (n * (n - 1.0)) - interaction / (n * n);
-    return (first > 0.0 ? first : 0.0) + second;
-}
+/* The variance from the first order of n replicates and the second of each two, n x n; n at least 4.
+ *
+ * Less its bias the information is, to the second order, a U statistic: without replicate r it moves by
+ * (L d_r - (d_r H d_r - mean) / (n - 2)) / (n - 1), since L, of all counts, knows r's own too. The mean
+ * square of d_r H d_s is in the squares of that with 1 / n (n - 2), and in the variance with half. */
+double ei_replicates_variance(const double *first, const double *second, size_t n);
 
 /* The table of one pair (counted from out_start, in_start), in_bins x (out_bins + 1), the last column
  * for dropped samples; for the tests. */

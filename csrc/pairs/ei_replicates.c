@@ -111,20 +111,35 @@ static void compare(work *w, const ei_channel *c, double kept, double mean)
                 w->products[s / EI_PANEL * n * EI_PANEL + r * EI_PANEL + s % EI_PANEL];
 }
 
-double ei_interaction(const double *second, size_t n)
+/* Mean square of d_r H d_s, r other than s, from n x n of them with d_r taken from the mean of all: what
+ * depends on r or s alone is taken off first, as in an analysis of variance. */
+static double interaction_of(const double *second, size_t n, double own)
 {
     const double count = (double)n;
-    double diagonal = 0.0, sum = 0.0;
-    for (size_t r = 0; r < n; r++)
-        diagonal += second[r * n + r];
+    double sum = 0.0;
     for (size_t r = 0; r < n; r++)
         for (size_t s = 0; s < r; s++) {
             const double q = second[r * n + s] +
                              (second[r * n + r] + second[s * n + s]) / (count - 2.0) -
-                             diagonal / ((count - 1.0) * (count - 2.0));
+                             own * count / ((count - 1.0) * (count - 2.0));
             sum += q * q;
         }
     return sum * 2.0 / (count * (count - 3.0));
+}
+
+double ei_replicates_variance(const double *first, const double *second, size_t n)
+{
+    const double count = (double)n;
+    double own = 0.0, squares = 0.0;
+    for (size_t r = 0; r < n; r++)
+        own += second[r * n + r] / count;
+    for (size_t r = 0; r < n; r++) {
+        const double moved = first[r] - (second[r * n + r] - own) / (count - 2.0);
+        squares += moved * moved;
+    }
+    const double interaction = interaction_of(second, n, own);
+    const double left = squares / (count * (count - 1.0)) - interaction / (count * (count - 2.0));
+    return (left > 0.0 ? left : 0.0) + interaction / (2.0 * count * (count - 1.0));
 }
 
 static int64_t fine(double bits)
@@ -153,10 +168,9 @@ static void measure(work *w, const ei_channel *c, size_t at, const ei_replicates
     memcpy(w->corrected, w->pointwise, cells * sizeof *w->corrected);
     const ep_corrected rare = ep_correct(&w->occupancy, w->columns, &whole, row, c->out_bins,
                                          w->scratch, w->corrected);
-    double bias = 0.0, spread = 0.0;
+    double bias = 0.0;
     for (size_t r = 0; r < n; r++) {
         bias += w->second[r * n + r];
-        spread += w->first[r] * w->first[r];
         out->first[r] += fine(w->first[r]);
         for (size_t s = 0; s < n; s++)
             out->second[r * n + s] += fine(w->second[r * n + s]);
@@ -164,8 +178,7 @@ static void measure(work *w, const ei_channel *c, size_t at, const ei_replicates
     bias = bias / (2.0 * count * (count - 1.0)) + (rare.excess - whole.excess);
     out->corrected[at] = whole.information - bias;
     out->doubt[at] = rare.doubt;
-    out->variance[at] =
-        ei_replicates_variance(spread, ei_interaction(w->second, n), count);
+    out->variance[at] = ei_replicates_variance(w->first, w->second, n);
 }
 
 int ei_replicates_reduce(const ei_channel *c, const ei_job *job, const ei_job *part,

@@ -14,7 +14,8 @@ from ..extract import Extracted, ExtractOptions, to_network
 from ..network import Layer, as_float
 from ..run import Progress, check_keywords, progress_bar
 from .curve import Ablation
-from .places import Held, held
+from .modules import held_module
+from .places import Held, held_arrays
 from .ranking import MEASURED, importances, masks
 
 __all__ = ["ablate"]
@@ -54,8 +55,11 @@ def ablate(
     Parameters
     ----------
     model : torch.nn.Module, or arrays as :func:`eiplane.analyze` takes them
-        A module is changed in place and put back; arrays are copied, in the structure that they
-        came in.
+        A module is changed in place and put back, with whatever ``evaluate`` did to its tensors;
+        arrays are copied, in the structure that they came in. A number that several layers share
+        is worth the sum of what it is worth to each, and goes in all of them at once. Weights that
+        are the model's numbers times a factor, or in another order (before a batch norm, pruned,
+        of transposed convolutions), are found.
     by : str or callable
         What an edge is worth: ``"ei"``, ``"sensitivity"`` or ``"degeneracy"`` (sensitivity less
         EI) of the edge; ``"delta_ei_parts"``, by how much EI_parts of the layer falls without it
@@ -100,13 +104,19 @@ def ablate(
     shares = _shares(fraction)
     found, rest = _read(model, options)
     layers, skipped = _layers(found, by, structure)
-    holder = held(model, layers.values())
+    holder = _held(model, list(layers.values()), options)
     lost = [name for name in layers if name not in holder.edits]
-    skipped += [f"{name}: its weights are computed from those of the model" for name in lost]
+    skipped += [f"{name}: each of its weights is computed from several numbers" for name in lost]
     layers = {name: layer for name, layer in layers.items() if name in holder.edits}
+    if structure == "outputs":
+        skipped += [
+            f"the bias of {name}: it is computed, and stays when a neuron goes"
+            for name, layer in layers.items()
+            if layer.bias is not None and name not in holder.biases and np.any(layer.bias)
+        ]
     if not layers:
         raise ValueError("there is nothing to remove: " + "; ".join(skipped))
-    ranks = importances(by, found.network, layers, rest)
+    ranks = holder.together(importances(by, found.network, layers, rest))
     removed, scores, total = [], [], 0
     with progress_bar(progress) as tell:
         for done, share in enumerate(shares, 1):
@@ -154,6 +164,18 @@ def _read(model: Any, options: Mapping[str, Any]) -> tuple[Extracted, dict[str, 
     return found, {k: v for k, v in options.items() if k not in _READING}
 
 
+def _held(model: Any, layers: list[Layer], options: Mapping[str, Any]) -> Held:
+    if not (hasattr(model, "named_parameters") and hasattr(model, "named_modules")):
+        return held_arrays(model, layers)
+    reading = {k: v for k, v in options.items() if k in _READING}
+
+    def read() -> dict[str, Layer]:
+        network = to_network(model, ExtractOptions(**reading)).network
+        return {str(lazy.name): lazy.load() for lazy in network}
+
+    return held_module(model, layers, read)
+
+
 def _layers(found: Extracted, by: Any, structure: str) -> tuple[dict[str, Layer], list[str]]:
     """Return the layers that can be ranked, and what cannot be with the reason."""
     names = found.selected or tuple(str(x.name) for x in found.network)
@@ -191,7 +213,11 @@ def _score(
         if structure == "outputs":
             rows[name] = mask
     with holder.without(edges, rows) as model:
-        score = as_float(evaluate(model))
+        value = evaluate(model)
+    try:
+        score = as_float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"evaluate has to return one number, not {value!r}") from error
     if math.isnan(score):
         share = sum(int(m.sum()) for m in chosen.values())
         raise ValueError(f"evaluate returned NaN with {share} {structure} removed")

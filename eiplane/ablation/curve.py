@@ -36,7 +36,7 @@ class Ablation:
     layers : tuple of str
         The layers that things were removed from.
     skipped : tuple of str
-        Layers that were left whole, each with the reason.
+        Layers that were left whole, each with the reason, and biases that stay.
     """
 
     by: str

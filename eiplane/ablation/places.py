@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from ..network import Layer, Network
 
-__all__ = ["Held", "held"]
+__all__ = ["Edit", "Held", "Mask", "held_arrays"]
 
+Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Edit = Callable[[Mask], None]  # sets to zero what is chosen
+
+#: What names a file, and is no arrays.
+_FILES = (str, os.PathLike)
 
 
 class Held:
@@ -30,6 +34,8 @@ class Held:
         Set a layer's chosen weights to zero; by the layer's name.
     biases : mapping of str to callable
         The same of biases, for the layers that have one which can be found.
+    places : mapping of str to (key, ndarray of int64)
+        Of each layer some memory, and where in it each of its weights lies; -1 for none.
     whole : callable
         Puts everything back.
     """
@@ -39,12 +45,53 @@ class Held:
         model: Any,
         edits: Mapping[str, Edit],
         biases: Mapping[str, Edit],
+        places: Mapping[str, tuple[Any, NDArray[np.int64]]],
         whole: Callable[[], None],
     ) -> None:
         self.model = model
         self.edits = edits
         self.biases = biases
+        self._places = places
         self._whole = whole
+
+    def together(self, ranks: Mapping[str, Array]) -> dict[str, Array]:
+        """Give weights that several layers share one rank, the sum: they go at the same time.
+
+        Parameters
+        ----------
+        ranks : mapping of str to ndarray
+            Importance of every edge, by layer.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        one = dict(ranks)
+        for names in self._sharing([name for name in ranks if name in self._places]):
+            flat = np.concatenate([self._places[n][1].ravel() for n in names])
+            _, where = np.unique(flat, return_inverse=True)
+            summed = np.bincount(where, np.concatenate([ranks[n].ravel() for n in names]))[where]
+            ends = np.cumsum([ranks[n].size for n in names])
+            for name, part in zip(names, np.split(summed, ends[:-1]), strict=True):
+                # What comes from no number of the model is its own.
+                own = self._places[name][1] < 0
+                one[name] = np.where(own, ranks[name], part.reshape(ranks[name].shape))
+        return one
+
+    def _sharing(self, names: Sequence[str]) -> list[list[str]]:
+        """Return groups of layers whose weights lie within each other's."""
+        spans = sorted((self._places[n][0], int(self._places[n][1].min()), n) for n in names)
+        groups: list[list[str]] = []
+        last, end = None, -1
+        for key, start, name in spans:
+            stop = int(self._places[name][1].max())
+            if groups and key == last and start <= end:
+                groups[-1].append(name)
+                end = max(end, stop)
+            else:
+                groups.append([name])
+                last, end = key, stop
+        return [group for group in groups if len(group) > 1]
 
     @contextmanager
     def without(self, masks: Mapping[str, Mask], rows: Mapping[str, Mask]) -> Iterator[Any]:
@@ -64,94 +111,29 @@ class Held:
                 raise
 
 
-def held(model: Any, layers: Iterable[Layer]) -> Held:
-    """Find the layers' weights in a model.
+def held_arrays(model: Any, layers: Sequence[Layer]) -> Held:
+    """Find the layers' weights in a copy of arrays.
 
     Parameters
     ----------
-    model : torch.nn.Module, array, sequence or mapping of those
-        Arrays are copied; a module is changed in place, and put back.
-    layers : iterable of Layer
+    model : array, sequence or mapping of those
+    layers : sequence of Layer
 
     Returns
     -------
     Held
-        Layers whose weights are not the model's own numbers (merged, dequantised, reparametrised
-        ones) have no entry in ``edits``.
+        Layers whose weights are not the arrays' own numbers have no entry in ``edits``.
+
+    Raises
+    ------
+    TypeError
+        If it is nothing that could be given to ``evaluate`` as changed arrays.
     """
-    if hasattr(model, "named_parameters") and hasattr(model, "named_modules"):
-        return _module(model, list(layers))
-    if hasattr(model, "get_weights") or hasattr(model, "coefs_") or isinstance(model, str):
+    if hasattr(model, "get_weights") or hasattr(model, "coefs_") or isinstance(model, _FILES):
         raise TypeError(
             f"a {type(model).__name__} cannot be ablated; give a torch Module, or its weights as "
             "arrays and an evaluate= that takes those"
         )
-    return _arrays(model, list(layers))
-
-
-# -- modules
-
-
-def _module(model: Any, layers: list[Layer]) -> Held:
-    torch = sys.modules["torch"]
-    tensors = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers())}
-    edits: dict[str, Edit] = {}
-    biases: dict[str, Edit] = {}
-    touched: dict[str, Any] = {}
-    for layer in layers:
-        for what, array, found in (
-            ("weight", layer.weight, edits),
-            ("bias", layer.bias, biases),
-        ):
-            place = None if array is None else _within(torch, tensors, array, str(layer.name), what)
-            if place is not None:
-                name, view = place
-                touched[name] = tensors[name]
-                found[str(layer.name)] = _torch_edit(torch, view)
-    copies = {name: t.clone() for name, t in touched.items()}
-
-    def whole() -> None:
-        with torch.no_grad():
-            for name, copy in copies.items():
-                touched[name].copy_(copy)
-
-    return Held(model, edits, biases, whole)
-
-
-def _torch_edit(torch: Any, view: Any) -> Edit:
-    def edit(mask: Mask) -> None:
-        with torch.no_grad():
-            view.masked_fill_(torch.as_tensor(np.ascontiguousarray(mask)).to(view.device), 0)
-
-    return edit
-
-
-def _within(torch: Any, tensors: dict[str, Any], array: Any, name: str, what: str) -> Any:
-    """Return the name of the tensor that an array is part of, and that part; None if it is none."""
-    size = array.itemsize
-    address = array.__array_interface__["data"][0]
-    for key, tensor in tensors.items():
-        if tensor.device.type != "cpu" or tensor.element_size() != size or not tensor.numel():
-            continue
-        storage = tensor.untyped_storage()
-        start = address - storage.data_ptr()
-        if 0 <= start < storage.nbytes() and all(s >= 0 for s in array.strides):
-            steps = [s // size for s in array.strides]
-            return key, torch.as_strided(tensor, array.shape, steps, start // size)
-    # Numbers of another type, or elsewhere, were copied when they were read.
-    for key in (f"{name}.{what}", name):
-        tensor = tensors.get(key)
-        if tensor is not None and tuple(tensor.shape) == array.shape:
-            same = tensor.double().cpu().numpy() == np.asarray(array, dtype=np.float64)
-            if same.all():
-                return key, tensor
-    return None
-
-
-# -- arrays
-
-
-def _arrays(model: Any, layers: list[Layer]) -> Held:
     leaves: list[tuple[NDArray[Any], NDArray[Any]]] = []
     copy = _copied(model, leaves)
     edits: dict[str, Edit] = {}
@@ -167,7 +149,7 @@ def _arrays(model: Any, layers: list[Layer]) -> Held:
         for (_, mine), old in zip(leaves, copies, strict=True):
             mine[...] = old
 
-    return Held(copy, edits, biases, whole)
+    return Held(copy, edits, biases, {}, whole)  # what was shared is not so in the copy
 
 
 def _array_edit(view: NDArray[Any]) -> Edit:

@@ -206,6 +206,7 @@ def macro_units(
     out_range: Any = "auto",
     outliers: str = "clip",
     samples: int | None = None,
+    tol: float | None = None,
     estimator: str = "auto",
     memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
@@ -235,7 +236,7 @@ def macro_units(
     tied : bool
         Whether input i and output i are one neuron, of which both go together: the state of a
         recurrent layer. Groups are then of those.
-    activation, bins, in_range, out_range, outliers, samples, estimator, memory_limit, rng, \
+    activation, bins, in_range, out_range, outliers, samples, tol, estimator, memory_limit, rng, \
 threads, executor, progress
         As in :func:`eiplane.ei_between`.
 
@@ -261,7 +262,7 @@ threads, executor, progress
     """
     settings = Settings(
         "ei", bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
-        samples=samples, estimator=estimator,
+        samples=samples, tol=tol, estimator=estimator,
     )  # fmt: skip
     workers = checked_threads(threads, executor)
     channel = channel_of(layer, activation, settings)
@@ -280,7 +281,7 @@ threads, executor, progress
             "search='greedy' or 'spectral' would do"
         )
     options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
-    sampling = Sampling(entropy_of(rng), samples=settings.samples)
+    sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
         edges = pairwise.measure("ei_parts", channel, "auto", sampling, runner).edges
         book = _Book(channel, edges, tied, lambda p: between(channel, p, sampling, options, runner))

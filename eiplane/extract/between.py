@@ -31,6 +31,9 @@ _AT_ONCE = 1 << 20
 #: Samples of a second run, which shows whether the first axis is theirs.
 _TRIED = 3
 
+#: What a sample may move by, beside its size, as others go along with it.
+_ROUNDED = 1e-4
+
 #: Outputs of modules whose range is known.
 _KNOWN: dict[str, Range] = {
     "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0), "Hardsigmoid": (0.0, 1.0),
@@ -189,18 +192,31 @@ class _Way:
             try:
                 found = self._observed(args, kwargs)
                 more = self._observed(*self._repeated(_TRIED))
-            except _NoWayError:
-                raise
+                if not len(more.taken) == len(more.given) == _TRIED:
+                    raise ValueError("the first axis is not that of samples")
+                if not self._apart(found.taken):
+                    raise ValueError("what comes of a sample depends on the other ones")
             except Exception as reason:
                 error = error or reason
                 continue
-            if len(more.taken) == len(more.given) == _TRIED:
-                return found
-            error = error or ValueError("the first axis is not that of samples")
+            return found
+        if isinstance(error, _NoWayError):
+            raise error
         raise ValueError(
             f"{self.title}: the forward pass failed on the example input "
             f"({type(error).__name__}: {error}); give another with input_size= or input_data="
         ) from error
+
+    def _apart(self, taken: Any) -> bool:
+        """Whether samples go through alone: a sequence without samples would be a batch as well."""
+        one = taken[:1].detach().cpu().double().numpy()
+        other = 0.5 * one + 0.25 * (np.abs(one).max(initial=0.0) or 1.0)
+        try:
+            alike, among = (self._run(taken, np.concatenate([one, v, v])) for v in (one, other))
+        except ValueError:  # it does not take the other: nothing is known
+            return True
+        size = float(np.abs(alike).max(initial=0.0))
+        return bool(np.abs(alike[0] - among[0]).max(initial=0.0) <= _ROUNDED * size)
 
     def _observed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Seen:
         """Run the module once, and look at both ends."""
@@ -218,6 +234,7 @@ class _Way:
         def after(part: Any, taken: tuple[Any, ...], given: Any) -> None:
             if part is self.stop:
                 seen.ends += 1
+                seen.early = seen.calls == 0
                 seen.given = _first_tensor(torch, _flat(given))
             made.append((_first_tensor(torch, _flat(given)), part))
 
@@ -243,6 +260,8 @@ class _Way:
                 raise _NoWayError(
                     f"{self.title}: {name!r} is run {calls} times by the module, and must be once"
                 )
+        if seen.early:
+            raise _NoWayError(f"{self.title}: {self.last!r} is run before {self.first!r}")
         for name, numbers, what in (
             (self.first, seen.taken, "take"), (self.last, seen.given, "give"),
         ):  # fmt: skip
@@ -304,6 +323,7 @@ class _Seen:
     given: Any = None
     calls: int = 0
     ends: int = 0
+    early: bool = False
     takers: list[str] = field(default_factory=list)
     known: Range | None = None
     from_input: bool = False
@@ -327,6 +347,8 @@ def _repeated(torch: Any, value: Any, count: int) -> Any:
 def _range_of(part: Any) -> Range | None:
     """Return the range of what a module gives, where it is known."""
     kind = type(part).__name__
+    if kind == "Sequential" and len(part):
+        return _range_of(part[-1])
     if kind == "Hardtanh":
         return float(part.min_val), float(part.max_val)
     return _KNOWN.get(kind)

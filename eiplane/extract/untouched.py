@@ -82,13 +82,18 @@ class State:
         with self._torch.no_grad():
             kept = zip(self._buffers, self._copies, self._versions, strict=True)
             for table, before in self._tables:
-                table.copy_(before)
+                self._put_back(table, before)
             for (owner, name, b), copy, version in kept:
                 owner[name] = b
                 if b is not None and (version is None or b._version != version):
-                    b.copy_(copy)
+                    self._put_back(b, copy)
         random.setstate(self._random[0])
         np.random.set_state(self._random[1])  # noqa: NPY002
+
+    def _put_back(self, tensor: Any, before: Any) -> None:
+        made = self._torch.inference_mode() if tensor.is_inference() else contextlib.nullcontext()
+        with made:  # what was made in inference mode is written to in it alone
+            tensor.copy_(before)
 
 
 @contextlib.contextmanager

@@ -91,7 +91,8 @@ def _beside(target: Path) -> tuple[int, Path]:
             handle = os.open(name, flags, 0o666)
         except FileExistsError:
             continue
-        if _held(handle) is not False and os.fstat(handle).st_nlink:
+        # By its name: not every file system counts the names of a file.
+        if _held(handle) is not False and os.path.lexists(name):
             return handle, name
         os.close(handle)  # another process has just taken it away
 
@@ -111,16 +112,17 @@ def _held(handle: int) -> bool | None:
 
 def _sweep(folder: Path) -> None:
     """Take away what killed processes left in a folder, once a process."""
-    place = os.path.abspath(folder)
-    if place in _swept:
-        return
-    _swept.add(place)
-    with contextlib.suppress(OSError), os.scandir(place) as entries:
-        for entry in entries:
-            if left_over(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError):
-                    if time.time() - entry.stat().st_mtime > _STALE:
-                        _remove(entry.path)
+    with contextlib.suppress(OSError):  # the writer will say so
+        place = os.path.abspath(folder)
+        if place in _swept:
+            return
+        _swept.add(place)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if left_over(entry.name) and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(OSError):
+                        if time.time() - entry.stat().st_mtime > _STALE:
+                            _remove(entry.path)
 
 
 def _remove(path: str) -> None:

@@ -4,7 +4,7 @@ Whole layers are measured in :mod:`eiplane.pairwise` and :mod:`eiplane.joint`.
 """
 
 from .entropies import Multiplicities, entropy, halved_bias, multiplicities
-from .replicates import Jackknifed, information_of, jackknife
+from .replicates import Jackknifed, information_of, jackknife, never_seen
 from .samples import mutual_information
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "jackknife",
     "multiplicities",
     "mutual_information",
+    "never_seen",
 ]

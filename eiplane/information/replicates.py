@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Jackknifed", "information_of", "jackknife"]
+__all__ = ["Jackknifed", "information_of", "jackknife", "never_seen"]
 
 Array = NDArray[np.float64]
+
+#: How often, in one over the number of samples, a value occurs that none of them showed: a root
+#: mean square, its logarithm being as likely anywhere from there down to exp(-25) of that. Outputs
+#: that stay in a bin mostly do so for good; of networks drawn at random it was 0 to 0.35.
+_HIDDEN = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +78,24 @@ def jackknife(tables: Array) -> Jackknifed:
     each = tuple(range(1, pseudo.ndim))
     variance = pseudo.var(axis=0, ddof=1) / n * few
     return Jackknifed(whole, pseudo.mean(axis=0), variance, pseudo.sum(axis=each))
+
+
+def never_seen(samples: int, inputs: int, in_bins: int) -> tuple[float, float]:
+    """Return what an output may tell that was the same in every sample, in bits.
+
+    Parameters
+    ----------
+    samples : int
+    inputs : int
+        How many are perturbed together.
+    in_bins : int
+
+    Returns
+    -------
+    float, float
+        Root mean squares: of one edge, and of all of an output together. A value of probability p
+        tells at most ``log2(1 / p)`` of all inputs, each its share or a bit, and at most its bin.
+    """
+    whole = math.log2(samples)
+    told = min(max(whole / inputs, 1.0), math.log2(in_bins))
+    return _HIDDEN * told / samples, _HIDDEN * min(inputs * told, whole) / samples

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 #: Bits that a control variate must vary by.
 _LEAST_SPREAD = 1e-6
+#: Leverage of a sample from which on controls explain nothing.
+_ALONE = 0.9
 #: Bits that the quadrature of a thousand sites may be off by.
 _QUADRATURE = 1e-5
 
@@ -28,10 +30,37 @@ class Controls:
     errors: Array
 
     @property
+    def _varies(self) -> NDArray[np.bool_]:
+        centred = self.values - self.values.mean(axis=1, keepdims=True)
+        squares = centred**2
+        some: NDArray[np.bool_] = (
+            squares.mean(axis=1) > np.maximum(_LEAST_SPREAD, 100.0 * self.errors) ** 2
+        )
+        some &= squares.max(axis=1) < 0.5 * squares.sum(axis=1)
+        if some.any():  # how far a sample decides by itself what it is explained by
+            basis = np.linalg.qr(centred[some].T)[0]
+            some &= bool((basis**2).sum(axis=1).max() < _ALONE)
+        return some
+
+    @property
     def useful(self) -> Controls:
-        """Those that vary: the others would explain a rounding error by a rounding error."""
-        some = self.values.std(axis=1) > np.maximum(_LEAST_SPREAD, 100.0 * self.errors)
+        """Those that vary: the others would explain a rounding error by a rounding error.
+
+        Nor are those of use that vary in a sample or two, which they would explain exactly, or any
+        where the samples are not what they should be.
+        """
+        some = self._varies & (self.unseen == 0.0)
         return Controls(self.values[some], self.errors[some])
+
+    @property
+    def unseen(self) -> float:
+        """By how much a control's mean is off, if that is not chance.
+
+        The samples have then missed what happens rarely.
+        """
+        chance = WIDEN * self.values.std(axis=1) / math.sqrt(self.values.shape[1])
+        off = np.abs(self.values.mean(axis=1)) - self.errors
+        return float(off[off > chance].max(initial=0.0))
 
 
 def widened_mean(values: Array, controls: Controls) -> tuple[float, float, float]:
@@ -54,7 +83,8 @@ def widened_mean(values: Array, controls: Controls) -> tuple[float, float, float
     square = float((off**2).mean())
     spread = math.sqrt(square / freedom)
     skewness = float((off**3).mean()) / square**1.5 if square > 0.0 else 0.0
-    known, quantile = float(np.abs(factors) @ used.errors) + _QUADRATURE, student_four(freedom)
+    known = float(np.abs(factors) @ used.errors) + controls.unseen + _QUADRATURE
+    quantile = student_four(freedom)
     tail = skewness * (1.0 + 2.0 * quantile * quantile) / (6.0 * math.sqrt(n))
     below, above = quantile + max(-tail, 0.0), quantile + max(tail, 0.0)
     return float(rest.mean()), below * spread + known, above * spread + known

@@ -3,7 +3,8 @@
 The core follows a Markov chain through the polytope while a Gaussian in it is made wider and wider
 (csrc/joint/ei_wide_cooling.c). The logarithm of the volume comes out right but for noise, which
 hundreds of samples average away; so what is taken instead of the correction of
-:mod:`.filtering` needs no doubt. It takes outputs that are intervals, not unions of them.
+:mod:`.filtering` needs no doubt. Of labels that are unions of intervals it is the sample's own
+branch (:mod:`.branches`), an exact draw given y, whose volume tells what the sum over all lacks.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
-from .filtering import FILTERED, FilterUnit, Problem, draw_samples, propagated
-from .polytopes import constraints
+from .polytopes import Labels, constraints
+from .volumes import FILTERED, FilterUnit, Problem, draw_samples, propagated
 
-__all__ = ["Cooled", "cool_unit", "coolable", "cooling_work"]
+__all__ = ["Cooled", "cool_unit", "cooling_work"]
 
 Array = NDArray[np.float64]
 
@@ -31,11 +32,6 @@ _SWEEPS, _TEMPERATURES, _OPERATIONS = 16, 16, 4
 #: Inputs up to which, and multiple of the outputs up to which, the chain takes steps along the axes
 #: of the polytope; else along single inputs.
 _FEW, _TIMES = 64, 2
-
-
-def coolable(problem: Problem) -> bool:
-    """Say whether every label of every output is one interval."""
-    return all(u.pieces == 1 for u in problem.unions)
 
 
 def _by_inputs(n_in: int, n_out: int) -> bool:
@@ -67,29 +63,21 @@ class Cooled:
 def cool_unit(unit: FilterUnit) -> Cooled:
     """Cool the samples of a unit: the same samples as :func:`.filtering.filter_unit`'s."""
     p, samples = unit.problem, draw_samples(unit, FILTERED)
-    labels, bins = samples.known_by(p), p.channel.out_bins
+    labels = samples.known_by(p)
     count = len(labels)
     stream = samples.index.astype(np.uint32)
-    whole, everywhere = np.ones(p.channel.n_in), np.zeros((count, len(p.known.rows)))
-    lo, hi = p.limits(labels)
-    output = _missed(p, (lo, hi), everywhere, whole, stream, 0)
-    place = samples.places(p)
-    within = _missed(p, (lo, hi), place, p.width, stream, 1)
+    output = _missed(p, samples.branches(p, labels, False), stream, 0)
+    within = _missed(p, samples.branches(p, labels, True), stream, 1)
     kept = np.zeros(count)
     if p.channel.drops:
-        kept = _missed(p, p.limits(np.full_like(labels, bins)), place, p.width, stream, 2)
+        every = np.full_like(labels, p.channel.out_bins)
+        kept = _missed(p, samples.branches(p, every, True), stream, 2)
     return Cooled(output, within, kept)
 
 
-def _missed(
-    p: Problem,
-    limits: tuple[Array, Array],
-    place: Array,
-    width: Array,
-    stream: NDArray[np.uint32],
-    which: int,
-) -> Array:
-    c = constraints(p.known, *limits, place, width)
+def _missed(p: Problem, labels: Labels, stream: NDArray[np.uint32], which: int) -> Array:
+    lo, hi = labels.of_branches(np.arange(len(stream)), labels.own)
+    c = constraints(p.known, lo, hi, labels.place, labels.width)
     n_out, n_in = c.weight.shape
     settings = replace(
         p.settings, sweeps=_SWEEPS, by_inputs=_by_inputs(n_in, n_out), key=p.key,

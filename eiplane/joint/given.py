@@ -129,7 +129,7 @@ def given_entropies(
     share = max(-(-channel.n_out // max(runner.workers, 1)), _FEWEST)
     step = max(1, min(_UNIT // (channel.n_in + 16 * channel.out_bins), share))
     units = [_Rows(channel.rows(a, a + step), given, normal) for a in range(0, channel.n_out, step)]
-    found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", len(units) == 1)
+    found = runner.map(_rows, units, f"{channel.name}: H(Y_B | X)", channel.n_out <= _FEWEST)
     return GivenEntropies(
         *(np.concatenate([getattr(f, k) for f in found]) for k in ("values", "errors", "normal"))
     )

@@ -37,7 +37,7 @@ from .averages import Controls, widened_mean
 from .bounds import WIDEN, Interval, WholeBounds, repeated, trivial_bounds
 from .bracket import sample_count
 from .densities import log_backward, log_forward
-from .filtering import Problem, problem
+from .volumes import Problem, problem
 
 __all__ = ["kept_bounds"]
 
@@ -146,7 +146,8 @@ def kept_bounds(
     effect = int((given & (channel.weight != 0.0).any(axis=0)).sum())
     most_inputs = effect * math.log2(channel.in_bins)
     fields = (np.concatenate([getattr(s, k) for s in seen]) for k in _Seen.__annotations__)
-    return _bounds(_Seen(*fields), _share_kept(kept, drawn), most_inputs).within(nothing)
+    controls = _surprise(np.concatenate([f.known for f in found])[:, : len(outs)], len(first.u))
+    return _bounds(_Seen(*fields), controls, _share_kept(kept, drawn), most_inputs).within(nothing)
 
 
 def _simulate(p: Problem, number: int, runner: Runner, name: str) -> tuple[list[_Simulated], int]:
@@ -235,6 +236,15 @@ def _share_of(p: Problem, start: Array, index: int) -> float:
     return total / (_WAITS * math.log(2.0))
 
 
+def _surprise(labels: NDArray[np.intp], number: int) -> Controls:
+    """Return the sum of single outputs' surprise of the first draws, less its mean over all."""
+    total = np.zeros(len(labels))
+    for own in labels.T:
+        total -= np.log2(np.bincount(own)[own] / len(own))
+    total -= total.mean()
+    return Controls(total[None, :number], np.array([WIDEN * total.std() / math.sqrt(len(total))]))
+
+
 def _share_kept(kept: int, drawn: int) -> Interval:
     """Return an interval of P(K) (E. B. Wilson, J. Am. Stat. Assoc. 22, 209-212, 1927)."""
     share, square = kept / drawn, WIDEN * WIDEN / drawn
@@ -243,13 +253,13 @@ def _share_kept(kept: int, drawn: int) -> Interval:
     return (middle - half) / (1.0 + square), min((middle + half) / (1.0 + square), 1.0)
 
 
-def _bounds(seen: _Seen, share: Interval, inputs: float) -> WholeBounds:
+def _bounds(seen: _Seen, controls: Controls, share: Interval, inputs: float) -> WholeBounds:
     def low(values: Array) -> float:
-        mean, below, _ = widened_mean(values, _none(values))
+        mean, below, _ = widened_mean(values, controls)
         return mean - below
 
     def high(values: Array) -> float:
-        mean, _, above = widened_mean(values, _none(values))
+        mean, _, above = widened_mean(values, controls)
         return mean + above
 
     least, most = (math.log2(s) for s in share)
@@ -265,7 +275,3 @@ def _bounds(seen: _Seen, share: Interval, inputs: float) -> WholeBounds:
     entropy = max(low(seen.least) + least, 0.0), high(seen.most)
     rest = low(seen.least_within + seen.share) - given_up, high(seen.most_within)
     return WholeBounds(information, entropy, (max(rest[0], 0.0), rest[1]))
-
-
-def _none(values: Array) -> Controls:
-    return Controls(np.empty((0, len(values))), np.empty(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ def as_layer(layer: Any, activation: Any) -> Layer:
         if activation is not None:
             raise ValueError("activation is for bare weights; this Layer has its own")
         return layer.load()
+    if isinstance(layer, str | os.PathLike) or hasattr(layer, "parameters"):
+        raise TypeError(
+            f"one layer is measured here: an eiplane.Layer, a weight, or (weight, bias), not "
+            f"{type(layer).__name__}; eiplane.analyze takes models and files"
+        )
     kind = get_activation("sigmoid" if activation is None else activation)
     if isinstance(layer, tuple) and len(layer) == 2 and np.ndim(layer[0]) == 2:
         return Layer(layer[0], layer[1], kind)

@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Channel
-from .sums import normal_distribution
 
 __all__ = [
     "Constraints",
     "Directions",
+    "Labels",
     "Unions",
     "constraints",
     "directions",
-    "parted",
+    "possible_branches",
+    "turned",
     "unions",
 ]
 
@@ -34,9 +35,6 @@ Index = NDArray[np.intp]
 #: Standard deviations of ``d . u`` beyond which a limit counts for nothing: the sum is strictly
 #: sub-Gaussian, so it lies there with a probability below 2 exp(-18).
 _FAR = 6.0
-
-#: Probability of a piece that counts for nothing.
-_NO_MASS = 1e-5
 
 #: Relative size of a weight, and difference of directions, that is rounding.
 _SAME = 1e-13
@@ -101,6 +99,16 @@ class Directions:
     rows: tuple[Index, ...]
     scale: Array
     centre: Array
+
+    @property
+    def live(self) -> Index:
+        """The outputs that have a direction, one direction after the other."""
+        return np.concatenate([*self.rows, np.empty(0, np.intp)])
+
+    @property
+    def direction(self) -> Index:
+        """The direction of each of those."""
+        return np.repeat(np.arange(len(self.rows)), [len(r) for r in self.rows])
 
 
 def directions(channel: Channel, merge: bool) -> Directions:
@@ -201,41 +209,62 @@ def constraints(known: Directions, lo: Array, hi: Array, place: Array, width: Ar
     )
 
 
-def parted(known: Directions, lo: Array, hi: Array, place: Array, width: Array) -> Array:
-    """Return how far apart the pieces of samples' labels are, in all.
-
-    Of every output the variance of its pieces' means, z being normal, as a share of z's variance;
-    summed over the outputs. 0 where every label is one interval.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Samples' labels, unions of intervals, in a cell.
 
     Parameters
     ----------
-    known, lo, hi, place, width
-        As of :func:`constraints`.
-
-    Returns
-    -------
-    ndarray of float64, shape (samples,)
+    lo, hi : ndarray of float64, shape (samples, pieces, n_out)
+        Of z; pieces that are not needed have lo > hi.
+    own : ndarray of int, shape (samples, n_out)
+        The piece that z is in.
+    place : ndarray of float64, shape (samples, directions)
+        ``d . u`` at the middle of the cell.
+    width : ndarray of float64, shape (n_in,)
+        Of the cell.
     """
-    total = np.zeros(len(lo))
-    if lo.shape[1] == 1 or not known.rows:
-        return total
-    inside = known.unit * width
-    deviation = np.sqrt(np.einsum("ij,ij->i", inside, inside) / 12.0)
-    for d, rows in enumerate(known.rows):
-        for row in rows:
-            centre = known.centre[row] + known.scale[row] * place[:, d, None]
-            spread = abs(known.scale[row]) * deviation[d]
-            with np.errstate(invalid="ignore"):
-                a, b = ((e[..., row] - centre) / spread for e in (lo, hi))
-            a, b = np.clip(a, -9.0, 9.0), np.clip(b, -9.0, 9.0)
-            mass = np.maximum(normal_distribution(b) - normal_distribution(a), 0.0)
-            mass[mass < _NO_MASS] = 0.0
-            density = (np.exp(-0.5 * a * a) - np.exp(-0.5 * b * b)) / np.sqrt(2.0 * np.pi)
-            mean = np.where(mass > 0.0, density / np.maximum(mass, _NO_MASS), 0.0)
-            share = mass / np.maximum(mass.sum(axis=1, keepdims=True), _NO_MASS)
-            middle = (share * mean).sum(axis=1, keepdims=True)
-            total += (share * (mean - middle) ** 2).sum(axis=1)
-    return total
+
+    lo: Array
+    hi: Array
+    own: Index
+    place: Array
+    width: Array
+
+    def of_branches(self, sample: Index, path: Index) -> tuple[Array, Array]:
+        """Return the intervals of branches, shape (branches, 1, n_out) each.
+
+        ``path``: the pieces of all outputs, shape (branches, n_out).
+        """
+        out = np.arange(path.shape[1])
+        at = sample[:, None], path, out
+        return self.lo[at][:, None, :], self.hi[at][:, None, :]
+
+
+def possible_branches(
+    known: Directions, labels: Labels, sample: Index, path: Index
+) -> NDArray[np.bool_]:
+    """Say of which branches the intervals of no direction, and of no input, exclude each other."""
+    low, high = (e[:, 0] - labels.place[sample] for e in _merged(
+        known, *labels.of_branches(sample, path)
+    ))  # fmt: skip
+    inside = known.unit * labels.width
+    reach = 0.5 * np.abs(inside).sum(axis=1)
+    low, high = np.maximum(low, -reach), np.minimum(high, reach)
+    good = (low < high).all(axis=1)
+    for k in np.unique(known.single[known.single >= 0]):
+        own = known.single == k
+        w = inside[own, k]
+        good &= (low[:, own] / w).max(axis=1) < (high[:, own] / w).min(axis=1)
+    return np.asarray(good)
+
+
+def turned(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Return intervals of z as those of ``d . u``, of every output in ``known.live``."""
+    live = known.live
+    negative = known.scale[live] < 0.0
+    a, b = ((e[..., live] - known.centre[live]) / known.scale[live] for e in (lo, hi))
+    return np.where(negative, b, a), np.where(negative, a, b)
 
 
 def _merged(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:
@@ -243,11 +272,8 @@ def _merged(known: Directions, lo: Array, hi: Array) -> tuple[Array, Array]:
 
     Shape (samples, pieces, directions).
     """
-    live = np.concatenate([*known.rows, np.empty(0, np.intp)])
-    turned = known.scale[live] < 0.0
-    a, b = ((e[..., live] - known.centre[live]) / known.scale[live] for e in (lo, hi))
-    low, high = np.where(turned, b, a), np.where(turned, a, b)
-    if len(live) == len(known.rows):
+    low, high = turned(known, lo, hi)
+    if low.shape[-1] == len(known.rows):
         return low, high
     first = np.cumsum([0, *(len(r) for r in known.rows[:-1])])
     return np.maximum.reduceat(low, first, axis=-1), np.minimum.reduceat(high, first, axis=-1)

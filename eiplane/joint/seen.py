@@ -2,13 +2,12 @@
 
 *Doubt.* The evidence without its correction is above the truth, with all of it mostly below. Most
 of it is taken, and part of it is doubt; of information the part of what both terms' corrections
-differ by, and of the second term's. From small layers of known truth: see ``SHARE``. Where some
+differ by, and of the second term's. From small layers of known truth: see ``DOUBT``. Where some
 samples were cooled (:mod:`.cooling`) they say what filtering misses, and no doubt is left but that
 about their mean.
 
-*Pieces.* Where a label is a union of intervals that are far from each other (``sin``, ``abs``),
-what is known of the inputs has several peaks, and filtering sees one. How far apart the pieces are
-says how wrong that may be: see ``PARTED``.
+*Pieces.* Where a label is a union of intervals (``sin``, ``abs``) there are two estimates, one of
+them too small on average and the other too great (:mod:`.branches`): see ``GAP``.
 """
 
 from __future__ import annotations
@@ -25,22 +24,18 @@ from .estimates import Estimate
 from .filtering import Filtered
 from .levels import Mean
 from .surrogate import Surrogates
+from .volumes import LIKELIER, SHARE
 
-__all__ = ["PARTED", "Missed", "Seen", "corrected", "missed"]
+__all__ = ["Missed", "Seen", "corrected", "missed"]
 
 Array = NDArray[np.float64]
 
-#: The share of the correction that is taken, and the share that is doubt: over layers of 2 to 6
-#: inputs and 6 to 40 outputs the evidence without it was too great by 0.70 to 0.92 of it.
-SHARE, DOUBT = 0.8, 0.15
+#: The share of the correction that is doubt: over layers of 2 to 6 inputs and 6 to 40 outputs
+#: :data:`.volumes.SHARE` of it was right but for as much.
+DOUBT = 0.15
 
-#: Bits of doubt for every output whose pieces are as far apart as z varies: over layers of 3 inputs
-#: and 4 outputs of sin and abs the error was up to 0.2 for each.
-PARTED = 0.2
-
-#: Bits by which a correction may make an output vector likelier. Pairs of many outputs of three or
-#: four inputs overlap: there it was up to 1.5, and wrong; else 0.1 at most.
-_LIKELIER = 0.05
+#: The share of what two estimates of a sum over branches differ by that is doubt.
+GAP = 0.25
 
 #: Of what cooling corrects, the share that is doubt: what the chain's start leaves.
 _LEFT = 0.02
@@ -61,7 +56,7 @@ class Seen:
     cheap_output: Array
     cheap_joint: Array
     controls: Array
-    parted: Array
+    gap: Array
 
     @classmethod
     def of(cls, found: list[Filtered], surrogates: list[Surrogates]) -> Seen:
@@ -71,7 +66,7 @@ class Seen:
             for name in ("output", "within", "kept")
         )
         for part in (output, within, kept):
-            np.maximum(part[:, 1], -_LIKELIER, out=part[:, 1])
+            np.maximum(part[:, 1], -LIKELIER, out=part[:, 1])
         cheap, cheap_within, cheap_kept = (
             np.concatenate([getattr(f, name) for f in surrogates])
             for name in ("output", "within", "kept")
@@ -89,13 +84,13 @@ class Seen:
             cheap,
             cheap - cheap_within + cheap_kept,
             controls,
-            np.concatenate([f.parted for f in found]),
+            np.concatenate([f.gap for f in found]),
         )
 
     def doubt(self, joint: bool) -> float:
         """Return the doubt that labels in pieces make, in bits: of the information, or of H(Y)."""
-        own = self.parted[self.good].mean(axis=0)
-        return PARTED * float(own.max() if joint else own[0])
+        own = self.gap[self.good].mean(axis=0)
+        return GAP * float(np.linalg.norm(own) if joint else abs(own[0]))
 
 
 def corrected(
@@ -146,7 +141,13 @@ class Missed:
         return bool(good.sum() >= 8 and (~good).sum() <= _FAILED * len(good))
 
     def added(
-        self, mean: Mean, rest: Array, lacking: Array, shift: float, error: float
+        self,
+        mean: Mean,
+        rest: Array,
+        lacking: Array,
+        shift: float,
+        error: float,
+        doubt: float,
     ) -> Estimate:
         """Return a mean with what its samples lack.
 
@@ -159,13 +160,15 @@ class Missed:
             One of those of this class.
         shift, error : float
             What else is added, and its standard error.
+        doubt : float
+            What labels in pieces make.
         """
         beside = rest[: len(lacking)]
         good = self.good & np.isfinite(beside)
         own = lacking[good]
         both = float(np.cov(own, beside[good])[0, 1])
         variance = mean.variance + float(own.var(ddof=1)) / len(own) + 2.0 * both / len(rest)
-        bias = _LEFT * abs(float(own.mean()))
+        bias = math.hypot(_LEFT * float(own.mean()), doubt)
         value = mean.value + float(own.mean()) + shift
         variance = max(variance, 0.25 * mean.variance) + error * error + bias * bias
         return Estimate(max(value, 0.0), math.sqrt(variance), bias, 1.0)

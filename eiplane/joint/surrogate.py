@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from ..network import Channel
 from .densities import log_factored
-from .filtering import FILTERED, FilterUnit, Problem, Samples, draw_samples
 from .given import LEAST
 from .polytopes import Constraints, constraints
 from .sums import normal_distribution
+from .volumes import FILTERED, FilterUnit, Problem, Samples, draw_samples
 
-__all__ = ["Controls", "Surrogates", "control_unit", "surrogate_unit"]
+__all__ = ["Controls", "Surrogates", "control_unit", "surrogate_unit", "surrogate_work"]
 
 Array = NDArray[np.float64]
 
@@ -69,6 +70,12 @@ class Surrogates:
     controls: Controls
 
 
+def surrogate_work(channel: Channel) -> float:
+    """Return the multiplications that a surrogate takes, roughly."""
+    n, m = float(channel.n_in), float(channel.n_out)
+    return 2.0 * min(m**3, 12.0 * n * n * m) + 4.0 * n * m + 500.0 * m
+
+
 def surrogate_unit(unit: FilterUnit) -> Surrogates:
     """Return the surrogates of a unit's samples: the same samples as :func:`.filter_unit`'s.
 
@@ -81,14 +88,14 @@ def surrogate_unit(unit: FilterUnit) -> Surrogates:
         return Surrogates(nothing, nothing, nothing, controls)
     labels, bins = samples.known_by(p), p.channel.out_bins
     lo, hi = p.limits(labels)
-    everywhere = np.zeros((len(labels), len(p.known.rows)))
-    place = samples.places(p)
-    output = _surprise(constraints(p.known, lo, hi, everywhere, np.ones(p.channel.n_in)), bins)
-    within = _surprise(constraints(p.known, lo, hi, place, p.width), bins)
+    everywhere = np.zeros((len(labels), len(p.apart.rows)))
+    place = samples.places(p.apart)
+    output = _surprise(constraints(p.apart, lo, hi, everywhere, np.ones(p.channel.n_in)), bins)
+    within = _surprise(constraints(p.apart, lo, hi, place, p.width), bins)
     kept = np.zeros(len(labels))
     if p.channel.drops:
         lo, hi = p.limits(np.full_like(labels, bins))
-        kept = _surprise(constraints(p.known, lo, hi, place, p.width), bins)
+        kept = _surprise(constraints(p.apart, lo, hi, place, p.width), bins)
     return Surrogates(output, within, kept, controls)
 
 

@@ -31,11 +31,12 @@ from numpy.typing import NDArray
 
 from ..information import multiplicities
 from ..network import Channel
+from .branches import most_branches
 from .budget import PILOT
-from .cooling import Cooled, cool_unit, coolable, cooling_work
+from .cooling import Cooled, cool_unit, cooling_work
 from .estimates import Estimate, estimate_entropy
 from .estimator import Estimator, Nodes, PieceResult, Standing
-from .filtering import Filtered, FilterUnit, filter_unit, problem
+from .filtering import Filtered, filter_unit
 from .given import LEAST
 from .levels import (
     Controlled,
@@ -46,11 +47,12 @@ from .levels import (
     two_levels,
 )
 from .nodes import SingleOutputs
-from .seen import PARTED, Seen, corrected, missed
+from .seen import Seen, corrected, missed
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream, draw_in_cells
-from .surrogate import Surrogates, control_unit, surrogate_unit
+from .surrogate import Surrogates, control_unit, surrogate_unit, surrogate_work
 from .task import Task
+from .volumes import FilterUnit, problem
 
 __all__ = ["Wide", "default_filtered", "filtered_influence", "work"]
 
@@ -74,8 +76,11 @@ _OF_EI, _OF_PHI, _LEAST = 0.006, 0.015, 0.0025
 _CORRECTED = (12, 128)
 
 #: Doubt, as a share of the noise, from which on samples are cooled; the noise that this may add, as
-#: such a share; the fewest that are cooled, and what cooling may cost, as a share of filtering.
-_DOUBTFUL, _ADDED, _COOLED_FEWEST, _COOLED_SHARE = 0.2, 0.4, 16, 1.0
+#: such a share; the fewest that are cooled.
+_DOUBTFUL, _ADDED, _COOLED_FEWEST = 0.2, 0.4, 16
+
+#: What cooling may cost: a share of filtering, and multiplications that it may take in any case.
+_COOLED_SHARE, _COOLED_WORK = 1.0, 1 << 27
 
 #: How many times as great an error than without makes what was cooled count for nothing.
 _WORSE = 1.3
@@ -93,21 +98,16 @@ _CONTROL_SHARE, _CONTROLS, _CONTROL_UNIT = 16, (1 << 11, 1 << 14), 1 << 10
 #: Share of kept samples below which filtering is given up.
 _KEPT = 1.0 / 16.0
 
-#: Share of unsettled evidences from which on nothing is claimed.
-_UNSETTLED = 0.05
+#: Share of unsettled evidences, and doubt about labels in pieces as a share of the value, from
+#: which on nothing is claimed.
+_UNSETTLED, _WORTHLESS = 0.05, 0.25
 
 
 def work(channel: Channel) -> float:
-    """Return the multiplications that a filtered sample takes, roughly."""
+    """Return the multiplications that a filtered sample takes, roughly; of one branch."""
     n, m = channel.n_in + 4.0, channel.n_out + 4.0
     small = min(n, m)
     return 13.0 * (n * m * small + small**3 / 3.0)
-
-
-def surrogate_work(channel: Channel) -> float:
-    """Return what a surrogate takes, in the same units."""
-    n, m = float(channel.n_in), float(channel.n_out)
-    return 2.0 * min(m**3, 12.0 * n * n * m) + 4.0 * n * m + 500.0 * m
 
 
 def default_filtered(channel: Channel) -> int:
@@ -170,6 +170,11 @@ class Wide(Estimator):
         self.first_round: int | None = None
         self.saturated = False
         self.costs = work(task.channel), surrogate_work(task.channel)
+        self.branches = 1
+        if self.problem.pieces > 1:
+            self.branches = most_branches(self.costs[0])
+            self.costs = self.costs[0] * self.branches, self.costs[1]
+        self._cooling_costs = self.costs[0] / self.branches + cooling_work(task.channel)
         self.cheap = self.costs[1] < _CHEAP * self.costs[0]
         self._filtered, self._drawn, self._drawn_cooled = 0, 0, 0
         self._found: list[Filtered] = []
@@ -274,7 +279,7 @@ class Wide(Estimator):
         every = max(1, few // min(max(filtered // 4, least), most))
         size = int(min(max(_UNIT / self.costs[0], 1), _UNIT_SAMPLES))
         units = [
-            FilterUnit(self.problem, a, min(size, few - a), every)
+            FilterUnit(self.problem, a, min(size, few - a), every, self.branches)
             for a in range(self._filtered, few, size)
         ]
         self._found += self.task.runner.map(filter_unit, units, f"{channel.name}: filtering")
@@ -291,13 +296,14 @@ class Wide(Estimator):
     def _cool(self) -> None:
         """Measure what filtering misses of the first samples, if there is doubt worth mention."""
         parts = (self.information, self.output) if self.task.informed else (self.output,)
-        if self.saturated or not coolable(self.problem):
+        if self.saturated:
             return
         noise = [math.sqrt(max(p.stderr**2 - p.bias**2, 0.0)) for p in parts]
         if not any(p.bias > _DOUBTFUL * n for p, n in zip(parts, noise, strict=True)):
             return
-        each = self.costs[0] + cooling_work(self.task.channel)
-        most = int(_COOLED_SHARE * self._filtered * self.costs[0] / each)
+        each = self._cooling_costs
+        spent = max(_COOLED_SHARE * self._filtered * self.costs[0], _COOLED_WORK)
+        most = int(spent / each)
         most = min(max(most, _COOLED_FEWEST), self._filtered)
         self._take_cooled(min(_COOLED_FEWEST, most))
         found = missed(self._cooled)
@@ -310,7 +316,7 @@ class Wide(Estimator):
         self._combine()
 
     def _take_cooled(self, count: int) -> None:
-        size = int(min(max(_UNIT / (self.costs[0] + cooling_work(self.task.channel)), 1), 16))
+        size = int(min(max(_UNIT / self._cooling_costs, 1), 16))
         units = [
             FilterUnit(self.problem, a, min(size, count - a))
             for a in range(self._drawn_cooled, count, size)
@@ -334,7 +340,6 @@ class Wide(Estimator):
         shift = math.log2(means.kept)
         error = math.sqrt((1.0 - means.kept) / means.kept / self._drawn) / math.log(2.0)
         controls = Controlled(saw.controls - means.values, means.variances)
-
         lacking = missed(self._cooled) if self._cooled else None
 
         def estimate(
@@ -355,7 +360,7 @@ class Wide(Estimator):
             own = lacking.output if less is None else lacking.joint
             rest = np.full(len(good), np.nan)
             rest[good] = residuals(values[good, 0], cheap[few], controls.where(few))
-            found = lacking.added(mean, rest, own, shift, error)
+            found = lacking.added(mean, rest, own, shift, error, doubt)
             # A chain that has not gone everywhere, as in many dimensions, is worse than none.
             return found if found.stderr < _WORSE * guess.stderr else guess
 
@@ -364,6 +369,7 @@ class Wide(Estimator):
         if self.task.informed:
             less = saw.output[:, 1] - saw.joint[:, 1]
             self.information = estimate(saw.joint, saw.cheap_joint, controls, less)
+            self.saturated = saw.doubt(True) > _WORTHLESS * self.information.value
 
     def input_influence(self) -> Nodes | None:
         """Return ``I(X_A; Y)`` of the given inputs: ``E log2 p(bin | y) / p(bin)``.
@@ -383,8 +389,6 @@ class Wide(Estimator):
         off = (own - values).mean(axis=1) if values.size else np.zeros(1)
         shift, error = self._shift(float(off.mean()), float(off.std()) / root)
         own, unlike = self._input_entropies()
-        parted = np.concatenate([f.parted for f in self._found])
-        error = math.hypot(error, PARTED * float(parted[:, 0].mean()) / max(task.n_given, 1))
         most = math.log2(task.channel.in_bins)
         return Nodes(
             np.clip(values.mean(axis=0) + shift - (most - own), 0.0, own),

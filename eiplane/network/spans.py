@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,8 @@ def spans_of(
             why = next(pairs, "the layers that are measured are no neighbours")
             warn_user(f"spans='all' adds no span: {why}")
         return singles + longer
+    if not isinstance(spans, Iterable):
+        raise TypeError(f"spans must be 'layers', 'all' or a list of pairs, got {spans!r}")
     return [_chosen(network, index, pair, parts) for pair in spans]
 
 
@@ -76,7 +78,7 @@ def _chosen(
     network: Network, index: dict[str, int], pair: Any, parts: Collection[str]
 ) -> tuple[int, int] | tuple[str, str]:
     """Return one span of a list."""
-    if isinstance(pair, str) or len(tuple(pair)) != 2:
+    if isinstance(pair, str) or not isinstance(pair, Iterable) or len(tuple(pair)) != 2:
         raise ValueError(f"spans: a span is a pair (first, last), got {pair!r}")
     first, last = pair
     named = isinstance(first, str) and isinstance(last, str) and {first, last} <= set(parts)

@@ -1,7 +1,7 @@
 """Edges of a function that is only known by calling it: a part of a module.
 
 EI parts come from points on shifted lattices, in independent replicates, as those of several layers
-do (:mod:`.replicated`); for the sensitivity one input at a time is swept through its range on
+do (:mod:`.gathered`); for the sensitivity one input at a time is swept through its range on
 shifted grids, everything else held. Nothing runs in parallel but what the function does itself.
 """
 
@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..information import Jackknifed, jackknife
+from ..information import jackknife, never_seen
+from ..network import Channel, Rule
 from ..results import Pairwise
 from ..run import REPLICATES, Progress, Range, points_of
+from .gathered import Found, Gathered, Reduced, reduce_replicates
+from .job import Job
 from .measures import Measure
 
 __all__ = ["DEFAULT_SAMPLES", "Called"]
@@ -112,13 +115,27 @@ class Called:
         self._tell(REPLICATES, REPLICATES, "EI_parts")
         cells = self.bins[0] * (self.bins[1] + 1)
         step = max(1, _TABLES // (cells * self.n_in * REPLICATES))
-        blocks = []
+        used = each * REPLICATES
+        gathered = Gathered(self.n_out, self.n_in, self.bins[0], used)
         for first in range(0, self.n_out, step):
             some = slice(first, first + step)
             tables = [self._tables(x, y[some]) for x, y in zip(given, found, strict=True)]
-            blocks.append(jackknife(np.stack(tables)))
-        used = each * REPLICATES
-        return self._pairwise(blocks, used, outside / (used * self.n_out))
+            gathered.add(self._reduced(np.stack(tables), each), first)
+        return gathered.pairwise(outside / (used * self.n_out))
+
+    def _reduced(self, tables: Array, each: int) -> Found:
+        """Return what replicates' tables say, (replicates, outputs, inputs, in_bins, out_bins)."""
+        n_out, (in_bins, out_bins) = tables.shape[1], self.bins
+        rule = Rule(np.arange(1.0, out_bins), np.arange(out_bins, dtype=np.int32))
+        channel = Channel(
+            self.name, np.zeros((n_out, self.n_in)), np.zeros(n_out), 0.0, 1.0, in_bins, out_bins,
+            (rule,),
+        )  # fmt: skip
+        job = Job(0, 0, n_out, 0, self.n_in, 0, each, masks=0)
+        outside = np.zeros((REPLICATES, n_out), np.uint64)
+        counts = np.concatenate([tables.reshape(REPLICATES, -1), outside], axis=1, dtype=np.uint64,
+                                casting="unsafe")  # fmt: skip
+        return reduce_replicates(Reduced(channel, job, job, counts))
 
     def _values(self, draws: NDArray[np.uint32]) -> Array:
         scale = (self.in_range[1] - self.in_range[0]) / 4294967296.0
@@ -163,29 +180,22 @@ class Called:
             columns.append(jackknife(np.stack(tables)))
         self._tell(self.n_in, self.n_in, "sensitivity")
         used = each * REPLICATES
-        return self._pairwise(columns, used, outside / (used * self.n_in * self.n_out), swept=True)
-
-    def _pairwise(
-        self, blocks: list[Jackknifed], used: int, outside: float, swept: bool = False
-    ) -> Pairwise:
-        axis = 1 if swept else 0
         plugin, corrected, variance = (
-            np.concatenate([getattr(b, part) for b in blocks], axis=axis)
+            np.concatenate([getattr(c, part) for c in columns], axis=1)
             for part in ("plugin", "corrected", "variance")
         )
-        unseen = math.log2(used) / used  # what a value may tell that never occurred
         still = variance == 0.0
-        # Grids of different inputs are independent; lattices are the same for all outputs.
-        sums = [b.sums for b in blocks] if swept else [np.sum([b.sums for b in blocks], axis=0)]
-        whole = sum(Jackknifed(plugin, corrected, variance, s).sum_variance for s in sums)
+        unseen, _ = never_seen(used, 1, self.bins[0])
+        # Grids of different inputs are independent.
+        whole = sum(c.sum_variance for c in columns) + int(still.sum()) * unseen**2
         return Pairwise(
             corrected,
             "sample",
             samples=used,
-            stderr=math.sqrt(whole + int(still.all(axis=1).sum()) * unseen**2),
-            edges_stderr=np.where(still, unseen, np.sqrt(variance)),
+            stderr=math.sqrt(whole),
+            edges_stderr=np.sqrt(np.where(still, unseen**2, variance)),
             edges_plugin=plugin,
-            outlier_fraction=outside,
+            outlier_fraction=outside / (used * self.n_in * self.n_out),
         )
 
     def _tell(self, done: int, total: int, what: str) -> None:

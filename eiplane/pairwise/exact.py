@@ -32,6 +32,9 @@ _UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 24
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
 
+#: Inputs up to which every row is quick. An output that is hardly ever kept takes seconds of more.
+_QUICK = 7
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -236,13 +239,14 @@ def _run(
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
-    short = row * channel.n_out < (_SHORT if runner.workers > 1 else _ALONE)
+    quick = not channel.drops or channel.n_in <= _QUICK
+    short = quick and row * channel.n_out < (_SHORT if runner.workers > 1 else _ALONE)
     even = 1 if runner.workers == 1 else EACH * runner.workers
     step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:
         step = channel.n_out
     if runner.executor is None:
-        first = max(1, step // _PROBE) if runner.workers == 1 and not short else step
+        first = max(1, step // _PROBE) if runner.workers == 1 and quick and not short else step
         cuts = [0, *range(first, channel.n_out, step), channel.n_out]
         core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
         units = [Rows(channel, a, b, core=core, wanted=wanted) for a, b in itertools.pairwise(cuts)]
@@ -252,4 +256,4 @@ def _run(
             Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a, wanted=wanted)
             for a in starts
         ]
-    return runner.map(function, units, f"{channel.name}: {what}", short, probe=True)
+    return runner.map(function, units, f"{channel.name}: {what}", short, probe=quick)

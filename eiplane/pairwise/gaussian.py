@@ -42,6 +42,8 @@ _FADE = 5.6
 _STILL = 1e-8
 #: Waves that are tried, and what is left of the last to be enough.
 _WAVES, _ENOUGH = (256, 1024), 1e-13
+#: Before that: one wave in so many, and at so many places of t.
+_FEW_WAVES, _FEW_PLACES = 8, 32
 #: Inputs up to which the law of z is taken in pieces, of which there are 2**inputs.
 _FEW = 7
 #: Widths that are next to nothing beside all together.
@@ -300,11 +302,16 @@ class _Row:
             z, weights = nodes_of(panel_edges(self.f, cuts, self.std, longest))
             if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
+            y = self.f(z)
             far = (np.abs(z - centre) - reach) / fade
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
+            if len(series.frequency) > waves and self._wants_more(
+                series, t, z - centre, y, weights
+            ):
+                continue
             phase = np.outer(z - centre, series.frequency)
             real, imaginary = weights[:, None] * np.cos(phase), weights[:, None] * np.sin(phase)
-            both = self._smeared(t, self.f(z), np.concatenate([real, imaginary], axis=1))
+            both = self._smeared(t, y, np.concatenate([real, imaginary], axis=1))
             series.real, series.imaginary = np.split(both, 2, axis=1)
             size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
             left = size * np.abs(series.greatest(self.bins))
@@ -315,6 +322,22 @@ class _Row:
             f"Gaussian noise of {self.std:g} is too little for so few inputs, so wide weights or a "
             "function that jumps; take more, or noise='dither'"
         )
+
+    def _wants_more(
+        self, series: _Series, t: Array, apart: Array, y: Array, weights: Array
+    ) -> bool:
+        """Whether the last waves are too great, as a few of them say at a few places of t.
+
+        They are no greater than at all places, and no wave is greater than all of it at once.
+        """
+        last = slice(-len(series.frequency) // 8, None, _FEW_WAVES)
+        phase = np.outer(apart, series.frequency[last])
+        masses = weights[:, None] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
+        both = np.abs(self._smeared(t[:: max(1, len(t) // _FEW_PLACES)], y, masses)).max(axis=0)
+        size = both[: phase.shape[1]] + both[phase.shape[1] :]
+        left = size * np.abs(series.greatest(self.bins)[last])
+        most = 2.0 * float(weights.sum()) / (self.std * math.sqrt(2.0 * math.pi))
+        return bool(left.max() >= _ENOUGH * most)
 
     def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         """Return the series where f is the identity: noise is one more factor."""

@@ -8,7 +8,6 @@ by their size alone, so numbers do not depend on who computed what.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from .. import _core
 from ..network import Channel
 from ..results import Pairwise
 from ..run import REPLICATES, Points, Runner, cancel_flag, even_cuts, points_of
+from .gathered import Found, Gathered, Reduced, reduce_replicates
 from .job import Job, evaluation
 
 __all__ = ["DEFAULT_SAMPLES", "applies", "ei_parts"]
@@ -32,13 +32,8 @@ _LEAST, _EACH = 64, 16
 _BYTES = 64 << 20
 #: Seconds that an edge takes to be measured, roughly, and all that is done right here.
 _MEASURED, _SHORT = 4e-6, 2e-3
-
-#: Of Student's distribution: its variance is that much greater than a normal one's.
-_FEW = (REPLICATES - 1) / (REPLICATES - 3)
-
-_EDGES = ("plugin", "corrected", "variance", "doubt")
-
-Array = NDArray[np.float64]
+#: Seconds for which Ctrl-C need not be heard.
+_HEARD = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,33 +50,6 @@ class Counted:
         return f"replicates {first}..{first + len(self.jobs) - 1}, {self.jobs[0][0].where}"
 
 
-@dataclass(frozen=True, eq=False)
-class Reduced:
-    """A part of the edges, with the counts of all replicates."""
-
-    channel: Channel
-    job: Job
-    part: Job
-    counts: NDArray[np.uint64]
-
-    @property
-    def where(self) -> str:
-        """Which unit this is, for errors."""
-        return self.part.where
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    part: Job
-    plugin: Array
-    corrected: Array
-    variance: Array
-    doubt: Array
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    dropped: NDArray[np.uint64]
-
-
 def count_replicates(unit: Counted) -> NDArray[np.uint64]:
     """Return the counts of a unit; shape (replicates, words)."""
     channel = _core.CoreChannel(unit.channel)
@@ -89,13 +57,6 @@ def count_replicates(unit: Counted) -> NDArray[np.uint64]:
         _core.pairs_count(channel, job, cancel_flag(), _core.CorePoints(points))
         for job, points in unit.jobs
     ])  # fmt: skip
-
-
-def reduce_replicates(unit: Reduced) -> _Found:
-    """Return the numbers of a unit."""
-    channel = _core.CoreChannel(unit.channel)
-    found = _core.replicates_reduce(channel, unit.job, unit.part, unit.counts, cancel_flag())
-    return _Found(unit.part, *found)
 
 
 def applies(channel: Channel, samples: int) -> bool:
@@ -129,33 +90,13 @@ def ei_parts(channel: Channel, key: int, samples: int, runner: Runner) -> Pairwi
     core = _core.CoreChannel(channel)
     masks = int(_core.pairs_masked(core))
     job = Job(key, 0, channel.n_out, 0, channel.n_in, 0, samples, masks=masks)
-    edges = {n: np.empty((channel.n_out, channel.n_in)) for n in _EDGES}
-    first, second = np.zeros(REPLICATES, np.int64), np.zeros((REPLICATES, REPLICATES), np.int64)
+    gathered = Gathered(channel.n_out, channel.n_in, channel.in_bins, samples)
     dropped = 0
     for block in _blocks(core, channel, job):
         for found in _measured(channel, block, runner):
-            at = found.part
-            where = np.s_[at.out_start : at.out_stop, at.in_start : at.in_stop]
-            for name, values in edges.items():
-                values[where] = getattr(found, name)
-            first += found.first
-            second += found.second
-            dropped += int(found.dropped.sum()) if at.in_start == 0 else 0
-    one, two = (sums.astype(np.float64) * np.float64(_core.FINE) for sums in (first, second))
-    variance = _core.replicates_variance(one, two)
-    still = edges["variance"] == 0.0
-    unseen = math.log2(samples) / samples  # what a value may tell that never occurred
-    doubt = edges["doubt"]
-    never = int(still.all(axis=1).sum()) * unseen**2
-    return Pairwise(
-        edges["corrected"],
-        "sample",
-        samples=samples,
-        stderr=math.sqrt(_FEW * variance + never + float(doubt.sum()) ** 2),
-        edges_stderr=np.sqrt(np.where(still, unseen**2, _FEW * edges["variance"]) + doubt**2),
-        edges_plugin=edges["plugin"],
-        outlier_fraction=dropped / (samples * channel.n_out),
-    )
+            gathered.add(found)
+            dropped += int(found.dropped.sum()) if found.part.in_start == 0 else 0
+    return gathered.pairwise(dropped / (samples * channel.n_out))
 
 
 def _blocks(core: _core.CoreChannel, channel: Channel, job: Job) -> list[Job]:
@@ -170,7 +111,7 @@ def _blocks(core: _core.CoreChannel, channel: Channel, job: Job) -> list[Job]:
     ]
 
 
-def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[_Found]:
+def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[Found]:
     what = f"{channel.name}: EI_parts"
     counts = [b - a for a, b in even_cuts(job.count, REPLICATES)]
     jobs = [
@@ -185,4 +126,5 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[_Found]:
     cuts = even_cuts(job.out_stop - job.out_start, runner.pieces(edges * _MEASURED))
     parts = [replace(job, out_start=job.out_start + a, out_stop=job.out_start + b) for a, b in cuts]
     tails = [Reduced(channel, job, part, counted) for part in parts]
-    return runner.map(reduce_replicates, tails, what, short=len(tails) == 1, here=True)
+    short = len(tails) == 1 and edges * _MEASURED < _HEARD
+    return runner.map(reduce_replicates, tails, what, short, here=True)

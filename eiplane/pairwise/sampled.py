@@ -42,6 +42,8 @@ _UNIT_EDGES = 1 << 20  # edges of a unit that is sent away: 8 MiB there, 24 MiB 
 # without, a draw put in its place in sorted order, a measured edge.
 _MASKED, _SCATTERED = 0.2e-9, 1.2e-9
 _SORTED, _MEASURED = 3e-9, 2e-6
+#: Seconds up to which work is done right here: Ctrl-C is not heard meanwhile.
+_SHORT = 0.1
 
 
 #: What the core finds of every edge, in bits, and in what it travels: errors of errors in half the
@@ -184,20 +186,23 @@ def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
     words = _core.pairs_size(core, job)
     what = f"{channel.name}: EI_parts"
     each = evaluation(channel) + channel.n_in * channel.n_out * (_MASKED if masked else _SCATTERED)
-    pieces = runner.pieces(job.count * each)
+    seconds, measuring = job.count * each, channel.n_in * channel.n_out * _MEASURED
+    pieces = runner.pieces(seconds)
     if _by_samples(channel, runner, words * 8, pieces):
         if words * 8 > _SHARED_BYTES:  # that many times
             pieces = min(pieces, runner.workers)
         cuts = even_cuts(job.count, pieces, _GRAIN)
         units = [Unit(channel, replace(job, first=a, count=b - a)) for a, b in cuts]
-        counts = (
-            runner.fold(count_unit, units, np.add, what) if pieces > 1 else count_unit(units[0])
-        )
-        parts = even_cuts(channel.n_out, runner.pieces(channel.n_in * channel.n_out * _MEASURED))
+        if pieces > 1 or seconds > _SHORT:
+            counts = runner.fold(count_unit, units, np.add, what)
+        else:
+            counts = count_unit(units[0])
+        parts = even_cuts(channel.n_out, runner.pieces(measuring))
         tails = [
             Unit(channel, job, replace(job, out_start=a, out_stop=b), counts) for a, b in parts
         ]
-        done = runner.map(reduce_unit, tails, what, short=len(tails) == 1, here=True)
+        short = len(tails) == 1 and measuring < _SHORT
+        done = runner.map(reduce_unit, tails, what, short, here=True)
         return _assemble(channel, job, done)
     held = _core.pairs_held(core, job)  # bytes that one output takes
     outputs = max(1, _BLOCK_BYTES // held)
@@ -219,7 +224,8 @@ def _measure_pairs(channel: Channel, job: Job, runner: Runner) -> Pairwise:
         for a, b in even_cuts(channel.n_out, blocks)
         for start, stop in even_cuts(channel.n_in, slices)
     ]
-    return _assemble(channel, job, runner.map(run_unit, units, what, short=len(units) == 1))
+    short = len(units) == 1 and seconds + measuring < _SHORT
+    return _assemble(channel, job, runner.map(run_unit, units, what, short))
 
 
 def _by_samples(channel: Channel, runner: Runner, size: int, pieces: int) -> bool:
@@ -244,7 +250,7 @@ def _measure_single(channel: Channel, job: Job, runner: Runner) -> Pairwise:
         for a, b in cuts
     ]
     what = f"{channel.name}: sensitivity"
-    blocks = runner.map(single_unit, units, what, short=len(units) == 1 and seconds < 0.1)
+    blocks = runner.map(single_unit, units, what, short=len(units) == 1 and seconds < _SHORT)
     return _assemble(channel, job, blocks)
 
 

@@ -15,6 +15,7 @@ from ..results import Decomposition
 from ..training import History, as_history
 from .frames import frame
 from .labels import Label, place
+from .names import shown_name, shown_names
 from .planes import Path, Plane, draw_path, paths, styled
 from .roles import LAYERS, Role, roles
 from .style import INK, Look, depth_map, depths, keep_legend, looks, make_axes, symbols
@@ -146,7 +147,8 @@ def _draw(
         _legend(ax, marks, [group for group in marks if group != LAYERS])
         _depth_key(ax, len(drawn), low=0.0, high=1.0 if len(marks) == 1 else 0.42)
     elif labels:
-        names = [Label(p.name, *p.place, p.look.color) for p in drawn]
+        texts = shown_names([p.name for p in drawn])
+        names = [Label(t, *p.place, p.look.color) for t, p in zip(texts, drawn, strict=True)]
         place(ax, names, way, around=[legend] if legend else [])
     return ax
 
@@ -229,14 +231,14 @@ def compare(
         _depth_key(ax, len(layers), low=0.4, high=1.0)
     else:
         handles = [ax.plot([], [], color=c, lw=3)[0] for c in colour.values()]
-        key = ax.legend(handles, list(colour), title="layer", loc="upper left", frameon=False,
-                        bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
+        key = ax.legend(handles, shown_names(list(colour)), title="layer", loc="upper left",
+                        frameon=False, bbox_to_anchor=(1.01, 1.0), fontsize=8.5, title_fontsize=8.5,
                         alignment="left")  # fmt: skip
         keep_legend(ax, key)
     marks = [
         ax.plot([], [], color=INK, ls=s.line, marker=s.marker, lw=1.4, ms=6)[0] for s in styles
     ]
-    ax.legend(marks, list(ways), title="run", loc="lower left", frameon=False,
+    ax.legend(marks, shown_names(list(ways)), title="run", loc="lower left", frameon=False,
               bbox_to_anchor=(1.01, 0.0), fontsize=8.5, title_fontsize=8.5, handlelength=3.2,
               alignment="left")  # fmt: skip
     return ax
@@ -258,7 +260,7 @@ def _legend(ax: Axes, marks: Mapping[str, str], groups: Sequence[str]) -> None:
     """Draw which mark is which group's."""
     if groups:
         handles = [
-            ax.plot([], [], marks[group], mfc=INK, mec="white", ms=8, label=group)[0]
+            ax.plot([], [], marks[group], mfc=INK, mec="white", ms=8, label=shown_name(group))[0]
             for group in groups
         ]
         ax.legend(handles=handles, frameon=False, fontsize=8, loc="upper left",

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..results import Change, change_of, row_of
 from ..training import as_history
-from .scales import check_normalize, check_scale, set_symlog, unit_of
-from .style import ERRORS, INK, QUIET, make_axes, tidy
+from .names import shown_names
+from .scales import check_normalize, check_scale, enough_ticks, set_symlog, unit_of
+from .style import ERRORS, INK, QUIET, make_axes, mark_ends, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,13 +145,14 @@ def _draw(
     for place, row in enumerate(kept):
         if row.value is None:
             ax.hlines(place, *row.ends, color=INK, lw=5.0, alpha=0.45)
+            mark_ends(ax, row.ends, (place, place), INK, 5.0, 0.45)
             continue
         ax.barh(place, row.value, height=0.62, color=_MORE if row.value >= 0.0 else _LESS)
         if row.half > 0.0:
             ax.errorbar(row.value, place, xerr=row.half, fmt="none", ecolor=INK, elinewidth=1.2,
                         capsize=2.5)  # fmt: skip
     ax.axvline(0.0, color=INK, lw=0.8)
-    ax.set_yticks(range(len(kept)), [row.name for row in kept], fontsize=8.5)
+    ax.set_yticks(range(len(kept)), shown_names([r.name for r in kept]), fontsize=8.5)
     ax.set_ylim(len(kept) - 0.5, -0.5)
     of = row_of(quantity)
     unit = unit_of(of.unit, normalize) if of.unit else ""
@@ -158,6 +160,8 @@ def _draw(
     if len(kept) < len(rows):
         title = f"{len(kept)} of {len(rows)} layers, the greatest changes on top"
         ax.set_title(title, fontsize=9, color=INK)
+    if scale == "symlog":
+        enough_ticks(ax, "x")
     ax.grid(axis="x", color=QUIET, lw=0.5)
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8.5)

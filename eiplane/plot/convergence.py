@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..joint import Convergence
+from .names import shown_name
 from .style import ERRORS, QUIET, looks, make_axes, tidy
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def convergence(
     for layer, look in zip(layers, looks(len(layers)), strict=True):
         for quantity, values in layer.values.items():
             style, title = _LINES[quantity]
-            label = title if len(layers) == 1 else f"{layer.name}: {title}"
+            label = title if len(layers) == 1 else f"{shown_name(layer.name)}: {title}"
             ax.plot(layer.samples, values, style, color=look.color, marker=look.marker, ms=3.5,
                     lw=1.4, label=label)  # fmt: skip
             if band > 0.0:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import row_of
 from ..training import History, as_history
-from .style import ERRORS, INK, QUIET, given_axes, looks, make_axes, say_unknown, tidy
+from .names import shown_names
+from .style import ERRORS, INK, QUIET, given_axes, looks, make_axes, mark_ends, say_unknown, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,9 +64,10 @@ def curve(
         )
     ax = make_axes(ax, (6.4, 4.0))
     unknown = []
-    for name, look in zip(run.layers, looks(len(run.layers)), strict=True):
+    texts = shown_names(run.layers)
+    for name, text, look in zip(run.layers, texts, looks(len(run.layers)), strict=True):
         values = run.values(name, quantity)
-        _line(ax, run.steps, values, name, color=look.color, ls=look.line, marker=look.marker)
+        _line(ax, run.steps, values, text, color=look.color, ls=look.line, marker=look.marker)
         known = run.bounds(name, quantity)
         if not (np.isfinite(values).any() or np.isfinite(known).all(axis=1).any()):
             unknown.append(name)
@@ -170,7 +172,7 @@ def history(
             panel.set_xlabel("")
         if chosen:
             handles, names = axes[len(groups)].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper center", ncols=min(8, len(names)),
+            figure.legend(handles, names, loc="outside upper center", ncols=_beside(names, figure),
                           frameon=False, fontsize=9, handlelength=3.4)  # fmt: skip
     return np.array(axes, dtype=object)
 
@@ -201,6 +203,12 @@ def _metrics(ax: Axes, run: History, names: Sequence[str], log: bool) -> None:
     ax.legend(frameon=False, fontsize=8, handlelength=2.8)
 
 
+def _beside(names: Sequence[str], figure: Any) -> int:
+    """Return how many entries of a legend have room beside each other, eight at most."""
+    room = 72.0 * figure.get_size_inches()[0] / 5.0  # letters of its size
+    return int(np.clip(room // (max(map(len, names)) + 10), 1, min(8, len(names))))
+
+
 def _line(
     ax: Axes, steps: NDArray[np.int64], values: Array, label: str, *, marker: str, **style: Any
 ) -> None:
@@ -228,6 +236,7 @@ def _bars(ax: Axes, steps: NDArray[np.int64], bounds: Array, color: str) -> None
     known = np.isfinite(bounds).all(axis=1)
     if known.any():
         ax.vlines(steps[known], *bounds[known].T, color=color, lw=1.6, alpha=0.6)
+        mark_ends(ax, np.repeat(steps[known], 2), bounds[known].ravel(), color, 2.0, 0.6)
 
 
 def _dress(ax: Axes, run: History, name: str, log: bool) -> None:

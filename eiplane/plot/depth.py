@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..files import require
 from ..results import row_of
 from ..training import History, as_history
+from .names import shown_name, shown_names
 from .roles import LAYERS, OTHER, Role, roles
-from .scales import check_normalize, check_scale, set_symlog, sizes, unit_of
+from .scales import check_normalize, check_scale, enough_ticks, set_symlog, sizes, unit_of
 from .style import (
     ERRORS,
     INK,
@@ -112,6 +113,8 @@ def layers(
         set_symlog(ax, np.concatenate(drawn))
     if min(np.nanmin(d) for d in drawn if np.isfinite(d).any()) < 0.0:
         ax.axhline(0.0, color=INK, lw=0.8, zorder=1)
+    if scale == "symlog":
+        enough_ticks(ax)
     for place in 1 + np.flatnonzero(~known):
         say_unknown(ax, float(place))
     _dress(ax, run.layers, row_of(chosen[0]).symbol if len(chosen) == 1 else "", unit)
@@ -193,6 +196,7 @@ def _dress(ax: Axes, names: Sequence[str], symbol: str, unit: str) -> None:
     ax.tick_params(labelsize=8.5)
     ax.set_xlim(0.5, len(names) + 0.5)
     if len(names) <= 12:
+        names = shown_names(names)
         ax.set_xticks(range(1, len(names) + 1), names)
         if sum(map(len, names)) > 60 or max(map(len, names)) * len(names) > 80:
             ax.tick_params(axis="x", labelrotation=35)
@@ -213,7 +217,7 @@ def _legends(ax: Axes, look: dict[str, Look], keys: dict[str, tuple[Any, bool]])
     if list(look) != [LAYERS]:
         handles = [
             ax.plot([], [], color=x.color, marker=x.marker, ms=6, mec="white", mew=0.7, lw=1.4,
-                    ls="none" if many or name == OTHER else x.line, label=name)[0]
+                    ls="none" if many or name == OTHER else x.line, label=shown_name(name))[0]
             for name, x in look.items()
         ]  # fmt: skip
         key = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), **style)

@@ -25,6 +25,7 @@ from .film import (
     picture,
     write_movie,
 )
+from .names import shown_names
 from .scales import color_limits
 from .style import INK, depth_map, new_figure
 
@@ -176,15 +177,16 @@ class _EdgeFilm:
         whole = require("matplotlib.ticker", "plot").MaxNLocator
         self.shapes = shapes
         self.images = {}
+        texts = shown_names(list(shapes))
         for i, (name, shape) in enumerate(shapes.items()):
             ax = self.figure.add_subplot(grid[divmod(i, columns)])
             blank = np.full(shape, np.nan)
             self.images[name] = ax.imshow(blank, cmap=colours, vmin=low, vmax=high,
                                           interpolation="nearest", aspect="auto")  # fmt: skip
-            ax.set_title(name, fontsize=9)
+            ax.set_title(texts[i], fontsize=9)
             ax.tick_params(labelsize=7.5)
             for axis in (ax.xaxis, ax.yaxis):
-                axis.set_major_locator(whole(6, integer=True))
+                axis.set_major_locator(whole(6, integer=True, min_n_ticks=1))
             ax.set_xlabel("input", fontsize=8)
             if i % columns == 0:
                 ax.set_ylabel("output", fontsize=8)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from .planes import ROOT2, Plane
-from .scales import levels, set_symlog
+from .scales import enough_ticks, levels, set_symlog
 from .style import INK, QUIET
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def frame(ax: Axes, plane: Plane, points: Array, contours: bool = True) -> None:
             low[i] = -0.02 * high[i]  # room for half a mark
     ax.set_xlim(*seen[0].inverted().transform(np.array([low[0], high[0]])))
     ax.set_ylim(*seen[1].inverted().transform(np.array([low[1], high[1]])))
+    if plane.scale == "symlog":
+        enough_ticks(ax, "xy")
     name, across, up = plane.names
     ax.set_xlabel(across)
     ax.set_ylabel(up)
@@ -97,7 +99,10 @@ def _upright_levels(ax: Axes, name: str, unit: str) -> None:
     """Draw the same where the scale is not linear, as a secondary axis would be."""
     low, high = ax.get_xlim()
     least = ax.xaxis.get_transform().linthresh  # type: ignore[attr-defined]
-    for level in levels(low * ROOT2, high * ROOT2, least):
+    shown = levels(low * ROOT2, high * ROOT2, least)
+    if len(shown) < 3:
+        shown = _levels(low * ROOT2, high * ROOT2)
+    for level in shown:
         ax.axvline(level / ROOT2, **_line(level))
         ax.annotate(
             f"{level:g}", (level / ROOT2, 1.0), (0, 3), xycoords=ax.get_xaxis_transform(),
@@ -114,6 +119,8 @@ def _slanted_contours(ax: Axes, name: str, unit: str) -> None:
     curved = ax.get_xscale() == "symlog"
     if curved:
         shown = levels(bottom - right, top - left, scale.linthresh)  # type: ignore[attr-defined]
+        if len(shown) < 3:
+            shown = _levels(bottom - right, top - left)
         shown = np.array(sorted(shown, key=lambda level: -abs(level) if level else -np.inf))
     else:
         shown = _levels(bottom - right, top - left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from ..results import TABLE, Decomposition, LayerResult, row_of
+from .names import shown_name, shown_names
 from .scales import color_limits
 from .style import INK, given_axes, make_axes, tidy
 
@@ -24,6 +26,13 @@ Array = NDArray[np.float64]
 _LABELS = {row_of("ei_edges").name: row_of("ei_edges").label} | {
     row.name: row.label for row in TABLE if row.per == "edge" and row.tracked
 }
+
+
+#: Points that a number in a square takes, and one beside the axes.
+_NUMBER, _TICK = 18.0, 14.0
+
+#: Heat maps in a row.
+_ROW = 6
 
 
 def edges(
@@ -57,6 +66,11 @@ def edges(
     ValueError
         If the measure was not made.
     """
+    if not isinstance(layer, LayerResult):
+        raise TypeError(
+            f"edges draws one layer of a result, such as d[0], not {type(layer).__name__}; "
+            "matrices draws all"
+        )
     values = _values(layer, quantity)
     n_out, n_in = values.shape
     ax = make_axes(ax, (min(1.6 + 0.42 * max(n_in, 4), 9.0), min(1.4 + 0.42 * max(n_out, 4), 7.0)))
@@ -65,7 +79,10 @@ def edges(
         values, cmap="viridis" if low >= 0 else "PuOr", vmin=low, vmax=high, aspect="equal",
         interpolation="nearest",
     )  # fmt: skip
-    if n_in <= 12 and n_out <= 12:
+    # How much room there is for a square, as far as the layout knows it already.
+    wide, tall = (float(side) / ax.figure.dpi * 72.0 for side in ax.get_window_extent().size)
+    room = min(wide / n_in, tall / n_out)
+    if n_in <= 12 and n_out <= 12 and room >= _NUMBER:
         for (row, column), value in np.ndenumerate(values):
             share = (value - low) / max(high - low, 1e-300)
             light = share > 0.6 if low >= 0 else 0.2 < share < 0.8
@@ -73,9 +90,11 @@ def edges(
                     fontsize=7.5, color="black" if light else "white")  # fmt: skip
     ax.set_xlabel("input")
     ax.set_ylabel("output")
-    ax.set_title(layer.name, fontsize=10)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(require("matplotlib.ticker", "plot").MaxNLocator(8, integer=True))
+    ax.set_title(shown_name(layer.name, max(12, int(wide / 7.0))), fontsize=10)
+    whole = require("matplotlib.ticker", "plot").MaxNLocator
+    for axis, count in ((ax.xaxis, n_in), (ax.yaxis, n_out)):
+        most = int(np.clip(room * count / _TICK, 1, 8))
+        axis.set_major_locator(whole(most, integer=True, min_n_ticks=1))
     ax.tick_params(labelsize=8.5)
     if colorbar:
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.9)
@@ -86,16 +105,16 @@ def edges(
 
 
 def matrices(
-    decomposition: Decomposition,
+    decomposition: Decomposition | Sequence[LayerResult],
     ax: Sequence[Axes] | None = None,
     *,
     quantity: str = "ei_edges",
 ) -> Any:
-    """Draw the heat maps of all layers, side by side on one scale.
+    """Draw the heat maps of all layers on one scale, side by side or, of many, in rows.
 
     Parameters
     ----------
-    decomposition : Decomposition
+    decomposition : Decomposition, or layers of one
     ax : sequence of Axes, optional
         One a layer, of one figure; a new figure's if left out.
     quantity : str
@@ -110,10 +129,11 @@ def matrices(
     ValueError
         If the measure was not made, or there are fewer axes than layers.
     """
-    all_values = [_values(layer, quantity) for layer in decomposition]
+    chosen = _layers(decomposition, "matrices")
+    all_values = [_values(layer, quantity) for layer in chosen]
     limits = color_limits(all_values)
-    axes = _columns(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
-    for layer, one in zip(decomposition, axes, strict=True):
+    axes = _panels(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
+    for layer, one in zip(chosen, axes, strict=True):
         edges(layer, one, quantity=quantity, limits=limits, colorbar=False)
     bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
     bar.set_label(_LABELS[quantity], fontsize=9)
@@ -121,21 +141,32 @@ def matrices(
     return axes
 
 
-def _columns(all_values: Sequence[Array]) -> Any:
-    """Return axes of a new figure, as wide as the layers are."""
+def _panels(all_values: Sequence[Array]) -> Any:
+    """Return axes of a new figure: in a row, as wide as the layers are, or in rows of six."""
     pyplot = require("matplotlib.pyplot", "plot")
+    count = len(all_values)
     widths = [max(v.shape[1], 3) for v in all_values]
     height = max(max(v.shape[0], 3) for v in all_values)
-    scale = min(0.5, 12.0 / (sum(widths) + 3 * len(widths)))
+    scale = min(0.5, 12.0 / (sum(widths) + 3 * count))
+    if count <= _ROW and scale * min(widths) >= 0.5:
+        _, grid = pyplot.subplots(
+            1, count, squeeze=False, layout="constrained", width_ratios=widths,
+            figsize=(1.4 + scale * (sum(widths) + 2.2 * count), 1.7 + scale * height),
+        )  # fmt: skip
+        return grid[0]
+    columns = min(count, _ROW)
+    rows = math.ceil(count / columns)
     _, grid = pyplot.subplots(
-        1, len(widths), squeeze=False, layout="constrained", width_ratios=widths,
-        figsize=(1.4 + scale * (sum(widths) + 2.2 * len(widths)), 1.7 + scale * height),
+        rows, columns, squeeze=False, layout="constrained",
+        figsize=(1.0 + 2.4 * columns, 0.4 + 2.3 * rows),
     )  # fmt: skip
-    return grid[0]
+    for unused in grid.flat[count:]:
+        unused.axis("off")  # taken away it would leave its row without room
+    return grid.ravel()[:count]
 
 
 def network(
-    decomposition: Decomposition,
+    decomposition: Decomposition | Sequence[LayerResult],
     ax: Axes | None = None,
     *,
     quantity: str = "ei_edges",
@@ -145,8 +176,10 @@ def network(
 
     Parameters
     ----------
-    decomposition : Decomposition
-        Of dense layers that feed each other in their order.
+    decomposition : Decomposition, or layers of one
+        Of dense layers that feed each other in their order. A result does not know what feeds
+        what: layers beside each other, such as the projections of attention, are drawn as if one
+        fed the next where their shapes allow it.
     ax : Axes, optional
     quantity : str
         As of :func:`edges`.
@@ -163,15 +196,18 @@ def network(
     ValueError
         If the measure was not made or the layers do not feed each other.
     """
-    layers = [_values(layer, quantity) for layer in decomposition]
-    for before, after, result in zip(layers, layers[1:], decomposition[1:], strict=False):
+    chosen = _layers(decomposition, "network")
+    layers = [_values(layer, quantity) for layer in chosen]
+    for before, after, result in zip(layers, layers[1:], chosen[1:], strict=False):
         if after.shape[1] != before.shape[0]:
             raise ValueError(
                 f"layer {result.name!r} takes {after.shape[1]} inputs but the one before has "
-                f"{before.shape[0]} outputs: only a chain of dense layers can be drawn"
+                f"{before.shape[0]} outputs: only a chain of dense layers can be drawn; "
+                "decomposition[i:j] takes layers that are one"
             )
     kept = _kept(layers, max_nodes)
-    ax = make_axes(ax, (2.0 + 1.9 * len(layers), 4.4))
+    pace = float(np.clip(24.0 / len(layers), 0.3, 1.9))  # inches between columns
+    ax = make_axes(ax, (2.0 + pace * len(layers), 4.4))
     tallest = max(map(len, kept))
     where = [np.linspace(1, -1, len(k)) * (len(k) - 1) / max(tallest - 1, 1) for k in kept]
     low, high = color_limits(layers)
@@ -202,8 +238,10 @@ def network(
         if len(nodes) < total:
             ax.annotate(f"+ {total - len(nodes)} more", (i, ys[-1]), (0, -12), ha="center",
                         va="top", textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
-    for i, layer in enumerate(decomposition):
-        ax.annotate(layer.name, (i + 0.5, 1.12), ha="center", fontsize=9, color=INK)
+    slanted: dict[str, Any] = {} if pace > 1.2 else {"rotation": 50, "rotation_mode": "anchor"}
+    for i, name in enumerate(shown_names([x.name for x in chosen], 24)):
+        ax.annotate(name, (i + 0.5, 1.12), ha="left" if slanted else "center", fontsize=9,
+                    color=INK, annotation_clip=False, **slanted)  # fmt: skip
     ax.set_xlim(-0.25, len(layers) + 0.25)
     ax.set_ylim(-1.25, 1.25)
     ax.axis("off")
@@ -213,6 +251,15 @@ def network(
     bar.outline.set_visible(False)
     tidy(ax)
     return ax
+
+
+def _layers(source: Any, what: str) -> Sequence[LayerResult]:
+    """Return the layers of a result, or of a part of it."""
+    layers = [source] if isinstance(source, LayerResult) else source
+    good = isinstance(layers, Decomposition | list | tuple) and len(layers) > 0
+    if not good or not all(isinstance(layer, LayerResult) for layer in layers):
+        raise TypeError(f"{what} draws a Decomposition, or layers of one, not {source!r:.200}")
+    return layers
 
 
 def _values(layer: LayerResult, quantity: str) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from ..files import require
 from ..recurrence import ThroughTime
 from ..results import LayerResult, bounds_of, error_of, row_of
-from .style import ERRORS, INK, looks, make_axes, tidy
+from .style import ERRORS, INK, looks, make_axes, mark_ends, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +52,10 @@ def lags(
     ValueError
         If a quantity was not measured, or they have different units.
     """
+    if not isinstance(result, ThroughTime):
+        raise TypeError(
+            f"lags draws what eiplane.through_time returns, not {type(result).__name__}"
+        )
     wanted = _DRAWN if quantities is None else tuple(quantities)
     known = [q for q in wanted if any(_of(x, q) is not None or _bounds(x, q) for x in result)]
     if not known or (quantities is not None and len(known) < len(wanted)):
@@ -74,6 +78,7 @@ def lags(
             bounds = _bounds(layer, row.name)
             if np.isnan(value) and bounds is not None:
                 ax.vlines(lag, *bounds, color=look.color, lw=4.0, alpha=0.45)
+                mark_ends(ax, (lag, lag), bounds, look.color, 4.0, 0.45)
     if log:
         ax.set_xscale("symlog", linthresh=1, base=2)
     else:

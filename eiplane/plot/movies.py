@@ -15,6 +15,7 @@ from ..training import History, as_history
 from .film import Strip, chosen_frames, chosen_metric, movie_path, picture, tints, write_movie
 from .frames import frame
 from .labels import Label, place
+from .names import shown_names
 from .planes import Path as Way
 from .planes import Plane, paths
 from .style import INK, new_figure, shades
@@ -107,13 +108,14 @@ class _Film:
             family="monospace", zorder=7, bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )  # fmt: skip
         # Names go along with their marks, on the side that is free in the end: none jumps.
-        ends = [Label(way.name, *way.place, way.look.color) for way in self.ways]
+        texts = shown_names([way.name for way in self.ways])
+        ends = [Label(t, *w.place, w.look.color) for t, w in zip(texts, self.ways, strict=True)]
         self.names = place(self.ax, ends, np.vstack([way.covered for way in self.ways]))
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         self.trails = [self._trail(way) for way in self.ways]
 
-    def _trail(self, way: Way) -> tuple[Any, Any, Any]:
+    def _trail(self, way: Way) -> tuple[Any, Any, Any, Any]:
         collection = require("matplotlib.collections", "plot").LineCollection
         lines = collection([], linewidths=2.0, zorder=3, capstyle="round")
         self.ax.add_collection(lines, autolim=False)
@@ -125,12 +127,13 @@ class _Film:
                          zorder=4)  # fmt: skip
         head = self.ax.plot([], [], look.marker, ms=9.5, mfc=look.color, mec="white", mew=1.0,
                             zorder=5)[0]  # fmt: skip
-        return lines, head, span
+        ends = self.ax.plot([], [], "o", ms=5.0, color=look.color, mec="none", alpha=0.5)[0]
+        return lines, head, span, ends
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures as RGB arrays."""
         for step in self.run.steps:
-            for way, name, (lines, head, span) in zip(
+            for way, name, (lines, head, span, ends) in zip(
                 self.ways, self.names, self.trails, strict=True
             ):
                 seen = way.until(step)
@@ -138,6 +141,7 @@ class _Film:
                 if len(seen.points) + len(seen.spans) == 0:
                     continue
                 head.set_data(*([[], []] if seen.ends_open else seen.points[-1:].T))
+                ends.set_data(*(seen.spans[-1].T if seen.ends_open else [[], []]))
                 name.xy = tuple(seen.end)
                 pieces = seen.pieces
                 if len(pieces):

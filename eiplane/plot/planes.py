@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..files import require
 from ..training import History
 from .scales import check_normalize, check_scale, sizes, unit_of
-from .style import ERRORS, Look, looks, shades
+from .style import ERRORS, Look, looks, mark_ends, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -266,9 +266,13 @@ def draw_path(ax: Axes, path: Path, dashed: bool = False) -> None:
     for bars, width in ((path.errors, 1.0), (path.spans, 4.0)):
         if len(bars):
             ax.add_collection(
-                collections.LineCollection(bars, colors=look.color, linewidths=width, alpha=0.45,
-                                           zorder=2.5)
+                collections.LineCollection(
+                    bars, colors=look.color, linewidths=width, alpha=0.45, zorder=2.5,
+                )
             )  # fmt: skip
+    if len(path.spans):
+        across, up = path.spans.reshape(-1, 2).T
+        mark_ends(ax, across, up, look.color, 4.0, 0.45)
     if not len(points):
         return
     if len(points) > 1:

@@ -18,6 +18,7 @@ __all__ = [
     "check_normalize",
     "check_scale",
     "color_limits",
+    "enough_ticks",
     "levels",
     "set_symlog",
     "sizes",
@@ -132,6 +133,30 @@ def set_symlog(ax: Axes, values: Array, axes: str = "y") -> None:
         axis = getattr(ax, f"{name}axis")
         axis.set_major_locator(ticker.SymmetricalLogLocator(base=10, linthresh=least, subs=subs))
         axis.set_major_formatter(ticker.FuncFormatter(_plainly))
+
+
+def enough_ticks(ax: Axes, axes: str = "y") -> None:
+    """Set round ticks where a symlog scale has fewer than three to be seen.
+
+    Call it when the limits are final.
+
+    Parameters
+    ----------
+    ax : Axes
+    axes : str
+        As of :func:`set_symlog`.
+    """
+    ticker = require("matplotlib.ticker", "plot")
+    for name in axes:
+        axis = getattr(ax, f"{name}axis")
+        low, high = sorted(axis.get_view_interval())
+        places = np.asarray(axis.get_majorticklocs())
+        for most in (5, 8, 12):
+            if ((places >= low) & (places <= high)).sum() >= 3:
+                break
+            round_ones = ticker.MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+            axis.set_major_locator(round_ones)
+            places = np.asarray(round_ones.tick_values(low, high))
 
 
 def _plainly(value: float, _: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..files import require, write_whole
 
@@ -27,6 +28,7 @@ __all__ = [
     "keep_legend",
     "looks",
     "make_axes",
+    "mark_ends",
     "new_figure",
     "save_figure",
     "say_unknown",
@@ -233,6 +235,24 @@ def save_figure(drawn: Any, path: str | os.PathLike[str], dpi: float = 160.0) ->
     write_whole(target, lambda file: figure.savefig(file, format=kind, dpi=dpi, **extra))
     require("matplotlib.pyplot", "plot").close(figure)
     return target
+
+
+def mark_ends(
+    ax: Axes, across: ArrayLike, up: ArrayLike, color: str, width: float, alpha: float
+) -> None:
+    """Mark the ends of bounds: a line from a point to the same point is not drawn at all.
+
+    Parameters
+    ----------
+    ax : Axes
+    across, up : array-like of float, shape (n,)
+        The ends.
+    color : str
+    width, alpha : float
+        Of the line between them.
+    """
+    ax.plot(np.asarray(across), np.asarray(up), "o", color=color, ms=width, mec="none",
+            alpha=alpha, zorder=2.5, scalex=False, scaley=False)  # fmt: skip
 
 
 def say_unknown(ax: Axes, place: float | None = None, names: Sequence[str] = ()) -> None:

@@ -47,6 +47,8 @@ def transitions(result: Transitions, ax: Sequence[Axes] | None = None) -> Any:
     ValueError
         If there are fewer axes than matrices.
     """
+    if not isinstance(result, Transitions):
+        raise TypeError(f"transitions draws what eiplane.tpm returns, not {type(result).__name__}")
     macro = result.macro
     count = len(result.scales)
     if ax is None:

@@ -177,43 +177,66 @@ class Called(Cell):
     ----------
     function : callable
         Takes x, (samples, n_inputs), and h, (samples, n_state), and returns the next h.
-    n_inputs, n_state : int
+    n_inputs : int
+    state : int or tuple of int
+        Neurons of the state. Where it is a tuple of several, as the h and c of an LSTM are, those
+        of each: h is a tuple then, and the first of it is what is hidden.
     """
 
     kind = "cell"
 
-    def __init__(self, function: Callable[[Any, Any], Any], n_inputs: int, n_state: int) -> None:
-        self.function = function
-        self.n_inputs, self.n_state, self.hidden = n_inputs, n_state, n_state
-        self.limits = np.tile([-np.inf, np.inf], (n_state, 1))
+    def __init__(
+        self, function: Callable[[Any, Any], Any], n_inputs: int, state: int | tuple[int, ...]
+    ) -> None:
+        self.function, self.n_inputs = function, n_inputs
+        self.sizes = None if isinstance(state, int) else state
+        parts = (state,) if isinstance(state, int) else state
+        self.n_state, self.hidden = sum(parts), parts[0]
+        self.limits = np.tile([-np.inf, np.inf], (self.n_state, 1))
 
     def step(self, x: Array, state: Array) -> Array:
         """Return the next state."""
-        found = self.function(np.ascontiguousarray(x.T), np.ascontiguousarray(state.T))
-        made = np.asarray(found, dtype=np.float64) if not isinstance(found, tuple) else None
-        if made is None or made.shape != state.T.shape:
-            what = "a tuple" if made is None else f"shape {made.shape}"
+        sizes, given = self.sizes or (self.n_state,), x.shape[1]
+        ends = np.cumsum(sizes)[:-1]
+        parts = tuple(np.ascontiguousarray(part.T) for part in np.split(state, ends))
+        found = self.function(np.ascontiguousarray(x.T), parts if self.sizes else parts[0])
+        several = isinstance(found, (tuple, list))
+        made = [np.asarray(v, np.float64) for v in (found if several else [found])]
+        shapes = [v.shape for v in made]
+        if several != (self.sizes is not None) or shapes != [(given, n) for n in sizes]:
+            wanted = " and ".join(f"({given}, {n})" for n in sizes)
+            what = ("a tuple of " if several else "") + " and ".join(map(str, shapes))
+            more = "" if self.sizes else "; of a tuple give sizes=(inputs, (h, c, ...))"
             raise ValueError(
-                f"the cell must return the next state, of shape {state.T.shape}; it returned {what}"
+                f"the cell must return the next state, of shape {wanted}"
+                f"{' in a tuple' if self.sizes else ''}; it returned {what}{more}"
             )
-        return np.ascontiguousarray(made.T)
+        return np.ascontiguousarray(np.concatenate(made, axis=1).T)
 
 
 class ModuleCell(Called):
     """A cell that is a torch Module of its own, ``(x, h) -> h``; run in evaluation mode."""
 
-    def __init__(self, module: Any, n_inputs: int, n_state: int) -> None:
-        super().__init__(self._run, n_inputs, n_state)
+    def __init__(self, module: Any, n_inputs: int, state: int | tuple[int, ...]) -> None:
+        super().__init__(self._run, n_inputs, state)
         self.module = module
 
-    def _run(self, x: Array, h: Array) -> Any:
+    def _run(self, x: Array, h: Any) -> Any:
         import torch
 
         some = next(self.module.parameters(), None)
         kind = {} if some is None else {"dtype": some.dtype, "device": some.device}
+
+        def tensor(v: Array) -> Any:
+            return torch.as_tensor(v, **kind)
+
+        def numbers(v: Any) -> Any:
+            return v.detach().cpu().double().numpy()
+
         with torch.no_grad():
-            found = self.module(torch.as_tensor(x, **kind), torch.as_tensor(h, **kind))
-        return found if isinstance(found, tuple) else found.detach().cpu().double().numpy()
+            state = tuple(map(tensor, h)) if isinstance(h, tuple) else tensor(h)
+            found = self.module(tensor(x), state)
+        return tuple(map(numbers, found)) if isinstance(found, (tuple, list)) else numbers(found)
 
     @contextmanager
     def ready(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ _WHAT = (
 )
 
 
-def read_cell(model: Any, activation: Any, sizes: tuple[int, int] | None) -> Cell:
+def read_cell(model: Any, activation: Any, sizes: Any) -> Cell:
     """Return the cell of a model.
 
     Parameters
@@ -34,8 +34,8 @@ def read_cell(model: Any, activation: Any, sizes: tuple[int, int] | None) -> Cel
         As of :func:`eiplane.through_time`.
     activation : str, Activation or None
         Of plain weights.
-    sizes : (int, int), optional
-        Neurons of x and of h, of a cell written by hand.
+    sizes : (int, int or tuple of int), optional
+        Neurons of x and of h, of a cell written by hand; of h those of each part of a tuple.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def _refuse(activation: Any, why: str) -> None:
         raise ValueError(f"activation is for plain weights; {why}")
 
 
-def _of_module(module: Any, torch: Any, activation: Any, sizes: tuple[int, int] | None) -> Cell:
+def _of_module(module: Any, torch: Any, activation: Any, sizes: Any) -> Cell:
     nn = torch.nn
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
         _refuse(activation, "a module brings its own")
@@ -86,7 +86,7 @@ def _of_module(module: Any, torch: Any, activation: Any, sizes: tuple[int, int] 
         raise ValueError(
             f"{type(module).__name__} has recurrent parts: give one of them "
             f"({', '.join('model.' + name for name in inner)}), or sizes=(inputs, state) if the "
-            "module itself takes (x, h) and returns the next h"
+            "module itself takes (x, h) and returns the next h; state is a tuple where h is one"
         )
     own = [getattr(module, name, None) for name in ("input_size", "hidden_size")]
     default = (own[0], own[1]) if all(isinstance(v, int) for v in own) else None
@@ -94,7 +94,7 @@ def _of_module(module: Any, torch: Any, activation: Any, sizes: tuple[int, int] 
     return ModuleCell(module, *_checked_sizes(sizes, default))
 
 
-def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int]:
+def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int | tuple[int, ...]]:
     found = default if sizes is None else sizes
     if found is None:
         raise ValueError(
@@ -102,14 +102,19 @@ def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int]:
             "function"
         )
     try:
-        n_x, n_h = (int(v.__index__()) for v in found)
+        n_x, h = found
+        several = isinstance(h, (tuple, list)) and len(h) > 0
+        n_x, *parts = (int(v.__index__()) for v in (n_x, *(h if several else [h])))
     except (TypeError, ValueError, AttributeError):
-        raise TypeError(f"sizes are two whole numbers, of x and of h; got {found!r}") from None
-    if n_x < 0 or n_h < 1 or max(n_x, n_h) >= 2**31:
+        raise TypeError(
+            "sizes are two whole numbers, of x and of h, or of h as many as it has parts; got "
+            f"{found!r}"
+        ) from None
+    if n_x < 0 or min(parts) < 1 or max(n_x, sum(parts)) >= 2**31:
         raise ValueError(
             f"x has at least 0 neurons and h at least 1, and both below 2**31; got sizes {found!r}"
         )
-    return n_x, n_h
+    return n_x, tuple(parts) if several else parts[0]
 
 
 def _of_mapping(weights: Mapping[Any, Any], activation: Any) -> Cell:

@@ -7,9 +7,9 @@ number; how units are spread over threads changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,16 @@ __all__ = [
     "MatrixUnit",
     "SampleUnit",
     "SweepUnit",
+    "Uniform",
+    "binned",
     "cells_unit",
     "identify",
     "matrix_unit",
+    "run_from",
     "sample_unit",
+    "states_from",
     "sweep_unit",
+    "within_span",
 ]
 
 Array = NDArray[np.float64]
@@ -115,16 +120,27 @@ def _generator(key: int, purpose: int, *numbers: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=words))
 
 
-def _within(u: Array, span: Array) -> Array:
+def within_span(u: Array, span: Array) -> Array:
+    """Return numbers between 0 and 1 as values of ranges, one a row."""
     return span[:, :1] + u * (span[:, 1:] - span[:, :1])
 
 
-def _bins(values: Array, span: Array, bins: int) -> tuple[Labels, int]:
+def binned(values: Array, span: Array, bins: int) -> tuple[Labels, int]:
     """Return the bins of values, those outside in the end bins, and how many those are."""
     low, high = span[:, :1], span[:, 1:]
     at = np.floor((values - low) * (bins / (high - low)))
     outside = int(np.count_nonzero((values < low) | (values > high)))
     return np.clip(at, 0, bins - 1).astype(np.uint16), outside
+
+
+class Uniform(Protocol):
+    """What is drawn from: a generator, or numbers that are there already."""
+
+    def random(self, size: Any, /) -> Any:
+        """Return numbers between 0 and 1."""
+
+    def integers(self, high: int, /, *, size: int) -> Any:
+        """Return integers from 0 up to, but not, high."""
 
 
 def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Run:
@@ -142,6 +158,15 @@ def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Ru
     -------
     Run
     """
+    labels: dict[int, Labels] = {}
+    outside: dict[int, int] = {}
+    for lag, seen in states_from(setup, values, rng):
+        labels[lag], outside[lag] = binned(seen, setup.out_span, setup.bins[1])
+    return Run(labels, outside)
+
+
+def states_from(setup: Setup, values: Array, rng: Uniform | None) -> Iterator[tuple[int, Array]]:
+    """Yield each lag and the state then, of the neurons that count, as :func:`run_from` runs."""
     count = values.shape[1]
     state, inputs = _start(setup, count, rng)
     if setup.perturb == "state":
@@ -151,25 +176,19 @@ def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Ru
         state = setup.cell.step(np.ascontiguousarray(values), state)
         inputs(0)  # the input that the perturbed one stands for
         step = 1
-    labels: dict[int, Labels] = {}
-    outside: dict[int, int] = {}
-    lag = 0
-    while True:
+    for lag in range(setup.lags[-1] + 1):
+        if lag:
+            stop_if_cancelled()
+            state = setup.cell.step(inputs(step), state)
+            step += 1
         if lag in setup.lags:
             seen = state[: setup.places]
             if not np.isfinite(seen).all():
                 raise ValueError(f"the state is not finite {lag} steps after it was perturbed")
-            labels[lag], outside[lag] = _bins(seen, setup.out_span, setup.bins[1])
-        if lag == setup.lags[-1]:
-            return Run(labels, outside)
-        stop_if_cancelled()
-        state = setup.cell.step(inputs(step), state)
-        step, lag = step + 1, lag + 1
+            yield lag, seen
 
 
-def _start(
-    setup: Setup, count: int, rng: np.random.Generator | None
-) -> tuple[Array, Callable[[int], Array]]:
+def _start(setup: Setup, count: int, rng: Uniform | None) -> tuple[Array, Callable[[int], Array]]:
     """Return the state before anything is perturbed, and the inputs by step."""
     around = setup.around
     n_x = setup.cell.n_inputs
@@ -178,8 +197,8 @@ def _start(
     if rng is None or around.kind == "fixed":
         return held, lambda step: held_x
     if around.kind == "noise":
-        state = _within(rng.random((len(held), count)), around.state_span)
-        return state, lambda step: _within(rng.random((n_x, count)), around.x_span)
+        state = within_span(rng.random((len(held), count)), around.state_span)
+        return state, lambda step: within_span(rng.random((n_x, count)), around.x_span)
     sequences, states = around.sequences, around.states
     assert sequences is not None and states is not None
     which = rng.integers(len(sequences), size=count)
@@ -194,7 +213,7 @@ def sample_unit(unit: SampleUnit) -> tuple[Labels, Run]:
     setup, rng = unit.setup, _generator(unit.key, 0, unit.number)
     u = rng.random((setup.n_in, unit.count))
     given = np.minimum(u * setup.bins[0], setup.bins[0] - 1).astype(np.uint16)
-    return given, run_from(setup, _within(u, setup.in_span), rng)
+    return given, run_from(setup, within_span(u, setup.in_span), rng)
 
 
 def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
@@ -214,7 +233,7 @@ def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
         grid, point = np.divmod(at, unit.points)
         u = (point + offsets[grid, 0]) / unit.points
         values = np.full((setup.n_in, len(u)), setup.baseline)
-        values[unit.neuron] = _within(u[None], setup.in_span[[unit.neuron]])[0]
+        values[unit.neuron] = within_span(u[None], setup.in_span[[unit.neuron]])[0]
         given = np.minimum(u * in_bins, in_bins - 1).astype(np.intp)
         for lag, labels in run_from(setup, values, None).labels.items():
             flat = ((grid * setup.places + rows) * in_bins + given) * out_bins + labels
@@ -252,7 +271,7 @@ def _in_cells(setup: Setup, cell: NDArray[np.int64], draws: int, rng: np.random.
     """Run on from so many draws in each cell, in the cells' order."""
     u = rng.random((setup.n_in, cell.shape[1] * draws))
     u = (np.repeat(cell, draws, axis=1) + u) / setup.bins[0]
-    return run_from(setup, _within(u, setup.in_span), rng)
+    return run_from(setup, within_span(u, setup.in_span), rng)
 
 
 def matrix_unit(unit: MatrixUnit) -> dict[int, NDArray[np.int64]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
 from ..information import Multiplicities, jackknife, multiplicities
-from ..joint.bounds import WIDEN, lower_bound
+from ..joint.bounds import WIDEN, WholeBounds, lower_bound
 from ..joint.cells import CellEntropy, combine_cells, design
 from ..joint.estimates import Estimate, estimate_entropy
+from ..joint.modelled import Effort, modelled_bounds
 from ..joint.saturation import is_saturated
-from ..joint.settle import settled_information
+from ..joint.settle import settled_information, settled_output
 from ..results import Joint, Pairwise
 from ..run import Runner
 from .run import (
@@ -30,12 +32,21 @@ from .run import (
     sweep_unit,
 )
 from .setup import Setup
+from .source import StateSource
 
-__all__ = ["DEFAULT_SAMPLES", "Samples", "cell_entropies", "matrices", "sensitivities"]
+__all__ = [
+    "DEFAULT_SAMPLES",
+    "MOST_SAMPLES",
+    "Samples",
+    "cell_entropies",
+    "matrices",
+    "sensitivities",
+]
 
 Array = NDArray[np.float64]
 
-DEFAULT_SAMPLES = 1 << 16
+#: Runs where nothing is said, and the most of a lag whose errors are to be below some.
+DEFAULT_SAMPLES, MOST_SAMPLES = 1 << 16, 1 << 22
 
 #: Samples of a unit, and those whose influence on a sum is followed.
 _UNIT, _FOLLOWED = 4096, 8192
@@ -99,29 +110,40 @@ class Samples:
         """Return how often how many whole outputs occurred."""
         return multiplicities(np.bincount(identify(self._found[lag], self.setup.bins[1])))
 
-    def joint(self, lag: int, cells: CellEntropy) -> Joint:
-        """Return EI from the outputs' entropy, and that within cells."""
+    def joint(self, lag: int, cells: CellEntropy, key: int, runner: Runner) -> Joint:
+        """Return EI from the outputs' entropy, and that within cells.
+
+        Where vectors cannot be counted, bounds come from models of samples as well.
+        """
         y = estimate_entropy(self.vectors(lag))
         coverage = min(y.coverage, cells.coverage)
         saturated = is_saturated(coverage, y.bias)
         error = math.hypot(y.stderr, cells.stderr)
         found = Estimate(max(y.value - cells.entropy, 0.0), error, y.bias, coverage)
-        settled = settled_information(found, self._bounds(lag), saturated, False)
+        bounds = self._bounds(lag)
+        if saturated:
+            setup = replace(self.setup, lags=(lag,))
+            effort = Effort.of(self.count / len(self.setup.lags))
+            source = StateSource.of(setup)
+            bounds = bounds.within(modelled_bounds(source, key, runner, f"lag {lag}", effort))
+        settled = settled_information(found, bounds.information, saturated, False)
+        output = settled_output(y, bounds, False)
         return Joint(
             settled.value,
             settled.stderr,
             settled.bounds,
-            min(y.value, len(self._found[lag]) * math.log2(self.setup.bins[1])),
-            y.stderr,
+            output.value,
+            output.stderr,
             "conditional",
             self.count + cells.samples,
             coverage,
             saturated,
             outlier_fraction=self.outside(lag),
+            output_entropy_bounds=output.bounds,
         )
 
-    def _bounds(self, lag: int) -> tuple[float, float]:
-        """Return bounds of EI, up to four standard errors of what is sampled of single neurons.
+    def _bounds(self, lag: int) -> WholeBounds:
+        """Return bounds, up to four standard errors of what is sampled of single neurons.
 
         Below, what each perturbed neuron tells of the output that knows most of it; above, the
         entropy of the perturbation, and the sum of that of the single outputs.
@@ -133,7 +155,8 @@ class Samples:
         own = [estimate_entropy(multiplicities(np.bincount(row))) for row in self._found[lag]]
         most = sum(min(e.value + WIDEN * e.stderr, math.log2(setup.bins[1])) for e in own)
         high = min(setup.n_in * math.log2(setup.bins[0]), most)
-        return min(low, high), high
+        low = min(low, high)
+        return WholeBounds((low, high), (low, most), (0.0, most))
 
 
 def _one_hot(labels: Labels, bins: int) -> NDArray[np.float32]:

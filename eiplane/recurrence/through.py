@@ -29,7 +29,7 @@ from . import collapsed
 from .cells import Cell
 from .read import read_cell
 from .result import ThroughTime
-from .sampled import DEFAULT_SAMPLES, Samples, cell_entropies, matrices, sensitivities
+from .sampled import DEFAULT_SAMPLES, MOST_SAMPLES, Samples, cell_entropies, matrices, sensitivities
 from .setup import Around, Setup
 
 __all__ = ["through_time"]
@@ -48,7 +48,7 @@ def through_time(
     inputs: Any = "noise",
     measures: str | Iterable[str] = ("sensitivity", "ei_parts", "ei"),
     state: str = "hidden",
-    sizes: tuple[int, int] | None = None,
+    sizes: tuple[int, int | tuple[int, ...]] | None = None,
     activation: Any = None,
     bins: int | tuple[int, int] = 8,
     in_range: Sequence[float] = (0.0, 1.0),
@@ -56,6 +56,7 @@ def through_time(
     baseline: float = 0.0,
     method: str = "auto",
     samples: int | None = None,
+    tol: float | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -89,9 +90,11 @@ def through_time(
     measures : str or iterable of str
         As in :func:`eiplane.analyze`, without ``"bounds"``.
     state : {"hidden", "all"}
-        Which part of an LSTM's state is set and measured: h, or h and the cells c.
-    sizes : (int, int), optional
-        How many neurons x and h have, where a function does not tell.
+        Which part of an LSTM's state is set and measured: h, or h and the cells c; of a tuple the
+        first, or all.
+    sizes : (int, int or tuple of int), optional
+        How many neurons x and h have, where a function does not tell. ``(2, (3, 3))``: h is a tuple
+        of two, as the (h, c) of an LSTM, given and returned; the first is what is hidden.
     activation : str or Activation, optional
         Of plain weights; tanh when left out.
     bins : int or (int, int)
@@ -109,7 +112,10 @@ def through_time(
         cell, the first of a plain one. Others are sampled.
     samples : int, optional
         Runs of the model for each of EI_parts, the vectors' entropy and that within cells; 65,536
-        when left out.
+        when left out. With ``tol`` the most to take, 4,194,304 when left out.
+    tol : float, optional
+        Take four times as many runs of a lag, from 65,536 on, until the standard errors of all that
+        is measured of it are at most this, in bits. ``converged`` says whether EI's is.
     rng, threads, executor, progress
         As in :func:`eiplane.analyze`. A function written by hand must be picklable for an executor
         of other processes.
@@ -136,8 +142,9 @@ def through_time(
     (6.0, [[0.0, 3.0], [3.0, 0.0]], [[3.0, 0.0], [0.0, 3.0]])
     """
     settings = Settings(
-        measures, bins=bins, in_range=in_range, baseline=baseline, method=method, samples=samples
-    )
+        measures, bins=bins, in_range=in_range, baseline=baseline, method=method, samples=samples,
+        tol=tol,
+    )  # fmt: skip
     if "bounds" in settings.measures:
         raise ValueError("measures: 'bounds' are for layers")
     for name, value, known in (
@@ -150,7 +157,7 @@ def through_time(
         raise ValueError("perturb='input' needs a model with inputs")
     chosen = _checked_lags(lags, 1 if perturb == "state" else 0)
     workers = checked_threads(threads, executor)
-    sampling = Sampling(entropy_of(rng), samples=settings.samples)
+    sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with cell.ready():
         around, source = _around(cell, inputs, settings, state_range, sampling)
     places = cell.hidden if state == "hidden" else cell.n_state
@@ -284,10 +291,44 @@ def _measure(
             layer.joint(sampling.of_layer(lag), options, runner) if wanted[2] else None,
         )
     count = settings.samples or DEFAULT_SAMPLES
-    if rest:
+    if rest and settings.tol is None:
         found |= _sampled(setup, tuple(rest), wanted, count, sampling, runner)
+    elif rest:
+        found |= _until(setup, tuple(rest), wanted, sampling, runner)
     tiny = matrices(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
     return found, tiny
+
+
+def _until(
+    setup: Setup, lags: tuple[int, ...], wanted: list[bool], sampling: Sampling, runner: Runner
+) -> dict[int, _Found]:
+    """Sample every lag until its errors are small enough, or the runs are used up."""
+    assert sampling.tol is not None
+    most = sampling.samples or MOST_SAMPLES
+    found: dict[int, _Found] = {}
+    left, count = lags, min(DEFAULT_SAMPLES, most)
+    while True:
+        some = _sampled(setup, left, wanted, count, sampling, runner)
+        found |= {lag: _marked(one, sampling.tol) for lag, one in some.items()}
+        left = tuple(lag for lag in left if not _settled(found[lag], sampling.tol))
+        if not left or count >= most:
+            return found
+        count = min(4 * count, most)
+
+
+def _settled(found: _Found, tol: float) -> bool:
+    alone, together, joint = found
+    errors = [one.stderr or 0.0 for one in (alone, together) if one is not None]
+    return max(errors, default=0.0) <= tol and (joint is None or bool(joint.converged))
+
+
+def _marked(found: _Found, tol: float) -> _Found:
+    """Say of EI whether its error is small enough."""
+    alone, together, joint = found
+    if joint is not None:
+        good = not joint.saturated and (joint.ei_stderr or 0.0) <= tol
+        joint = replace(joint, converged=good)
+    return alone, together, joint
 
 
 def _sampled(
@@ -305,12 +346,13 @@ def _sampled(
     if not (wanted[1] or wanted[2]):
         return {lag: (swept.get(lag), None, None) for lag in lags}
     stream = Samples(setup, sampling.key(Purpose.PAIRS), count, runner)
+    keys = {lag: sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
     cells = cell_entropies(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
     return {
         lag: (
             swept.get(lag),
             stream.pairwise(lag) if wanted[1] else None,
-            stream.joint(lag, cells[lag]) if wanted[2] else None,
+            stream.joint(lag, cells[lag], keys[lag], runner) if wanted[2] else None,
         )
         for lag in lags
     }

@@ -83,8 +83,9 @@ def replicated_variance(first: Array, second: Array) -> float:
     """Return the variance of the information, or of a sum of it, from both orders."""
     n = len(first)
     own = np.diag(second)
+    moved = first - (own - own.mean()) / (n - 2)
     q = second + (own[:, None] + own) / (n - 2) - own.sum() / ((n - 1) * (n - 2))
     below = np.tril_indices(n, -1)
     interaction = (q[below] ** 2).sum() * 2 / (n * (n - 3))
-    left = (first**2).sum() / (n * (n - 1)) - interaction / n**2
+    left = (moved**2).sum() / (n * (n - 1)) - interaction / (n * (n - 2))
     return float(max(left, 0.0) + interaction / (2 * n * (n - 1)))

@@ -59,7 +59,7 @@ function scaleOf(values, from, to, symlog) {
   high += pad;
   const at = v => from + (to - from) * (warp(v) - low) / (high - low);
   const ends = [back(low), back(high)];
-  return {at, ends, least, ticks: symlog ? powers(ends, least) : rounds(ends, 7), ways: t => back(low + (high - low) * t)};
+  return {at, ends, least, ticks: symlog ? enough(powers(ends, least), ends) : rounds(ends, 7), ways: t => back(low + (high - low) * t)};
 }
 
 function rounds([low, high], count) {
@@ -68,6 +68,9 @@ function rounds([low, high], count) {
   for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
 }
+
+// Over a narrow stretch there may be no round power at all.
+const enough = (found, ends) => found.length < 3 ? rounds(ends, 5) : found;
 
 function powers([low, high], least) {
   const found = [0], most = Math.max(-low, high);
@@ -97,6 +100,13 @@ function mark(kind, x, y, r, hollow) {
 const line = (a, b, name, more = {}) =>
   svg("path", {d: `M${a[0].toFixed(1)} ${a[1].toFixed(1)}L${b[0].toFixed(1)} ${b[1].toFixed(1)}`, class: name, ...more});
 
+// Between two ends; where they are all but one it is still seen.
+function spanLine(a, b, more = {}) {
+  const long = Math.hypot(b[0] - a[0], b[1] - a[1]), add = long < 3 ? (3 - long) / 2 : 0;
+  const [ux, uy] = long > 0 ? [(b[0] - a[0]) / long, (b[1] - a[1]) / long] : [1, 0];
+  return line([a[0] - add * ux, a[1] - add * uy], [b[0] + add * ux, b[1] + add * uy], "span", more);
+}
+
 // The filter: numbers of the layers that it leaves.
 let left = new Set(page.layers.map((_, i) => i));
 const shownLayers = () => page.layers.map((_, i) => i).filter(i => left.has(i));
@@ -114,7 +124,7 @@ function filter() {
     block.classList.toggle("gone", !some);
     if (words.length) block.open = some;
   }
-  byId("found").textContent = left.size + " of " + page.layers.length + " layers";
+  byId("found").textContent = left.size + " of " + page.layers.length + (page.layers.length === 1 ? " layer" : " layers");
   drawAll();
 }
 

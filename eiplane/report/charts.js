@@ -31,9 +31,11 @@ function drawDepth() {
   const count = page.layers.length, x = {at: v => box.left + (box.right - box.left) * (v - 0.3) / (count + 0.4)};
   const drawn = svg("svg", {viewBox: "0 0 900 346", role: "img",
     "aria-label": `${page.labels[q]} against the position of the layer; the table has the same numbers.`});
+  const room = Math.floor(110 / count), called = page.layers.map(l => short(l.name, room));
+  const named = count <= 8 && new Set(called).size === count;
   const ticks = count <= 20 ? page.layers.map((_, i) => i + 1) : rounds([1, count], 10).filter(t => t >= 1);
-  drawn.append(frame(x, y, box, `${page.labels[q]} (${unit(q, per)})`, count <= 8 ? "" : "position of the layer", ticks,
-    count <= 8 ? t => short(page.layers[t - 1].name, 16) : tidy));
+  drawn.append(frame(x, y, box, `${page.labels[q]} (${unit(q, per)})`, named ? "" : "position of the layer", ticks,
+    named ? t => called[t - 1] : tidy));
   page.sources.forEach((source, k) => {
     for (const [r, role] of roles.entries()) {
       const color = roles.length > 1 ? palette(r) : palette(k), group = svg("g");
@@ -64,7 +66,7 @@ function depthLine(group, own, across, y, k, loose, source) {
   for (const n of own) {
     const at = across(n);
     if (n.value == null && n.low != null) {
-      group.append(last = line([at, y.at(n.low)], [at, y.at(n.high)], "span"));
+      group.append(last = spanLine([at, y.at(n.low)], [at, y.at(n.high)]));
     } else if (n.value != null) {
       if (n.half) group.append(line([at, y.at(n.value - n.half)], [at, y.at(n.value + n.half)], "bar-line"));
       group.append(last = mark(page.layers[n.l].role ? [...new Set(page.layers.map(l => l.role))].indexOf(page.layers[n.l].role) : 0,
@@ -82,7 +84,7 @@ function drawChanges() {
     const [first, ...rest] = page.sources.map(s =>
       s.layers[l] && s.layers[l].n_in ? read(s.layers[l], q, s.steps.length - 1, per) : null);
     rest.forEach((one, k) => {
-      if (!first || !one || sizesDiffer(l)) return;
+      if (!first || !one || sizesDiffer(l, k + 1)) return;
       const known = first.value != null && one.value != null;
       const a = span(first), b = span(one);
       if (known) rows.push({l, k: k + 1, value: one.value - first.value, half: Math.hypot(first.half, one.half)});
@@ -107,7 +109,10 @@ function drawChanges() {
   shown.forEach((r, i) => drawn.append(changeBar(r, 18 + 22 * i, x)));
   byId("changes-chart").replaceChildren(drawn);
 }
-const sizesDiffer = l => new Set(page.sources.map(s => s.layers[l] && s.layers[l].n_in + "," + s.layers[l].n_out)).size > 1;
+function sizesDiffer(l, k) {
+  const [a, b] = [page.sources[0].layers[l], page.sources[k].layers[l]];
+  return a.n_in !== b.n_in || a.n_out !== b.n_out;
+}
 // Between what a number is sure to lie; one with an error is not.
 const span = n => n.value != null ? (n.half ? null : [n.value, n.value]) : n.low != null ? [n.low, n.high] : null;
 
@@ -115,7 +120,7 @@ function changeBar(r, y, x) {
   const group = svg("g"), zero = x.at(0), name = page.layers[r.l].name + (page.sources.length > 2 ? ": " + page.sources[r.k].name : "");
   group.append(label(322, y + 4, short(name, 46), {"text-anchor": "end"}));
   if (r.value == null) {
-    group.append(line([x.at(r.low), y], [x.at(r.high), y], "span"));
+    group.append(spanLine([x.at(r.low), y], [x.at(r.high), y]));
   } else {
     const end = x.at(r.value), bar = svg("rect", {x: Math.min(zero, end).toFixed(1), y: y - 6, height: 12,
       width: Math.max(1, Math.abs(end - zero)).toFixed(1), fill: `var(--${r.value < 0 ? "below" : "above"})`});
@@ -188,7 +193,7 @@ function historyLine(group, {steps: own, numbers, dash}, x, y) {
     } else {
       flush();
       pen = "M";
-      if (n.low != null) group.append(svg("path", {class: "span", "stroke-width": 3, d: `M${at} ${y.at(n.low).toFixed(1)}V${y.at(n.high).toFixed(1)}`}));
+      if (n.low != null) group.append(spanLine([x.at(own[i]), y.at(n.low)], [x.at(own[i]), y.at(n.high)], {"stroke-width": 3}));
     }
   });
   flush();
@@ -280,7 +285,8 @@ function start() {
   byId("search").addEventListener("input", filter);
   for (const one of all(".views input, .views select")) one.addEventListener("change", drawAll);
   if (byId("slider")) {
-    byId("slider").max = byId("slider").value = now;
+    byId("slider").max = now;  // first: a value above the greatest is cut to it
+    byId("slider").value = now;
     byId("slider").addEventListener("input", () => setMoment(Number(byId("slider").value)));
     byId("play").addEventListener("click", play);
   }

@@ -114,16 +114,19 @@ def _inputs(entry: Mapping[str, Any]) -> str:
 
 def _texts(run: History, name: str, quantity: str) -> list[str]:
     """Return what the page says of a quantity at every step; empty where nothing is known."""
+    told = [bool(_entry(record, name).get("saturated")) for record in run]
     return [
         with_error(value, None if math.isnan(error) else error)
+        + (f" ({between(low, high)})" if doubtful and math.isfinite(low + high) else "")
         if math.isfinite(value)
         else between(low, high)
         if math.isfinite(low + high)
         else ""
-        for value, error, (low, high) in zip(
+        for value, error, (low, high), doubtful in zip(
             run.values(name, quantity).tolist(),
             run.errors(name, quantity).tolist(),
             run.bounds(name, quantity).tolist(),
+            told,
             strict=True,
         )
     ]

@@ -160,7 +160,7 @@ def draw_layers(layers: Sequence[Any], titles: Sequence[Title]) -> str:
     return (
         f"<p>Each shape is a layer: its left side is as tall as the layer has inputs, its right "
         f"side as it has outputs (logarithmically); its colour tells {words} per edge, 0 to "
-        f"{peak:.3g} bits, as a square root. A row is a block.</p>"
+        f"{peak:.3g} bits, as a square root.{' A row is a block.' if any(rows) else ''}</p>"
         f'<ul class="blocks">{body}</ul>'
     )
 

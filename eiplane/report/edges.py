@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import row_of, with_error
+from ..results import Change, row_of, with_error
+from .words import counted
 
 __all__ = ["Edges", "edges_of", "extremes", "greatest", "nodes"]
 
@@ -69,6 +70,12 @@ class Edges:
         if self.errors is not None:
             return with_error(value, float(self.errors.ravel()[flat]))
         return f"at most {self.bound:.1g}" if value <= (self.bound or -1.0) else f"{value:.4g}"
+
+    def change(self, before: Edges, flat: int) -> str:
+        """Return how an edge changed, with the error of the difference."""
+        errors = [e.errors.ravel()[flat] if e.errors is not None else 0.0 for e in (before, self)]
+        moved = float(self.matrix.ravel()[flat] - before.matrix.ravel()[flat])
+        return Change(moved, math.hypot(*errors)).text
 
     def sums(self, axis: int) -> tuple[Array, Array | None]:
         """Return the sums over an axis, and the most that their standard errors can be."""
@@ -143,8 +150,8 @@ def _silence(edges: Edges) -> str:
         else "their errors are not known"
     )
     return (
-        f'<p class="note">{edges.silent:,} of {size:,} edges cannot be told from 0. Edges: {how}. '
-        "Of several that are equal the first are listed.</p>"
+        f'<p class="note">{edges.silent:,} of {counted(size, "edge")} cannot be told from 0. '
+        f"Edges: {how}. Of several that are equal the first are listed.</p>"
     )
 
 
@@ -208,12 +215,12 @@ def nodes(layer: Any, edges: Edges) -> str:
         if values is None:
             values, errors = edges.sums(axis)
             what = f"sum of the edges' {edges.words}"
-        kind = "inputs" if side == "in" else "outputs"
-        drawn.append(_bars(np.asarray(values), errors, f"{kind}: {what}"))
+        kind = "input" if side == "in" else "output"
+        drawn.append(_bars(np.asarray(values), errors, kind, what))
     return f'<div class="tables">{"".join(drawn)}</div>'
 
 
-def _bars(values: Array, errors: Array | None, what: str) -> str:
+def _bars(values: Array, errors: Array | None, kind: str, what: str) -> str:
     """Return bars, one a node; of many nodes a bar from the least to the greatest of several."""
     step = math.ceil(len(values) / _BARS)
     starts = np.arange(0, len(values), step)
@@ -242,11 +249,15 @@ def _bars(values: Array, errors: Array | None, what: str) -> str:
         for i in range(len(starts))
         if step == 1 and doubt[i] > 0.0
     )
-    note = f"{len(values):,} {what}, bits; from {values.min():.3g} to {values.max():.3g}"
+    note = (
+        f"{counted(len(values), kind)}: {what}, bits; from {values.min():.3g} to {values.max():.3g}"
+    )
     if step > 1:
         note += f"; a bar goes from the least to the greatest of {step} nodes"
     if whiskers:
         note += "; whiskers are two standard errors"
+    elif doubt.any():
+        note += f"; two standard errors are at most {doubt.max():.2g}"
     thick = max(0.6, 0.7 * pace)
     return (
         f'<figure class="bars"><figcaption>{escape(note)}</figcaption>'

@@ -21,6 +21,7 @@ from .data import as_json, page_data, shown_of
 from .groups import grouped
 from .sections import SECTIONS, Parts
 from .sources import Source, sources_of
+from .words import counted, listed
 
 __all__ = ["html_report", "write_report"]
 
@@ -44,9 +45,9 @@ def write_report(
     Parameters
     ----------
     source : Decomposition, Tracker, History, sequence of Decomposition, weights or path
-        A model that was measured, or anything that :func:`eiplane.analyze` takes; a tracked run.
-        Or a mapping of names to such: they are put side by side, and changes are those against the
-        first.
+        A model that was measured (or some of its layers, ``d[2:5]``), or anything that
+        :func:`eiplane.analyze` takes; a tracked run. Or a mapping of names to such: they are put
+        side by side, and changes are those against the first.
     path : path-like
         Written whole or not at all.
     title : str, optional
@@ -76,7 +77,7 @@ def write_report(
     check_keywords("write_report", options, analyze)
     found = sources_of(source, options)
     target = Path(path)
-    named = title or " and ".join(s.name for s in found if s.name) or target.stem
+    named = title or listed([s.name for s in found if s.name]) or target.stem
     page = _page(found, named, edges=True)
     write_whole(target, lambda file: file.write(page.encode()))
     return target
@@ -133,14 +134,16 @@ def _asset(name: str) -> str:
 
 
 def _summary(sources: Sequence[Source], names: Sequence[str]) -> str:
-    count = f"{len(names)} layer{'' if len(names) == 1 else 's'}"
+    count = counted(len(names), "layer")
     if len(sources) > 1:
         return f"{len(sources)} side by side: {', '.join(s.name for s in sources)}; {count}."
     (source,) = sources
     if source.moves:
         first, last = int(source.history.steps[0]), int(source.history.steps[-1])
         return f"{count}, {len(source.history)} records from step {first:,} to step {last:,}."
-    skipped = f"; {len(source.skipped)} parts were not analysed" if source.skipped else ""
+    left = len(source.skipped)
+    verb = "was" if left == 1 else "were"
+    skipped = f"; {counted(left, 'part')} {verb} not analysed" if left else ""
     return f"{count}{skipped}."
 
 
@@ -156,5 +159,6 @@ def _tools(sources: Sequence[Source], names: Sequence[str]) -> str:
     return (
         '<div id="tools" role="search"><label>Show layers <input id="search" type="search" '
         'placeholder="name, role or block" aria-keyshortcuts="/" autocomplete="off"></label>'
-        f'<span id="found" role="status">{len(names)} of {len(names)} layers</span>{slider}</div>'
+        f'<span id="found" role="status">{len(names)} of {counted(len(names), "layer")}</span>'
+        f"{slider}</div>"
     )

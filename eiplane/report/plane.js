@@ -68,7 +68,7 @@ function planeFrame(x, y, state) {
 function contours(made, x, y, state) {
   if (state.turned) {
     const reach = x.ends.map(v => v * ROOT2);
-    const levels = (state.symlog ? powers(reach, x.least) : rounds(reach, 7)).map(v => v / ROOT2);
+    const levels = (state.symlog ? enough(powers(reach, x.least), reach) : rounds(reach, 7)).map(v => v / ROOT2);
     let last = -99;
     for (const t of levels) {
       made.append(line([x.at(t), BOX.top], [x.at(t), BOX.bottom], t === 0 ? "nought" : "grid"));
@@ -104,12 +104,13 @@ function planeLayer(l, bySource, x, y) {
     for (const bar of here.bars) group.append(line(at(bar[0]), at(bar[1]), "bar-line"));
     const place = here.at ? at(here.at) : here.span.map(at).reduce((a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
     const link = svg("a", {href: byId("layer-" + l) ? "#layer-" + l : "#table", tabindex: -1, "aria-label": said(source, l).replaceAll("\n", ", ")});
-    if (here.span) link.append(line(at(here.span[0]), at(here.span[1]), "span"));
+    if (here.span) link.append(spanLine(at(here.span[0]), at(here.span[1])));
     else link.append(mark(look.mark, ...place, 6, several && k < page.sources.length - 1));
     tell(link, () => said(source, l));
     lasts.push({place, link, known: !here.span});
   });
-  for (let k = 1; k < lasts.length && several; k++)
+  // Beside the ways of runs an arrow would look like one of them.
+  for (let k = 1; k < lasts.length && several && !moves; k++)
     if (lasts[0].known && lasts[k].known) arrow(group, lasts[k - 1].place, lasts[k].place);
   group.append(...lasts.map(one => one.link));
   if (page.layers.length <= 7 && lasts.length) {
@@ -164,7 +165,8 @@ function planeLegend(state) {
   if (!many) page.layers.forEach(x => entries.push([swatch([mark(x.mark, 0, 0, 6)], x.color), x.name]));
   if (many) entries.push([ramp(), ""]);
   if (several) page.sources.forEach((s, k) =>
-    entries.push([swatch([mark(0, 0, 0, 6, k < page.sources.length - 1)]), (k ? "arrow to: " : "from: ") + s.name]));
+    entries.push([swatch([...(moves ? [line([-13, 0], [13, 0], "trail", {"stroke-dasharray": DASHES[k % DASHES.length]})] : []),
+      mark(0, 0, 0, 6, k < page.sources.length - 1)]), (moves ? "" : k ? "arrow to: " : "from: ") + s.name]));
   if (all("#plane .bar-line").length) entries.push([swatch([line([-12, 0], [12, 0], "bar-line")]), "two standard errors to either side"]);
   if (all("#plane .span").length) entries.push([swatch([line([-12, 0], [12, 0], "span")]), "somewhere on this line: only bounds of EI are known"]);
   legend(byId("plane-legend"), entries);

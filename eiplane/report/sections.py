@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +26,7 @@ from .tables import (
     settings_table,
     skipped_list,
 )
+from .words import counted, meaning
 
 __all__ = ["SECTIONS", "Parts"]
 
@@ -32,8 +34,8 @@ __all__ = ["SECTIONS", "Parts"]
 #: many squares a side, by the number of layers.
 _DETAILS, _SQUARES = 200, ((12, 96), (40, 64), (130, 48), (200, 40))
 
-#: Of more layers than that the details lie in those of their block.
-_GROUPED = 40
+#: Of more layers than that the details lie in those of their block, or of so many together.
+_GROUPED, _TOGETHER = 40, 20
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,14 @@ class Parts:
         known = {x.name for s in self.sources for x in s.layers if edges_of(x) is not None}
         return frozenset(i for i, name in enumerate(self.names[:most]) if name in known)
 
+    def block(self, number: int) -> str:
+        """Return under what a layer's details are put; where no names repeat, twenty together."""
+        if any(group.block for group in self.groups):
+            return self.groups[number].block
+        first = number // _TOGETHER * _TOGETHER
+        last = min(first + _TOGETHER, len(self.names)) - 1
+        return f"{first + 1} to {last + 1}: {self.names[first]} … {self.names[last]}"
+
     def titles(self) -> list[Title]:
         """Return what tables need to know of every layer's name."""
         return [
@@ -99,7 +109,10 @@ def _measured(source: Source) -> str:
     """Return what is known of the layers, in sentences."""
     layers = source.layers
     weights = sum(x.n_in * x.n_out for x in layers if x.n_in)
-    said = [f"{len(layers)} layers with {weights:,} edges between inputs and outputs."]
+    said = [
+        f"{counted(len(layers), 'layer')} with {counted(weights, 'edge')} between inputs and "
+        "outputs."
+    ]
     if source.moves:
         said.append(f"What follows is of the last of {len(source.history):,} records.")
     for name in ("exact", "sample"):
@@ -107,25 +120,60 @@ def _measured(source: Source) -> str:
         if some and name == "exact":
             bounds = [x.error_bound for x in some if x.error_bound is not None]
             most = f"; none is off by more than {max(bounds):.1g} bits" if bounds else ""
-            said.append(f"Edges of {len(some)} layers are exact{most}.")
+            said.append(f"Edges of {counted(len(some), 'layer')} are exact{most}.")
         elif some:
-            said.append(f"Edges of {len(some)} layers are sampled.")
-    counts = {
-        "known with a standard error": sum(x.ei is not None and bool(x.ei_stderr) for x in layers),
-        "exact": sum(x.ei is not None and not x.ei_stderr for x in layers),
-        "known between bounds alone": sum(x.ei is None and bool(x.ei_bounds) for x in layers),
-        "not measured": sum(x.ei is None and not x.ei_bounds for x in layers),
-    }
-    listed = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    said += [f"EI of whole layers: {listed}."] if listed else []
+            said.append(f"Edges of {counted(len(some), 'layer')} are sampled.")
+    kinds = Counter(map(_knowledge, layers))
+    each = ", ".join(f"{kinds[what]} {what}" for what in _KNOWN if kinds[what])
+    said += [f"EI of whole layers: {each}."] if each else []
     outside = [x for x in layers if (x.outlier_fraction or 0.0) > 0.01]
     if outside:
         worst = max(outside, key=lambda x: x.outlier_fraction)
         said.append(
-            f"In {len(outside)} layers more than 1 % of the outputs' values lie out of their range "
-            f"(at most {worst.outlier_fraction:.0%}, {worst.name})."
+            f"In {counted(len(outside), 'layer')} more than 1 % of the outputs' values lie out of "
+            f"their range (at most {worst.outlier_fraction:.0%}, {worst.name})."
+        )
+    border = [x for x in layers if _on_a_border(x)]
+    if border:
+        said.append(
+            f"In {counted(len(border), 'layer')} ({_few(border)}) every edge has a sensitivity of "
+            "1 bit, however small its weight: with the other inputs at the baseline the output "
+            "lies on the border of two bins. Sensitivity and degeneracy count edges there."
         )
     return f"<p>{escape(' '.join(said))}</p>"
+
+
+#: What can be known of EI of a whole layer, in words.
+_KNOWN = (
+    "known with a standard error",
+    "exact",
+    "known between bounds alone",
+    "counted from too few samples (saturated: the bounds hold, the number does not)",
+    "not measured",
+)
+
+
+def _knowledge(layer: Any) -> str:
+    """Return which of those it is."""
+    if layer.ei is None:
+        return _KNOWN[2 if layer.ei_bounds else 4]
+    if layer.saturated:
+        return _KNOWN[3]
+    return _KNOWN[0 if layer.ei_stderr else 1]
+
+
+def _on_a_border(layer: Any) -> bool:
+    """Return whether every edge that is there has a sensitivity of one bit."""
+    edges = layer.sensitivity_edges
+    if edges is None:
+        return False
+    known = np.asarray(edges)[np.asarray(edges) > 0.0]
+    return known.size > 1 and bool((np.abs(known - 1.0) <= 1e-9).all())
+
+
+def _few(layers: Sequence[Any]) -> str:
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return ", ".join(layer.name for layer in layers[:3]) + more
 
 
 def _changes(parts: Parts) -> str:
@@ -161,16 +209,18 @@ def _differing(parts: Parts) -> str:
     ]
     found = [{x.name: x for x in s.layers} for s in parts.sources]
     common, _ = matched(*(s.layers for s in parts.sources))
+    alike = {n: [f[n] for f in found if n in f] for n in common}
     moved = [
-        n for n in common
-        if len({(str(f[n].in_range), f[n].in_bins, f[n].out_bins) for f in found}) > 1
+        n for n, some in alike.items()
+        if len({(str(x.in_range), x.in_bins, x.out_bins) for x in some}) > 1
     ]  # fmt: skip
     said = []
     if some:
         said.append(f"They were measured with different {', '.join(some)}.")
     if moved:
         said.append(
-            f"Inputs of {len(moved)} layers have other ranges or bins, {moved[0]} among them: "
+            f"Inputs of {counted(len(moved), 'layer')} have other ranges or bins, {moved[0]} among "
+            "them: "
             "what changed there is not the weights alone."
         )
     return f'<p class="warn">{escape(" ".join(said))}</p>' if said else ""
@@ -191,6 +241,11 @@ def _layers(parts: Parts) -> str:
         "known better, - was not measured. A press on a heading sorts; a name leads to the layer's "
         "edges.</p>"
     )
+    if any(x.saturated and x.ei is not None for s in parts.sources for x in s.layers):
+        note += (
+            '<p class="warn">saturated: too few samples to know EI. The number that stands there '
+            "all the same is the plug-in's, and its error says little: believe the bounds.</p>"
+        )
     if any(x.range_source == "assumed" for s in parts.sources for x in s.layers):
         note += (
             '<p class="warn">* assumed: nothing says where these inputs live. EI, sensitivity and '
@@ -271,15 +326,15 @@ def _edges(parts: Parts) -> str:
     for number in sorted(parts.detailed):
         name = parts.names[number]
         own = [one.get(name) for one in found]
-        block = parts.groups[number].block if len(parts.names) > _GROUPED else ""
+        block = parts.block(number) if len(parts.names) > _GROUPED else ""
         blocks.setdefault(block, []).append(
             f'<details id="layer-{number}" data-l="{number}"{" open" if number == 0 else ""}>'
             f"<summary>{escape(name)} <span>{escape(_brief(own))}</span></summary>"
             f"<div>{_edges_of_layer(parts, own, max(squares, 12))}</div></details>"
         )
     sections = [
-        f'<details class="block"><summary>{escape(block)} <span>{len(made)} layers</span></summary>'
-        f"<div>{''.join(made)}</div></details>"
+        f'<details class="block"><summary>{escape(block)} '
+        f"<span>{counted(len(made), 'layer')}</span></summary><div>{''.join(made)}</div></details>"
         if block
         else "".join(made)
         for block, made in blocks.items()
@@ -331,11 +386,10 @@ def _edge_changes(first: tuple[str, Edges], other: tuple[str, Edges], squares: i
     (before_name, before), (name, after) = first, other
     moved = after.matrix - before.matrix
     what = f"Change of {before.words} of every edge, {name} less {before_name}"
-    order = greatest(np.abs(moved.ravel()), min(6, moved.size))
+    order = greatest(np.abs(moved.ravel()), min(6, moved.size)).tolist()
     rows = "".join(
-        f'<tr><th scope="row">{escape(before.called(int(i)))}</th>'
-        f"<td>{before.matrix.ravel()[i]:.4g}</td><td>{after.matrix.ravel()[i]:.4g}</td>"
-        f"<td>{moved.ravel()[i]:+.4g}</td></tr>"
+        f'<tr><th scope="row">{escape(before.called(i))}</th><td>{escape(before.text(i))}</td>'
+        f"<td>{escape(after.text(i))}</td><td>{escape(after.change(before, i))}</td></tr>"
         for i in order
         if moved.ravel()[i] != 0.0
     )
@@ -355,15 +409,14 @@ def _edge_changes(first: tuple[str, Edges], other: tuple[str, Edges], squares: i
 
 
 def _words(parts: Parts) -> str:
-    listed = [row for row in TABLE if row.name in parts.shown]
-    listed += [row_of(name) for name in ("ei_edges", "sensitivity_edges", "influence_in",
-                                         "influence_out")]  # fmt: skip
+    names = [row.name for row in TABLE if row.name in parts.shown]
+    names += ["ei_edges", "sensitivity_edges", "influence_in", "influence_out"]
     items = "".join(
-        f"<dt>{escape(row.words)}{f' ({row.unit})' if row.unit else ''}</dt>"
-        f"<dd>{escape(str(row.__doc__).replace('``', '').replace('None ', 'Not known '))}</dd>"
-        for row in listed
+        f"<dt>{escape(called)}</dt><dd>{escape(text)}</dd>" for called, text in map(meaning, names)
     )
     return (
+        "<p>I is mutual information of binned values. An input is perturbed by drawing it evenly "
+        "from its range; inputs that are perturbed together are drawn independently.</p>"
         f"<dl>{items}</dl><p>After Mattsson, Michaud and Hoel, Examining the causal structures of "
         "deep neural networks using information theory, Entropy 22(12), 1429 (2020).</p>"
     )

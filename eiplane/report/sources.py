@@ -15,7 +15,7 @@ import numpy as np
 
 from ..analyze import analyze
 from ..files import read_records
-from ..results import Decomposition, Skipped, load
+from ..results import Decomposition, LayerResult, Skipped, load
 from ..training import History, Record, Tracker, as_history
 from ..training.matrices import Matrices
 
@@ -135,6 +135,8 @@ def _source(given: Any, options: Mapping[str, Any], name: str | None = None) -> 
             run = History.read(path)
             return _of_run(run, name, _options_of(path), Matrices(path).of)
         given = load(path) if _is_saved(path) else _measured(given, options)
+    elif _is_layers(given):
+        given = Decomposition(tuple(given))
     elif not isinstance(given, History | Tracker | Decomposition) and not _is_run_of(given):
         given = _measured(given, options)
     if isinstance(given, Decomposition):
@@ -161,6 +163,15 @@ def _of_run(
             matrices = keeps(history[-1].step)
     layers = [Remembered(entry, matrices) for entry in history[-1].layers]
     return Source(name, history, layers, (), settings)
+
+
+def _is_layers(given: Any) -> bool:
+    """Return whether something is layers of a result: a slice of it."""
+    return (
+        isinstance(given, list | tuple)
+        and bool(given)
+        and all(isinstance(one, LayerResult) for one in given)
+    )
 
 
 def _is_run_of(given: Any) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 from ..results import (
     ASSUMED,
+    Change,
+    between,
     bounds_of,
     change_of,
     columns_of,
@@ -44,6 +46,9 @@ _SOURCES = {
 }
 
 
+#: A longer name is broken into lines.
+_LONG = 48
+
 #: A table of more rows scrolls by itself, its headings in sight.
 _TALL = 25
 
@@ -73,11 +78,12 @@ class Title:
             return f"<span{more}>{text}</span>"
         return f'<a href="#layer-{self.number}"{more}>{text}</a>'
 
-    @property
-    def cell(self) -> str:
-        """The cell that is the heading of a row."""
+    def cell(self, mark: str = "") -> str:
+        """Return the cell that is the heading of a row, with a remark behind the name."""
         key = f'<i class="key" style="--c:{self.group.color}"></i>'
-        return f'<th scope="row">{key}{self.link(escape(self.name))}</th>'
+        name = f"{self.name} ({mark})" if mark else self.name
+        long = ' class="long"' if len(name) > _LONG else ""
+        return f'<th scope="row"{long}>{key}{self.link(escape(name))}</th>'
 
 
 def _head(headings: Sequence[tuple[str, str]]) -> str:
@@ -90,9 +96,14 @@ def _head(headings: Sequence[tuple[str, str]]) -> str:
 
 def _number(result: Any, quantity: str, key: str = "", more: str = "") -> str:
     """Return the cell of a quantity: what is known, and by what it is sorted."""
+    if result is None:
+        return _cell("-", None, None, key, more)
     value, row = getattr(result, quantity), bounds_of(quantity)
-    bounds = None if row is None or value is not None else getattr(result, row.name)
-    return _cell(table_cell(result, row_of(quantity)), value, bounds, key, more)
+    bounds = None if row is None else getattr(result, row.name)
+    text = table_cell(result, row_of(quantity))
+    if value is not None and bounds is not None and result.saturated:
+        text += f" ({between(*bounds)})"  # a plug-in's number, whose error says little
+    return _cell(text, value, bounds if value is None else None, key, more)
 
 
 def _cell(text: str, value: Any, bounds: Any, key: str = "", more: str = "") -> str:
@@ -128,7 +139,8 @@ def layers_table(source: Source, which: int, titles: Sequence[Title], caption: s
         number = title.number
         edges = layer.n_in * layer.n_out if layer.n_in else 0
         method = layer.method or "-"
-        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell]
+        mark = "saturated" if layer.saturated and layer.ei is not None else ""
+        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell(mark)]
         cells += [f"<td>{escape(title.group.role)}</td>"] if with_role else []
         cells.append(f'<td data-v="{edges}">{layer.n_in}→{layer.n_out}</td>')
         key = f"{which},{number}," if source.moves else ""  # what the slider changes
@@ -156,7 +168,8 @@ def _range(pair: Any, source: str | None, key: str) -> str:
 def changes_table(sources: Sequence[Source], titles: Sequence[Title], shown: Sequence[str]) -> str:
     """Return, quantity by quantity, what each source has, and how it differs from the first.
 
-    Layers are matched by name and shape; those that are not are listed below.
+    Layers are matched by name and shape, each source's with the first one's; what not all of them
+    have alike is listed below.
 
     Parameters
     ----------
@@ -177,21 +190,24 @@ def changes_table(sources: Sequence[Source], titles: Sequence[Title], shown: Seq
     named = {title.name: title for title in titles}
     rows = []
     for name in common:
-        title, results = named[name], [one[name] for one in found]
+        title, first = named[name], found[0][name]
+        others_of = [_like(first, one.get(name)) for one in found[1:]]
         number = title.number
-        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell]
-        size = results[0].n_in * results[0].n_out
-        cells.append(f'<td data-v="{size}">{results[0].n_in}→{results[0].n_out}</td>')
+        cells = [f'<td data-v="{number}">{number + 1}</td>', title.cell()]
+        cells.append(f'<td data-v="{first.n_in * first.n_out}">{first.n_in}→{first.n_out}</td>')
         for q in shown:
             more = f' data-q="{q}"'
-            cells += [_number(result, q, more=more) for result in results]
-            for result in results[1:]:
-                change = change_of(results[0], result, q)
+            cells += [_number(result, q, more=more) for result in (first, *others_of)]
+            for result in others_of:
+                change = Change() if result is None else change_of(first, result, q)
                 cells.append(_cell(change.text or "-", change.value, change.bounds, more=more))
         rows.append(f'<tr data-l="{number}">{"".join(cells)}</tr>')
     caption = f"Changes against {sources[0].name}, bits"
     left = "".join(f"<li>{escape(_whose(n, sources))}</li>" for n in others)
-    listed = f"<p>Not compared:</p><ul>{left}</ul>" if left else ""
+    listed = f"<p>Not compared, where shapes differ or a layer is missing:</p><ul>{left}</ul>"
+    listed = listed if left else ""
+    if not rows:
+        return f"<p>No layer is there with one name and shape.</p>{listed}"
     return (
         f'<div class="wide{" tall" if len(rows) > _TALL else ""}" role="region" tabindex="0" '
         f'aria-label="{escape(caption)}">'
@@ -199,6 +215,12 @@ def changes_table(sources: Sequence[Source], titles: Sequence[Title], shown: Seq
         f"<thead><tr>{_head(headings)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         f"{listed}"
     )
+
+
+def _like(first: Any, other: Any) -> Any:
+    """Return a layer, or None where it does not have the other's shape."""
+    same = other is not None and (other.n_in, other.n_out) == (first.n_in, first.n_out)
+    return other if same else None
 
 
 def _whose(name: str, sources: Sequence[Source]) -> str:

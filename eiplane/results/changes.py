@@ -85,7 +85,7 @@ def _get(result: Any, name: str) -> Any:
 
 
 def matched(*networks: Sequence[Any]) -> tuple[list[str], list[str]]:
-    """Return the names that all networks have with one shape, and all others.
+    """Return the names of layers that can be compared with the first network's, and what differs.
 
     Parameters
     ----------
@@ -94,11 +94,12 @@ def matched(*networks: Sequence[Any]) -> tuple[list[str], list[str]]:
     Returns
     -------
     common : list of str
-        In the order of the first network.
+        Layers of the first network that another one has with the same shape, in its order.
     others : list of str
-        In their order of appearance.
+        Layers that some network lacks, or has with another shape, in their order of appearance. Of
+        three networks or more a layer can be in both lists.
     """
     shapes = [{x.name: (x.n_in, x.n_out) for x in network} for network in networks]
     names = dict.fromkeys(name for network in networks for name in (x.name for x in network))
-    common = [n for n in names if len({found.get(n) for found in shapes}) == 1]
-    return common, [n for n in names if n not in set(common)]
+    common = [n for n, shape in shapes[0].items() if any(f.get(n) == shape for f in shapes[1:])]
+    return common, [n for n in names if len({found.get(n) for found in shapes}) > 1]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .measures import Skipped
 from .quantities import Quantities, Quantity, bounds_of
-from .table import cells, columns_of, legend_of
+from .table import cells, columns_of, legend_of, with_error
 
 __all__ = ["NUMBERS", "html_edges", "html_skipped", "html_table"]
 
@@ -119,18 +119,21 @@ def html_edges(layer: Quantities) -> str:
     most = float(matrix.max())
     scale = f"from 0 to {most:.4g} bits"
     if max(matrix.shape) <= NUMBERS:
-        return _numbered(matrix, f"{what}, {scale}", most)
+        errors = getattr(layer, f"{name}_stderr")
+        doubt = None if errors is None else np.asarray(errors).reshape(matrix.shape)
+        return _numbered(matrix, doubt, f"{what}, {scale}", most)
     return _drawn(matrix, what, scale)
 
 
-def _numbered(matrix: Array, caption: str, most: float) -> str:
+def _numbered(matrix: Array, errors: Array | None, caption: str, most: float) -> str:
+    doubt = np.zeros(matrix.shape) if errors is None else errors
     head = "".join(f'<th scope="col">{i}</th>' for i in range(matrix.shape[1]))
     rows = "".join(
         f'<tr><th scope="row">{j}</th>'
         + "".join(
             f'<td style="text-align:right;background:rgba({_ABOVE},{_share(v, most):.2f})">'
-            f"{v:.3g}</td>"
-            for v in row
+            f"{with_error(v, e) if e else f'{v:.3g}'}</td>"
+            for v, e in zip(row, doubt[j].tolist(), strict=True)
         )
         + "</tr>"
         for j, row in enumerate(matrix.tolist())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Unread, read_records, require, uncollected
-from ..results import Decomposition, bounds_of, error_of, row_of
+from ..results import Decomposition, LayerResult, bounds_of, error_of, row_of
 from .record import QUANTITIES, Record, record_lines
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def as_history(source: Any) -> History:
     Parameters
     ----------
     source : History, Tracker, Decomposition, sequence of Decomposition or Record, or path
-        Decompositions get the steps 0, 1, ...
+        Decompositions get the steps 0, 1, ... Layers, as of ``decomposition[2:5]``, are one.
 
     Returns
     -------
@@ -288,6 +288,8 @@ def as_history(source: Any) -> History:
         return held
     if isinstance(source, Decomposition):
         return History([Record.of(0, source)])
+    if isinstance(source, LayerResult):
+        return as_history([source])
     if isinstance(source, str | os.PathLike):
         return History.read(Path(source))
     if isinstance(source, Iterable):
@@ -296,6 +298,8 @@ def as_history(source: Any) -> History:
             return History(items)
         if items and all(isinstance(item, Decomposition) for item in items):
             return History(Record.of(i, item) for i, item in enumerate(items))
+        if items and all(isinstance(item, LayerResult) for item in items):
+            return History([Record.of(0, Decomposition(tuple(items)))])
     raise TypeError(
         "expected a Tracker, a History, a Decomposition or a sequence of them, or the path of a "
         f"tracked run, not {type(source).__name__}"

@@ -66,6 +66,8 @@ def _each(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         return NotImplemented
 
     def one(value: Any, k: int) -> Any:
+        if base.startswith("addc") and isinstance(value, tensor):
+            return value[k]  # numbers in a tensor
         return value[k] if isinstance(value, list | tuple) and len(value) == count else value
 
     made = []
@@ -73,12 +75,25 @@ def _each(torch: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         x = one(args[0], k)
         given = [one(value, k) for value in args[1:]]
         named = {n: one(value, k) for n, value in kwargs.items()}
-        if base in ("addcmul", "addcdiv") and len(given) > 2:
-            named["value"] = given.pop()
-        made.append(function(x, *given, **named))
+        made.append(_one(torch, base, function, x, given, named))
         if name.endswith("_") and base not in ("copy", "zero"):
             x.copy_(made[-1])
     return None if name.endswith("_") else made
+
+
+def _one(
+    torch: Any, base: str, function: Any, x: Any, given: list[Any], named: dict[str, Any]
+) -> Any:
+    """Do to one tensor what is done to each, where numbers are given in a way of their own, too."""
+    if base in ("minimum", "maximum") and not isinstance(given[0], torch.Tensor):
+        function = torch.clamp_max if base == "minimum" else torch.clamp_min
+    if base in ("addcmul", "addcdiv") and len(given) > 2:
+        value = given.pop()
+        if isinstance(value, torch.Tensor):
+            first, second = given
+            return x + value * (first * second if base == "addcmul" else first / second)
+        named = {**named, "value": value}
+    return function(x, *given, **named)
 
 
 def _attention(

@@ -413,7 +413,7 @@ def _names(values: Array) -> list[str]:
         if 0.0 < at_one < 1.0:
             tries.append(f"silu({_short(math.log(at_one / (1.0 - at_one)))})")
         far = float(PROBE[-1] - values[-1])
-        if far > 0:
+        if far > 0 and low < high:
             tries.append(f"softshrink({_short(far)})")
         if at_minus_one < 0:
             tries.append(f"elu({_short(at_minus_one / math.expm1(-1.0))})")

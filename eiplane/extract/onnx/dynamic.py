@@ -8,7 +8,7 @@ which is another one on every input and no part of any layer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 __all__ = ["seen_through"]
@@ -67,7 +67,7 @@ class _Graph:
         self.constants = constants
         self._kept = kept
         self._maker = {name: n for n in nodes for name in n.output if name}
-        self._takers = Counter(name for n in nodes for name in n.input if name)
+        self._takers = Counter(name for n in nodes for name in _taken(n) if name)
         self._taker = {name: n for n in nodes for name in n.input if name}
 
     def grid(self, name: str) -> tuple[str, str, str] | None:
@@ -81,8 +81,8 @@ class _Graph:
         """Return the one node that takes a value, if it is of a kind."""
         if self._takers[name] != 1 or name in self._kept:
             return None
-        node = self._taker[name]
-        return node if node.op_type == kind else None
+        node = self._taker.get(name)  # None: a graph in a node takes it
+        return node if node is not None and node.op_type == kind else None
 
     def scale(self, name: str, own: str) -> str | None:
         """Return the constant that a grid's scale is multiplied with; empty if there is none."""
@@ -100,11 +100,19 @@ class _Graph:
         for node in reversed(nodes):
             loose = node.op_type in ("DynamicQuantizeLinear", "Cast", "Mul")
             if not loose or wanted.intersection(node.output):
-                wanted.update(node.input)
-                wanted.update(n for a in node.attribute for g in (a.g, *a.graphs)
-                              for inner in g.node for n in inner.input)  # fmt: skip
+                wanted.update(_taken(node))
                 found.append(node)
         return found[::-1]
+
+
+def _taken(node: Any) -> Iterator[str]:
+    """Yield the names that a node takes, and those that the graphs in it take or give on."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            yield from (entry.name for entry in inner.output)
+            for part in inner.node:
+                yield from _taken(part)
 
 
 def _scaled_back(graph: _Graph, node: Any, make: Any) -> tuple[Any, list[Any]] | None:
@@ -168,11 +176,16 @@ def _weight(
         if not other:
             continue
         shape = graph.constants[plain].value.shape
+        # Scales meet the results: of a convolution an output is an axis before the places.
+        at = 0 if axis else 0 if kind == "Sub" else value.ndim - 2
+        if any(n > 1 and k != at for k, n in enumerate(reversed(shape))):
+            return None
         if axis == 0 and sum(n > 1 for n in shape):  # a number for each output of a convolution
-            sides = make("Constant", [], [f"{other} sides"],
-                         value_ints=[-1, *(1,) * (value.ndim - 1)])  # fmt: skip
-            nodes += [sides, make("Reshape", [other, f"{other} sides"], [f"{name} {kind} by"])]
-            other = f"{name} {kind} by"
+            sides, by = f"{name} {kind} sides", f"{name} {kind} by"
+            nodes.append(make("Constant", [], [sides],
+                              value_ints=[-1, *(1,) * (value.ndim - 1)]))  # fmt: skip
+            nodes.append(make("Reshape", [other, sides], [by]))
+            other = by
         nodes.append(make(kind, [taken, other], [f"{name} {kind}"]))
         taken = f"{name} {kind}"
     return nodes, taken
