@@ -6,8 +6,8 @@
 A share is the time of this process in records, over that of the steps between them: of the pairwise
 quantities in the loop, and with ``background=True``, where the other process's time is told apart:
 it has a core of its own, if there is one. PyTorch's threads spin for some milliseconds when a step
-is over, and on a busy machine for many more, which the process's clock counts: they are left to fall
-asleep before a record, or a record would be charged with what it has no part in. On a busy machine
+is over, and on a busy machine for many more, which the process's clock counts: they are left to
+fall asleep before a record, or it would be charged with what it has no part in. On a busy machine
 they also make a training look slow: the default is one thread, of the training and of the tracker.
 Records are held against ``eiplane.analyze`` of the same weights.
 """
