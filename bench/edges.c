@@ -47,7 +47,8 @@ int main(int argc, char **argv)
     double *information = calloc(n_out * n_in, sizeof *information);
     double *marginal = calloc(n_out * (size_t)size[3], sizeof *marginal);
     double *bound = calloc(n_out, sizeof *bound), *left = calloc(n_out, sizeof *left);
-    const ei_exact_out out = {information, marginal, bound, left};
+    const ei_exact_out out = {.information = information, .marginal = marginal, .bound = bound,
+                              .outside = left};
     double least = 1e300;
     for (int run = 0; run <= atoi(argv[2]); run++) {
         const double start = now();

@@ -1,7 +1,7 @@
 """Exact EI_parts: the CPU time of an edge, now and at an earlier commit, and whether they agree.
 
-    python bench/edges.py              against the last commit before few inputs were faster
-    python bench/edges.py --against COMMIT --json FILE
+    python bench/edges.py              against the engine as it was before few inputs were faster
+    python bench/edges.py --against COMMIT --json FILE --only tanh
     EIPLANE_CPU=avx2 python bench/edges.py         with another instruction set
 
 Both are compiled as setup.py does and run by turns, so that a busy machine slows both alike; the
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -27,18 +28,19 @@ import eiplane
 from build import ROOT, build_program
 from eiplane.network import Binning, automatic_range, discretize
 
-BEFORE = "fa89e0a"
-FEW = (2, 3, 4, 5, 6, 7, 8, 12, 16, 25)
+BEFORE = "0b70e34"
+FEW = (2, 4, 5, 6, 7, 8, 12, 16, 20, 25)
+BINS = (4, 8, 16, 64)
 
 
 def layers():
     """Yield names and channels: few inputs at several bins, then a classifier's three layers."""
-    for bins in (8, 16, 64):
-        for fan_in in FEW:
-            generator = np.random.default_rng(fan_in)
-            weight = generator.normal(size=(max(8, 1600 // (fan_in * bins // 8)), fan_in))
-            layer = eiplane.Layer(weight * 3 / np.sqrt(fan_in))
-            yield f"{fan_in} inputs, {bins} bins", layer, bins, (0.0, 1.0)
+    for activation, bins, fan_in in itertools.product(("sigmoid", "tanh", "relu"), BINS, FEW):
+        generator = np.random.default_rng(fan_in)
+        weight = generator.normal(size=(max(8, 1600 // (fan_in * bins // 8 or 1)), fan_in))
+        weight *= 3 / np.sqrt(fan_in)
+        layer = eiplane.Layer(weight, -0.5 * weight.sum(axis=1), activation)
+        yield f"{activation}, {fan_in} inputs, {bins} bins", layer, bins, (0.0, 1.0)
     generator, in_range = np.random.default_rng(0), (0.0, 1.0)
     for n_in, n_out in ((784, 256), (256, 128), (128, 10)):
         reach = 1 / np.sqrt(n_in)
@@ -49,9 +51,7 @@ def layers():
 
 
 def write(path: Path, layer: eiplane.Layer, bins: int, in_range: tuple[float, float]) -> int:
-    """Write a layer for bench/edges.c, centred if it has no bias; returns its edges."""
-    if layer.bias is None:
-        layer = eiplane.Layer(layer.weight, -0.5 * layer.weight.sum(axis=1))
+    """Write a layer for bench/edges.c; returns its edges."""
     c = discretize(layer, Binning(bins, bins), in_range, automatic_range(layer, in_range))
     rule = c.rules[0]
     size = np.array([c.n_in, c.n_out, bins, bins, len(rule.thresholds)], np.int64)
@@ -67,7 +67,7 @@ def run(program: Path, path: Path, runs: int) -> tuple[float, np.ndarray]:
     return float(text), np.fromfile(out)
 
 
-def compare(folder: Path, commit: str, turns: int) -> list[dict[str, object]]:
+def compare(folder: Path, commit: str, turns: int, only: str) -> list[dict[str, object]]:
     archive = subprocess.run(
         ["git", "archive", commit, "csrc"], cwd=ROOT, check=True, capture_output=True
     ).stdout
@@ -75,9 +75,11 @@ def compare(folder: Path, commit: str, turns: int) -> list[dict[str, object]]:
         tar.extractall(folder / "old", filter="data")
     old = build_program(folder, "edges", folder / "old" / "csrc", "before")
     new = build_program(folder, "edges", ROOT / "csrc", "now")
-    print(f"{'layer':22}{'before':>10}{'now':>10}{'ratio':>8}{'differ':>10}   microseconds an edge")
+    print(f"{'layer':30}{'before':>10}{'now':>10}{'ratio':>8}{'differ':>10}   microseconds an edge")
     rows = []
     for name, *layer in layers():
+        if only not in name:
+            continue
         path = folder / "layer.bin"
         edges = write(path, *layer)
         before = now = np.inf
@@ -89,7 +91,7 @@ def compare(folder: Path, commit: str, turns: int) -> list[dict[str, object]]:
         differ = float(np.abs(then[:edges] - answer[:edges]).max())
         if not (differ <= 1e-9 and answer[edges:].max() <= 1e-9):
             raise SystemExit(f"{name}: answers differ by {differ} bits")
-        print(f"{name:22}{before:10.3f}{now:10.3f}{before / now:8.1f}{differ:10.1e}", flush=True)
+        print(f"{name:30}{before:10.3f}{now:10.3f}{before / now:8.1f}{differ:10.1e}", flush=True)
         rows.append({"layer": name, "before": before, "now": now, "differ": differ})
     return rows
 
@@ -97,11 +99,12 @@ def compare(folder: Path, commit: str, turns: int) -> list[dict[str, object]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--against", default=BEFORE, metavar="COMMIT")
+    parser.add_argument("--only", default="", metavar="TEXT", help="layers whose names have it")
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(Path(folder), options.against, options.turns)
+        rows = compare(Path(folder), options.against, options.turns, options.only)
     if options.json:
         kept = {
             "against": options.against,

@@ -160,7 +160,8 @@ static void run_series(void)
         sink = k->exact->series(&row, phi, 0.7);
 }
 
-/* Exact EI_parts of rows of n inputs, as a layer's are: few (sums over subsets) or some (recursion). */
+/* Exact EI_parts of rows of n inputs, as a layer's are: few (sums over subsets), some (recursion) or many
+ * (the row's derivatives). */
 static void parts_of(size_t n)
 {
     static const int32_t labels[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -173,12 +174,22 @@ static void parts_of(size_t n)
         .weight = weight, .bias = bias, .n_rules = 1, .n_thresholds = 15, .thresholds = thresholds,
         .labels = labels, .outside = outside,
     };
-    const ei_exact_out out = {information, marginal, bound, left};
+    const ei_exact_out out = {.information = information, .marginal = marginal, .bound = bound,
+                              .outside = left};
     need(ei_exact_parts(&c, 0, ROWS, NULL, &out));
     sink = information[0];
 }
 static void run_few(void) { parts_of(5); }
 static void run_some(void) { parts_of(12); }
+static void run_many(void) { parts_of(128); }
+
+static void run_row_sums(void)
+{
+    static double room[128], sums[ROWS * EI_SUMS];
+    const ei_matrix rows = {128, weight, NULL};
+    ei_exact_sums(&rows, ROWS, room, sums);
+    sink = sums[0];
+}
 
 /* Plug-in counts shared out: every shard's vectors, then its pairs. */
 static void run_shard_vectors(void)
@@ -250,6 +261,8 @@ static const struct {
     {"series", "probability", 64 * 8 * 8, run_series},
     {"few_inputs", "edge", ROWS * 5, run_few},
     {"some_inputs", "edge", ROWS * 12, run_some},
+    {"many_inputs", "edge", ROWS * 128, run_many},
+    {"row_sums", "weight", ROWS * 128, run_row_sums},
     {"shard_vectors", "vector", 2.0 * SAMPLES, run_shard_vectors},
     {"shard_pairs", "pair", SAMPLES, run_shard_pairs},
     {"given_products", "factor", 32.0 * WAVES, run_products},

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import eiplane
-from eiplane import reference
-from eiplane.network import Binning, discretize
+from eiplane import _core, reference
+from eiplane.network import Binning, RowSums, automatic_range, discretize
 from eiplane.pairwise import exact
 from eiplane.run import Runner
 
 HERE = Runner(threads=1)
-FAN_INS, BINS = (4, 25, 100, 784, 3072), (8, 16, 64)
+FAN_INS, BINS = (4, 7, 12, 25, 100, 784, 3072), (8, 16, 64)
 SAMPLES = 100_000
 
 
@@ -133,6 +133,30 @@ def test_wide_layer(benchmark):
         "way": "exact, both measures, 2 threads",
         "us_an_edge": benchmark.stats["median"] / weight.size * 1e6,
         "error": parts.error_bound,
+    }
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["float64", "float32"])
+@pytest.mark.benchmark(group="exact: a classifier's layer, sums alone")
+def test_totals(benchmark, narrow):
+    """What a tracker asks of a layer 784→256 of rectified units: both measures, no edges."""
+    weight = weights_of("dense", 784, 256) * 0.02
+    layer = eiplane.Layer(weight.astype(np.float32 if narrow else np.float64), None, "relu")
+
+    def measured():
+        sums = RowSums(layer.rows(), _core.row_sums(layer.rows()))
+        out_range = automatic_range(layer, (0.0, 1.0), sums)
+        channel = discretize(layer, Binning(8, 8), (0.0, 1.0), out_range, narrow=True, sums=sums)
+        return channel, exact.totals(("sensitivity", "ei_parts"), channel, HERE)
+
+    channel, found = benchmark.pedantic(measured, rounds=5, warmup_rounds=1)
+    assert found["ei_parts"] == exact.ei_parts(channel, HERE).totals()
+    assert found["sensitivity"] == exact.sensitivity(channel, HERE).totals()
+    benchmark.extra_info |= {
+        "layer": "784→256",
+        "way": "exact, both measures' sums",
+        "us_an_edge": benchmark.stats["median"] / weight.size * 1e6,
+        "error": found["ei_parts"].error_bound,
     }
 
 

@@ -1,13 +1,15 @@
 """What a tracker costs a training: a 784-256-128-10 network, a record every hundred gradient steps.
 
     python bench/tracking.py                 batches of 128
-    python bench/tracking.py --batch 64 --json FILE
+    python bench/tracking.py --batch 64 --threads 2 --json FILE
 
 A share is the time of this process in records, over that of the steps between them: of the pairwise
 quantities in the loop, and with ``background=True``, where the other process's time is told apart:
-it has a core of its own, if there is one. On a busy machine PyTorch's own threads spin while they
-wait for each other and make a training look slow: the default is one thread, of the training and of
-the tracker. Records are held against ``eiplane.analyze`` of the same weights.
+it has a core of its own, if there is one. PyTorch's threads spin for some milliseconds when a step
+is over, and on a busy machine for many more, which the process's clock counts: they are left to
+fall asleep before a record, or it would be charged with what it has no part in. On a busy machine
+they also make a training look slow: the default is one thread, of the training and of the tracker.
+Records are held against ``eiplane.analyze`` of the same weights.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ WAYS = {
     "pairwise, background": {"measures": PAIRWISE, "background": True},
     "all, background": {"background": True},
 }
+
+#: Seconds after which PyTorch's threads sleep.
+REST = 0.05
 
 
 class Clock:
@@ -85,7 +90,7 @@ def check(model: torch.nn.Module, record: Record, options: dict[str, object]) ->
 
 def measure(options: dict[str, object], records: int, every: int, batch: int, threads: int) -> dict:
     model, step = training(batch)
-    steps, tracked, ending = Clock(), Clock(), Clock()
+    steps, tracked, nothing, ending = Clock(), Clock(), Clock(), Clock()
     tracker = eiplane.Tracker(model, every=every, progress=False, threads=threads, **options)
     for _ in range(every):
         step()  # warm
@@ -94,17 +99,22 @@ def measure(options: dict[str, object], records: int, every: int, batch: int, th
     for number in range(1, every * records + 1):
         with steps:
             loss = step()
+        if threads > 1 and tracker.due(number):
+            time.sleep(REST)
         with tracked:
             tracker.record(number, loss=loss)
+        with nothing:  # what looking at the clock takes
+            pass
     with ending:
         tracker.close()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert len(tracker) == records + 1
     check(model, tracker.history[-1], options)
+    cpu, wall = tracked.cpu - nothing.cpu, tracked.wall - nothing.wall
     return {
-        "share of the CPU time": tracked.cpu / steps.cpu,
-        "share of the wall time": tracked.wall / steps.wall,
-        "milliseconds a record": 1e3 * tracked.cpu / records,
+        "share of the CPU time": cpu / steps.cpu,
+        "share of the wall time": wall / steps.wall,
+        "milliseconds a record": 1e3 * cpu / records,
         "milliseconds of 100 steps": 1e5 * steps.cpu / (every * records),
         "of the other process, a record": 1e3 * (after.ru_utime - before.ru_utime) / records,
     }

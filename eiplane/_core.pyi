@@ -121,6 +121,7 @@ def information(table: NDArray[Any]) -> tuple[float, float, float]: ...
 
 class ExactRows:
     information: NDArray[np.float64]
+    total: NDArray[np.float64]
     marginal: NDArray[np.float64]
     bound: NDArray[np.float64]
     outside: NDArray[np.float64]
@@ -142,6 +143,19 @@ def exact_sensitivity(
     cancel: NDArray[np.int32],
     into: NDArray[np.float64] | None = None,
 ) -> ExactRows: ...
+def exact_totals(
+    channel: CoreChannel,
+    start: int,
+    stop: int,
+    cancel: NDArray[np.int32],
+    alone: bool,
+    together: bool,
+) -> tuple[ExactRows | None, ExactRows | None]: ...
+def row_sums(weight: NDArray[Any]) -> NDArray[np.float64]: ...
+def summary(
+    total: NDArray[np.float64], bound: NDArray[np.float64], outside: NDArray[np.float64]
+) -> tuple[float, float, float]: ...
+def total(x: NDArray[np.float64]) -> float: ...
 
 class Budget:
     def __init__(self, limit: int) -> None: ...

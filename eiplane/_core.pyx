@@ -138,6 +138,7 @@ cdef class CoreChannel:
         cdef const double[::1] thresholds, limits
         cdef const int32_t[::1] labels, rule
         cdef const uint16_t[::1] outside
+        cdef const double[:, ::1] sums
         cdef CoreStages stages = CoreStages(channel.stages)
         thresholds, labels, limits, outside = channel.tables()
         if narrow and channel.weight.dtype == np.float32:
@@ -154,6 +155,11 @@ cdef class CoreChannel:
         self.c.in_lo, self.c.in_hi = channel.in_lo, channel.in_hi
         self.c.in_bins, self.c.out_bins = channel.in_bins, channel.out_bins
         self.c.bias = &bias[0]
+        known = channel.own_sums()
+        if known is not None:
+            sums = known.values
+            self.kept.append(sums)
+            self.c.sums = &sums[0, 0]
         self.c.n_rules = <size_t>len(channel.rules)
         if channel.rule is not None:
             rule = channel.rule

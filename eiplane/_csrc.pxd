@@ -29,6 +29,9 @@ cdef extern from "common/ei_channel.h" nogil:
         const ei_function *functions
         const int32_t *function
 
+    enum:
+        EI_SUMS
+
     ctypedef struct ei_channel:
         size_t n_in
         double in_lo, in_hi
@@ -39,6 +42,7 @@ cdef extern from "common/ei_channel.h" nogil:
         const double *weight
         const float *narrow
         const double *bias
+        const double *sums
         size_t n_rules
         const int32_t *rule
         size_t n_thresholds
@@ -156,14 +160,25 @@ cdef extern from "pairs/ei_occupancy.h" nogil:
     ep_corrected ep_correct(const ep_occupancy *, const ep_columns *, const ei_information *, size_t, size_t, double *, double *)
 
 
+cdef extern from "kernels/ei_rows.h" nogil:
+    ctypedef struct ei_matrix:
+        size_t n
+        const double *wide
+        const float *narrow
+
+
 cdef extern from "exact/ei_exact.h" nogil:
     ctypedef struct ei_exact_out:
         double *information
+        double *total
         double *marginal
         double *bound
         double *outside
     int ei_exact_parts(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
     int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
+    int ei_exact_both(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *, const ei_exact_out *)
+    void ei_exact_sums(const ei_matrix *, size_t, double *, double *)
+    double ei_exact_total(const double *, size_t, size_t)
 
 
 cdef extern from "joint/ei_joint.h" nogil:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .extract import ExtractOptions, between, parts_of, to_network
+from .extract import Extracted, ExtractOptions, between, parts_of, to_network
 from .joint import (
     JointOptions,
     checked_memory,
@@ -18,8 +20,8 @@ from .joint import (
     noisy_bounds,
     vector_bounds,
 )
-from .network import spans_of
-from .pairwise import Called, Measure, NoisyLayer, Surroundings, check_method, measure
+from .network import Network, RangeRule, spans_of
+from .pairwise import Called, Measure, NoisyLayer, Surroundings, check_method, measure, totals
 from .plan import Plan, Target
 from .results import Decomposition, LayerResult, Pairwise, Totals
 from .run import (
@@ -35,7 +37,7 @@ from .run import (
     warn_assumed,
 )
 
-__all__ = ["analyze"]
+__all__ = ["Analysis", "analyze"]
 
 
 def analyze(
@@ -181,40 +183,108 @@ def analyze(
     >>> round(d[0].ei_parts, 6)
     9.0
     """
-    settings = Settings(
-        measures, bins=bins, in_range=in_range, out_range=out_range, outliers=outliers,
-        baseline=baseline, method=method, samples=samples, tol=tol, estimator=estimator,
-        ranges=ranges, quantiles=quantiles, noise=noise,
-    )  # fmt: skip
-    workers = checked_threads(threads, executor)
-    if not isinstance(edges, bool | np.bool_):
-        raise TypeError(f"edges must be True or False, got {edges!r}")
-    options = JointOptions(settings.estimator, checked_memory(memory_limit))
-    sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
-    with progress_bar(progress) as tell:
-        wanted = ExtractOptions(
-            activation, layers, input_size, input_data, strict, key, settings.data_quantiles, tell
+    return Analysis({k: v for k, v in locals().items() if k != "weights"})(weights)
+
+
+class Analysis:
+    """Options of :func:`analyze`, checked once, for weights that are measured again and again.
+
+    Parameters
+    ----------
+    options : mapping
+        All of :func:`analyze`, by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For options that are none.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        given = dict(options)
+        self.settings = Settings(
+            given["measures"],
+            **{name: given[name] for name in _OF_SETTINGS},
         )
-        found = to_network(weights, wanted)
-        targets = spans_of(found.network, spans, found.selected, parts_of(weights))
-        named = [pair for pair in targets if isinstance(pair[0], str)]
-        plan = Plan(found.network, settings, [str(end) for pair in named for end in pair])
-        results = []
-        with Runner(workers, executor, tell) as runner:
-            for number, (first, last) in enumerate(targets, start=1):
-                stage(tell, number, len(targets))
-                if isinstance(first, int) and isinstance(last, int):
-                    target, draws = plan.target(first, last), sampling.of_layer(first, last)
-                    results.append(_measure(target, settings, options, draws, runner, edges))
-                else:
-                    ends = (weights, str(first), str(last))
-                    part = _measure_part(ends, wanted, plan, sampling, runner, tell)
-                    results.append(part if edges else part.without_edges())
-    starts = [first for first, _ in targets if isinstance(first, int)]
-    warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
-    return Decomposition(
-        tuple(results), found.skipped, settings.to_dict() | {"rng": str(sampling.entropy)}
-    )
+        self._workers = checked_threads(given["threads"], given["executor"])
+        self._edges = given["edges"]
+        if not isinstance(self._edges, bool | np.bool_):
+            raise TypeError(f"edges must be True or False, got {self._edges!r}")
+        self._joint = JointOptions(self.settings.estimator, checked_memory(given["memory_limit"]))
+        self._options = given
+        self._plain = self.settings.to_dict()
+        self._last: _Wiring | None = None
+
+    @classmethod
+    def of(cls, **options: Any) -> Analysis:
+        """Return the analysis with some of the options, the others as :func:`analyze` has them."""
+        bound = inspect.signature(analyze).bind(None, **options)
+        bound.apply_defaults()
+        return cls({k: v for k, v in bound.arguments.items() if k != "weights"})
+
+    def __call__(self, weights: Any) -> Decomposition:
+        """Return what :func:`analyze` returns for these weights."""
+        given, settings = self._options, self.settings
+        entropy = entropy_of(given["rng"])
+        sampling = Sampling(entropy, samples=settings.samples, tol=settings.tol)
+        with progress_bar(given["progress"]) as tell:
+            wiring = self._wiring(weights, tell)
+            targets, plan = wiring.targets, wiring.plan(settings)
+            results = []
+            with Runner(self._workers, given["executor"], tell) as runner:
+                for number, (first, last) in enumerate(targets, start=1):
+                    stage(tell, number, len(targets))
+                    if isinstance(first, int) and isinstance(last, int):
+                        target, draws = plan.target(first, last), sampling.of_layer(first, last)
+                        part = _measure(target, settings, self._joint, draws, runner, self._edges)
+                    else:
+                        ends = (weights, str(first), str(last))
+                        part = _measure_part(ends, wiring.options, plan, sampling, runner, tell)
+                        part = part if self._edges else part.without_edges()
+                    results.append(part)
+        starts = [first for first, _ in targets if isinstance(first, int)]
+        warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
+        used = copy.deepcopy(self._plain) | {"rng": str(sampling.entropy)}
+        return Decomposition(tuple(results), wiring.found.skipped, used)
+
+    def _wiring(self, weights: Any, tell: Progress | None) -> _Wiring:
+        """Return how weights are wired: those of the very network that came last, as they were."""
+        last, given = self._last, self._options
+        if last is not None and last.found.network is weights:
+            return last
+        options = ExtractOptions(
+            given["activation"], given["layers"], given["input_size"], given["input_data"],
+            given["strict"], given["key"], self.settings.data_quantiles, tell,
+        )  # fmt: skip
+        found = to_network(weights, options)
+        targets = spans_of(found.network, given["spans"], found.selected, parts_of(weights))
+        made = _Wiring(options, found, targets)
+        if isinstance(weights, Network) and not callable(given["layers"]):
+            self._last = made
+        return made
+
+
+#: Options that say what is measured, beside the measures.
+_OF_SETTINGS = (
+    "bins", "in_range", "out_range", "outliers", "baseline", "method", "samples", "tol",
+    "estimator", "ranges", "quantiles", "noise",
+)  # fmt: skip
+
+
+@dataclass
+class _Wiring:
+    """A network as it was found, and what of it is measured."""
+
+    options: ExtractOptions
+    found: Extracted
+    targets: list[tuple[int, int] | tuple[str, str]]
+    rules: dict[str, RangeRule] = field(default_factory=dict)
+
+    def plan(self, settings: Settings) -> Plan:
+        """Return a new plan: ranges follow from the weights, which may have changed."""
+        named = [pair for pair in self.targets if isinstance(pair[0], str)]
+        others = [str(end) for pair in named for end in pair]
+        return Plan(self.found.network, settings, others, self.rules)
 
 
 def _measure(
@@ -232,6 +302,10 @@ def _measure(
     wanted = [which for which in both if which in settings.measures]
     noisy = _noisy(target, settings)
     check_method(channel, settings.method, wanted)
+    vectors = bool(settings.measures & {"ei", "bounds"})
+    if noisy is None and not edges and not vectors:
+        kept.update(totals(wanted, channel, settings.method, sampling, runner).items())
+        wanted = []
     for which in wanted:
         if noisy is not None:
             part = noisy.measure(which, runner)
@@ -244,7 +318,7 @@ def _measure(
         del part  # else it were there while the next is measured
     whole = bounds = None
     if noisy is not None:
-        if settings.measures & {"ei", "bounds"}:
+        if vectors:
             informed = None if known is None else known.edges.reshape(channel.n_out, -1)
             key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
             bounds = noisy_bounds(noisy, informed, key, runner)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from . import _core
 from .extract import Between
 from .network import (
     FAR,
+    MOST,
     Channel,
     Interval,
     Layer,
     Network,
     RangeRule,
+    RowSums,
     Stage,
     automatic_range,
     discretize,
@@ -65,18 +70,27 @@ class Plan:
     settings : Settings
     others : sequence of str
         Names of what is no layer and may have a range of its own.
+    rules : dict, optional
+        Of the same network's layers, where they were found before; filled.
     """
 
-    def __init__(self, network: Network, settings: Settings, others: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        network: Network,
+        settings: Settings,
+        others: Sequence[str] = (),
+        rules: dict[str, RangeRule] | None = None,
+    ) -> None:
         self.network = network
         self.settings = settings
         self.seen = network.seen if settings.ranges == "data" else {}
         self.names = [str(layer.name) for layer in network]
         self.index = {name: i for i, name in enumerate(self.names)}
-        self._rules: dict[str, RangeRule] = {}
+        self._rules: dict[str, RangeRule] = {} if rules is None else rules
         self._memo: dict[int, tuple[RangeRule, Interval]] = {}
         self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
+        self._sums: dict[int, NDArray[np.float64]] = {}
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
 
@@ -129,8 +143,9 @@ class Plan:
 
     def _whole(self, found: Interval) -> tuple[Range, str]:
         """Return one range for all inputs, and its source."""
-        low, high = float(found.low.min()), float(found.high.max())
-        finite = np.isfinite(low) and np.isfinite(high)
+        low = float(found.low[0] if len(found.low) == 1 else found.low.min())
+        high = float(found.high[0] if len(found.high) == 1 else found.high.max())
+        finite = math.isfinite(low) and math.isfinite(high)
         if not finite or (max(-low, high) > FAR and found.source not in ("given", "data")):
             return self.settings.input_range, "assumed"
         if high - low <= 1e-12 * max(abs(low), abs(high)):
@@ -205,19 +220,48 @@ class Plan:
     def _made(self, index: int, feed: Interval) -> tuple[float, float, str]:
         key = self.names[index], self._whole(feed)[0]
         if key not in self._automatic:
-            self._automatic[key] = automatic_range(self.network[index].load(), key[1])
+            layer = self.network[index].load()
+            self._automatic[key] = automatic_range(layer, key[1], self._row_sums(index, layer))
         return (*self._automatic[key], "activation")
+
+    def _row_sums(self, index: int, layer: Layer) -> RowSums | None:
+        """Return the sums of a layer's rows; None where the core does not take them as they are.
+
+        What a training has done to weights since a layer was made is seen here.
+
+        Raises
+        ------
+        ValueError
+            For weights that are no finite numbers any more.
+        """
+        rows = layer.rows()
+        if rows.dtype not in (np.float64, np.float32) or not rows.flags.carray:
+            return None
+        if index not in self._sums:  # not the rows themselves: those of a file are read anew
+            sums = RowSums(rows, _core.row_sums(rows))
+            if not sums.usual or not _is_usual(layer.bias):
+                replace(layer)  # a layer checks what it is given
+            self._sums[index] = sums.values
+        return RowSums(rows, self._sums[index])
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])
 
+    def _stage(self, index: int) -> Stage:
+        layer = self.network[index].load()
+        self._row_sums(index, layer)
+        return Stage(layer.n_in, layer.n_out, layer.matrix(), layer.offsets(), layer.activation)
+
     def target(self, first: int, last: int) -> Target:
         """Return what is measured from the input of one layer to the output of another."""
         layer = self.network[last].load()
+        sums = self._row_sums(last, layer)
         name, out_range = self.names[last], self.out_range(last)
         in_range, source = self.in_range(first), self.range_source(first)
-        before = tuple(_stage(self.network[i].load()) for i in range(first, last))
-        whole = discretize(layer, self.settings.binning, in_range, out_range, before, narrow=True)
+        before = tuple(self._stage(i) for i in range(first, last))
+        whole = discretize(
+            layer, self.settings.binning, in_range, out_range, before, narrow=True, sums=sums
+        )
         channel = merged(whole)
         shape = layer.edge_shape
         if first != last:
@@ -236,5 +280,6 @@ class Plan:
         )
 
 
-def _stage(layer: Layer) -> Stage:
-    return Stage(layer.n_in, layer.n_out, layer.matrix(), layer.offsets(), layer.activation)
+def _is_usual(bias: NDArray[Any] | None) -> bool:
+    """Return whether all are numbers, and none is too large."""
+    return bias is None or float(np.abs(bias).max()) <= MOST

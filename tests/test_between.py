@@ -169,7 +169,7 @@ def test_one_worker_needs_no_thread_for_short_units(generator, monkeypatch):
         raise AssertionError("a thread was started")
 
     monkeypatch.setattr("eiplane.run.parallel.ThreadPoolExecutor", refuse)
-    weight = generator.normal(size=(100, 300))
+    weight = generator.normal(size=(900, 300))
     done = []
     with Runner(threads=1, progress=lambda now, total, what: done.append((now, total))) as runner:
         edges = exact.ei_parts(channel_of(weight), runner).edges

@@ -36,6 +36,10 @@ enum ei_activation {
     EI_TABLE /* a piecewise polynomial */
 };
 
+/* What is known of a row of weights: the greatest size, the sum of the weights, scaled by two to minus
+ * the greatest's exponent and in two parts, the same sum as it is, those of sizes and of squares. */
+enum { EI_GREATEST, EI_SUM, EI_SUM_LOW, EI_TOTAL, EI_SIZES, EI_SQUARES, EI_SUMS };
+
 /* Coefficients of a polynomial; before them stand its centre and one over its half width. */
 enum { EI_TERMS = 8, EI_POLYNOMIAL = EI_TERMS + 2 };
 
@@ -67,6 +71,7 @@ typedef struct {
     const double *weight; /* n_out x n_last */
     const float *narrow;  /* the same in float32, weight being NULL: the exact engine alone takes it */
     const double *bias;   /* n_out */
+    const double *sums;   /* n_out x EI_SUMS: of its rows, as ei_exact_sums has them, or NULL */
     size_t n_rules;
     const int32_t *rule; /* n_out: which each has; NULL: all the first */
     size_t n_thresholds; /* of every rule */

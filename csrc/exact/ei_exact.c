@@ -38,7 +38,7 @@
 typedef struct {
     ei_exact *x, *limits; /* limits: NULL where there are none */
     int outside;          /* whether everything lies outside, where there are none */
-    double *unused, *row; /* n_in */
+    double *unused, *row, *edges; /* n_in */
 } rule_engine;
 
 /* Labels of the intervals that ei_channel calls limits: 0 inside, -1 outside. NULL: no memory. */
@@ -63,10 +63,11 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     e->outside = c->n_limits == 0 && c->outside[rule];
     e->unused = ei_alloc(c->n_in, sizeof *e->unused);
     e->row = ei_alloc(c->n_in, sizeof *e->row);
+    e->edges = ei_alloc(c->n_in, sizeof *e->edges);
     const int limits = c->n_limits == 0 || e->limits != NULL;
     if (e->x && e->limits && e->limits->n_thresholds > 0 && e->limits->n_thresholds <= BESIDE)
         e->x->beside = e->limits;
-    return e->x && limits && e->unused && e->row ? EI_OK : EI_ENOMEM;
+    return e->x && limits && e->unused && e->row && e->edges ? EI_OK : EI_ENOMEM;
 }
 
 static const double *weights_of(const ei_channel *c, const rule_engine *e, size_t o)
@@ -79,61 +80,95 @@ static void close_rule(rule_engine *e)
 {
     ei_free(e->unused);
     ei_free(e->row);
+    ei_free(e->edges);
     ex_close_engine(e->limits);
     ex_close_engine(e->x);
 }
 
-/* Output o, whose numbers go to place `at`. */
-typedef int row_function(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
-                         ei_cancel cancel, const ei_exact_out *out);
-
-static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
-                     ei_cancel cancel, const ei_exact_out *out)
+/* The weights themselves are left out where their sums are known and `lazy`. */
+static row_weights row_of(const ei_channel *c, const rule_engine *e, size_t o, int lazy)
 {
-    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
+    const double *known = c->sums ? c->sums + o * EI_SUMS : NULL;
+    const double *w = known != NULL && lazy ? NULL : weights_of(c, e, o);
+    return ex_row_weights(e->x, w, c->bias[o], known);
+}
+
+/* Where a row's information goes, if anybody asks for it. */
+static double *place_of(const ei_channel *c, const rule_engine *e, size_t at, const ei_exact_out *out)
+{
+    if (out->information != NULL)
+        return out->information + at * c->n_in;
+    return out->total != NULL ? e->edges : NULL;
+}
+
+static void add_up(const ei_channel *c, const rule_engine *e, size_t at, const double *information,
+                   const ei_exact_out *out)
+{
+    if (out->total != NULL && information != NULL)
+        out->total[at] = e->x->k->total(information, c->n_in);
+}
+
+/* Output o, whose numbers go to place `at`. */
+static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+                     double *information, ei_cancel cancel, const ei_exact_out *out)
+{
+    const row_weights weights = row_of(c, e, o, 0);
     double inside[2] = {1.0, 0.0}, ignored;
     e->x->inside = NAN;
-    int status = ex_row_parts(e->x, &weights, out->information ? out->information + at * c->n_in : NULL,
-                              out->marginal + at * c->out_bins, out->bound + at, cancel);
+    int status = ex_row_parts(e->x, &weights, information, out->marginal + at * c->out_bins,
+                              out->bound + at, cancel);
     if (e->limits != NULL && e->x->inside >= 0.0)
         inside[0] = e->x->inside;
     else if (e->limits != NULL && status == EI_OK)
         status = ex_row_parts(e->limits, &weights, NULL, inside, &ignored, cancel);
     out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
+    add_up(c, e, at, information, out);
     return status;
 }
 
 static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
-                           ei_cancel cancel, const ei_exact_out *out)
+                           double *information, ei_cancel cancel, const ei_exact_out *out)
 {
-    const row_weights weights = ex_row_weights(e->x, weights_of(c, e, o), c->bias[o]);
+    row_weights weights = row_of(c, e, o, 1);
     double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
+    if ((e->limits == NULL || ex_row_stands_still(e->limits, &weights, &ignored)) &&
+        ex_row_stands_still(e->x, &weights, out->bound + at)) {
+        ex_nothing(e->x, out->information ? information : NULL);
+        if (out->total != NULL)
+            out->total[at] = 0.0;
+        out->outside[at] = e->outside ? 1.0 : 0.0;
+        return EI_OK;
+    }
+    weights = row_of(c, e, o, 0);
     if (e->limits != NULL)
         status = ex_row_sensitivity(e->limits, &weights, e->unused, &outside, &ignored, cancel);
     if (status == EI_OK)
-        status = ex_row_sensitivity(e->x, &weights, out->information + at * c->n_in, &dropped,
-                                    out->bound + at, cancel);
+        status = ex_row_sensitivity(e->x, &weights, information, &dropped, out->bound + at, cancel);
     out->outside[at] = outside / (double)c->n_in;
+    add_up(c, e, at, information, out);
     return status;
 }
 
-/* All rows, those of one rule after the other. */
+/* All rows, those of one rule after the other; either of the two may be NULL. */
 static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
-                    const ei_exact_out *out, row_function *row)
+                    const ei_exact_out *alone, const ei_exact_out *together)
 {
     int status = EI_OK;
     for (size_t rule = 0; rule < c->n_rules && status == EI_OK; rule++) {
-        rule_engine engine = {0};
+        rule_engine e = {0};
         for (size_t o = start; o < stop && status == EI_OK; o++) {
             if (ei_rule(c, o) != rule)
                 continue;
-            if (engine.x == NULL)
-                status = open_rule(c, rule, &engine);
-            if (status == EI_OK)
-                status = row(c, &engine, o, o - start, cancel, out);
+            const size_t at = o - start;
+            if (e.x == NULL)
+                status = open_rule(c, rule, &e);
+            if (status == EI_OK && alone != NULL)
+                status = sensitivity_row(c, &e, o, at, place_of(c, &e, at, alone), cancel, alone);
+            if (status == EI_OK && together != NULL)
+                status = parts_row(c, &e, o, at, place_of(c, &e, at, together), cancel, together);
         }
-        close_rule(&engine);
+        close_rule(&e);
     }
     return status;
 }
@@ -141,11 +176,39 @@ static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel ca
 int ei_exact_parts(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                    const ei_exact_out *out)
 {
-    return each_row(c, start, stop, cancel, out, parts_row);
+    return each_row(c, start, stop, cancel, NULL, out);
 }
 
 int ei_exact_sensitivity(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
                          const ei_exact_out *out)
 {
-    return each_row(c, start, stop, cancel, out, sensitivity_row);
+    return each_row(c, start, stop, cancel, out, NULL);
+}
+
+int ei_exact_both(const ei_channel *c, size_t start, size_t stop, ei_cancel cancel,
+                  const ei_exact_out *alone, const ei_exact_out *together)
+{
+    return each_row(c, start, stop, cancel, alone, together);
+}
+
+void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums)
+{
+    const ei_exact_kernels *k = ei_active()->exact;
+    for (size_t o = 0; o < count; o++, sums += EI_SUMS) {
+        const double *w = ei_row(rows, o, room);
+        const row_weights row = ex_summed(k, w, rows->n);
+        sums[EI_GREATEST] = row.greatest;
+        sums[EI_SUM] = row.sum.hi;
+        sums[EI_SUM_LOW] = row.sum.lo;
+        sums[EI_TOTAL] = ldexp(row.sum.hi + row.sum.lo, row.exponent);
+        k->sizes(w, rows->n, sums + EI_SIZES);
+    }
+}
+
+double ei_exact_total(const double *x, size_t rows, size_t n)
+{
+    double total = 0.0;
+    for (size_t o = 0; o < rows; o++)
+        total += ei_active()->exact->total(x + o * n, n);
+    return total;
 }

@@ -286,8 +286,11 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 
 /* ---- ei_row.c ---------------------------------------------------------------------------------- */
 
-row_weights ex_row_weights(const ei_exact *x, const double *w, double bias);
-dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e);
+/* Weights and what they sum up to, without a bias. */
+row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n);
+/* known: EI_SUMS of the row, or NULL. */
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias, const double *known);
+dd ex_sum_weights(const ei_exact_kernels *k, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
 /* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a. */
@@ -364,6 +367,9 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
 
 /* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
 
+/* Whether no input reaches a threshold from the baseline, so that nobody learns anything; if so the bound
+ * of the error. The weights themselves are not read. */
+int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound);
 int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel);
 

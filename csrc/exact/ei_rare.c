@@ -12,7 +12,7 @@
 full_row ex_view_full(ei_exact *x, const double *w, double bias)
 {
     full_row row = {0};
-    const row_weights weights = ex_row_weights(x, w, bias);
+    const row_weights weights = ex_row_weights(x, w, bias, NULL);
     const int e = row.exponent = weights.exponent;
     const dd range = two_sum(x->hi, -x->lo);
     int f;

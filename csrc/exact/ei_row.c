@@ -9,22 +9,37 @@
 
 #include <string.h>
 
-row_weights ex_row_weights(const ei_exact *x, const double *w, double bias)
+row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n)
 {
-    row_weights row = {.weight = w, .bias = bias, .greatest = x->k->greatest(w, x->n_in)};
+    row_weights row = {.weight = w, .greatest = k->greatest(w, n)};
     if (row.greatest > 0.0)
         frexp(row.greatest, &row.exponent);
-    row.sum = ex_sum_weights(x, w, x->n_in, row.exponent);
+    row.sum = ex_sum_weights(k, w, n, row.exponent);
+    return row;
+}
+
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias, const double *known)
+{
+    row_weights row;
+    if (known == NULL) {
+        row = ex_summed(x->k, w, x->n_in);
+    } else {
+        row = (row_weights){.weight = w, .greatest = known[EI_GREATEST],
+                            .sum = {known[EI_SUM], known[EI_SUM_LOW]}};
+        if (row.greatest > 0.0)
+            frexp(row.greatest, &row.exponent);
+    }
+    row.bias = bias;
     return row;
 }
 
 /* Sum of some weights, scaled by 2^-e. */
-dd ex_sum_weights(const ei_exact *x, const double *w, size_t n, int e)
+dd ex_sum_weights(const ei_exact_kernels *k, const double *w, size_t n, int e)
 {
     const double scale = ldexp(1.0, e < -1000 ? 1000 : -e);
     const double more = e < -1000 ? ldexp(1.0, -e - 1000) : 1.0;
     double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES];
-    x->k->sum(w, n, scale, more, hi, lo);
+    k->sum(w, n, scale, more, hi, lo);
     dd total = {0.0, 0.0};
     for (int l = 0; l < EI_EXACT_LANES; l++)
         total = dd_add(total, (dd){hi[l], lo[l]});

@@ -106,6 +106,29 @@ typedef struct {
     dd offset, lo, hi;
 } held_row;
 
+/* Thresholds less what all edges share. */
+static void held_thresholds(ei_exact *x, const held_row *r)
+{
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        const dd d = ex_threshold_distance(x->thresholds[j], r->bias, r->offset, r->e);
+        const int far = !(fabs(d.hi) < 1e290);
+        x->t_hi[j] = far ? (d.hi > 0.0 ? 1e290 : -1e290) : d.hi;
+        x->t_lo[j] = far ? 0.0 : d.lo;
+    }
+}
+
+/* A row's steps, of the thresholds that its inputs reach. */
+static ei_exact_steps held_steps(ei_exact *x, const held_row *r)
+{
+    ei_exact_steps row = {x->n_thresholds, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to,
+                          x->piece_sign, x->kept_from, x->kept_to, r->lo.hi, r->lo.lo, r->hi.hi,
+                          r->hi.lo, x->hi - x->lo, (double)x->in_bins, x->y};
+    if (x->simple)
+        narrow_steps(x, 1.0001 * ldexp(r->greatest, -r->e) * fmax(fabs(r->lo.hi), fabs(r->hi.hi)),
+                     &row);
+    return row;
+}
+
 /* Of the edges from `first` to before `stop`; the least probability to be kept goes on to fall, and what
  * they drop to rise. */
 static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop, double *information,
@@ -113,18 +136,8 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
 {
     const size_t m = x->n_thresholds;
     const double most = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
-    for (size_t j = 0; j < m; j++) {
-        const dd d = ex_threshold_distance(x->thresholds[j], r->bias, r->offset, r->e);
-        const int far = !(fabs(d.hi) < 1e290);
-        x->t_hi[j] = far ? (d.hi > 0.0 ? 1e290 : -1e290) : d.hi;
-        x->t_lo[j] = far ? 0.0 : d.lo;
-    }
-    ei_exact_steps row = {m, x->t_hi, x->t_lo, x->n_pieces, x->from, x->to, x->piece_sign,
-                                x->kept_from, x->kept_to, r->lo.hi, r->lo.lo, r->hi.hi, r->hi.lo,
-                                x->hi - x->lo, (double)x->in_bins, x->y};
-    if (x->simple)
-        narrow_steps(x, 1.0001 * ldexp(r->greatest, -r->e) * fmax(fabs(r->lo.hi), fabs(r->hi.hi)),
-                     &row);
+    held_thresholds(x, r);
+    const ei_exact_steps row = held_steps(x, r);
     if (x->simple && row.n_thresholds == 0) { /* all stay where they are, in one interval that is kept */
         memset(information + first, 0, (stop - first) * sizeof(double));
         return ei_cancelled(cancel) ? EI_ECANCELLED : EI_OK;
@@ -171,6 +184,26 @@ static int held_edges(ei_exact *x, const held_row *r, size_t first, size_t stop,
     return EI_OK;
 }
 
+/* All inputs at the baseline once; each then moves from there. */
+static held_row at_baseline(const ei_exact *x, const row_weights *w)
+{
+    return (held_row){w->weight, w->bias, w->greatest, w->exponent,
+                      dd_mul((dd){x->baseline, 0.0}, w->sum), two_sum(x->lo, -x->baseline),
+                      two_sum(x->hi, -x->baseline)};
+}
+
+static int is_near(const ei_exact *x) { return fabs(x->baseline) <= FAR * (x->hi - x->lo); }
+
+int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound)
+{
+    if (!x->simple || !is_near(x))
+        return 0;
+    const held_row r = at_baseline(x, weights);
+    held_thresholds(x, &r);
+    *bound = steps_bound(x, 1.0);
+    return held_steps(x, &r).n_thresholds == 0;
+}
+
 /* dropped: sum over the edges of the probability that the output is. */
 int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel)
@@ -183,20 +216,17 @@ int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *informat
     held_row r = {weight, weights->bias, weights->greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};
     int status = EI_OK;
     *dropped = 0.0;
-    if (fabs(x->baseline) <= FAR * (x->hi - x->lo)) {
-        /* All inputs at the baseline once; each then moves from there. */
-        r.offset = dd_mul(baseline, weights->sum);
-        r.lo = two_sum(x->lo, -x->baseline);
-        r.hi = two_sum(x->hi, -x->baseline);
+    if (is_near(x)) {
+        r = at_baseline(x, weights);
         status = held_edges(x, &r, 0, n, information, dropped, &least_kept, cancel);
     } else {
         /* From there nothing would be left of an input's own range: every edge by itself. */
         dd before = {0.0, 0.0};
         for (size_t i = 0; i < n && status == EI_OK; i++) {
-            const dd others = dd_add(before, ex_sum_weights(x, weight + i + 1, n - i - 1, e));
+            const dd others = dd_add(before, ex_sum_weights(x->k, weight + i + 1, n - i - 1, e));
             r.offset = dd_mul(baseline, others);
             status = held_edges(x, &r, i, i + 1, information, dropped, &least_kept, cancel);
-            before = dd_add(before, ex_sum_weights(x, weight + i, 1, e));
+            before = dd_add(before, ex_sum_weights(x->k, weight + i, 1, e));
         }
     }
     if (status != EI_OK)

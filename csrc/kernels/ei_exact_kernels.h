@@ -116,6 +116,12 @@ typedef struct ei_exact_kernels {
     void (*widths)(const double *w, size_t n, double divisor, double negligible, double *out,
                    double sums[3]);
 
+    /* out: sum of |w[k]|, of w[k]^2. */
+    void (*sizes)(const double *w, size_t n, double out[2]);
+
+    /* Sum of x[k]. */
+    double (*total)(const double *x, size_t n);
+
     /* sum_k min(width[k]^2 scale, 1). */
     double (*envelope)(const double *width, size_t n, double scale);
 

@@ -42,6 +42,35 @@ EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligibl
     sums[2] = ex_reduce(count);
 }
 
+EI_FN void ex_sizes(const double *w, size_t n, double out[2])
+{
+    vd sizes[EX_SUBS], squares[EX_SUBS];
+    memset(sizes, 0, sizeof sizes);
+    memset(squares, 0, sizeof squares);
+    for (size_t i = 0; i < n; i += EX_LANES) {
+        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
+            const vd x = ex_from(w, i + sub * VD, n);
+            sizes[sub] += ex_abs(x);
+            squares[sub] += x * x;
+        }
+    }
+    out[0] = ex_reduce(sizes);
+    out[1] = ex_reduce(squares);
+}
+
+EI_FN double ex_total(const double *x, size_t n)
+{
+    vd sums[2][EX_SUBS]; /* every other eight: neither waits for the other */
+    memset(sums, 0, sizeof sums);
+    for (size_t i = 0; i < n; i += EX_LANES) {
+        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++)
+            sums[i / EX_LANES % 2][sub] += ex_from(x, i + sub * VD, n);
+    }
+    for (size_t sub = 0; sub < EX_SUBS; sub++)
+        sums[0][sub] += sums[1][sub];
+    return ex_reduce(sums[0]);
+}
+
 EI_FN double ex_envelope(const double *width, size_t n, double scale)
 {
     vd sum[EX_SUBS];

@@ -35,6 +35,7 @@ from .ranges import (
 from .rows import per_row
 from .spans import spans_of
 from .stage import Stage
+from .sums import RowSums
 
 __all__ = [
     "FAR",
@@ -62,6 +63,7 @@ __all__ = [
     "Pairwise",
     "Pool",
     "RangeRule",
+    "RowSums",
     "Rows",
     "Rule",
     "Scaled",

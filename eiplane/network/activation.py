@@ -8,6 +8,7 @@ known: in closed form (:mod:`.closed`), or found by evaluating it (:mod:`.numeri
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 from collections.abc import Callable
@@ -322,6 +323,21 @@ class Activation:
         pieces = self.pieces_on(low, high)
         risen = all(p.at_stop <= q.at_start for p, q in pairwise(pieces))
         return risen and all(p.rising for p in pieces)
+
+    @functools.cached_property
+    def rises(self) -> bool:
+        """Whether it is known, in closed form and everywhere, and nowhere falls."""
+        return bool(self.pieces) and self.interval is None and self.rises_on(-math.inf, math.inf)
+
+    def values_at(self, *places: float) -> tuple[float, ...]:
+        """Return the function's values at a few places.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it gives no finite numbers there.
+        """
+        return tuple(evaluated(self.function, np.array(places), self.title).tolist())
 
     def images(self, low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
         """Return the least and the greatest value on each of many intervals.

@@ -11,6 +11,7 @@ from .activation import Activation
 from .known import get_activation
 from .layer import Layer, check_reach
 from .limits import MAX_BINS, resolved
+from .sums import RowSums
 
 __all__ = ["automatic_range", "joined_image"]
 
@@ -19,7 +20,9 @@ Array = NDArray[np.float64]
 _BLOCK = 1 << 15  # weights: what is computed of them stays near the CPU
 
 
-def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float, float]:
+def automatic_range(
+    layer: Layer, in_range: tuple[float, float], sums: RowSums | None = None
+) -> tuple[float, float]:
     """Return the output range that ``out_range="auto"`` means.
 
     Parameters
@@ -27,6 +30,8 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     layer : Layer
     in_range : tuple of float
         The range of every input.
+    sums : RowSums, optional
+        Of the rows of the layer's weight; added up here if left out.
 
     Returns
     -------
@@ -47,8 +52,21 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
     natural = layer.activation.natural_range
     if natural is not None:
         return natural
-    check_reach(layer, in_range)
+    check_reach(layer, in_range, sums)
     lo, hi = in_range
+    if sums is not None:
+        totals, sizes, squares = sums.totals, sums.sizes, sums.squares
+    else:
+        totals, sizes, squares = _added(layer)
+    mean = layer.offsets() + 0.5 * (lo + hi) * totals
+    reach = 0.5 * (hi - lo) * sizes
+    deviation = (hi - lo) * np.sqrt(squares / 12.0)
+    half = np.minimum(4.0 * deviation, reach)
+    return joined_image(layer.activation, mean - half, mean + half)
+
+
+def _added(layer: Layer) -> tuple[Array, Array, Array]:
+    """Return the sums of a weight's rows, of their sizes and of their squares."""
     weight = layer.weight.reshape(layer.n_out, -1)
     sums, sizes, squares = np.empty((3, layer.n_out))
     step = max(1, _BLOCK // weight.shape[1])
@@ -58,11 +76,7 @@ def automatic_range(layer: Layer, in_range: tuple[float, float]) -> tuple[float,
         sums[rows] = block.sum(axis=1)
         sizes[rows] = np.abs(block, out=block).sum(axis=1)
         squares[rows] = np.multiply(block, block, out=block).sum(axis=1)
-    mean = layer.offsets() + 0.5 * (lo + hi) * sums
-    reach = 0.5 * (hi - lo) * sizes
-    deviation = (hi - lo) * np.sqrt(squares / 12.0)
-    half = np.minimum(4.0 * deviation, reach)
-    return joined_image(layer.activation, mean - half, mean + half)
+    return sums, sizes, squares
 
 
 def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float, float]:
@@ -78,8 +92,11 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     -------
     tuple of float
     """
-    least, greatest = activation.images(low, high)
-    start, stop = float(least.min()), float(greatest.max())
+    if activation.rises:
+        start, stop = activation.values_at(float(low.min()), float(high.max()))
+    else:
+        least, greatest = activation.images(low, high)
+        start, stop = float(least.min()), float(greatest.max())
     if not resolved((start, stop), MAX_BINS):
         half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
         return start - half, stop + half

@@ -19,6 +19,7 @@ from .preimage import preimages
 from .reach import reach, with_tables
 from .small import enlarged
 from .stage import Stage
+from .sums import RowSums
 
 __all__ = [
     "MAX_THRESHOLDS",
@@ -134,6 +135,8 @@ class Channel:
     stages : tuple of Stage
         What comes before the last affine map; ``weight`` then has as many columns as the last
         stage has outputs.
+    sums : RowSums or None
+        Of the weight's rows, where they are known.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Channel:
     baseline: float = 0.0
     groups: int = 1
     stages: tuple[Stage, ...] = ()
+    sums: RowSums | None = None
 
     @property
     def n_out(self) -> int:
@@ -168,7 +172,12 @@ class Channel:
         """Return the channel with weights in float64: itself, or a copy."""
         if self.weight.dtype == np.float64 and self.weight.flags.c_contiguous:
             return self
-        return replace(self, weight=np.require(self.weight, np.float64, ("C", "A")))
+        weight, sums = np.require(self.weight, np.float64, ("C", "A")), self.own_sums()
+        return replace(self, weight=weight, sums=sums and RowSums(weight, sums.values))
+
+    def own_sums(self) -> RowSums | None:
+        """Return the sums of the rows, if they are known and this very weight's."""
+        return None if self.sums is None else self.sums.of(self.weight)
 
     def tables(self) -> tuple[Array, NDArray[np.int32], Array, NDArray[np.uint16]]:
         """Return thresholds, labels, limits and flags of all rules, one rule after the other."""
@@ -204,21 +213,24 @@ class Channel:
 
     def outputs(self, outputs: slice | NDArray[np.intp]) -> Channel:
         """Return the channel of some of the outputs, with the rules that they have."""
-        weight, bias = self.weight[outputs], self.bias[outputs]
+        weight, bias, sums = self.weight[outputs], self.bias[outputs], self.own_sums()
+        sums = sums and RowSums(weight, sums.values[outputs])
         if self.rule is None:
-            return replace(self, weight=weight, bias=bias)
+            return replace(self, weight=weight, bias=bias, sums=sums)
         used, rule = np.unique(self.rule[outputs], return_inverse=True)
         return replace(
             self,
             weight=weight,
             bias=bias,
+            sums=sums,
             rules=tuple(self.rules[i] for i in used),
             rule=rule.astype(np.int32) if len(used) > 1 else None,
         )
 
     def columns(self, start: int, stop: int) -> Channel:
         """Return the channel of some of the inputs, as if the others were zero; no stages."""
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, start:stop]))
+        weight = np.ascontiguousarray(self.weight[:, start:stop])
+        return replace(self, weight=weight, sums=None)
 
 
 def discretize(
@@ -228,6 +240,7 @@ def discretize(
     out_range: tuple[float, float],
     before: tuple[Stage, ...] = (),
     narrow: bool = False,
+    sums: RowSums | None = None,
 ) -> Channel:
     """Return the channel of a layer.
 
@@ -241,6 +254,8 @@ def discretize(
         Of a span: the layers before this one.
     narrow : bool
         Whether the weights of a large layer may stay in their own, narrower type.
+    sums : RowSums, optional
+        Of the rows of the layer's weight.
 
     Returns
     -------
@@ -265,7 +280,7 @@ def discretize(
     # Where the inputs can be: one at a time is perturbed, and the others held, as well.
     low = min(in_range[0], binning.baseline)
     high = max(in_range[1], binning.baseline)
-    check_reach(layer, (low, high))
+    check_reach(layer, (low, high), sums)
     try:
         if narrow and not before and _may_stay(layer):
             weight, bias, activation = layer.rows(), layer.offsets(), layer.activation
@@ -289,6 +304,7 @@ def discretize(
         float(binning.baseline),
         layer.groups,
         stages,
+        None if sums is None or layer.pool is not None else RowSums(weight, sums.values),
     )
     return enlarged(channel)
 

@@ -14,6 +14,7 @@ from .activation import Activation
 from .known import get_activation
 from .limits import MOST
 from .pool import Pool
+from .sums import RowSums
 
 __all__ = ["Layer", "LazyLayer", "check_reach", "real_array", "refuse_masked"]
 
@@ -373,7 +374,7 @@ class LazyLayer(_Sized):
         return replace(self, name=name, read=lambda: self.read().renamed(name))
 
 
-def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
+def check_reach(layer: Layer, in_range: tuple[float, float], sums: RowSums | None = None) -> None:
     """Raise ValueError if a pre-activation, or its square, can leave float64.
 
     Parameters
@@ -381,10 +382,15 @@ def check_reach(layer: Layer, in_range: tuple[float, float]) -> None:
     layer : Layer
     in_range : tuple of float
         The range of every input.
+    sums : RowSums, optional
+        Of the rows of the layer's weight.
     """
     most = max(abs(in_range[0]), abs(in_range[1]))
     weight = layer.weight.reshape(layer.n_out, -1)
-    largest = max(float(weight.max()), -float(weight.min()), 0.0)
+    if sums is not None:
+        largest = float(sums.greatest.max())
+    else:
+        largest = max(float(weight.max()), -float(weight.min()), 0.0)
     if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always
         return
     with np.errstate(over="ignore"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,6 @@ from .monotone import Piece, Search, places, searched
 __all__ = ["preimages"]
 
 Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 
 def preimages(
@@ -42,87 +42,100 @@ def preimages(
     """
     cuts, bin_of = _cut(pieces, edges)
     bins = len(edges) - 1
-    inside = np.where((bin_of < 0) | (bin_of >= bins), -1, 0)
+    inside = [0 if 0 <= k < bins else -1 for k in bin_of]
     return *_labelled(cuts, bin_of, bins, drop), *_labelled(cuts, inside, 1, True)
 
 
-def _cut(pieces: Sequence[Piece], edges: Array) -> tuple[Array, Index]:
+def _cut(pieces: Sequence[Piece], edges: Array) -> tuple[list[float], list[int]]:
     """Return all that cuts the pieces, and the bins between: below 0, or too large, outside."""
-    inside: list[Array] = []
-    raw: list[Index] = []
+    ends: list[float] = edges.tolist()
+    inside: list[list[float]] = []
+    raw: list[list[int]] = []
     searches: dict[int, Search] = {}
     for i, piece in enumerate(pieces):
-        inner = np.empty(0)
+        inner: list[float] = []
         if piece.samples is not None:
             searches[i], labels = _sampled(piece, edges)
         elif piece.inverse is None:
-            labels = np.array([_bin_of(piece.at_start, edges)])
+            labels = [_bin_of(piece.at_start, ends)]
         else:
-            inner, labels = _continuous(piece, edges)
+            inner, labels = _continuous(piece, edges, ends)
         inside.append(inner)
         raw.append(labels)
     if searches:
         for i, found in zip(searches, _solved(pieces, list(searches.values())), strict=True):
-            inside[i] = found
-    thresholds: list[Array] = []
+            inside[i] = found.tolist()
+    cuts: list[float] = []
     for piece, inner in zip(pieces, inside, strict=True):
-        thresholds += [np.array([piece.start]), np.clip(inner, piece.start, piece.stop)]
-    cuts = np.concatenate(thresholds)[1:]
-    return cuts, np.concatenate(raw)
+        start, stop = piece.start, piece.stop
+        cuts += [start, *(start if z < start else stop if z > stop else z for z in inner)]
+    return cuts[1:], [k for labels in raw for k in labels]
 
 
-def _labelled(cuts: Array, bin_of: Index, bins: int, drop: bool) -> tuple[Array, NDArray[np.int32]]:
+def _labelled(
+    cuts: list[float], bin_of: list[int], bins: int, drop: bool
+) -> tuple[Array, NDArray[np.int32]]:
     """Return the cuts at which bins change, and the bins."""
-    outside = (bin_of < 0) | (bin_of >= bins)
-    bin_of = np.where(outside, -1, bin_of) if drop else np.clip(bin_of, 0, bins - 1)
-    # Of intervals that rounding made empty only the last has any z; equal neighbours are one.
-    keep = np.append(np.diff(cuts) > 0, True) if len(cuts) else np.empty(0, bool)
-    bin_of = np.concatenate([bin_of[:1], bin_of[1:][keep]])
-    cuts = cuts[keep]
-    change = bin_of[1:] != bin_of[:-1]
-    return (
-        np.ascontiguousarray(cuts[change]),
-        np.concatenate([bin_of[:1], bin_of[1:][change]]).astype(np.int32),
-    )
+    kept: list[float] = []
+    last = len(cuts) - 1
+    labels = [_label(bin_of[0], bins, drop)]
+    for j, cut in enumerate(cuts):
+        # Of intervals that rounding made empty only the last has any z; equal neighbours are one.
+        if j < last and not cuts[j + 1] - cut > 0.0:
+            continue
+        label = _label(bin_of[j + 1], bins, drop)
+        if label != labels[-1]:
+            kept.append(cut)
+            labels.append(label)
+    return np.array(kept, dtype=np.float64), np.array(labels, dtype=np.int32)
 
 
-def _bin_of(value: float, edges: Array) -> int:
+def _label(k: int, bins: int, drop: bool) -> int:
+    if 0 <= k < bins:
+        return k
+    return -1 if drop else 0 if k < 0 else bins - 1
+
+
+def _bin_of(value: float, edges: list[float]) -> int:
     """Return the bin of a value: -1 below the edges, their number less 1 above."""
-    k = int(np.searchsorted(edges, value, side="right")) - 1
-    return len(edges) - 2 if value == edges[-1] else k
+    return len(edges) - 2 if value == edges[-1] else bisect_right(edges, value) - 1
 
 
-def _continuous(piece: Piece, edges: Array) -> tuple[Array, Index]:
+def _continuous(piece: Piece, edges: Array, ends: list[float]) -> tuple[list[float], list[int]]:
     """Return the thresholds inside a piece and the bins about them: a strictly monotone one."""
-    p, q, bins = piece.at_start, piece.at_stop, len(edges) - 1
+    p, q, bins = piece.at_start, piece.at_stop, len(ends) - 1
     assert piece.inverse is not None
     if piece.rising:
-        first = int(np.searchsorted(edges, p, side="right"))
-        crossed = np.arange(first, int(np.searchsorted(edges, q, side="left")))
-        inner = piece.inverse(edges[crossed])
-        # The upper edge itself still belongs to the last bin.
-        inner = np.where(crossed == bins, np.nextafter(inner, math.inf), inner)
-        return inner, np.arange(first - 1, first + len(crossed))
-    last = int(np.searchsorted(edges, p, side="left"))
-    crossed = np.arange(last - 1, int(np.searchsorted(edges, q, side="right")) - 1, -1)
-    inner = piece.inverse(edges[crossed])
+        first, stop = bisect_right(ends, p), bisect_left(ends, q)
+        if first >= stop:
+            return [], [first - 1]
+        inner = piece.inverse(edges[first:stop]).tolist()
+        if stop > bins:  # the upper edge itself still belongs to the last bin
+            inner[-1] = math.nextafter(inner[-1], math.inf)
+        return inner, list(range(first - 1, stop))
+    first, stop = bisect_right(ends, q), bisect_left(ends, p)
+    if first >= stop:
+        return [], [stop - 1]
+    inner = piece.inverse(edges[first:stop][::-1]).tolist()
     # f(z) >= edge for z <= threshold: the edge's own z stays on the left.
-    inner = np.where(crossed == bins, inner, np.nextafter(inner, math.inf))
-    return inner, np.arange(last - 1, last - 2 - len(crossed), -1)
+    for k in range(1 if stop > bins else 0, len(inner)):
+        inner[k] = math.nextafter(inner[k], math.inf)
+    return inner, list(range(stop - 1, first - 2, -1))
 
 
-def _sampled(piece: Piece, edges: Array) -> tuple[Search, Index]:
+def _sampled(piece: Piece, edges: Array) -> tuple[Search, list[int]]:
     """Return what to look for in a piece that may stand still on an edge, and the bins about it."""
     lower, upper = edges[:-1], edges[-1:]
-    start, stop = _bin_of(piece.at_start, edges), _bin_of(piece.at_stop, edges)
+    ends = edges.tolist()
+    start, stop = _bin_of(piece.at_start, ends), _bin_of(piece.at_stop, ends)
     if piece.rising:  # into bin k where the value reaches its lower edge
         top = upper if start < len(lower) <= stop else upper[:0]
         inner = lower[max(start + 1, 0) : stop + 1]
-        return searched(piece, inner, top), np.arange(start, stop + 1)
+        return searched(piece, inner, top), list(range(start, stop + 1))
     # out of bin k where the value falls below its lower edge
     top = upper if stop < len(lower) <= start else upper[:0]
     inner = lower[max(stop + 1, 0) : start + 1][::-1]
-    return searched(piece, top, inner), np.arange(start, stop - 1, -1)
+    return searched(piece, top, inner), list(range(start, stop - 1, -1))
 
 
 def _solved(pieces: Sequence[Piece], searches: list[Search]) -> list[Array]:

@@ -61,8 +61,11 @@ class Interval:
     @staticmethod
     def of(low: Any, high: Any, source: str) -> Interval:
         """Return the interval of one source."""
-        low = np.atleast_1d(np.asarray(low, dtype=np.float64))
-        high = np.atleast_1d(np.asarray(high, dtype=np.float64))
+        if isinstance(low, float) and isinstance(high, float):  # as nearly always
+            low, high = np.array([low]), np.array([high])
+        else:
+            low = np.atleast_1d(np.asarray(low, dtype=np.float64))
+            high = np.atleast_1d(np.asarray(high, dtype=np.float64))
         return Interval(low, high, np.array([SOURCES.index(source)]))
 
     @property

@@ -39,7 +39,11 @@ def enlarged(channel: Channel) -> Channel:
     Channel
         The same one if it has none.
     """
-    size = np.maximum(channel.weight.max(axis=1), -channel.weight.min(axis=1))
+    sums = channel.own_sums()
+    if sums is not None:
+        size = sums.greatest
+    else:
+        size = np.maximum(channel.weight.max(axis=1), -channel.weight.min(axis=1))
     tiny = (size > 0.0) & (size < _TINY)
     if not tiny.any():  # as nearly always
         return channel
@@ -60,9 +64,9 @@ def enlarged(channel: Channel) -> Channel:
             weight[b] = 0.0
     sizes = [max(len(getattr(r, cuts)) for r in rules) for cuts in ("thresholds", "limits")]
     if len(rules) == len(channel.rules):
-        return replace(channel, weight=weight)
+        return replace(channel, weight=weight, sums=None)
     filled = tuple(r.filled(*sizes) for r in rules)
-    return replace(channel, weight=weight, bias=bias, rules=filled, rule=rule)
+    return replace(channel, weight=weight, bias=bias, sums=None, rules=filled, rule=rule)
 
 
 def _most(channel: Channel) -> float:

@@ -9,7 +9,7 @@ truth is taken as one (:mod:`.straight`). Parts of modules are called (:mod:`.ca
 
 from . import exact, sampled
 from .called import Called
-from .choice import check_method, measure
+from .choice import check_method, measure, totals
 from .exact import output_marginals
 from .measures import Measure
 from .noisy import NoisyLayer
@@ -29,4 +29,5 @@ __all__ = [
     "merged",
     "output_marginals",
     "sampled",
+    "totals",
 ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..network import Channel
-from ..results import Pairwise
+from ..results import Pairwise, Totals
 from ..run import Runner, Sampling
 from . import exact, lines, sampled, simplices
 from .measures import Measure
 from .straight import single
 
-__all__ = ["check_method", "measure"]
+__all__ = ["check_method", "measure", "totals"]
 
 
 def check_method(channel: Channel, method: str, wanted: Iterable[Measure]) -> None:
@@ -71,3 +71,18 @@ def measure(
             raise ValueError(f"layer {channel.name!r}: {error}; use method='sample'") from None
     check_method(channel, method, (which,))
     return sampled.measure(which, channel.widened(), sampling, runner)
+
+
+def totals(
+    wanted: Sequence[Measure], channel: Channel, method: str, sampling: Sampling, runner: Runner
+) -> Mapping[Measure, Totals]:
+    """Measure a layer as :func:`measure` does, and keep no edge.
+
+    Returns
+    -------
+    mapping of Totals
+        The same numbers.
+    """
+    if method != "sample" and exact.applies(alone := single(channel)):
+        return exact.totals(wanted, alone, runner)
+    return {w: measure(w, channel, method, sampling, runner).totals() for w in wanted}

@@ -7,25 +7,27 @@ each other, so work is cut by outputs and the cut never shows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
 from ..network import Channel
-from ..results import Pairwise
+from ..results import Pairwise, Totals
 from ..run import EACH, Runner, cancel_flag
 from .measures import Measure
 
-__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity"]
+__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity", "totals"]
 
 Array = NDArray[np.float64]
+Result = TypeVar("Result")
 
-#: Edges times cells of their tables: those of one unit of work, some milliseconds, and those below
-#: which starting threads costs more than the work.
-_UNIT, _SHORT = 1 << 24, 1 << 17
+#: Edges times cells of their tables: those of one unit of work, some milliseconds; those below
+#: which starting threads costs more than the work; and those below which Ctrl-C need not be heard.
+_UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 24
 
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
@@ -43,6 +45,7 @@ class Rows:
     stop: int
     offset: int = 0  # the layer's output that the channel's first one is
     core: _core.CoreChannel | None = None  # the channel's, where the unit does not travel
+    wanted: tuple[Measure, ...] = ()  # of which sums are, where no edges are kept
 
     @property
     def where(self) -> str:
@@ -55,13 +58,14 @@ class Block:
     """What came out of a unit; see ``csrc/exact/ei_exact.h``."""
 
     information: Array
+    total: Array
     marginal: Array
     bound: Array
     outside: Array
 
 
 def _block(rows: _core.ExactRows) -> Block:
-    return Block(rows.information, rows.marginal, rows.bound, rows.outside)
+    return Block(rows.information, rows.total, rows.marginal, rows.bound, rows.outside)
 
 
 def _is_ready(channel: Channel) -> bool:
@@ -90,10 +94,20 @@ def sensitivity_rows(rows: Rows, into: Array | None = None) -> Block:
     return _block(_core.exact_sensitivity(*_core_of(rows), cancel_flag(), into))
 
 
+def total_rows(rows: Rows) -> tuple[Block, ...]:
+    """Return the numbers of a unit of all measures that are wanted, their edges summed up."""
+    alone, together = ("sensitivity" in rows.wanted), ("ei_parts" in rows.wanted)
+    found = _core.exact_totals(*_core_of(rows), cancel_flag(), alone, together)
+    return tuple(_block(block) for block in found if block is not None)
+
+
 def marginal_rows(rows: Rows) -> Block:
     """Return the probabilities of the output bins of a unit."""
     return _block(_core.exact_marginals(*_core_of(rows), cancel_flag()))
 
+
+#: That in which a unit's measures come, where it has several.
+_ORDER: tuple[Measure, ...] = ("sensitivity", "ei_parts")
 
 #: What a unit of each measure runs, and what the progress calls it.
 _MEASURES: dict[Measure, tuple[Callable[..., Block], str]] = {
@@ -140,16 +154,50 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
 
     def placed(rows: Rows) -> Block:
         block = function(rows, edges[rows.start : rows.stop])
-        return Block(edges[:0], block.marginal, block.bound, block.outside)
+        return Block(edges[:0], block.total, block.marginal, block.bound, block.outside)
 
     # Threads write to one place, so that the edges of a large layer are never held twice.
     here = runner.executor is None
     blocks = _run(channel, runner, placed if here else function, what)
     if not here:
         np.concatenate([b.information for b in blocks], out=edges)
-    bound = max(float(b.bound.max()) for b in blocks)
-    outside = float(np.mean(np.concatenate([b.outside for b in blocks])))
+    _, bound, outside = _summary(blocks)
     return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
+
+
+def totals(wanted: Sequence[Measure], channel: Channel, runner: Runner) -> dict[Measure, Totals]:
+    """Compute what :func:`measure` does, the same numbers, and keep no edge.
+
+    Parameters
+    ----------
+    wanted : sequence of {"ei_parts", "sensitivity"}
+    channel : Channel
+        One for which :func:`applies` holds.
+    runner : Runner
+
+    Returns
+    -------
+    dict of Totals
+    """
+    ordered = tuple(which for which in _ORDER if which in wanted)
+    what = " and ".join(_MEASURES[which][1] for which in ordered)
+    parts = _run(channel, runner, total_rows, what, ordered)
+    count, found = channel.n_out * channel.n_in, dict[Measure, Totals]()
+    for which, blocks in zip(ordered, zip(*parts, strict=True), strict=True):
+        total, bound, outside = _summary(blocks)
+        found[which] = Totals(total, count, "exact", None, None, total, bound, outside)
+    return found
+
+
+def _summary(blocks: Sequence[Block]) -> tuple[float, float, float]:
+    """Return the sum over the edges, the greatest error of one, and the share outside the range."""
+    if len(blocks) == 1:
+        return _core.summary(blocks[0].total, blocks[0].bound, blocks[0].outside)
+    return _core.summary(
+        np.concatenate([b.total for b in blocks]),
+        np.concatenate([b.bound for b in blocks]),
+        np.concatenate([b.outside for b in blocks]),
+    )
 
 
 def ei_parts(channel: Channel, runner: Runner) -> Pairwise:
@@ -182,13 +230,17 @@ def output_marginals(channel: Channel, runner: Runner | None = None) -> Array:
 
 
 def _run(
-    channel: Channel, runner: Runner, function: Callable[[Rows], Block], what: str
-) -> list[Block]:
+    channel: Channel,
+    runner: Runner,
+    function: Callable[[Rows], Result],
+    what: str,
+    wanted: tuple[Measure, ...] = (),
+) -> list[Result]:
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
     quick = not channel.drops or channel.n_in <= _QUICK
-    short = quick and row * channel.n_out < _SHORT
+    short = quick and row * channel.n_out < (_SHORT if runner.workers > 1 else _ALONE)
     even = 1 if runner.workers == 1 else EACH * runner.workers
     step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:
@@ -197,10 +249,11 @@ def _run(
         first = max(1, step // _PROBE) if runner.workers == 1 and quick and not short else step
         cuts = [0, *range(first, channel.n_out, step), channel.n_out]
         core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
-        units = [Rows(channel, a, b, core=core) for a, b in itertools.pairwise(cuts)]
+        units = [Rows(channel, a, b, core=core, wanted=wanted) for a, b in itertools.pairwise(cuts)]
     else:  # send along no more than is needed
         starts = range(0, channel.n_out, step)
         units = [
-            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a) for a in starts
+            Rows(channel.rows(a, a + step), 0, min(step, channel.n_out - a), a, wanted=wanted)
+            for a in starts
         ]
     return runner.map(function, units, f"{channel.name}: {what}", short, probe=quick)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
 
 from .html import html_edges, html_table
 from .measures import Joint, Pairwise, Totals, VectorBounds
@@ -89,8 +92,7 @@ class LayerResult(Quantities):
         -------
         dict
         """
-        names = [f.name for f in fields(self) if f.name not in PARTS]
-        names += [q.name for q in TABLE if q.listed and (edges or q.per == "layer")]
+        names = _listed(edges, self.joint is None and self.bounds is None)
         values = {name: getattr(self, name) for name in names}
         return {k: plain(v) for k, v in values.items() if v is not None}
 
@@ -99,3 +101,20 @@ class LayerResult(Quantities):
 
     def _repr_html_(self) -> str:
         return html_table((self,)) + html_edges(self)
+
+
+@functools.cache
+def _listed(edges: bool, pairwise: bool) -> tuple[str, ...]:
+    """Return what a result's dictionary has; ``pairwise``: of one without its whole vectors.
+
+    What is None although all of its edges are known follows from whole vectors.
+    """
+    names = [f.name for f in fields(LayerResult) if f.name not in PARTS]
+    rows = [q.name for q in TABLE if q.listed and (edges or q.per == "layer")]
+    if pairwise:
+        one = np.ones((1, 1))
+        part = Pairwise(one, "sample", 1, 1.0, one, one, 1.0, 1.0)
+        range_ = (0.0, 1.0)
+        full = LayerResult("", 1, 1, "", 2, 2, range_, range_, "", part, part)
+        rows = [name for name in rows if getattr(full, name) is not None]
+    return (*names, *rows)

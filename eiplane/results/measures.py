@@ -8,9 +8,19 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
+
 __all__ = ["Joint", "Pairwise", "Skipped", "Totals", "VectorBounds"]
 
 Array = NDArray[np.float64]
+
+
+def _total(edges: Array) -> float:
+    """Return the sum over the edges, added up as the core adds up those that nobody keeps."""
+    if edges.size == 0:
+        return 0.0
+    rows = len(edges) if edges.ndim else 1
+    return _core.total(np.require(edges.reshape(rows, -1), np.float64, "C"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +65,7 @@ class Pairwise:
     @property
     def total(self) -> float:
         """Sum over the edges, in bits."""
-        return float(self.edges.sum())
+        return _total(self.edges)
 
     @property
     def total_stderr(self) -> float:
@@ -65,7 +75,7 @@ class Pairwise:
     @property
     def total_plugin(self) -> float:
         """Sum of the uncorrected edges, in bits; of the exact ones where nothing was sampled."""
-        return float((self.edges if self.edges_plugin is None else self.edges_plugin).sum())
+        return _total(self.edges if self.edges_plugin is None else self.edges_plugin)
 
     @property
     def count(self) -> int:

@@ -83,6 +83,9 @@ _flags: WeakValueDictionary[str, NDArray[np.int32]] = WeakValueDictionary()
 _never: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
 _current = threading.local()
 
+#: A token is this process's, whatever has been forked off it, and this runner's.
+_PROCESS, _numbers = secrets.token_hex(8), itertools.count()
+
 
 class WorkerLostWarning(RuntimeWarning):
     """An executor broke down, and the rest of the work was done on this machine's threads."""
@@ -188,7 +191,7 @@ class Runner(Closing):
 
     def _new_flag(self) -> None:
         self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
-        self._token = secrets.token_hex(8)
+        self._token = f"{_PROCESS}-{os.getpid()}-{next(_numbers)}"
         _flags[self._token] = self._flag
 
     def close(self) -> None:

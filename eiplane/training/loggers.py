@@ -43,6 +43,9 @@ def log_scalars(loggers: Iterable[Any], record: Record, failing: set[int] | None
     TypeError
         For a logger that is neither.
     """
+    loggers = list(loggers)
+    if not loggers:
+        return
     scalars = {
         f"eiplane/{layer['name']}/{name}": float(value)
         for layer in record.layers

@@ -22,7 +22,7 @@ from .history import History
 from .loggers import log_scalars
 from .matrices import Arrays, Matrices
 from .record import Record, record_lines
-from .watch import Watch, called, read_network
+from .watch import Repeated, Watch, called, read_network
 
 if TYPE_CHECKING:
     import pandas
@@ -121,7 +121,6 @@ class Tracker(Closing):
         inspect.signature(measure).bind(None, **options)
         if background and measure is not analyze:
             raise ValueError("background=True is for eiplane.analyze, not another measure")
-        self._measure = measure
         self.model = model
         self.path = None if path is None else Path(path)
         self.every = every
@@ -130,6 +129,7 @@ class Tracker(Closing):
         self._keep_edges = edges
         #: An option of analyze beside those of the run: matrices that nobody keeps are not sent.
         self._asked = {"edges": edges} if measure is analyze else {}
+        self._repeated = Repeated(measure, self._asked)
         self._matrices = Matrices(self.path)
         self._records: dict[int, Record] = {}
         self._resumed: Record | None = None
@@ -223,6 +223,8 @@ class Tracker(Closing):
             For a step that is no whole number, a metric that is no number, and what
             :func:`eiplane.analyze` raises.
         """
+        if type(step) is int and step > 0 and step % self.every:
+            return None  # as nearly always
         step = _whole(step)
         with self._recording:
             return self._record(step, metrics)
@@ -241,7 +243,7 @@ class Tracker(Closing):
             self._submit(step, weights, options, numbers)
             return None
         with once_a_layer(self._told):
-            decomposition = self._measure(weights, **options, **self._asked)
+            decomposition = self._repeated(weights, options)
         return self._keep(step, decomposition, numbers)
 
     def _read(self) -> tuple[Any, dict[str, Any]]:

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analyze import Analysis, analyze
 from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
+from ..results import Decomposition
 from ..run import Settings
+from .wiring import Wiring
 
-__all__ = ["Watch", "called", "read_network", "rebuilt"]
+__all__ = ["Repeated", "Watch", "called", "read_network", "rebuilt"]
 
 #: Options of ``analyze`` that say how a model is read. They are used up by reading it.
 _READING = ("input_size", "input_data", "strict", "key")
@@ -40,7 +43,8 @@ class Watch:
         self.options = dict(options)
         self._module = hasattr(model, "named_modules") and hasattr(model, "named_parameters")
         self._network: Network | None = None
-        self._seen: Any = None
+        self._wiring: Wiring | None = None
+        self._rest, self._seen_by_core = _rest(options), False
         self._from_data = options.get("ranges") == "data"
         if isinstance(options.get("input_data"), Iterator):
             raise ValueError(
@@ -61,26 +65,21 @@ class Watch:
             return called(self.model), self.options
         if self._from_data:  # ranges change as the weights do
             return self.model, self.options
-        options = _rest(self.options)
-        places = self._places()
-        if self._network is not None and places == self._seen:
-            # Layers check what they are given: weights may have become NaN since.
-            fresh = rebuilt(self._network, lambda layer: replace(layer))
-            return fresh, options
+        if self._network is not None and self._wiring is not None and self._wiring.same():
+            return self._network if self._seen_by_core else rebuilt(
+                self._network, replace
+            ), self._rest
         self._network = None
-        found = _extracted(self.model, self.options)
+        wiring, found = Wiring(self.model), _extracted(self.model, self.options)
         if found.skipped or not self._is_all_parameters(found.network):
             return self.model, self.options  # analyze says what was skipped
-        self._network, self._seen = found.network, places
-        return found.network, options
-
-    def _places(self) -> Any:
-        """Return what has to stay as it is: where the parameters are, and the modules."""
-        parameters = tuple(
-            (name, p.data_ptr(), tuple(p.shape), tuple(p.stride()), str(p.dtype))
-            for name, p in self.model.named_parameters()
+        self._network, self._wiring = found.network, wiring
+        # Weights may have become NaN since: who measures these sees it, the others' layers do.
+        self._seen_by_core = all(
+            isinstance(layer, Layer) and layer.weight.dtype in (np.float32, np.float64)
+            for layer in found.network
         )
-        return parameters, tuple(id(m) for m in self.model.modules())
+        return found.network, self._rest
 
     def _is_all_parameters(self, network: Network) -> bool:
         """Return whether all that training changes is the layers' own memory, and nothing else.
@@ -97,6 +96,30 @@ class Watch:
             used.update(_address(a) for a in arrays)
         moving = any(b.is_floating_point() for _, b in self.model.named_buffers())
         return used == places and not moving
+
+
+class Repeated:
+    """Measures again and again: options that are those of the time before are not checked again.
+
+    Parameters
+    ----------
+    measure : callable
+        :func:`eiplane.analyze`, or another of its kind.
+    more : dict
+        Options beside those of each time.
+    """
+
+    def __init__(self, measure: Callable[..., Decomposition], more: dict[str, Any]) -> None:
+        self._measure, self._more = measure, more
+        self._last: tuple[dict[str, Any], Analysis] | None = None
+
+    def __call__(self, weights: Any, options: dict[str, Any]) -> Decomposition:
+        """Return what the measure says of weights now."""
+        if self._measure is not analyze:
+            return self._measure(weights, **options, **self._more)
+        if self._last is None or self._last[0] is not options:
+            self._last = options, Analysis.of(**options, **self._more)
+        return self._last[1](weights)
 
 
 def called(model: Any) -> Any:

@@ -1,0 +1,127 @@
+"""What has to stay as it is in a module, so that its layers are where they were and mean the same.
+
+A training changes numbers in parameters' memory. Whatever else may change what a module computes is
+looked at: which modules there are and their classes, parameters and where they lie, hooks on the
+way forward, settings that are numbers, words or containers of them, objects that hold those, and
+tensors and arrays that are no parameters. What a function reads from elsewhere (a closure, a global
+name) is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Wiring"]
+
+#: What of a module's own attributes has no part in its forward pass in evaluation mode.
+_APART = frozenset({
+    "training", "_backward_hooks", "_backward_pre_hooks", "_non_persistent_buffers_set",
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks", "_is_full_backward_hook",
+})  # fmt: skip
+
+_PLAIN = (int, float, complex, str, bytes, bool, type(None))
+
+#: Objects inside objects are looked at down to here; arrays of so many bytes by what they hold.
+_DEEPEST, _SMALL = 6, 1 << 12
+
+
+class Wiring:
+    """A module as it was when this was made.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    """
+
+    def __init__(self, module: Any) -> None:
+        look = _Look()
+        look.module(module)
+        self._module = module
+        self._marks = look.marks
+        self._kept = look.kept  # what is kept alive lends its identity to nothing else
+
+    def same(self) -> bool:
+        """Return whether all is as it was but for the numbers in parameters."""
+        look = _Look()
+        look.module(self._module)
+        return look.marks == self._marks
+
+
+class _Look:
+    """Marks that are equal where nothing has changed, and the objects that some are of."""
+
+    def __init__(self) -> None:
+        self.marks: list[Any] = []
+        self.kept: list[Any] = []
+        self._seen: set[int] = set()
+
+    def _identity(self, value: Any) -> None:
+        self.marks.append(id(value))
+        self.kept.append(value)
+
+    def module(self, module: Any, depth: int = 0) -> None:
+        self._identity(module)
+        if id(module) in self._seen:
+            return
+        self._seen.add(id(module))
+        kind = type(module)
+        self.marks += (id(kind), id(getattr(kind, "forward", None)))
+        for name, value in vars(module).items():
+            if name == "_parameters":
+                for key, parameter in value.items():
+                    self.marks.append(key)
+                    self.tensor(parameter, counted=False)
+            elif name not in _APART:
+                self.marks.append(name)
+                self.value(value, depth)
+
+    def tensor(self, tensor: Any, counted: bool = True) -> None:
+        """Note where a tensor is; ``counted``: and how often it was written to."""
+        self._identity(tensor)
+        if tensor is None:
+            return
+        self.marks += (tensor.data_ptr(), tensor.shape, tensor.stride(), id(tensor.dtype))
+        if counted:
+            self.marks.append(tensor._version)
+
+    def value(self, value: Any, depth: int) -> None:
+        """Note anything that a module has."""
+        kind = type(value)
+        if kind in _PLAIN:
+            self.marks.append(value)
+            return
+        if depth > _DEEPEST:
+            self._identity(value)
+        elif isinstance(value, Mapping):
+            self.marks.append(len(value))
+            for key, item in value.items():
+                self.value(key, depth + 1)
+                self.value(item, depth + 1)
+        elif isinstance(value, list | tuple):
+            self.marks.append(len(value))
+            for item in value:
+                self.value(item, depth + 1)
+        elif isinstance(value, Set):
+            self.marks.append(frozenset(id(x) if type(x) not in _PLAIN else x for x in value))
+            self.kept += value
+        else:
+            self._object(value, kind, depth)
+
+    def _object(self, value: Any, kind: type, depth: int) -> None:
+        if hasattr(kind, "named_parameters") and hasattr(kind, "forward"):
+            self.module(value, depth + 1)
+        elif hasattr(kind, "data_ptr") and hasattr(kind, "_version"):
+            self.tensor(value)
+        else:
+            self._identity(value)
+            if isinstance(value, np.ndarray) and value.nbytes <= _SMALL:
+                self.marks.append(value.tobytes())
+            elif not isinstance(value, type) and not callable(value):
+                held = getattr(value, "__dict__", None)
+                if isinstance(held, dict) and id(value) not in self._seen:
+                    self._seen.add(id(value))
+                    self.value(held, depth + 1)
