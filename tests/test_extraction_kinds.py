@@ -665,3 +665,18 @@ def test_modules_that_import_parts_of_torch_while_they_run():
     module = Net(lambda s, x: s.out(torch.vmap(torch.relu)(s.fc(x))), fc=nn.Linear(3, 4),
                  out=nn.Linear(4, 2))  # fmt: skip
     assert layers(extracted(module, input_size=(5, 3)))["fc"].activation.name == "relu"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda z: z.clamp(-5000, 5000), lambda z: F.hardtanh(z, -3e4, 2e6),
+     lambda z: torch.minimum(z, torch.tensor(3e7)), lambda z: F.softshrink(z, 40.0),
+     lambda z: torch.where(z > 2e4, 0.0, 3.0), lambda z: F.threshold(z, 1e6, -1.0)],
+    ids=["clamp", "hardtanh", "minimum", "softshrink", "step", "threshold"],
+)  # fmt: skip
+def test_functions_that_bend_far_out(function):
+    """Held against torch far beyond where activations bend."""
+    module = Net(lambda s, x: s.out(function(s.fc(x))), fc=nn.Linear(3, 4), out=nn.Linear(4, 2))
+    found = layers(extracted(module, input_size=(5, 3)))["fc"].activation
+    z = torch.cat([s * torch.logspace(0, 7.9, 80, dtype=torch.float64) for s in (1.0, -1.0)])
+    np.testing.assert_allclose(found(z.numpy()), function(z).numpy(), rtol=1e-6, atol=1e-3)

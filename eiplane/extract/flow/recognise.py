@@ -25,14 +25,16 @@ Array = NDArray[np.float64]
 def _probes() -> Array:
     near = np.geomspace(1e-4, 9.0, 70)
     between = 8.0 * np.modf(np.arange(1, 60) * 0.6180339887498949)[0]
-    far = np.array([11.3, 20.0, 50.0, 1e3])
+    far = np.array([11.3, 20.0, 50.0, 1e3, 1e5, 1e8])
     half = np.concatenate([near, between, far])
     return np.sort(np.concatenate([-half, [0.0, 1.0, -1.0], half]))
 
 
-#: Where functions are compared: irregular, and dense near 0.
+#: Where functions are compared: irregular, dense near 0, and far out, where clamps begin.
 PROBE: Array = _probes()
-_ZERO, _ONE, _MINUS_ONE = (int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0, -1.0))
+_ZERO, _ONE, _MINUS_ONE, _FAR = (
+    int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0, -1.0, 50.0)
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +300,7 @@ def line_of(values: Array, level: bool = False) -> tuple[Array, Array] | None:
     c = values[:, _ONE] - d
     with np.errstate(invalid="ignore", over="ignore"):
         # From afar, where d does not cost c its digits.
-        c = np.where(np.abs(d) > 1e3 * np.abs(c), (values[:, -1] - values[:, 0]) / 2e3, c)
+        c = np.where(np.abs(d) > 1e3 * np.abs(c), (values[:, -1] - values[:, 0]) / (PROBE[-1] - PROBE[0]), c)
         if not (np.isfinite(c).all() and np.isfinite(d).all()):
             return None
         if not level and (c == 0).any():
@@ -412,7 +414,7 @@ def _names(values: Array) -> list[str]:
         at_one = float(values[_ONE])
         if 0.0 < at_one < 1.0:
             tries.append(f"silu({_short(math.log(at_one / (1.0 - at_one)))})")
-        far = float(PROBE[-1] - values[-1])
+        far = float(PROBE[_FAR] - values[_FAR])
         if far > 0 and low < high:
             tries.append(f"softshrink({_short(far)})")
         if at_minus_one < 0:
