@@ -300,7 +300,8 @@ def line_of(values: Array, level: bool = False) -> tuple[Array, Array] | None:
     c = values[:, _ONE] - d
     with np.errstate(invalid="ignore", over="ignore"):
         # From afar, where d does not cost c its digits.
-        c = np.where(np.abs(d) > 1e3 * np.abs(c), (values[:, -1] - values[:, 0]) / (PROBE[-1] - PROBE[0]), c)
+        overall = (values[:, -1] - values[:, 0]) / (PROBE[-1] - PROBE[0])
+        c = np.where(np.abs(d) > 1e3 * np.abs(c), overall, c)
         if not (np.isfinite(c).all() and np.isfinite(d).all()):
             return None
         if not level and (c == 0).any():
