@@ -32,9 +32,7 @@ def _probes() -> Array:
 
 #: Where functions are compared: irregular, dense near 0, and far out, where clamps begin.
 PROBE: Array = _probes()
-_ZERO, _ONE, _MINUS_ONE, _FAR = (
-    int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0, -1.0, 50.0)
-)
+_ZERO, _ONE, _MINUS_ONE, _FAR = (int(np.flatnonzero(x == PROBE)[0]) for x in (0.0, 1.0, -1.0, 50.0))
 
 
 @dataclass(frozen=True, eq=False)
