@@ -279,3 +279,27 @@ def test_a_selection_that_looks_at_weights_is_asked_each_time():
         model[0].weight.mul_(100.0)
         model[2].weight.mul_(1e-3)
     assert [x["name"] for x in tracker.record(1).layers] == ["0"]
+
+
+def _of_inference():
+    with torch.inference_mode():
+        return torch.ones(())
+
+
+@pytest.mark.parametrize("odd", [_of_inference, lambda: torch.eye(2).to_sparse()])
+def test_tensors_that_do_not_tell_count_as_changed(odd):
+    """Each record reads the module anew, and what was written to such a tensor is in it."""
+    net = Net()
+    net.odd = odd()
+    tracker = Tracker(net, every=1, **FAST)
+    tracker.record(0)
+    with torch.no_grad():
+        net.first.weight.mul_(3.0)
+    if odd is _of_inference:
+        net.constant = net.odd
+        with torch.inference_mode():
+            net.odd.fill_(3.0)
+    tracker.record(1)
+    wanted = eiplane.analyze(net, **FAST)
+    for record, layer in zip(tracker.history[-1].layers, wanted, strict=True):
+        assert record["ei_parts"] == pytest.approx(layer.ei_parts, rel=1e-9)

@@ -84,9 +84,13 @@ class _Look:
         self._identity(tensor)
         if tensor is None:
             return
-        self.marks += (tensor.data_ptr(), tensor.shape, tensor.stride(), id(tensor.dtype))
-        if counted:
-            self.marks.append(tensor._version)
+        try:
+            self.marks += (tensor.data_ptr(), tensor.shape, tensor.stride(), id(tensor.dtype))
+            if counted:
+                self.marks.append(tensor._version)
+        except (RuntimeError, ValueError):
+            # Sparse, not made yet, or of inference mode: it does not tell, so it counts as changed.
+            self.marks.append(object())
 
     def value(self, value: Any, depth: int) -> None:
         """Note anything that a module has."""
