@@ -243,7 +243,7 @@ def test_a_model_is_whole_after_an_interrupt_while_it_is_put_back():
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Held(None, {}, {}, whole).without({}, {}):
+    with pytest.raises(KeyboardInterrupt), Held(None, {}, {}, {}, whole).without({}, {}):
         pass
     assert len(calls) == 2
 
