@@ -34,9 +34,11 @@ static void *work(void *argument)
     if (!more || !dropped || !spread)
         abort();
     double *marginal = more + 6 * edges, *bound = marginal + rows * BINS, *out = bound + rows;
-    const ei_exact_out exact = {p->exact, marginal, bound, out};
+    const ei_exact_out exact = {.information = p->exact, .marginal = marginal, .bound = bound,
+                                .outside = out};
     p->status = ei_exact_parts(&channel, p->start, p->stop, &never, &exact);
-    const ei_exact_out alone = {p->alone, marginal, bound, out};
+    const ei_exact_out alone = {.information = p->alone, .marginal = marginal, .bound = bound,
+                                .outside = out};
     p->status |= ei_exact_sensitivity(&channel, p->start, p->stop, &never, &alone);
     const ei_job job = {.key = 7, .out_start = p->start, .out_stop = p->stop, .in_stop = N_IN,
                         .count = SAMPLES, .masks = -1};
