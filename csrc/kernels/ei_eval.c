@@ -131,26 +131,60 @@ static void forward(ei_eval *eval, const uint32_t *draws, size_t n, double *z)
     finish(eval, 0, x, spare, n / EI_PANEL, z);
 }
 
+/* Where an output's value of sample s stands in panels. */
+static inline size_t place(const ei_eval *e, size_t output, size_t s)
+{
+    return (s / EI_PANEL * e->n_out + output) * EI_PANEL + s % EI_PANEL;
+}
+
 /* Samples after which the quick way ends, where more than a quarter has to be computed again. */
 enum { TRIED = 2048 };
+
+/* What quick layers found, with what was computed again, in double precision. */
+static void widen(ei_eval *eval, size_t n, size_t again)
+{
+    const ei_quick *q = &eval->quick;
+    for (size_t i = 0; i < n * eval->n_out; i++)
+        eval->z[i] = (double)q->z[i];
+    for (size_t s = 0; s < again; s++)
+        for (size_t o = 0; o < eval->n_out; o++)
+            eval->z[place(eval, o, q->at[s])] = q->exact[place(eval, o, s)];
+}
 
 void ei_eval_forward(ei_eval *eval, size_t n)
 {
     ei_quick *q = &eval->quick;
-    if (q->n_maps == 0 || (q->seen >= TRIED && q->again > q->seen / 4)) {
+    eval->single = q->n_maps > 0 && (q->seen < TRIED || q->again <= q->seen / 4);
+    if (!eval->single) {
         forward(eval, eval->draws, n, eval->z);
         return;
     }
-    const size_t again =
-        ei_quick_forward(q, eval->kernels, eval->draws, eval->block, n, eval->z);
-    if (again == 0)
+    eval->near = ei_quick_forward(q, eval->kernels, eval->draws, eval->block, n);
+    if (eval->near > 0)
+        forward(eval, q->draws, (eval->near + EI_PANEL - 1) / EI_PANEL * EI_PANEL, q->exact);
+    if (!eval->masked)
+        widen(eval, n, eval->near);
+}
+
+void ei_eval_masks(const ei_eval *e, size_t output, size_t n, uint64_t *masks, size_t ld)
+{
+    const ei_quick *q = &e->quick;
+    const size_t stride = e->n_out * EI_PANEL, m = e->channel->n_thresholds;
+    const double *thresholds = ei_thresholds(e->channel, e->out_start + output);
+    if (!e->single || !e->masked) {
+        e->kernels->value_masks(e->z + output * EI_PANEL, stride, n / EI_GROUP, thresholds, m, masks, ld);
         return;
-    forward(eval, q->draws, (again + EI_PANEL - 1) / EI_PANEL * EI_PANEL, q->z);
-    for (size_t s = 0; s < again; s++)
-        for (size_t o = 0; o < eval->n_out; o++) {
-            const size_t from = s / EI_PANEL * eval->n_out + o, to = q->at[s] / EI_PANEL * eval->n_out + o;
-            eval->z[to * EI_PANEL + q->at[s] % EI_PANEL] = q->z[from * EI_PANEL + s % EI_PANEL];
+    }
+    e->kernels->quick_masks(q->z + output * EI_PANEL, stride, n / EI_GROUP, q->cut + output * q->m, m,
+                            masks, ld);
+    for (size_t s = 0; s < e->near; s++) {
+        const double z = q->exact[place(e, output, s)];
+        const size_t word = q->at[s] / 64, bit = q->at[s] % 64;
+        for (size_t j = 0; j < m; j++) {
+            uint64_t *to = masks + j * ld + word;
+            *to = (*to & ~((uint64_t)1 << bit)) | (uint64_t)(z >= thresholds[j]) << bit;
         }
+    }
 }
 
 size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)

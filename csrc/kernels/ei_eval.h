@@ -19,6 +19,9 @@ typedef struct {
     double *hidden;  /* two buffers for the stages */
     size_t widest;
     double *z;       /* panels of outputs */
+    int masked;      /* set by a caller that looks at masks alone, ei_eval_masks: z is not filled then */
+    size_t near;     /* samples near a threshold in quick->z, where that is looked at instead; */
+    int single;      /* if it is */
     ei_quick quick;
 } ei_eval;
 
@@ -43,6 +46,10 @@ size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t firs
 /* Labels, through `map`, of n evaluated samples of an output (counted from out_start). */
 void ei_eval_labels(const ei_eval *eval, size_t output, size_t n, const uint16_t *map,
                     uint16_t *labels);
+
+/* Bit masks of n evaluated samples of an output, as value_masks has them: a row of `ld` words each
+ * threshold. */
+void ei_eval_masks(const ei_eval *eval, size_t output, size_t n, uint64_t *masks, size_t ld);
 
 /* Whether they lie outside the output's range: n flags; returns their sum. */
 uint64_t ei_eval_outside(const ei_eval *eval, size_t output, size_t n, uint16_t *flags);

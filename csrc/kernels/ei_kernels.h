@@ -82,9 +82,13 @@ typedef struct {
     void (*quick_activate)(int activation, float p0, float p1, float *z, float *error, size_t n);
 
     /* near[s] |= whether z is within its error, and `more`, of one of m cuts. Strided as z of `inputs` is,
-     * so are error and out: z. */
+     * so is error. */
     void (*quick_near)(const float *z, size_t stride, size_t n, const float *cut, size_t m,
-                       const float *error, float more, uint32_t *near, double *out);
+                       const float *error, float more, uint32_t *near);
+
+    /* As value_masks below. */
+    void (*quick_masks)(const float *z, size_t stride, size_t words, const float *cut, size_t m,
+                        uint64_t *masks, size_t ld);
 
     /* Bit masks of draws: bit s of masks[i * ld + w] says draw 64 w + s >= edges[i]. */
     void (*draw_masks)(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,

@@ -86,7 +86,7 @@ static int take_map(ei_quick_map *map, float *into, const double *weight, const 
     return fits;
 }
 
-/* Cuts, and how near is too near. One that single precision cannot hold is nowhere: no value is near. */
+/* Cuts, and how near is too near. One that single precision cannot hold is far out: no value is near. */
 static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
 {
     for (size_t o = 0; o < q->n_out; o++) {
@@ -96,7 +96,7 @@ static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
                                  ? ei_thresholds(c, out_start + o)[j]
                                  : ei_limits(c, out_start + o)[j - c->n_thresholds];
             const int here = fabs(t) < most;
-            q->cut[o * q->m + j] = here ? (float)t : 3e38f;
+            q->cut[o * q->m + j] = here ? (float)t : t < 0.0 ? -3e38f : 3e38f;
             size = here ? fmax(size, fabs(t)) : size;
         }
         /* What rounding a cut, the difference and its square can do. */
@@ -133,7 +133,7 @@ int ei_quick_open(ei_quick *q, const ei_channel *c, size_t out_start, size_t n_o
     q->near = ei_hold(&q->memory, block, sizeof *q->near);
     q->at = ei_hold(&q->memory, block, sizeof *q->at);
     q->draws = ei_hold_zeros(&q->memory, c->n_in, block * sizeof *q->draws);
-    q->z = ei_hold(&q->memory, n_out, block * sizeof *q->z);
+    q->exact = ei_hold(&q->memory, n_out, block * sizeof *q->exact);
     double *from = ei_hold(&q->memory, widest, sizeof *from);
     double *to = ei_hold(&q->memory, widest, sizeof *to);
     size_t total = 2 * n_out * (c->n_last + 1);
@@ -191,7 +191,7 @@ void ei_quick_close(ei_quick *q)
 }
 
 size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *draws, size_t block,
-                        size_t n, double *z)
+                        size_t n)
 {
     const size_t n_in = q->maps->n_in, n_panels = n / EI_PANEL;
     float *value = q->value, *spare = q->spare, *error = q->error, *errors = q->errors;
@@ -216,10 +216,11 @@ size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *
         error = errors;
         errors = swap;
     }
+    q->z = value;
     memset(q->near, 0, n * sizeof *q->near);
     for (size_t o = 0; o < q->n_out; o++)
         kernels->quick_near(value + o * EI_PANEL, q->n_out * EI_PANEL, n, q->cut + o * q->m, q->m,
-                            error + o * EI_PANEL, q->more[o], q->near, z + o * EI_PANEL);
+                            error + o * EI_PANEL, q->more[o], q->near);
     size_t again = 0;
     for (size_t s = 0; s < n; s++) {
         q->at[again] = s;

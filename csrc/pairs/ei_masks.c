@@ -26,6 +26,7 @@ static int masks_open(masks *w, const ei_channel *c, const ei_job *job)
     w->scratch = ei_hold(&w->memory, EI_BLOCK, sizeof *w->scratch);
     const int status =
         ei_held(&w->memory, ei_eval_open(&w->eval, c, job->out_start, job->out_stop));
+    w->eval.masked = !ei_may_leave(c); /* what lies outside is looked for in z */
     for (size_t i = 0; status == EI_OK && i < w->k; i++)
         w->edges[i] = (uint32_t)ei_bin_start(c->in_bins, i + 1);
     return status;
@@ -55,7 +56,6 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
                          uint64_t *x, uint64_t *outliers, ei_cancel cancel)
 {
     ei_eval *e = &w->eval;
-    const ei_channel *c = e->channel;
     const size_t n_out = e->n_out, k = w->k, m = w->m;
     size_t words, count = chunk_of(w, job, chunk, &words);
     for (size_t at = 0; at < count; at += e->block) {
@@ -67,10 +67,9 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
             e->kernels->draw_masks(e->draws + (job->in_start + a) * e->block, groups, w->edges, k,
                                    x + a * k * WORDS + at / 64, WORDS);
         for (size_t b = 0; b < n_out; b++)
-            e->kernels->value_masks(e->z + b * EI_PANEL, n_out * EI_PANEL, groups,
-                                    ei_thresholds(c, e->out_start + b), m,
-                                    y + b * m * WORDS + at / 64, WORDS);
-        ep_outliers(e, some, w->scratch, outliers);
+            ei_eval_masks(e, b, groups * EI_GROUP, y + b * m * WORDS + at / 64, WORDS);
+        if (!e->masked)
+            ep_outliers(e, some, w->scratch, outliers);
     }
     for (size_t b = 0; b < n_out; b++)
         e->kernels->count_masks(w->all, WORDS, 1, y + b * m * WORDS, WORDS, m, words,
