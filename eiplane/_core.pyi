@@ -73,6 +73,12 @@ def pairs_size(channel: CoreChannel, job: _Job) -> int: ...
 def pairs_count(
     channel: CoreChannel, job: _Job, cancel: NDArray[np.int32], points: CorePoints | None = None
 ) -> NDArray[np.uint64]: ...
+def pairs_count_each(
+    channel: CoreChannel,
+    jobs: Sequence[_Job],
+    points: Sequence[CorePoints],
+    cancel: NDArray[np.int32],
+) -> NDArray[np.uint64]: ...
 def replicates_reduce(
     channel: CoreChannel,
     job: _Job,

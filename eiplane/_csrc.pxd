@@ -139,6 +139,7 @@ cdef extern from "pairs/ei_pairs.h" nogil:
     int ei_pairs_masked(const ei_channel *)
     size_t ei_pairs_size(const ei_channel *, const ei_job *)
     int ei_pairs_count(const ei_channel *, const ei_job *, ei_cancel, uint64_t *)
+    int ei_pairs_count_each(const ei_channel *, const ei_job *, size_t, ei_cancel, uint64_t *)
     int ei_pairs_reduce(const ei_channel *, const ei_job *, const ei_job *, ei_cancel, const uint64_t *, const ei_pairs_out *)
     size_t ei_pairs_held(const ei_channel *, const ei_job *)
     int ei_pairs_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *)

@@ -53,10 +53,8 @@ class Counted:
 def count_replicates(unit: Counted) -> NDArray[np.uint64]:
     """Return the counts of a unit; shape (replicates, words)."""
     channel = _core.CoreChannel(unit.channel)
-    return np.stack([
-        _core.pairs_count(channel, job, cancel_flag(), _core.CorePoints(points))
-        for job, points in unit.jobs
-    ])  # fmt: skip
+    points = [_core.CorePoints(points) for _, points in unit.jobs]
+    return _core.pairs_count_each(channel, [job for job, _ in unit.jobs], points, cancel_flag())
 
 
 def applies(channel: Channel, samples: int) -> bool:
