@@ -10,7 +10,7 @@ enum {
 };
 
 static const double unit = 1.0 / 16777216.0; /* half a unit in the last place, relative */
-static const double most = 1e18;   /* numbers up to here: their squares stay in single precision */
+static const double most = 1e18;   /* numbers up to here: products of two stay in single precision */
 static const double least = 1e-30; /* more than anything below its normal numbers */
 
 /* The error that a map adds to an output: of weights, products and sums. `size`: of each of its inputs
@@ -99,7 +99,7 @@ static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
             q->cut[o * q->m + j] = here ? (float)t : t < 0.0 ? -3e38f : 3e38f;
             size = here ? fmax(size, fabs(t)) : size;
         }
-        /* What rounding a cut, the difference and its square can do. */
+        /* What rounding a cut and the difference can do. */
         q->more[o] = up(8.0 * unit * size + 1e-18);
     }
 }
@@ -222,9 +222,14 @@ size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *
         kernels->quick_near(value + o * EI_PANEL, q->n_out * EI_PANEL, n, q->cut + o * q->m, q->m,
                             error + o * EI_PANEL, q->more[o], q->near);
     size_t again = 0;
-    for (size_t s = 0; s < n; s++) {
-        q->at[again] = s;
-        again += q->near[s];
+    for (size_t p = 0; p < n; p += EI_PANEL) {
+        uint32_t some = 0;
+        for (size_t i = 0; i < EI_PANEL; i++)
+            some |= q->near[p + i];
+        for (size_t s = p; some && s < p + EI_PANEL; s++) {
+            q->at[again] = s;
+            again += q->near[s];
+        }
     }
     for (size_t k = 0; k < n_in; k++)
         for (size_t s = 0; s < again; s++)

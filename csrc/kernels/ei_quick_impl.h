@@ -9,18 +9,6 @@ typedef int32_t vi;
 #endif
 enum { VF = sizeof(vf) / sizeof(float) };
 
-EI_FORCE vf vf_least(vf a, vf b)
-{
-#if defined(__x86_64__) && EI_VBYTES == 64
-    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
-#elif EI_VBYTES > 8
-    const vi mask = a < b;
-    return (vf)(((vi)a & mask) | ((vi)b & ~mask));
-#else
-    return a < b ? a : b;
-#endif
-}
-
 EI_FORCE vf vf_all(float a)
 {
 #if defined(__x86_64__) && EI_VBYTES == 64
@@ -40,6 +28,20 @@ EI_FORCE vf vf_multiply_add(vf a, vf b, vf c)
 #endif
 }
 
+/* The smaller of a distance and of the size of another. */
+EI_FORCE vf vf_nearer(vf distance, vf other)
+{
+#if defined(__x86_64__) && EI_VBYTES == 64
+    return (vf)_mm512_range_ps((__m512)distance, (__m512)other, 0x0a);
+#elif EI_VBYTES > 8
+    const vi size = (vi)other & 0x7fffffff, mask = (vi)distance < size; /* as integers, in the same order */
+    return (vf)(((vi)distance & mask) | (size & ~mask));
+#else
+    other = other < 0.0f ? -other : other;
+    return distance < other ? distance : other;
+#endif
+}
+
 EI_FN void quick_inputs(const uint32_t *draws, size_t n, float lo, float scale, float *out,
                         size_t stride)
 {
@@ -55,6 +57,7 @@ EI_FORCE void quick_tile(const float *weight, const float *bias, size_t n_in, si
     vf a0[6], a1[6];
     for (size_t r = 0; r < n_rows; r++)
         a0[r] = a1[r] = vf_all(bias[r]);
+    EI_UNROLL(3)
     for (size_t k = 0; k < n_in; k++) {
         const vf x0 = *(const vf *)(x + k * EI_PANEL), x1 = *(const vf *)(x + k * EI_PANEL + apart);
         EI_UNROLL(6)
@@ -195,12 +198,10 @@ EI_FN void quick_near(const float *z, size_t stride, size_t n, const float *cut,
         for (size_t i = 0; i < EI_PANEL; i += VF) {
             const vf value = *(const vf *)(here + i);
             vf closest = (vf){0} + 3e38f;
-            for (size_t j = 0; j < m; j++) {
-                const vf apart = value - cut[j];
-                closest = vf_least(closest, apart * apart);
-            }
+            for (size_t j = 0; j < m; j++)
+                closest = vf_nearer(closest, value - cut[j]);
             const vf radius = *(const vf *)(error + p * stride + i) * 1.001f + more;
-            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, radius * radius) & 1;
+            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, radius) & 1;
         }
     }
 }

@@ -119,7 +119,8 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[Found]:
     cuts = even_cuts(REPLICATES, runner.pieces(seconds))
     units = [Counted(channel, tuple(jobs[a:b])) for a, b in cuts]
     short = seconds < _SHORT
-    counted = np.concatenate(runner.map(count_replicates, units, what, short))
+    found = runner.map(count_replicates, units, what, short)
+    counted = found[0] if len(found) == 1 else np.concatenate(found)
     edges = (job.out_stop - job.out_start) * (job.in_stop - job.in_start)
     cuts = even_cuts(job.out_stop - job.out_start, runner.pieces(edges * _MEASURED))
     parts = [replace(job, out_start=job.out_start + a, out_stop=job.out_start + b) for a, b in cuts]
