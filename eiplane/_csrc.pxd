@@ -61,6 +61,7 @@ cdef extern from "kernels/ei_kernels.h" nogil:
         size_t mask_limit
         void (*draw)(uint64_t, uint32_t, uint32_t, uint64_t, size_t, uint32_t *) noexcept nogil
         void (*affine)(const double *, size_t, const double *, size_t, size_t, const double *, double *, size_t) noexcept nogil
+        void (*quick_activate)(int, float, float, float *, float *, size_t) nogil
         void (*activate)(int, double, double, double *, size_t) noexcept nogil
         void (*count_masks)(const uint64_t *, size_t, size_t, const uint64_t *, size_t, size_t, size_t, uint64_t *) noexcept nogil
         void (*label)(const double *, size_t, size_t, const double *, size_t, const uint16_t *, uint16_t *) noexcept nogil
