@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Inputs of a block stay in a mid-sized L2 cache. */
-enum { BLOCK_BYTES = 512 * 1024 };
+enum { BLOCK_BYTES = 512 * 1024, WORDS = EI_BLOCK / EI_GROUP };
 
 int ei_eval_open_exactly(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
 {
@@ -166,25 +166,49 @@ void ei_eval_forward(ei_eval *eval, size_t n)
         widen(eval, n, eval->near);
 }
 
-void ei_eval_masks(const ei_eval *e, size_t output, size_t n, uint64_t *masks, size_t ld)
+/* Masks of quick layers for `count` of an output's cuts, from the one numbered `from`: thresholds `exact`,
+ * against which what was computed again is held. */
+static void quick_masks(const ei_eval *e, size_t output, size_t n, size_t from, size_t count,
+                        const double *exact, uint64_t *masks, size_t ld)
 {
     const ei_quick *q = &e->quick;
-    const size_t stride = e->n_out * EI_PANEL, m = e->channel->n_thresholds;
-    const double *thresholds = ei_thresholds(e->channel, e->out_start + output);
-    if (!e->single || !e->masked) {
-        e->kernels->value_masks(e->z + output * EI_PANEL, stride, n / EI_GROUP, thresholds, m, masks, ld);
-        return;
-    }
-    e->kernels->quick_masks(q->z + output * EI_PANEL, stride, n / EI_GROUP, q->cut + output * q->m, m,
-                            masks, ld);
+    e->kernels->quick_masks(q->z + output * EI_PANEL, e->n_out * EI_PANEL, n / EI_GROUP,
+                            q->cut + output * q->m + from, count, masks, ld);
     for (size_t s = 0; s < e->near; s++) {
         const double z = q->exact[place(e, output, s)];
-        const size_t word = q->at[s] / 64, bit = q->at[s] % 64;
-        for (size_t j = 0; j < m; j++) {
-            uint64_t *to = masks + j * ld + word;
-            *to = (*to & ~((uint64_t)1 << bit)) | (uint64_t)(z >= thresholds[j]) << bit;
+        const uint64_t bit = (uint64_t)1 << q->at[s] % EI_GROUP;
+        for (size_t j = 0; j < count; j++) {
+            uint64_t *word = masks + j * ld + q->at[s] / EI_GROUP;
+            *word = z >= exact[j] ? *word | bit : *word & ~bit;
         }
     }
+}
+
+void ei_eval_masks(const ei_eval *e, size_t output, size_t n, uint64_t *masks, size_t ld)
+{
+    const ei_channel *c = e->channel;
+    const double *thresholds = ei_thresholds(c, e->out_start + output);
+    if (e->single && e->masked)
+        quick_masks(e, output, n, 0, c->n_thresholds, thresholds, masks, ld);
+    else
+        e->kernels->value_masks(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n / EI_GROUP, thresholds,
+                                c->n_thresholds, masks, ld);
+}
+
+/* ei_eval_outside from masks of the limits. */
+static uint64_t outside_of_masks(const ei_eval *e, size_t output, size_t n)
+{
+    const ei_channel *c = e->channel;
+    const uint16_t *flags = ei_outside(c, e->out_start + output);
+    uint64_t masks[EI_MOST_CUTS * WORDS] = {0}, past[EI_MOST_CUTS] = {0}, all[WORDS] = {0}, sum = 0;
+    quick_masks(e, output, ei_whole_groups(n), c->n_thresholds, c->n_limits,
+                ei_limits(c, e->out_start + output), masks, WORDS);
+    for (size_t s = 0; s < n; s++)
+        all[s / EI_GROUP] |= (uint64_t)1 << s % EI_GROUP;
+    e->kernels->count_masks(all, WORDS, 1, masks, WORDS, c->n_limits, WORDS, past);
+    for (size_t j = 0; j <= c->n_limits; j++)
+        sum += flags[j] * ((j ? past[j - 1] : n) - (j < c->n_limits ? past[j] : 0));
+    return sum;
 }
 
 size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
@@ -207,6 +231,8 @@ uint64_t ei_eval_outside(const ei_eval *e, size_t output, size_t n, uint16_t *fl
 {
     const ei_channel *c = e->channel;
     const size_t o = e->out_start + output;
+    if (e->single && e->masked)
+        return outside_of_masks(e, output, n);
     e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, ei_limits(c, o), c->n_limits,
                       ei_outside(c, o), flags);
     uint64_t sum = 0;

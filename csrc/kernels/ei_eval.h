@@ -19,9 +19,9 @@ typedef struct {
     double *hidden;  /* two buffers for the stages */
     size_t widest;
     double *z;       /* panels of outputs */
-    int masked;      /* set by a caller that looks at masks alone, ei_eval_masks: z is not filled then */
-    size_t near;     /* samples near a threshold in quick->z, where that is looked at instead; */
-    int single;      /* if it is */
+    int masked;      /* set by a caller of ei_eval_masks and ei_eval_outside alone: z may be left as it was */
+    int single;      /* whether the last samples went through quick layers */
+    size_t near;     /* how many of those were computed again */
     ei_quick quick;
 } ei_eval;
 
@@ -51,7 +51,7 @@ void ei_eval_labels(const ei_eval *eval, size_t output, size_t n, const uint16_t
  * threshold. */
 void ei_eval_masks(const ei_eval *eval, size_t output, size_t n, uint64_t *masks, size_t ld);
 
-/* Whether they lie outside the output's range: n flags; returns their sum. */
+/* Whether they lie outside the output's range: n flags (none if eval->masked); returns their sum. */
 uint64_t ei_eval_outside(const ei_eval *eval, size_t output, size_t n, uint16_t *flags);
 
 /* As ei_eval_forward, where input `only` alone has draws (of this one row) and all others are held at the

@@ -5,7 +5,6 @@
 #include <string.h>
 
 enum {
-    MOST_CUTS = 64, /* thresholds and limits of an output that are looked at one by one */
     WIDEST = 4096   /* inputs of a map: sums of so many errors are off by a thousandth at most */
 };
 
@@ -106,7 +105,7 @@ static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
 
 static int suits(const ei_channel *c)
 {
-    int form = c->n_stages > 0 && c->n_last <= WIDEST && c->n_thresholds + c->n_limits <= MOST_CUTS;
+    int form = c->n_stages > 0 && c->n_last <= WIDEST && c->n_thresholds + c->n_limits <= EI_MOST_CUTS;
     for (size_t i = 0; form && i < c->n_stages; i++)
         form = has_form(c->stages + i) && c->stages[i].n_in <= WIDEST;
     return form;

@@ -10,6 +10,8 @@
 
 #include "kernels/ei_kernels.h"
 
+enum { EI_MOST_CUTS = 64 }; /* thresholds and limits of an output: they are looked at one by one */
+
 typedef struct {
     const float *weight, *bias;
     const float *size; /* sizes of the weights, up a little: what errors of the inputs are times */

@@ -26,7 +26,7 @@ static int masks_open(masks *w, const ei_channel *c, const ei_job *job)
     w->scratch = ei_hold(&w->memory, EI_BLOCK, sizeof *w->scratch);
     const int status =
         ei_held(&w->memory, ei_eval_open(&w->eval, c, job->out_start, job->out_stop));
-    w->eval.masked = !ei_may_leave(c); /* what lies outside is looked for in z */
+    w->eval.masked = 1;
     for (size_t i = 0; status == EI_OK && i < w->k; i++)
         w->edges[i] = (uint32_t)ei_bin_start(c->in_bins, i + 1);
     return status;
@@ -68,8 +68,7 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
                                    x + a * k * WORDS + at / 64, WORDS);
         for (size_t b = 0; b < n_out; b++)
             ei_eval_masks(e, b, groups * EI_GROUP, y + b * m * WORDS + at / 64, WORDS);
-        if (!e->masked)
-            ep_outliers(e, some, w->scratch, outliers);
+        ep_outliers(e, some, w->scratch, outliers);
     }
     for (size_t b = 0; b < n_out; b++)
         e->kernels->count_masks(w->all, WORDS, 1, y + b * m * WORDS, WORDS, m, words,

@@ -30,7 +30,7 @@ DEFAULT_SAMPLES = 1 << 18
 _LEAST, _EACH = 64, 16
 #: Bytes of the counts of all replicates that stand at once.
 _BYTES = 64 << 20
-#: Seconds that an edge takes to be measured, roughly, and all that is done right here.
+#: Seconds that an edge takes to be measured, roughly, and all that threads would be started for.
 _MEASURED, _SHORT = 4e-6, 2e-3
 #: Seconds for which Ctrl-C need not be heard.
 _HEARD = 0.1
@@ -118,7 +118,7 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[Found]:
     seconds = job.count * evaluation(channel)
     cuts = even_cuts(REPLICATES, runner.pieces(seconds))
     units = [Counted(channel, tuple(jobs[a:b])) for a, b in cuts]
-    short = seconds < _SHORT
+    short = seconds < (_HEARD if runner.workers == 1 else _SHORT)
     found = runner.map(count_replicates, units, what, short)
     counted = found[0] if len(found) == 1 else np.concatenate(found)
     edges = (job.out_stop - job.out_start) * (job.in_stop - job.in_start)
