@@ -200,11 +200,15 @@ static uint64_t outside_of_masks(const ei_eval *e, size_t output, size_t n)
 {
     const ei_channel *c = e->channel;
     const uint16_t *flags = ei_outside(c, e->out_start + output);
-    uint64_t masks[EI_MOST_CUTS * WORDS] = {0}, past[EI_MOST_CUTS] = {0}, all[WORDS] = {0}, sum = 0;
+    uint64_t masks[EI_MOST_CUTS * WORDS], past[EI_MOST_CUTS], all[WORDS], sum = 0;
+    memset(masks, 0, c->n_limits * WORDS * sizeof *masks);
+    memset(past, 0, c->n_limits * sizeof *past);
     quick_masks(e, output, ei_whole_groups(n), c->n_thresholds, c->n_limits,
                 ei_limits(c, e->out_start + output), masks, WORDS);
-    for (size_t s = 0; s < n; s++)
-        all[s / EI_GROUP] |= (uint64_t)1 << s % EI_GROUP;
+    for (size_t w = 0; w < WORDS; w++) {
+        const size_t left = n > w * EI_GROUP ? n - w * EI_GROUP : 0;
+        all[w] = left < EI_GROUP ? ((uint64_t)1 << left) - 1 : ~(uint64_t)0;
+    }
     e->kernels->count_masks(all, WORDS, 1, masks, WORDS, c->n_limits, WORDS, past);
     for (size_t j = 0; j <= c->n_limits; j++)
         sum += flags[j] * ((j ? past[j - 1] : n) - (j < c->n_limits ? past[j] : 0));
