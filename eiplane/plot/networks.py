@@ -81,7 +81,7 @@ def network(
     scale = _edges(ax, made, matrices, (low, high))
     size = float(np.clip(0.55 * (72.0 * tall / (made.height + 6.0)) ** 2, 8, 150))
     for signal in made.signals:
-        _signal(ax, signal, size)
+        _signal(ax, signal, (pace, size))
     reach = _links(ax, made)
     _names(ax, made, shown_names([x.name for x in chosen], 24), (pace, size))
     low_end = min(s.bottom for s in made.signals)
@@ -127,7 +127,8 @@ def _edges(ax: Axes, made: Diagram, matrices: Sequence[Array], limits: tuple[flo
     return scale
 
 
-def _signal(ax: Axes, signal: Signal, size: float) -> None:
+def _signal(ax: Axes, signal: Signal, room: tuple[float, float]) -> None:
+    pace, size = room
     if not signal.size:
         ax.scatter([signal.x], [signal.y], s=130, c="white", edgecolors=INK, lw=1.2, zorder=_NODES)
         sign, word = word_of(signal.what, signal.unknown)
@@ -143,7 +144,8 @@ def _signal(ax: Axes, signal: Signal, size: float) -> None:
         ax.annotate("?", (signal.x, signal.y), (-14, 0), ha="center", va="center", fontsize=12,
                     textcoords="offset points", color=INK)  # fmt: skip
     if len(signal.kept) < signal.size:
-        ax.annotate(f"+ {signal.size - len(signal.kept)} more", (signal.x, signal.bottom),
+        more = signal.size - len(signal.kept)
+        ax.annotate(f"+ {more} more" if pace > 1.2 else f"+{more}", (signal.x, signal.bottom),
                     (0, -size**0.5 / 2 - 2), ha="center", va="top", fontsize=8, color=INK,
                     textcoords="offset points")  # fmt: skip
 
@@ -181,13 +183,14 @@ def _names(ax: Axes, made: Diagram, names: Sequence[str], room: tuple[float, flo
     pace, size = room
     around = {"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.6}
     top = max(s.top for s in made.signals)
-    slanted: dict[str, Any] = {} if pace > 1.2 else {"rotation": 50, "rotation_mode": "anchor"}
+    more: dict[str, Any] = {"ha": "center"}
+    if pace <= 1.2:
+        more = {"ha": "left", "rotation": 40, "rotation_mode": "anchor"}
     for name, begin, end in zip(names, made.inputs, made.outputs, strict=True):
         if made.straight:
-            ax.annotate(name, ((begin.x + end.x) / 2, top), (0, 14), fontsize=9, color=INK,
-                        ha="left" if slanted else "center", textcoords="offset points",
-                        annotation_clip=False, **slanted)  # fmt: skip
+            place, up = ((begin.x + end.x) / 2, top), 14.0
         else:
-            ax.annotate(name, (end.x, end.top), (0, size**0.5 / 2 + 3), fontsize=8.5, ha="center",
-                        color=INK, textcoords="offset points", annotation_clip=False, bbox=around,
-                        zorder=_NODES + 1)  # fmt: skip
+            place, up = (end.x, end.top), size**0.5 / 2 + 3
+            more["bbox"] = around
+        ax.annotate(name, place, (0, up), textcoords="offset points", annotation_clip=False,
+                    fontsize=8.5, color=INK, zorder=_NODES + 1, **more)  # fmt: skip
