@@ -179,18 +179,17 @@ class Wires:
         """
         for title, sources in self._feeds.items():
             self._feeds[title] = {self._same(s): None for s in sources}
-        for number, one in enumerate(self._meetings):
-            known = dict.fromkeys(map(self._same, one.sources))
-            known.pop(number, None)
-            self._meetings[number] = Meeting(one.what, tuple(known))
+        for k, one in enumerate(self._meetings):
+            known = [s for s in dict.fromkeys(map(self._same, one.sources)) if s != k]
+            self._meetings[k] = Meeting(one.what, tuple(known))
         inlined = self._inlined()
         todo = [s for sources in self._feeds.values() for s in sources if isinstance(s, int)]
         kept: set[int] = set()
         while todo:
-            one = todo.pop()
-            if one not in kept:
-                kept.add(one)
-                todo += [s for s in inlined[one] if isinstance(s, int)]
+            last = todo.pop()
+            if last not in kept:
+                kept.add(last)
+                todo += [s for s in inlined[last] if isinstance(s, int)]
         number = {one: k for k, one in enumerate(sorted(kept))}
 
         def named(sources: Iterable[Source]) -> tuple[Source, ...]:
