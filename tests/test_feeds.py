@@ -9,6 +9,7 @@ import eiplane
 from eiplane import plot as pictures
 from eiplane.network import Feed, Meeting, Network, Wiring
 from eiplane.plot.diagram import diagram
+from eiplane.report import write_report
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -261,3 +262,22 @@ def test_a_quantised_part_is_listed():
         some = nn.Sequential(packed[0], nn.Tanh(), nn.Linear(3, 2))
         d = eiplane.analyze(some, input_size=(4,), measures="ei_parts")
     assert [s.name for s in d.skipped] == ["0"]
+
+
+def test_a_run_keeps_what_feeds_what_once(tmp_path):
+    model = Branches()
+    data = torch.rand(2, 3), torch.rand(2, 2)
+    options = {"measures": "ei_parts", "input_data": data, "progress": False}
+    with eiplane.Tracker(model, tmp_path / "run.jsonl", edges=True, **options) as tracker:
+        for step in range(3):
+            tracker.record(step)
+    assert (tmp_path / "run.jsonl").read_text("utf-8").count("feeds") == 1
+    history = eiplane.training.History.read(tmp_path / "run.jsonl")
+    assert history[0].wiring == eiplane.analyze(model, measures="ei_parts", input_data=data).wiring
+    assert [r.wiring for r in history[1:]] == [None, None]
+    page = write_report(tmp_path / "run.jsonl", tmp_path / "page.html").read_text("utf-8")
+    assert 'class="band"' in page and "which of them feeds which is not known" not in page
+    again = eiplane.Tracker(model, tmp_path / "run.jsonl", edges=True, **options)
+    again.record(3)
+    again.close()
+    assert (tmp_path / "run.jsonl").read_text("utf-8").count("feeds") == 1
