@@ -245,7 +245,9 @@ class Analysis:
         starts = [first for first, _ in targets if isinstance(first, int)]
         warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
         used = copy.deepcopy(self._plain) | {"rng": str(sampling.entropy)}
-        return Decomposition(tuple(results), wiring.found.skipped, used)
+        feeding = wiring.found.network.wiring
+        layers = tuple(replace(part, wiring=feeding) for part in results)
+        return Decomposition(layers, wiring.found.skipped, used)
 
     def _wiring(self, weights: Any, tell: Progress | None) -> _Wiring:
         """Return how weights are wired: those of the very network that came last, as they were."""

@@ -469,7 +469,7 @@ def test_matrices_share_one_scale():
 
 def test_network_widths_and_colours_go_by_bits():
     chain = Decomposition((layer("a", 1, 3, (3, 4)), layer("b", 1, 6, (2, 3))), (), {})
-    ax = pictures.network(chain)
+    ax = pictures.network(chain, chain=True)
     lines = ax.collections[0]
     values = np.sort(np.concatenate([x.ei_edges.ravel() for x in chain]))
     widths = lines.get_linewidths()
@@ -479,7 +479,7 @@ def test_network_widths_and_colours_go_by_bits():
     assert nodes == [4, 3, 2]
     unchained = Decomposition((layer("a", 1, 3, (3, 4)), layer("b", 1, 6, (2, 2))), (), {})
     with pytest.raises(ValueError, match="'b' takes 2 inputs"):
-        pictures.network(unchained)
+        pictures.network(unchained, chain=True)
 
 
 def test_network_leaves_weak_nodes_of_wide_layers_out():
