@@ -249,6 +249,7 @@ def test_a_token_that_begins_as_a_constant_makes_no_stream_of_its_own():
     }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_a_quantised_part_is_listed():
     if "x86" not in torch.backends.quantized.supported_engines:
         pytest.skip("torch was built without quantised operators")

@@ -67,8 +67,13 @@ class Wires:
         deep = {s: self._made_of([s]) for s in sources}
         kept: Sources = {}
         for one in sources:
-            larger = [t for t in sources if isinstance(t, int) and t != one
-                      and (deep[one] < deep[t] or (deep[one] == deep[t] and t in kept))]  # fmt: skip
+            larger = [
+                t
+                for t in sources
+                if isinstance(t, int)
+                and t != one
+                and (deep[one] < deep[t] or (deep[one] == deep[t] and t in kept))
+            ]
             if not larger:
                 kept[one] = None
             alike = [t for t in larger if isinstance(one, int)

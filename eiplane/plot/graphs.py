@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from ..results import TABLE, Decomposition, LayerResult, row_of
-from .names import shown_name
+from .names import shown_name, shown_names
 from .scales import color_limits
 from .style import given_axes, make_axes
 
