@@ -95,6 +95,7 @@ class Plan:
         self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
         self._sums: dict[int, NDArray[np.float64]] = {}
+        self._checked: set[int] = set()
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
 
@@ -239,7 +240,12 @@ class Plan:
             For weights that are no finite numbers any more.
         """
         rows = layer.rows()
-        if rows.dtype not in (np.float64, np.float32) or not rows.flags.carray:
+        if rows.dtype not in (np.float64, np.float32):
+            return None
+        if not rows.flags.carray:  # such as a transposed matrix
+            if index not in self._checked:
+                replace(layer)
+                self._checked.add(index)
             return None
         if index not in self._sums:  # not the rows themselves: those of a file are read anew
             sums = RowSums(rows, _core.row_sums(rows))
