@@ -343,6 +343,7 @@ def _measure(
         whole,
         target.range_source,
         bounds,
+        target.wiring,
     )
 
 
@@ -397,6 +398,7 @@ def _measure_part(
         None,
         source,
         bounds,
+        plan.network.wiring,
     )
 
 

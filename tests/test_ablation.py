@@ -162,7 +162,7 @@ def test_area():
         ({"fraction": 1.5}, "0 to 1"),
         ({"evaluate": lambda w: float("nan")}, "NaN"),
         ({"by": lambda name, w: w[0]}, "shape"),
-        ({"spans": "all"}, "no option"),
+        ({"spans": "all"}, "takes no spans"),
     ],
 )
 def test_bad_input(options, error):

@@ -499,7 +499,8 @@ def test_bounds_of_a_wider_layer_hold():
 def test_one_answer_for_any_number_of_threads():
     weight = np.random.default_rng(0).normal(size=(6, 30)) / 5
     for noise in (0.1, "dither"):
-        runs = [eiplane.analyze(weight, noise=noise, threads=n) for n in (1, 3)]
+        pairwise = {"noise": noise, "measures": ("sensitivity", "ei_parts")}
+        runs = [eiplane.analyze(weight, threads=n, **pairwise) for n in (1, 3)]
         np.testing.assert_allclose(runs[0][0].ei_edges, runs[1][0].ei_edges, rtol=0, atol=1e-13)
 
 

@@ -58,6 +58,8 @@ class Setup:
     bins : (int, int)
     baseline : float
     around : Around
+    drop : bool
+        Whether a run is left out at a lag where what is measured lies outside its range.
     """
 
     cell: Cell
@@ -67,6 +69,7 @@ class Setup:
     bins: tuple[int, int]
     baseline: float
     around: Around
+    drop: bool = False
 
     @property
     def n_in(self) -> int:
