@@ -53,10 +53,9 @@ def test_intervals_are_those_of_double_precision(instruction_set, generator, fun
 @pytest.mark.parametrize("function", ["sigmoid", "tanh"])
 def test_curves_are_within_their_error(instruction_set, generator, function):
     near = np.arange(-8192, 8193, dtype=np.float32) / np.float32(1024)  # the ends of every piece
-    values = np.concatenate([
-        near, np.nextafter(near, np.float32(9)), generator.normal(size=200_000) * 4,
-        10.0 ** generator.uniform(-30, 30, 1000), -(10.0 ** generator.uniform(-30, 30, 1000)), [0.0],
-    ]).astype(np.float32)  # fmt: skip
+    far = 10.0 ** generator.uniform(-30, 30, 1000)
+    beside, usual = np.nextafter(near, np.float32(9)), generator.normal(size=200_000) * 4
+    values = np.concatenate([near, beside, usual, far, -far, [0.0]]).astype(np.float32)
     found, error = _core.quick_activate(function, values)
     exact = values.astype(np.float64)
     with np.errstate(over="ignore"):

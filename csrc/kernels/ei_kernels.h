@@ -2,7 +2,8 @@
  *
  * Each is written once, in ei_kernels_impl.h (and the other *_impl.h), and compiled by kernels_*.c
  * for its target. All targets return the same bits: integer work, and floating-point sums in an order
- * that does not depend on the width of a vector.
+ * that does not depend on the width of a vector. Quick layers alone do not, which may do what each target
+ * does best within their bounds: what is counted does not depend on it (ei_quick.h).
  */
 #ifndef EI_KERNELS_H
 #define EI_KERNELS_H
