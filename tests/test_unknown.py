@@ -415,3 +415,22 @@ def test_no_row_of_the_table_is_lost_for_want_of_ei():
         value = getattr(found, row.name)  # none raises
         if row.name.endswith("_stderr") and row.name[:-7] in FOLLOWING:
             assert value is None, row.name
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")
+def test_where_a_first_look_is_dropped_as_a_whole_and_more_is_not():
+    """Some 60 in a million are kept: EI was called 0 bits, without an error."""
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(12, 20)) * 3 / np.sqrt(20)
+    bias = -weight.sum(axis=1) / 2
+    x = np.random.default_rng(0).random((400_000, 20))
+    kept = (np.abs(np.tanh(x @ weight.T + bias)) <= 0.45).all(axis=1).mean()
+    assert 1e-5 < kept < 2e-4
+    for seed in (0, 1):
+        found = eiplane.analyze(
+            [eiplane.Layer(weight, bias, "tanh")], measures="ei", rng=seed, samples=400_000,
+            out_range=(-0.45, 0.45), outliers="drop",
+        )[0].joint  # fmt: skip
+        assert found.ei is None
+        assert found.saturated
+        assert found.coverage == 0.0
