@@ -434,3 +434,28 @@ def test_where_a_first_look_is_dropped_as_a_whole_and_more_is_not():
         assert found.ei is None
         assert found.saturated
         assert found.coverage == 0.0
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")
+@pytest.mark.parametrize("low", [4.72, 4.6, 4.5])
+def test_a_few_samples_that_are_kept_are_not_all_that_there_is(low):
+    """Three, 40 or 130 of half a million, mostly alike: nothing rare is ruled out by those."""
+    weight = np.ones((3, 5))
+    weight[1, 0], weight[2, 1] = 1.01, 1.02
+    high = 5.03
+    # Inputs near 1 alone are kept: counted where they are.
+    x = 1.0 - np.random.default_rng(0).random((1_000_000, 5)) * (5.0 - low + 0.05)
+    z = x[(x >= 0.0).all(axis=1)] @ weight.T
+    kept = z[(z >= low).all(axis=1)]
+    assert len(kept) > 2000
+    labels = ((kept - low) / (high - low) * 2).astype(int)
+    p = np.unique(labels, axis=0, return_counts=True)[1] / len(kept)
+    entropy = -(p * np.log2(p)).sum()
+    for seed in range(4):
+        found = eiplane.analyze(
+            [eiplane.Layer(weight, None, "identity")], measures="ei", bins=(8, 2), rng=seed,
+            out_range=(low, high), outliers="drop",
+        )[0].joint  # fmt: skip
+        assert found.output_entropy_bounds[0] <= entropy <= found.output_entropy_bounds[1]
+        if found.output_entropy is not None:
+            assert abs(found.output_entropy - entropy) < 4 * found.output_entropy_stderr
