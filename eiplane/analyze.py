@@ -245,9 +245,7 @@ class Analysis:
         starts = [first for first, _ in targets if isinstance(first, int)]
         warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
         used = copy.deepcopy(self._plain) | {"rng": str(sampling.entropy)}
-        feeding = wiring.found.network.wiring
-        layers = tuple(replace(part, wiring=feeding) for part in results)
-        return Decomposition(layers, wiring.found.skipped, used)
+        return Decomposition(tuple(results), wiring.found.skipped, used)
 
     def _wiring(self, weights: Any, tell: Progress | None) -> _Wiring:
         """Return how weights are wired: those of the very network that came last, as they were."""
@@ -259,7 +257,9 @@ class Analysis:
             given["strict"], given["key"], self.settings.data_quantiles, tell,
         )  # fmt: skip
         found = to_network(weights, options)
-        targets = spans_of(found.network, given["spans"], found.selected, parts_of(weights))
+        spans = given["spans"]
+        parts = frozenset() if isinstance(spans, str) else parts_of(weights)
+        targets = spans_of(found.network, spans, found.selected, parts)
         made = _Wiring(options, found, targets)
         if isinstance(weights, Network) and not callable(given["layers"]):
             self._last = made
@@ -343,6 +343,7 @@ def _measure(
         whole,
         target.range_source,
         bounds,
+        target.wiring,
     )
 
 
@@ -397,6 +398,7 @@ def _measure_part(
         None,
         source,
         bounds,
+        plan.network.wiring,
     )
 
 

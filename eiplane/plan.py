@@ -22,6 +22,7 @@ from .network import (
     RangeRule,
     RowSums,
     Stage,
+    Wiring,
     automatic_range,
     discretize,
     evaluate,
@@ -50,6 +51,8 @@ class Target:
         Of the per-edge arrays.
     layer : Layer or None
         The one layer that it is; None of a span or a pooled one.
+    wiring : Wiring or None
+        Of the network.
     """
 
     channel: Channel
@@ -59,6 +62,7 @@ class Target:
     range_source: str
     edge_shape: tuple[int, ...]
     layer: Layer | None
+    wiring: Wiring | None
 
 
 class Plan:
@@ -283,6 +287,7 @@ class Plan:
             source,
             shape,
             None if whole.stages else layer,
+            self.network.wiring,
         )
 
 

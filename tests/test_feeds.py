@@ -9,6 +9,7 @@ import eiplane
 from eiplane import plot as pictures
 from eiplane.network import Feed, Meeting, Network, Wiring
 from eiplane.plot.diagram import diagram
+from eiplane.report import write_report
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -226,3 +227,57 @@ def test_sources_that_none_has_are_refused():
     layers = [eiplane.Layer(np.ones((2, 3)), name="a"), eiplane.Layer(np.ones((4, 3)), name="b")]
     apart = Network(layers, sources={"a": (), "b": ()})
     assert apart.wiring.feeds["b"] == Feed((None,))
+
+
+def test_a_token_that_begins_as_a_constant_makes_no_stream_of_its_own():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch, self.first = nn.Linear(3, 4), nn.Parameter(torch.ones(1, 1, 4))
+            blocks = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True, norm_first=True)
+            self.blocks, self.head = nn.TransformerEncoder(blocks, 2), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = torch.cat([self.first.expand(len(x), -1, -1), self.patch(x)], 1)
+            return self.head(self.blocks(x)[:, 0])
+
+    wiring = measured(Tokens(), input_size=(3, 3)).wiring
+    assert [m.what for m in wiring.meetings].count("add") == 4
+    assert wiring.feeds["head"].sources == (len(wiring.meetings) - 1,)
+    assert reached(wiring, "blocks.layers.1.linear1") == {
+        "patch", "blocks.layers.0.self_attn.out_proj", "blocks.layers.0.linear2",
+        "blocks.layers.1.self_attn.out_proj",
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_a_quantised_part_is_listed():
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("torch was built without quantised operators")
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    packed = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(ValueError, match=r"0: its weights are packed .*; 2: its weights"):
+        eiplane.analyze(packed, input_size=(4,))
+    with pytest.warns(UserWarning, match="packed"):
+        some = nn.Sequential(packed[0], nn.Tanh(), nn.Linear(3, 2))
+        d = eiplane.analyze(some, input_size=(4,), measures="ei_parts")
+    assert [s.name for s in d.skipped] == ["0"]
+
+
+def test_a_run_keeps_what_feeds_what_once(tmp_path):
+    model = Branches()
+    data = torch.rand(2, 3), torch.rand(2, 2)
+    options = {"measures": "ei_parts", "input_data": data, "progress": False}
+    with eiplane.Tracker(model, tmp_path / "run.jsonl", edges=True, **options) as tracker:
+        for step in range(3):
+            tracker.record(step)
+    assert (tmp_path / "run.jsonl").read_text("utf-8").count("feeds") == 1
+    history = eiplane.training.History.read(tmp_path / "run.jsonl")
+    assert history[0].wiring == eiplane.analyze(model, measures="ei_parts", input_data=data).wiring
+    assert [r.wiring for r in history[1:]] == [None, None]
+    page = write_report(tmp_path / "run.jsonl", tmp_path / "page.html").read_text("utf-8")
+    assert 'class="band"' in page and "which of them feeds which is not known" not in page
+    again = eiplane.Tracker(model, tmp_path / "run.jsonl", edges=True, **options)
+    again.record(3)
+    again.close()
+    assert (tmp_path / "run.jsonl").read_text("utf-8").count("feeds") == 1

@@ -23,6 +23,7 @@ class Wires:
         self._meetings: list[Meeting] = []
         self._layers: list[frozenset[Source]] = []  # that a meeting is made of, all the way back
         self._known: dict[tuple[str, frozenset[Source]], int] = {}
+        self._alias: dict[int, int] = {}  # meetings that are parts of others
         self._feeds: dict[str, Sources] = {}
         self._taken: dict[str, list[Any]] = {}
 
@@ -48,6 +49,43 @@ class Wires:
         sources : dict
         """
         return sources if len(sources) < 2 else {self.meeting(what, sources): None}
+
+    def one_array(self, sources: Sources) -> Sources:
+        """Return what is in an array, without what is in some of its entries and comes with more.
+
+        Entries of one array may have gone different ways: a token that begins as a constant has
+        no part of what the others begin as, but all that is added later is added to both. Meetings
+        of the same kind are then taken for one.
+
+        Parameters
+        ----------
+        sources : dict
+        """
+        sources = {self._same(s): None for s in sources}
+        if len(sources) < 2:
+            return sources
+        deep = {s: self._made_of([s]) for s in sources}
+        kept: Sources = {}
+        for one in sources:
+            larger = [
+                t
+                for t in sources
+                if isinstance(t, int)
+                and t != one
+                and (deep[one] < deep[t] or (deep[one] == deep[t] and t in kept))
+            ]
+            if not larger:
+                kept[one] = None
+            alike = [t for t in larger if isinstance(one, int)
+                     and self._meetings[t].what == self._meetings[one].what]  # fmt: skip
+            if alike and isinstance(one, int):
+                self._alias[one] = alike[0]
+        return kept
+
+    def _same(self, source: Source) -> Source:
+        while isinstance(source, int) and source in self._alias:
+            source = self._alias[source]
+        return source
 
     def meeting(self, what: str, sources: Sources) -> int:
         """Return the number of a meeting.
@@ -139,14 +177,19 @@ class Wires:
         -------
         Wiring
         """
+        for title, sources in self._feeds.items():
+            self._feeds[title] = {self._same(s): None for s in sources}
+        for k, one in enumerate(self._meetings):
+            known = [s for s in dict.fromkeys(map(self._same, one.sources)) if s != k]
+            self._meetings[k] = Meeting(one.what, tuple(known))
         inlined = self._inlined()
         todo = [s for sources in self._feeds.values() for s in sources if isinstance(s, int)]
         kept: set[int] = set()
         while todo:
-            one = todo.pop()
-            if one not in kept:
-                kept.add(one)
-                todo += [s for s in inlined[one] if isinstance(s, int)]
+            last = todo.pop()
+            if last not in kept:
+                kept.add(last)
+                todo += [s for s in inlined[last] if isinstance(s, int)]
         number = {one: k for k, one in enumerate(sorted(kept))}
 
         def named(sources: Iterable[Source]) -> tuple[Source, ...]:

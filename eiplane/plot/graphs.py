@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..files import require
 from ..results import TABLE, Decomposition, LayerResult, row_of
-from .names import shown_name
+from .names import shown_name, shown_names
 from .scales import color_limits
 from .style import given_axes, make_axes
 
@@ -135,6 +135,10 @@ def matrices(
     axes = _panels(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
     for layer, one in zip(chosen, axes, strict=True):
         edges(layer, one, quantity=quantity, limits=limits, colorbar=False)
+    room = min(one.get_window_extent().width * 72.0 / one.figure.dpi for one in axes)
+    names = shown_names([layer.name for layer in chosen], max(12, int(room / 5.0)))
+    for name, one in zip(names, axes, strict=True):  # told apart, however alike they begin or end
+        one.set_title(name, fontsize=10)
     bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
     bar.set_label(LABELS[quantity], fontsize=9)
     bar.outline.set_visible(False)

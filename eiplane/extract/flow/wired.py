@@ -33,14 +33,16 @@ def wired(origins: Sequence[Origin], made: Made, direct: Mapping[str, tuple[str,
     -------
     Wiring
     """
-    before: dict[int, list[tuple[Origin, NDArray[np.bool_]]]] = {}
+    before: dict[int, dict[int, list[tuple[Origin, NDArray[np.bool_]]]]] = {}
     for origin in origins:
         for use in origin.uses:
             if use.by is not None:
-                before.setdefault(use.by.index, []).append((origin, use.rows))
+                arrays = before.setdefault(use.by.index, {})
+                arrays.setdefault(use.array, []).append((origin, use.rows))
     found = _Wired(made)
     for origin in origins:
-        found.passed.append(found.through(origin, before.get(origin.index, ())))
+        arrays = before.get(origin.index, {})
+        found.passed.append(found.through(origin, [arrays[k] for k in sorted(arrays)]))
     return found.wires.wiring(direct)
 
 
@@ -54,12 +56,15 @@ class _Wired:
         self._state: int | None = None
 
     def through(
-        self, origin: Origin, before: Iterable[tuple[Origin, NDArray[np.bool_]]]
+        self, origin: Origin, before: Iterable[Sequence[tuple[Origin, NDArray[np.bool_]]]]
     ) -> Sources:
-        """Note what an origin is, and return what it passes on."""
+        """Note what an origin is, and return what it passes on; ``before``: the arrays it takes."""
         sources: Sources = {}
-        for other, rows in before:
-            sources |= self._of(other, rows)
+        for array in before:
+            parts: Sources = {}
+            for other, rows in array:
+                parts |= self._of(other, rows)
+            sources |= self.wires.one_array(parts)
         layers = self._made.get(origin.index, ())
         if origin.map is not None and layers:
             for title, _ in layers:
