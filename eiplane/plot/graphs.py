@@ -184,5 +184,8 @@ def values_of(layer: LayerResult, quantity: str) -> Array:
         raise ValueError(f"quantity must be one of {', '.join(LABELS)}, not {quantity!r}")
     values = getattr(layer, quantity)
     if values is None:
-        raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")
+        total = {"ei_edges": "ei_parts", "sensitivity_edges": "sensitivity"}
+        kept = getattr(layer, total.get(quantity, "degeneracy")) is not None
+        why = "was not kept (edges=False)" if kept else "was not measured"
+        raise ValueError(f"layer {layer.name!r}: {quantity} {why}")
     return np.asarray(values).reshape(values.shape[0], -1)
