@@ -60,9 +60,9 @@ def write_report(
     edges : bool
         Whether to include heat maps, nodes and the strongest and deadest edges of every layer.
     **options
-        Of :func:`eiplane.analyze`, for weights; what is measured already takes none. ``measures`` left out are ``sensitivity``,
-        ``ei_parts`` and, of a network of up to 100,000 weights, ``ei``; of a larger one its
-        ``bounds``.
+        Of :func:`eiplane.analyze`, for weights; what is measured already takes none. ``measures``
+        left out are ``sensitivity``, ``ei_parts`` and, of a network of up to 100,000 weights,
+        ``ei``; of a larger one its ``bounds``.
 
     Returns
     -------
