@@ -71,9 +71,9 @@ void ex_close_engine(ei_exact *x)
                    x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed, x->large,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
-                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
-                   x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix,
-                   x->distance, x->cut};
+                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->log_mean, x->price,
+                   x->phi_row, x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct,
+                   x->distance, x->cut, x->waves.at, x->rest.at, x->radii.at};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
     ei_free(x);
@@ -135,11 +135,13 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(sign, cells);
     NEW(p, cells);
     NEW(mean, cells);
+    NEW(log_mean, cells);
+    NEW(price, cells);
     NEW(direct, n);
     NEW(distance, m + 1);
     NEW(cut, MAX_CUTS);
-    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 8);
-    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 8);
+    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 16);
+    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 16);
 #undef NEW
     if (!fine) {
         ex_close_engine(x);
@@ -189,12 +191,12 @@ int ex_open_series(ei_exact *x, size_t waves)
     return fine ? EI_OK : EI_ENOMEM;
 }
 
-double *ex_grow(ei_exact *x, size_t size)
+double *ex_grow(grown *memory, size_t size)
 {
-    if (size > x->waves_size) {
-        ei_free(x->waves);
-        x->waves = ei_alloc(size, sizeof(double));
-        x->waves_size = x->waves == NULL ? 0 : size;
+    if (size > memory->size) {
+        ei_free(memory->at);
+        memory->at = ei_alloc(size, sizeof(double));
+        memory->size = memory->at == NULL ? 0 : size;
     }
-    return x->waves;
+    return memory->at;
 }

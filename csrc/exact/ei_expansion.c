@@ -77,7 +77,7 @@ size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double widt
     return EI_EXACT_TERMS;
 }
 
-double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
+ei_exact_edge ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
 {
     double powers[EI_EXACT_TERMS];
     powers[0] = ratio;
@@ -91,7 +91,7 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
                     double *information)
 {
     const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
-                                    (int)(x->in_bins % 2), x->beta};
+                                    (int)(x->in_bins % 2), x->beta, ex_costs(x, state)};
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
     const double done = ex_between_edges(x, v, &row, range, state, information);
     if (done >= range->widest)
@@ -103,8 +103,9 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
         const double a = x->a[i];
         if (!(a > done) || a > range->widest)
             continue;
-        const double sum = ex_one_expansion(x, &row, a / range->reference, ex_terms_for(x, range, a));
-        information[i] = ex_information_of(x, state, sum);
+        const size_t terms = ex_terms_for(x, range, a);
+        const ei_exact_edge edge = ex_one_expansion(x, &row, a / range->reference, terms);
+        information[i] = ex_edge_information(x, state, &edge);
         if (++since >= often) {
             since = 0;
             if (ei_cancelled(state->cancel))

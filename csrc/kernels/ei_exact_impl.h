@@ -11,9 +11,9 @@ EI_FORCE double ex_reduce(const vd lanes[EX_SUBS])
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
-/* x log2 |x|, and 0 for 0: log2 below 2e-15 off. Rounding may leave a probability a little below
+/* log2 |x|, below 2e-15 off and finite for 0. Rounding may leave a probability a little below
  * zero; its absolute value then costs no more than its distance from zero does. log2(1) is 0. */
-EI_FORCE vd ex_xlog2(vd x)
+EI_FORCE vd ex_log2(vd x)
 {
     vu bits = V_BITS(x) & 0x7fffffffffffffffull;
     vu shifted = bits + (0x3ff0000000000000ull - 0x3fe6a09e667f3bcdull);
@@ -32,7 +32,17 @@ EI_FORCE vd ex_xlog2(vd x)
     vd a8 = 0.10097695102587106 + t * -0.04694320952454281;
     vd b0 = (a0 + t2 * a1) + t4 * (a2 + t2 * a3);
     vd b1 = (a4 + t2 * a5) + t4 * (a6 + t2 * a7);
-    return x * (e + t * (b0 + t8 * (b1 + t8 * a8)));
+    return e + t * (b0 + t8 * (b1 + t8 * a8));
+}
+
+EI_FORCE vd ex_xlog2(vd x) { return x * ex_log2(x); }
+
+/* x log2 |x| of a cell, whose costs are added up. */
+EI_FORCE vd ex_costly(vd x, vd log_mean, vd price, vd least, vd *costs)
+{
+    const vd log = ex_log2(x), away = V_REAL(V_BITS(log - log_mean) & 0x7fffffffffffffffull);
+    *costs += v_select(V_MASK(x >= least), away, price);
+    return x * log;
 }
 
 /* Sine and cosine, |x| below 2^20: errors below 2e-16 beside x's own. */
@@ -66,64 +76,120 @@ EI_FORCE vd ex_odds(size_t q)
     return x;
 }
 
-EI_FN double ex_expansion(const ei_exact_expansion *row, const double *powers, size_t n_terms)
+/* The end of an edge: total[0] the sums, total[1] the costs. */
+EI_FORCE ei_exact_edge ex_edge(vd total[2][EX_SUBS])
 {
-    vd total[EX_SUBS];
+    return (ei_exact_edge){.sum = ex_reduce(total[0]), .costs = ex_reduce(total[1])};
+}
+
+/* Where the costs of eight cells come from, and what is known of them. */
+typedef struct {
+    vd base, sign, log_mean, price, least;
+} ex_cell;
+
+EI_FORCE ex_cell ex_cells_at(const double *base, const double *sign, const ei_exact_costs *costs, size_t at)
+{
+    return (ex_cell){*(const vd *)(base + at), *(const vd *)(sign + at),
+                     *(const vd *)(costs->log_mean + at), *(const vd *)(costs->price + at),
+                     (vd){0} + costs->least};
+}
+
+EI_FORCE vd ex_cell_log(const ex_cell *cell, vd p, vd *costs)
+{
+    return ex_costly(p, cell->log_mean, cell->price, cell->least, costs);
+}
+
+EI_FN ei_exact_edge ex_expansion(const ei_exact_expansion *row, const double *powers, size_t n_terms)
+{
+    vd total[2][EX_SUBS];
     memset(total, 0, sizeof total);
     for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
         for (int sub = 0; sub < EX_SUBS; sub++) {
             const size_t at = c + (size_t)(sub * VD);
             const double *term = row->term + c * EI_EXACT_TERMS + sub * VD;
-            const vd base = *(const vd *)(row->base + at);
+            const ex_cell cell = ex_cells_at(row->base, row->sign, &row->costs, at);
             vd scaled[EI_EXACT_TERMS];
-            vd sum = {0};
+            vd sum = {0}, costs = {0};
             for (size_t k = 0; k < n_terms; k++)
                 scaled[k] = *(const vd *)(term + k * EX_LANES) * powers[k];
             const double *beta = row->beta;
             for (size_t i = 0; i < row->n_pairs; i++, beta += EI_EXACT_TERMS) {
-                vd odd = scaled[0] * beta[0], even = base + scaled[1] * beta[1];
+                vd odd = scaled[0] * beta[0], even = cell.base + scaled[1] * beta[1];
                 for (size_t k = 2; k < n_terms; k += 2) {
                     odd += scaled[k] * beta[k];
                     even += scaled[k + 1] * beta[k + 1];
                 }
-                sum += ex_xlog2(even + odd) + ex_xlog2(even - odd);
+                sum += ex_cell_log(&cell, even + odd, &costs) + ex_cell_log(&cell, even - odd, &costs);
             }
             if (row->middle) {
-                vd even = base;
+                vd even = cell.base;
                 for (size_t k = 1; k < n_terms; k += 2)
                     even += scaled[k] * beta[k];
-                sum += ex_xlog2(even);
+                sum += ex_cell_log(&cell, even, &costs);
             }
-            total[sub] += sum * *(const vd *)(row->sign + at);
+            total[0][sub] += sum * cell.sign;
+            total[1][sub] += costs * cell.sign;
         }
     }
-    return ex_reduce(total);
+    return ex_edge(total);
 }
 
-/* u[i][q] = phi(q) cos((2 q + 1) centre_i), v with the sine, for the bins of one panel. */
-EI_FN void ex_panel(const ei_exact_series *row, const double *phi, double first, double step,
-                    size_t n)
+/* u[i][q] = phi(q) cos(centre_i), v with the sine, for the n bins of a panel: centre_0 has the sine s and
+ * the cosine c, and ds and dc turn one into the next. */
+EI_FORCE void ex_chain(const ei_exact_series *row, size_t q, vd s, vd c, vd ds, vd dc, size_t n)
+{
+    const vd f = *(const vd *)(row->phi + q);
+    for (size_t i = 0;; i++) {
+        *(vd *)(row->u + i * row->n_waves + q) = f * c;
+        *(vd *)(row->v + i * row->n_waves + q) = f * s;
+        if (i + 1 == n)
+            break;
+        vd next = c * dc - s * ds;
+        s = s * dc + c * ds;
+        c = next;
+    }
+}
+
+/* The first panel, and the edge's coefficients on the way. Half a bin is an angle of `half`, a whole one of
+ * twice that, and their centres lie at half a bin or, if there is a middle bin, at a whole one. */
+EI_FN ei_exact_edge ex_first_panel(const ei_exact_series *row, const double *rest, double half, size_t n)
+{
+    vd heights[EX_SUBS], weighted[EX_SUBS];
+    memset(heights, 0, sizeof heights);
+    memset(weighted, 0, sizeof weighted);
+    for (size_t q = 0; q < row->n_waves; q += EX_LANES) {
+        for (size_t sub = 0; sub < EX_SUBS; sub++) {
+            const size_t at = q + sub * VD;
+            const vd odds = ex_odds(at), x = odds * half;
+            vd s, c;
+            ex_sincos(x, &s, &c);
+            const vd f = *(const vd *)(rest + at) * (s / x);
+            const vd size = V_REAL(V_BITS(f) & 0x7fffffffffffffffull);
+            const vd ds = 2.0 * s * c, dc = 1.0 - 2.0 * s * s;
+            heights[sub] += size;
+            weighted[sub] += size / (odds * 1.5707963267948966);
+            *(vd *)(row->phi + at) = f;
+            if (n > 0)
+                ex_chain(row, at, row->n_bins % 2 ? ds : s, row->n_bins % 2 ? dc : c, ds, dc, n);
+        }
+    }
+    return (ei_exact_edge){.heights = ex_reduce(heights), .weighted = ex_reduce(weighted)};
+}
+
+/* A later panel. */
+EI_FN void ex_panel(const ei_exact_series *row, double first, double step, size_t n)
 {
     for (size_t q = 0; q < row->n_waves; q += VD) {
-        const vd odds = ex_odds(q), f = *(const vd *)(phi + q);
         vd s, c, ds, dc;
-        ex_sincos(odds * first, &s, &c);
-        ex_sincos(odds * step, &ds, &dc);
-        for (size_t i = 0;; i++) {
-            *(vd *)(row->u + i * row->n_waves + q) = f * c;
-            *(vd *)(row->v + i * row->n_waves + q) = f * s;
-            if (i + 1 == n)
-                break;
-            vd next = c * dc - s * ds;
-            s = s * dc + c * ds;
-            c = next;
-        }
+        ex_sincos(ex_odds(q) * first, &s, &c);
+        ex_sincos(ex_odds(q) * step, &ds, &dc);
+        ex_chain(row, q, s, c, ds, dc, n);
     }
 }
 
 /* The cells of one sub-vector for `n` bins of a panel (1, 2 or 4, a constant when inlined). */
-EI_FORCE vd ex_tile(const ei_exact_series *row, const double *sine, const double *cosine, vd base,
-                    size_t bin, const int n)
+EI_FORCE vd ex_tile(const ei_exact_series *row, const double *sine, const double *cosine,
+                    const ex_cell *cell, size_t bin, const int n, vd *costs)
 {
     vd even[4], odd[4];
     for (int i = 0; i < n; i++)
@@ -139,54 +205,61 @@ EI_FORCE vd ex_tile(const ei_exact_series *row, const double *sine, const double
     }
     vd sum = {0};
     for (int i = 0; i < n; i++) {
-        even[i] += base;
-        sum += ex_xlog2(even[i] - odd[i]) + ex_xlog2(even[i] + odd[i]);
+        even[i] += cell->base;
+        sum += ex_cell_log(cell, even[i] - odd[i], costs) + ex_cell_log(cell, even[i] + odd[i], costs);
     }
     return sum;
 }
 
-EI_FN double ex_series(const ei_exact_series *row, const double *phi, double width)
+EI_FN ei_exact_edge ex_series(const ei_exact_series *row, const double *rest, double width)
 {
-    vd total[EX_SUBS];
+    vd total[2][EX_SUBS];
     memset(total, 0, sizeof total);
     const size_t pairs = row->n_bins / 2;
     const double step = row->half_step * width / (double)row->n_bins;
+    ei_exact_edge edge = {0};
     /* Bins are counted from the middle outwards: their centres lie at width / n_bins times
      * 1/2, 3/2, ... or, if there is a middle bin, at 0, 1, 2, ... */
     for (size_t i0 = 0; i0 < pairs; i0 += EI_EXACT_PANEL) {
         const size_t n = pairs - i0 < EI_EXACT_PANEL ? pairs - i0 : EI_EXACT_PANEL;
         const double centre = row->n_bins % 2 ? (double)(i0 + 1) : (double)i0 + 0.5;
-        ex_panel(row, phi, centre * step, step, n);
+        if (i0 == 0)
+            edge = ex_first_panel(row, rest, 0.5 * step, n);
+        else
+            ex_panel(row, centre * step, step, n);
         for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
             for (int sub = 0; sub < EX_SUBS; sub++) {
-                const size_t at = c + (size_t)(sub * VD);
                 const double *sine = row->sine + c * row->n_waves + sub * VD;
                 const double *cosine = row->cosine + c * row->n_waves + sub * VD;
-                const vd base = *(const vd *)(row->base + at);
-                vd sum = {0};
+                const ex_cell cell = ex_cells_at(row->base, row->sign, &row->costs, c + (size_t)(sub * VD));
+                vd sum = {0}, costs = {0};
                 size_t i = 0;
                 for (; i + 4 <= n; i += 4)
-                    sum += ex_tile(row, sine, cosine, base, i, 4);
+                    sum += ex_tile(row, sine, cosine, &cell, i, 4, &costs);
                 for (; i < n; i++)
-                    sum += ex_tile(row, sine, cosine, base, i, 1);
-                total[sub] += sum * *(const vd *)(row->sign + at);
+                    sum += ex_tile(row, sine, cosine, &cell, i, 1, &costs);
+                total[0][sub] += sum * cell.sign;
+                total[1][sub] += costs * cell.sign;
             }
         }
     }
     if (row->n_bins % 2) {
         for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
             for (int sub = 0; sub < EX_SUBS; sub++) {
-                const size_t at = c + (size_t)(sub * VD);
                 const double *sine = row->sine + c * row->n_waves + sub * VD;
-                vd even = {0};
+                const ex_cell cell = ex_cells_at(row->base, row->sign, &row->costs, c + (size_t)(sub * VD));
+                vd even = {0}, costs = {0};
                 for (size_t q = row->n_waves; q-- > 0;)
-                    even += *(const vd *)(sine + q * EX_LANES) * phi[q];
-                even += *(const vd *)(row->base + at);
-                total[sub] += ex_xlog2(even) * *(const vd *)(row->sign + at);
+                    even += *(const vd *)(sine + q * EX_LANES) * row->phi[q];
+                total[0][sub] += ex_cell_log(&cell, even + cell.base, &costs) * cell.sign;
+                total[1][sub] += costs * cell.sign;
             }
         }
     }
-    return ex_reduce(total);
+    const ei_exact_edge sums = ex_edge(total);
+    edge.sum = sums.sum;
+    edge.costs = sums.costs;
+    return edge;
 }
 
 EI_FN void ex_sinc(double angle, size_t n_waves, double *out)
@@ -276,6 +349,40 @@ EI_FN void ex_sum(const double *w, size_t n, double scale, double more, double h
     }
     memcpy(hi, sums[0], sizeof sums[0]);
     memcpy(lo, rests[0], sizeof rests[0]);
+}
+
+EI_FN void ex_tables(const double *points, size_t n, double half_step, size_t n_waves, size_t stride,
+                     double *sine, double *cosine)
+{
+    enum { DIRECT = 8 }; /* every so many waves, sines are not turned out of those before */
+    for (size_t i = 0; i < n; i += VD) {
+        const vd angle = *(const vd *)(points + i) * half_step;
+        vd s = {0}, c = {0}, ds, dc;
+        ex_sincos(angle * 2.0, &ds, &dc);
+        for (size_t q = 0; q < n_waves; q++) {
+            const double odd = 2.0 * (double)q + 1.0, f = 1.0 / (1.5707963267948966 * odd);
+            if (q % DIRECT == 0) {
+                ex_sincos(angle * odd, &s, &c);
+            } else {
+                const vd next = c * dc - s * ds;
+                s = s * dc + c * ds;
+                c = next;
+            }
+            *(vd *)(sine + q * stride + i) = s * f;
+            *(vd *)(cosine + q * stride + i) = c * f;
+        }
+    }
+}
+
+EI_FN void ex_between(const double *waves, size_t stride, size_t n_waves, size_t n_cells, double *out)
+{
+    for (size_t c = 0; c < n_cells; c += VD) {
+        double *to = out + c / EX_LANES * EX_LANES * n_waves + c % EX_LANES;
+        for (size_t q = 0; q < n_waves; q++) {
+            const double *from = waves + q * stride + c;
+            *(vd *)(to + q * EX_LANES) = *(const vd *)from - *(const vd *)(from - 1);
+        }
+    }
 }
 
 EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
@@ -379,6 +486,8 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .expansion = ex_expansion,
     .series = ex_series,
+    .tables = ex_tables,
+    .between = ex_between,
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
     .widths = ex_widths,
