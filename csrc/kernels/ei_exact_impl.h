@@ -11,6 +11,34 @@ EI_FORCE double ex_reduce(const vd lanes[EX_SUBS])
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
+/* 1 / m for some m of each sixteenth of the mantissas from sqrt(1/2) to sqrt 2, exactly 1 where 1 lies, and
+ * log2 m. */
+static const double ex_log_scale[16] = {
+    1.3836391674353192, 1.326291993987297,  1.2735093305685115, 1.2247670714057521,
+    1.1796183913269438, 1.1376800081681882, 1.0986212750080355, 1.0621554447285235,
+    1.0280326183855024, 1.0,                0.934174721261053,  0.8826409191001775,
+    0.83649559173089,   0.7949355847108498, 0.7573098027807991, 0.7230848499609425,
+};
+static const double ex_log_part[16] = {
+    -0.46846775856394496, -0.40739843148543176, -0.3488095297853368,  -0.2925074007538724,
+    -0.23832022061955993, -0.18609483220834785, -0.1356941353009159,  -0.08699491767519009,
+    -0.0398860404427268,  0.0,                  0.09823568850406905,  0.18010146289809043,
+    0.2575701574985002,   0.3310901343436199,   0.4010444915020283,   0.4677631455873558,
+};
+
+/* Entries of a table of sixteen, chosen by the last four bits of each lane. */
+EI_FORCE vd ex_choose(const double table[16], vu at)
+{
+#if EI_VBYTES == 64
+    return (vd)_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)at, _mm512_loadu_pd(table + 8));
+#else
+    vd chosen = {0};
+    for (int i = 0; i < VD; i++)
+        V_LANE(chosen, i) = table[V_LANE(at, i) & 15];
+    return chosen;
+#endif
+}
+
 /* log2 |x|, below 2e-15 off and finite for 0. Rounding may leave a probability a little below
  * zero; its absolute value then costs no more than its distance from zero does. log2(1) is 0. */
 EI_FORCE vd ex_log2(vd x)
@@ -18,21 +46,15 @@ EI_FORCE vd ex_log2(vd x)
     vu bits = V_BITS(x) & 0x7fffffffffffffffull;
     vu shifted = bits + (0x3ff0000000000000ull - 0x3fe6a09e667f3bcdull);
     vd e = V_REAL((shifted >> 52) | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
-    vd t = V_REAL((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull) - 1.0;
-    /* log2(1 + t) / t, interpolated at the Chebyshev nodes of sqrt(1/2) <= 1 + t <= sqrt 2. */
-    vd t2 = t * t, t4 = t2 * t2, t8 = t4 * t4;
-    vd a0 = 1.442695040888961 + t * -0.7213475204444744;
-    vd a1 = 0.48089834696635186 + t * -0.36067376022931874;
-    vd a2 = 0.2885390074459846 + t * -0.2404491717654101;
-    vd a3 = 0.20609935165660867 + t * -0.1803370456075891;
-    vd a4 = 0.16029707750652847 + t * -0.14426173158514688;
-    vd a5 = 0.13120223089953834 + t * -0.12041875891128528;
-    vd a6 = 0.11051433445433557 + t * -0.10044652934071209;
-    vd a7 = 0.09704605528122602 + t * -0.10715965704794954;
-    vd a8 = 0.10097695102587106 + t * -0.04694320952454281;
-    vd b0 = (a0 + t2 * a1) + t4 * (a2 + t2 * a3);
-    vd b1 = (a4 + t2 * a5) + t4 * (a6 + t2 * a7);
-    return e + t * (b0 + t8 * (b1 + t8 * a8));
+    vd m = V_REAL((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
+    vd t = m * ex_choose(ex_log_scale, shifted >> 48) - 1.0;
+    /* log2(1 + t) / t, interpolated at the Chebyshev nodes of |t| < 0.03925. */
+    vd t2 = t * t, t4 = t2 * t2;
+    vd a0 = 1.4426950408889563 + t * -0.7213475204444754;
+    vd a1 = 0.4808983471099389 + t * -0.3606737603545029;
+    vd a2 = 0.28853853140706104 + t * -0.24044874436979252;
+    vd a3 = 0.20659412162207033 + t * -0.1807822414794245;
+    return (e + ex_choose(ex_log_part, shifted >> 48)) + t * ((a0 + t2 * a1) + t4 * (a2 + t2 * a3));
 }
 
 EI_FORCE vd ex_xlog2(vd x) { return x * ex_log2(x); }
