@@ -20,6 +20,8 @@
  */
 #include "exact/ei_exact_internal.h"
 
+#include <string.h>
+
 enum {
     MOST_INPUTS = 32, /* of more, most edges are narrow, and the series is short anyway */
     MOST_TRIED = 1024 /* waves */
@@ -41,6 +43,7 @@ double ex_agreed_tolerance(const ei_exact *x, int attempt)
 void ex_price(ei_exact *x, const row_view *v, row_state *state)
 {
     const double d = state->agreed, high = ei_log2((double)x->in_bins), low = 2.0 - ei_log2(d);
+    size_t first = v->n_labels, last = 0;
     for (size_t c = 0; c < v->n_labels; c++) {
         const double p = x->mean[c];
         if (p < 8.0 * d) {
@@ -49,14 +52,21 @@ void ex_price(ei_exact *x, const row_view *v, row_state *state)
         } else {
             x->log_mean[c] = ei_log2(p);
             x->price[c] = low - x->log_mean[c];
+            first = c < first ? c : first;
+            last = c + 1;
         }
+    }
+    if (first < last) {
+        memset(x->sign + last, 0, (first + padded(last - first) - last) * sizeof(double));
+        state->first = first;
+        state->cells = padded(last - first);
     }
     state->entropy = ex_row_entropy(x, v, x->mean);
 }
 
 ei_exact_costs ex_costs(const ei_exact *x, const row_state *state)
 {
-    return (ei_exact_costs){x->log_mean, x->price, 8.0 * state->agreed};
+    return (ei_exact_costs){x->log_mean + state->first, x->price + state->first, 8.0 * state->agreed};
 }
 
 double ex_agreed_bits(const row_view *v, const row_state *state)

@@ -134,6 +134,7 @@ double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion
     static const double shares[SHARES] = {1.0, 0.6, 0.35};
     ei_exact_expansion rest = *all, *row = &rest;
     row->sign = x->p;
+    row->nodes = NULL; /* what these miss would be divided by q */
     const double left = leave_out(x, state, all, x->p), most = ex_widest_below(x, range->widest);
     /* What errors that agree cost (ei_agree.c) is known of single edges alone. */
     for (size_t s = 0; s < SHARES && left <= ENOUGH && state->agreed == 0.0; s++) {

@@ -73,7 +73,8 @@ void ex_close_engine(ei_exact *x)
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
                    x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->log_mean, x->price,
                    x->phi_row, x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct,
-                   x->distance, x->cut, x->waves.at, x->rest.at, x->radii.at};
+                   x->distance, x->cut, x->nodes, x->waves.at, x->rest.at,
+                   x->radii.at};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
     ei_free(x);
@@ -102,7 +103,7 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     x->inside = NAN;
     x->k = ei_active()->exact;
     x->n_pairs = c->in_bins / 2;
-    const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
+    const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1) + 8;
     int fine = 1;
 #define NEW(field, count) fine = (x->field = ei_zalloc((count), sizeof *x->field)) != NULL && fine
     NEW(thresholds, m + 1);
@@ -169,6 +170,8 @@ static int open_terms(ei_exact *x)
     if (x->beta == NULL)
         return EI_ENOMEM;
     ex_bernoulli_table(x);
+    if (ex_open_nodes(x) != EI_OK)
+        return EI_ENOMEM;
     x->term = ei_zalloc(cells * EI_EXACT_TERMS, sizeof(double));
     return x->term == NULL ? EI_ENOMEM : EI_OK;
 }

@@ -79,6 +79,8 @@ typedef struct ei_exact {
     double most_beta[EI_EXACT_TERMS]; /* the greatest of any bin, in size */
     double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
     size_t n_pairs;
+    ei_exact_nodes *nodes; /* NULL if there are few bins; see ei_nodes.c */
+    double half[EI_EXACT_TERMS + 1]; /* (2 pi)^n B_n(1/2) / n! */
     double tolerance;  /* of a probability: what is cut off */
     double allowed;    /* rounding that may come on top */
     double tail;       /* standard deviations beyond which probability is negligible */
@@ -185,6 +187,8 @@ typedef struct {
     double share;         /* probability that the inputs are as the cuts have them */
     row_error error;      /* the greatest of any edge */
     double bits;          /* what interpolation costs on top, or what is left out */
+    double missed;        /* by nodes instead of bins */
+    size_t first, cells;  /* those that edges are asked for: some, padded, from one on */
     double agreed;        /* error of a cell that averages out over the bins of every edge; 0: the others' */
     double costs;         /* what the greatest of any edge makes of it; see ei_agree.c */
     ei_cancel cancel;
@@ -327,6 +331,9 @@ int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, 
 /* ---- ei_expansion.c ---------------------------------------------------------------------------- */
 
 void ex_bernoulli_table(ei_exact *x);
+/* Its entries for a bin whose centre is so many bins from the middle. */
+void ex_bernoulli(const double half[EI_EXACT_TERMS + 1], double in_bins, double centre,
+                  double beta[EI_EXACT_TERMS]);
 /* Set the range's widest width. */
 void ex_expansion_widest(const ei_exact *x, expansion_range *range);
 /* How many terms a width takes, of those that are not above the widest. */
@@ -335,6 +342,13 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
                     double *information);
 ei_exact_edge ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
 double ex_widest_below(const ei_exact *x, double limit);
+
+/* ---- ei_nodes.c -------------------------------------------------------------------------------- */
+
+enum { EX_MANY_BINS = 24 };
+
+/* After ex_bernoulli_table. EI_OK or EI_ENOMEM. */
+int ex_open_nodes(ei_exact *x);
 
 /* ---- ei_between.c ------------------------------------------------------------------------------ */
 
@@ -350,6 +364,7 @@ enum { EX_ATTEMPTS = 2 };
 double ex_agreed_tolerance(const ei_exact *x, int attempt);
 /* What the cells' costs are, from x->mean, once the row is settled. */
 void ex_price(ei_exact *x, const row_view *v, row_state *state);
+/* Of the cells that edges are asked for. */
 ei_exact_costs ex_costs(const ei_exact *x, const row_state *state);
 double ex_agreed_bits(const row_view *v, const row_state *state);
 /* The row by its series; zero if that is not worth it. *status is set otherwise. */

@@ -198,6 +198,7 @@ double ex_edge_information(const ei_exact *x, row_state *state, const ei_exact_e
 {
     const double costs = edge->costs / (double)x->in_bins;
     state->costs = costs > state->costs ? costs : state->costs;
+    state->missed = edge->missed > state->missed ? edge->missed : state->missed;
     return ex_information_of(x, state, edge->sum);
 }
 
@@ -233,4 +234,6 @@ void ex_settle(const ei_exact *x, const row_view *v, row_state *state, double *m
     state->mass = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
     state->kept = state->mass * state->share > NEVER ? state->mass : 0.0;
     state->entropy = ex_row_entropy(x, v, x->mean);
+    state->first = 0;
+    state->cells = v->n_cells;
 }

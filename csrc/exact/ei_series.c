@@ -32,6 +32,8 @@ typedef struct {
     size_t terms;                  /* of the expansion */
 } series;
 
+enum { KEPT = 1 << 14 }; /* numbers of a row */
+
 enum { TURNS = 8, EDGE_TURNS = 3 * EI_EXACT_PANEL }; /* of the recurrences for sines, at most */
 
 /* All factors: narrow ones at once; `wide` ones, by which one cannot divide, apart. */
@@ -57,11 +59,14 @@ static int series_factors(ei_exact *x, series *r)
     if (r->n_wide == 0)
         return EI_OK;
     /* The narrow ones times the factors before k, then those behind it. */
-    double *rest = r->rest = ex_grow(&x->rest, r->n_wide * T);
+    const size_t numbers = r->n_wide * T;
+    const int keep = numbers <= KEPT; /* the factors, or else they are made again */
+    double *rest = r->rest = ex_grow(&x->rest, (keep ? 2 : 1) * numbers);
     if (rest == NULL)
         return EI_ENOMEM;
     for (size_t k = 0; k < r->n_wide; k++) {
         memcpy(rest + k * T, phi, T * sizeof(double));
+        factor = keep ? rest + numbers + k * T : factor;
         x->k->sinc(0.5 * r->half_step * x->a[x->direct[k]], T, factor);
         for (size_t q = 0; q < T; q++)
             phi[q] *= factor[q];
@@ -71,7 +76,8 @@ static int series_factors(ei_exact *x, series *r)
     for (size_t k = r->n_wide; k-- > 0;) {
         for (size_t q = 0; q < T; q++)
             rest[k * T + q] *= after[q];
-        if (k > 0)
+        factor = keep ? rest + numbers + k * T : factor;
+        if (!keep)
             x->k->sinc(0.5 * r->half_step * x->a[x->direct[k]], T, factor);
         for (size_t q = 0; q < T; q++)
             after[q] *= factor[q];
@@ -189,24 +195,28 @@ static int cells_in_order(const ei_exact *x, const row_view *v)
 }
 
 /* Waves of the thresholds as the cells see them, for edges that are done one by one. */
-static void series_cells(ei_exact *x, const row_view *v, const series *r)
+static void series_cells(ei_exact *x, const row_view *v, const row_state *state, const series *r)
 {
-    const size_t T = r->n_waves, cells = r->cells;
+    const size_t T = r->n_waves, cells = state->cells, first = state->first;
     for (size_t b = 0; b < v->n_s; b++)
         x->point[b] = 0.5;
     ex_cells_of(x, v, x->point, x->base);
     if (cells_in_order(x, v)) {
-        x->k->between(r->sine, r->stride, T, cells, r->cell_sine);
-        x->k->between(r->cosine, r->stride, T, cells, r->cell_cosine);
+        x->k->between(r->sine + first, r->stride, T, cells, r->cell_sine);
+        x->k->between(r->cosine + first, r->stride, T, cells, r->cell_cosine);
         return;
     }
-    memset(r->cell_sine, 0, 2 * cells * T * sizeof(double));
+    memset(r->cell_sine, 0, cells * T * sizeof(double));
+    memset(r->cell_cosine, 0, cells * T * sizeof(double));
     for (size_t b = 0; b < v->n_s; b++) {
         size_t touched[3];
         double with[3];
         const size_t count = touched_cells(x, v, b, touched, with);
         for (size_t i = 0; i < count; i++) {
-            const size_t at = touched[i] / 8 * 8 * T + touched[i] % 8;
+            const size_t c = touched[i] - first;
+            if (touched[i] < first || c >= cells)
+                continue;
+            const size_t at = c / 8 * 8 * T + c % 8;
             for (size_t q = 0; q < T; q++) {
                 r->cell_sine[at + q * 8] += with[i] * r->sine[q * r->stride + b];
                 r->cell_cosine[at + q * 8] += with[i] * r->cosine[q * r->stride + b];
@@ -230,27 +240,38 @@ static double inside_beside(const ei_exact *x, const row_view *v, const double *
     return kept < 0.0 ? 0.0 : kept > 1.0 ? 1.0 : kept;
 }
 
-/* The row's distribution function at the thresholds, and its derivatives: x->mean, x->term. */
-static void series_derivatives(ei_exact *x, const row_view *v, const series *r)
+/* The row's distribution function at the thresholds, x->mean, and its derivatives. */
+static const double *series_derivatives(ei_exact *x, const row_view *v, const series *r)
 {
-    const size_t n = r->points, terms = r->terms;
     double *out = r->cell_cosine + r->cells * r->n_waves;
-    x->k->derivatives(r->sine, r->cosine, r->stride, n, r->half_step * r->range.reference / (2.0 * PI), r->phi,
-                      r->n_waves, terms, out);
-    for (size_t b = 0; b < n; b++)
+    x->k->derivatives(r->sine, r->cosine, r->stride, r->points, r->half_step * r->range.reference / (2.0 * PI),
+                      r->phi, r->n_waves, r->terms, out);
+    for (size_t b = 0; b < r->points; b++)
         x->value[b] = 0.5 + out[b];
     if (v->n_beside > 0)
         x->inside = inside_beside(x, v, x->value + padded(v->n_s + 1));
     ex_cells_of(x, v, x->value, x->mean);
-    for (size_t c = 0; c < r->cells && terms > 0; c += 8)
+    return out;
+}
+
+/* x->term of the cells that are asked for. */
+static void series_terms(ei_exact *x, const row_view *v, const row_state *state, const series *r,
+                         const double *derivative)
+{
+    const size_t terms = r->terms;
+    for (size_t c = 0; c < state->cells && terms > 0; c += 8)
         memset(x->term + term_at(c, 1), 0, terms * 8 * sizeof(double));
     for (size_t b = 0; b < v->n_s && terms > 0; b++) {
         size_t touched[3];
         double with[3];
         const size_t count = touched_cells(x, v, b, touched, with);
-        for (size_t t = 0; t < count; t++)
+        for (size_t t = 0; t < count; t++) {
+            const size_t c = touched[t] - state->first;
+            if (touched[t] < state->first || c >= state->cells)
+                continue;
             for (size_t k = 1; k <= terms; k++)
-                x->term[term_at(touched[t], k)] += with[t] * out[k * n + b];
+                x->term[term_at(c, k)] += with[t] * derivative[k * r->points + b];
+        }
     }
 }
 
@@ -271,8 +292,8 @@ static int series_wide(ei_exact *x, const series *r, row_state *state, double *i
                        double widest)
 {
     const size_t T = r->n_waves;
-    const ei_exact_series row = {r->cells, x->base, x->sign, T, r->cell_sine, r->cell_cosine, r->half_step,
-                                 x->in_bins, r->u, r->v, r->f, ex_costs(x, state)};
+    const ei_exact_series row = {state->cells, x->base + state->first, x->sign + state->first, T,
+                                 r->cell_sine, r->cell_cosine, r->half_step, x->in_bins, r->u, r->v, r->f, ex_costs(x, state), x->nodes};
     double *rest = x->phi_edge, *factor = x->phi_plan;
     for (size_t i = 0, k = 0; i < x->n_in; i++) {
         const double a = x->a[i];
@@ -312,7 +333,7 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
     status = series_waves(x, v, &r);
     if (status != EI_OK)
         return status;
-    series_derivatives(x, v, &r);
+    const double *derivative = series_derivatives(x, v, &r);
     note_row(x, &r, state);
     ex_settle(x, v, state, marginal);
     if (information == NULL || v->n_labels < 2 || !(state->kept > 0.0)) {
@@ -321,12 +342,13 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
     }
     if (state->agreed > 0.0)
         ex_price(x, v, state);
+    series_terms(x, v, state, &r, derivative);
     if (!(r.range.reference > 0.0))
         ex_nothing(x, information);
     else
         status = ex_expand_edges(x, v, &r.range, state, information);
     if (status != EI_OK || r.range.widest >= 1.0)
         return status;
-    series_cells(x, v, &r);
+    series_cells(x, v, state, &r);
     return series_wide(x, &r, state, information, r.range.widest);
 }

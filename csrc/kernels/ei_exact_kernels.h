@@ -15,6 +15,8 @@ enum {
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
     EI_EXACT_DOMINANT = 20, /* most dominant widths */
     EI_EXACT_PANEL = 8,   /* input bins (counted from the middle) between two direct sines */
+    EI_EXACT_NODES = 6,   /* of a mean over many bins, on either side of the middle */
+    EI_EXACT_RIMS = 2,    /* ellipses on which a bound is tried */
     EI_EXACT_FEW = 7      /* most widths of a row whose subsets are summed up */
 };
 
@@ -24,6 +26,21 @@ typedef struct {
     const double *log_mean, *price; /* n_cells */
     double least;
 } ei_exact_costs;
+
+/* The mean over the bins by a few of their places (exact/ei_nodes.c), n = 2 EI_EXACT_NODES of them, half of
+ * them on either side of the middle of the input's range. That is 1 long. */
+typedef struct {
+    double place[EI_EXACT_NODES], weight[EI_EXACT_NODES];
+    double even[EI_EXACT_NODES][EI_EXACT_NODES]; /* Chebyshev's coefficients 0, 2, ... of the interpolant, */
+    double odd[EI_EXACT_NODES][EI_EXACT_NODES];  /* 1, 3, ..., from sums and differences of the two sides */
+    double lebesgue;                             /* 1 and the interpolant's greatest at any bin */
+    double rim[EI_EXACT_RIMS][2 * EI_EXACT_NODES]; /* greatest size of Chebyshev's polynomials on the ellipse */
+    double far[EI_EXACT_RIMS], near[EI_EXACT_RIMS]; /* what a function's greatest size there makes of its
+                                                       mean's error, and of its distance from degree n - 1 */
+    double least_log;                               /* of a cell's mean probability that is worth a trial */
+    double limit;                                   /* of the error of eight cells, bits */
+    double beta[EI_EXACT_NODES][EI_EXACT_TERMS];    /* as in ei_exact_expansion */
+} ei_exact_nodes;
 
 /* One row's probabilities as functions of an edge's width: p(i, c) = base(c) + sum_k
  * width^k beta(i, k) term(k, c). */
@@ -36,6 +53,7 @@ typedef struct {
     int middle;         /* in_bins is odd: there is one more bin, its own mirror image */
     const double *beta; /* [n_pairs + middle][EI_EXACT_TERMS] */
     ei_exact_costs costs;
+    const ei_exact_nodes *nodes; /* tried before all bins are; or NULL */
 } ei_exact_expansion;
 
 /* One row's probabilities as a sine series: p(x, c) = base(c) + sum_q phi(q) [sine(q, c)
@@ -51,12 +69,14 @@ typedef struct {
     double *u, *v;        /* scratch, EI_EXACT_PANEL * n_waves each */
     double *phi;          /* scratch, n_waves */
     ei_exact_costs costs;
+    const ei_exact_nodes *nodes; /* tried before all bins are; or NULL */
 } ei_exact_series;
 
 /* What comes of an edge. */
 typedef struct {
     double sum;   /* over bins and cells of sign p log2 p */
     double costs; /* over bins and cells, of those of sign 1 */
+    double missed;            /* what the nodes may have missed, bits */
     double heights, weighted; /* of a series: sum of |phi(q)|, and of |phi(q)| / (pi (q + 1/2)) */
 } ei_exact_edge;
 
