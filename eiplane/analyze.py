@@ -341,6 +341,7 @@ def _measure(
         whole,
         target.range_source,
         bounds,
+        target.wiring,
     )
 
 
@@ -395,6 +396,7 @@ def _measure_part(
         None,
         source,
         bounds,
+        plan.network.wiring,
     )
 
 

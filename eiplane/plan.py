@@ -22,6 +22,7 @@ from .network import (
     RangeRule,
     RowSums,
     Stage,
+    Wiring,
     automatic_range,
     discretize,
     evaluate,
@@ -50,6 +51,8 @@ class Target:
         Of the per-edge arrays.
     layer : Layer or None
         The one layer that it is; None of a span or a pooled one.
+    wiring : Wiring or None
+        Of the network.
     """
 
     channel: Channel
@@ -59,6 +62,7 @@ class Target:
     range_source: str
     edge_shape: tuple[int, ...]
     layer: Layer | None
+    wiring: Wiring | None
 
 
 class Plan:
@@ -91,6 +95,7 @@ class Plan:
         self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
         self._sums: dict[int, NDArray[np.float64]] = {}
+        self._checked: set[int] = set()
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
 
@@ -235,7 +240,12 @@ class Plan:
             For weights that are no finite numbers any more.
         """
         rows = layer.rows()
-        if rows.dtype not in (np.float64, np.float32) or not rows.flags.carray:
+        if rows.dtype not in (np.float64, np.float32):
+            return None
+        if not rows.flags.carray:  # such as a transposed matrix
+            if index not in self._checked:
+                replace(layer)
+                self._checked.add(index)
             return None
         if index not in self._sums:  # not the rows themselves: those of a file are read anew
             sums = RowSums(rows, _core.row_sums(rows))
@@ -277,6 +287,7 @@ class Plan:
             source,
             shape,
             None if whole.stages else layer,
+            self.network.wiring,
         )
 
 

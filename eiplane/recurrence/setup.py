@@ -55,6 +55,8 @@ class Setup:
     bins : (int, int)
     baseline : float
     around : Around
+    drop : bool
+        Whether a run is left out at a lag where what is measured lies outside its range.
     """
 
     cell: Cell
@@ -64,6 +66,7 @@ class Setup:
     bins: tuple[int, int]
     baseline: float
     around: Around
+    drop: bool = False
 
     @property
     def n_in(self) -> int:

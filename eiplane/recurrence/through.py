@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joint import JointOptions
+from ..joint import JointOptions, checked_memory
+from ..joint.cells import CellEntropy
 from ..joint.saturation import warn_saturated
 from ..network import real_array
 from ..results import Joint, LayerResult, Pairwise
@@ -53,10 +54,13 @@ def through_time(
     bins: int | tuple[int, int] = 8,
     in_range: Sequence[float] = (0.0, 1.0),
     state_range: Any = "auto",
+    outliers: str = "clip",
     baseline: float = 0.0,
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
+    estimator: str = "auto",
+    memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -104,7 +108,10 @@ def through_time(
     state_range : "auto", (float, float) or array_like of shape (state, 2)
         Of the state's neurons, before and after alike. ``"auto"``: that of a function with bounds
         (-1 to 1 of a GRU or the h of an LSTM), and where there are none what is seen within 64
-        steps from rest, quantiles 0.001 and 0.999. Values outside fall in the end bins.
+        steps from rest, quantiles 0.001 and 0.999.
+    outliers : {"clip", "drop"}
+        Whether values of the state outside its range fall in the end bins, or the run is left out
+        at that lag: of an edge where its own output is outside, of whole vectors where any is.
     baseline : float
         Where neurons are held.
     method : {"auto", "exact", "sample"}
@@ -116,6 +123,13 @@ def through_time(
     tol : float, optional
         Take four times as many runs of a lag, from 65,536 on, until the standard errors of all that
         is measured of it are at most this, in bits. ``converged`` says whether EI's is.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``. ``"auto"`` and ``"conditional"`` count vectors of sampled lags; ``"plugin"`` is
+        the paper's. ``"wide"`` is for lags that are a single layer, for which all are as in
+        :func:`eiplane.analyze`.
+    memory_limit : int, optional
+        Bytes that what is kept of all runs may take; 4 GiB when left out. What needs more is a
+        MemoryError, before the memory is taken.
     rng, threads, executor, progress
         As in :func:`eiplane.analyze`. A function written by hand must be picklable for an executor
         of other processes.
@@ -143,8 +157,9 @@ def through_time(
     """
     settings = Settings(
         measures, bins=bins, in_range=in_range, baseline=baseline, method=method, samples=samples,
-        tol=tol,
+        tol=tol, outliers=outliers, estimator=estimator,
     )  # fmt: skip
+    options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
     if "bounds" in settings.measures:
         raise ValueError("measures: 'bounds' are for layers")
     for name, value, known in (
@@ -161,19 +176,22 @@ def through_time(
     with cell.ready():
         around, source = _around(cell, inputs, settings, state_range, sampling)
     places = cell.hidden if state == "hidden" else cell.n_state
-    setup = Setup(cell, perturb, chosen, places, settings.bins, settings.baseline, around)
+    setup = Setup(
+        cell, perturb, chosen, places, settings.bins, settings.baseline, around,
+        settings.outliers == "drop",
+    )  # fmt: skip
     if around.sequences is not None and around.sequences.shape[1] < setup.window:
         raise ValueError(
             f"sequences of {around.sequences.shape[1]} steps are too short for a lag of "
             f"{chosen[-1]}: {setup.window} are needed"
         )
     with cell.ready(), progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        found, tiny = _measure(setup, settings, sampling, runner)
+        found, tiny = _measure(setup, settings, options, sampling, runner)
     source = source if perturb == "state" else "given"
     results = tuple(_result(setup, lag, found[lag], source) for lag in chosen)
     for result in results:
         if result.joint is not None:
-            warn_saturated(repr(result.name), result.joint)
+            warn_saturated(repr(result.name), result.joint, setup.drop)
     kept = settings.to_dict() | {
         "perturb": perturb, "inputs": around.kind, "state": state, "rng": str(sampling.entropy),
     }  # fmt: skip
@@ -268,7 +286,7 @@ _Found = tuple[Pairwise | None, Pairwise | None, Joint | None]
 
 
 def _measure(
-    setup: Setup, settings: Settings, sampling: Sampling, runner: Runner
+    setup: Setup, settings: Settings, options: JointOptions, sampling: Sampling, runner: Runner
 ) -> tuple[dict[int, _Found], dict[int, Array]]:
     """Return the measures of every lag, and transition matrices."""
     alone = [lag for lag in setup.lags if collapsed.applies(setup, lag)]
@@ -280,8 +298,12 @@ def _measure(
             f"method='exact' is for lags that are a single layer, and lag {rest[0]} is none; use "
             "method='auto' or 'sample'"
         )
+    if settings.estimator == "wide" and rest and "ei" in settings.measures:
+        raise ValueError(
+            f"estimator='wide' is for lags that are a single layer, and lag {rest[0]} is none; use "
+            "estimator='auto', 'conditional' or 'plugin'"
+        )
     found: dict[int, _Found] = {}
-    options = JointOptions(influence=False)
     wanted = [m in settings.measures for m in ("sensitivity", "ei_parts", "ei")]
     for lag in alone:
         layer = collapsed.collapse(setup, lag)
@@ -291,29 +313,71 @@ def _measure(
             layer.joint(sampling.of_layer(lag), options, runner) if wanted[2] else None,
         )
     count = settings.samples or DEFAULT_SAMPLES
+    sampler = _Sampler(setup, wanted, options, sampling, runner)
     if rest and settings.tol is None:
-        found |= _sampled(setup, tuple(rest), wanted, count, sampling, runner)
+        found |= sampler.measured(tuple(rest), count)
     elif rest:
-        found |= _until(setup, tuple(rest), wanted, sampling, runner)
+        found |= sampler.until(tuple(rest))
     tiny = matrices(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
     return found, tiny
 
 
-def _until(
-    setup: Setup, lags: tuple[int, ...], wanted: list[bool], sampling: Sampling, runner: Runner
-) -> dict[int, _Found]:
-    """Sample every lag until its errors are small enough, or the runs are used up."""
-    assert sampling.tol is not None
-    most = sampling.samples or MOST_SAMPLES
-    found: dict[int, _Found] = {}
-    left, count = lags, min(DEFAULT_SAMPLES, most)
-    while True:
-        some = _sampled(setup, left, wanted, count, sampling, runner)
-        found |= {lag: _marked(one, sampling.tol) for lag, one in some.items()}
-        left = tuple(lag for lag in left if not _settled(found[lag], sampling.tol))
-        if not left or count >= most:
-            return found
-        count = min(4 * count, most)
+@dataclass(frozen=True, eq=False)
+class _Sampler:
+    """How lags that are no single layer are sampled.
+
+    Parameters
+    ----------
+    setup : Setup
+    wanted : list of bool
+        Sensitivity, EI_parts, EI.
+    options : JointOptions
+    sampling : Sampling
+    runner : Runner
+    """
+
+    setup: Setup
+    wanted: list[bool]
+    options: JointOptions
+    sampling: Sampling
+    runner: Runner
+
+    def until(self, lags: tuple[int, ...]) -> dict[int, _Found]:
+        """Sample every lag until its errors are small enough, or the runs are used up."""
+        assert self.sampling.tol is not None
+        most = self.sampling.samples or MOST_SAMPLES
+        found: dict[int, _Found] = {}
+        left, count = lags, min(DEFAULT_SAMPLES, most)
+        while True:
+            some = self.measured(left, count)
+            found |= {lag: _marked(one, self.sampling.tol) for lag, one in some.items()}
+            left = tuple(lag for lag in left if not _settled(found[lag], self.sampling.tol))
+            if not left or count >= most:
+                return found
+            count = min(4 * count, most)
+
+    def measured(self, lags: tuple[int, ...], count: int) -> dict[int, _Found]:
+        """Sample lags with so many runs."""
+        setup, runner = replace(self.setup, lags=lags), self.runner
+        alone, parts, whole = self.wanted
+        swept: dict[int, Pairwise] = {}
+        if alone:
+            swept = sensitivities(setup, self.sampling.key(Purpose.SINGLE), count, runner)
+        if not (parts or whole):
+            return {lag: (swept.get(lag), None, None) for lag in lags}
+        stream = Samples(setup, self.sampling.key(Purpose.PAIRS), count, runner, self.options)
+        keys = {lag: self.sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
+        cells: dict[int, CellEntropy] = {}
+        if whole and not self.options.published:
+            cells = cell_entropies(setup, self.sampling.key(Purpose.JOINT), count, runner)
+        return {
+            lag: (
+                swept.get(lag),
+                stream.pairwise(lag) if parts else None,
+                stream.joint(lag, cells.get(lag), keys[lag], runner) if whole else None,
+            )
+            for lag in lags
+        }
 
 
 def _settled(found: _Found, tol: float) -> bool:
@@ -331,33 +395,6 @@ def _marked(found: _Found, tol: float) -> _Found:
     return alone, together, joint
 
 
-def _sampled(
-    setup: Setup,
-    lags: tuple[int, ...],
-    wanted: list[bool],
-    count: int,
-    sampling: Sampling,
-    runner: Runner,
-) -> dict[int, _Found]:
-    setup = replace(setup, lags=lags)
-    swept: dict[int, Pairwise] = {}
-    if wanted[0]:
-        swept = sensitivities(setup, sampling.key(Purpose.SINGLE), count, runner)
-    if not (wanted[1] or wanted[2]):
-        return {lag: (swept.get(lag), None, None) for lag in lags}
-    stream = Samples(setup, sampling.key(Purpose.PAIRS), count, runner)
-    keys = {lag: sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
-    cells = cell_entropies(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
-    return {
-        lag: (
-            swept.get(lag),
-            stream.pairwise(lag) if wanted[1] else None,
-            stream.joint(lag, cells[lag], keys[lag], runner) if wanted[2] else None,
-        )
-        for lag in lags
-    }
-
-
 def _result(setup: Setup, lag: int, found: _Found, source: str) -> LayerResult:
     in_range, out_range = (
         (float(s[:, 0].min()), float(s[:, 1].max())) for s in (setup.in_span, setup.out_span)
@@ -371,7 +408,7 @@ def _result(setup: Setup, lag: int, found: _Found, source: str) -> LayerResult:
         setup.bins[1],
         in_range,
         out_range,
-        "clip",
+        "drop" if setup.drop else "clip",
         found[0],
         found[1],
         found[2],
