@@ -257,7 +257,9 @@ class Analysis:
             given["strict"], given["key"], self.settings.data_quantiles, tell,
         )  # fmt: skip
         found = to_network(weights, options)
-        targets = spans_of(found.network, given["spans"], found.selected, parts_of(weights))
+        spans = given["spans"]
+        parts = frozenset() if isinstance(spans, str) else parts_of(weights)
+        targets = spans_of(found.network, spans, found.selected, parts)
         made = _Wiring(options, found, targets)
         if isinstance(weights, Network) and not callable(given["layers"]):
             self._last = made

@@ -304,6 +304,68 @@ def test_single_cells_too(kind):
     np.testing.assert_allclose(ours, made.numpy().T, atol=1e-12)
 
 
+class Named(torch.nn.GRU):
+    """A class of the user's that computes what torch's does."""
+
+
+class Halved(torch.nn.GRU):
+    """One that does not."""
+
+    def forward(self, x, h=None):
+        return super().forward(x, h)[1][0] / 2
+
+
+class Compiled(torch.nn.Module):
+    """What torch.compile gives, but for the compiler."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+
+def changed_modules():
+    """Modules whose weights are made of others, by torch's own means."""
+    from torch.nn.utils import prune
+
+    tools = torch.nn.utils
+    new, old = tools.parametrizations.weight_norm, tools.weight_norm
+    for name, change in {
+        "weight norm": lambda m: new(m, "weight_hh_l0"),
+        "spectral norm": lambda m: tools.parametrizations.spectral_norm(m, "weight_ih_l0"),
+        "weight norm of old": lambda m: old(m, "weight_hh_l0"),
+        "spectral norm of old": lambda m: tools.spectral_norm(m, "weight_hh_l0"),
+        "pruned": lambda m: prune.l1_unstructured(m, "weight_hh_l0", 0.5),
+        "compiled": Compiled,
+        "a class of its own": lambda m: m,
+    }.items():
+        yield pytest.param(change, id=name)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("change", list(changed_modules()))
+def test_weights_made_of_others(change):
+    torch.manual_seed(0)
+    plain = Named(2, 3).double().eval()
+    module = change(plain)
+    with torch.no_grad():
+        for weight in plain.parameters():  # as a step of training does: what is made is old now
+            weight.mul_(1.5)
+    ours = read_cell(module, None, None)
+    x, h = torch.randn(1, 5, 2).double(), torch.randn(1, 5, 3).double()
+    with torch.no_grad():
+        wanted = plain(x, h)[1][0].numpy().T
+    found = ours.step(np.ascontiguousarray(x[0].numpy().T), np.ascontiguousarray(h[0].numpy().T))
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_a_class_that_computes_otherwise_is_not_taken_for_torch_s():
+    torch.manual_seed(0)
+    cell = read_cell(Halved(2, 3).double(), None, None)
+    assert type(cell).__name__ == "ModuleCell"
+    with pytest.raises(TypeError, match="a scripted module: give the one that it was made of"):
+        eiplane.through_time(torch.jit.script(torch.nn.GRU(2, 3)))
+
+
 class Leaky(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -363,6 +425,26 @@ def test_inputs_from_data():
     assert drawn.lag(2).ei_parts == pytest.approx(noise.lag(2).ei_parts, abs=0.02)
     with pytest.raises(ValueError, match="12 steps are too short for a lag of 13: 13 are needed"):
         eiplane.through_time(rnn, inputs=data, lags=13)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("lag", "share"), [(1, 5 / 14), (3, 3 / 10), (7, 0.0)])
+def test_sequences_of_different_lengths(packed, lag, share):
+    """A state that copies its input says how often each sequence is drawn; nothing is filled up."""
+    data = [torch.full((5, 1), 0.1), torch.full((9, 1), 0.9)]
+    given = torch.nn.utils.rnn.pack_sequence(data, enforce_sorted=False) if packed else data
+    copy = np.eye(1), np.zeros((1, 1))
+    t = eiplane.through_time(
+        copy, activation="identity", state_range=(0, 1), inputs=given, lags=lag, measures="ei"
+    )
+    wanted = -sum(p * np.log2(p) for p in (share, 1 - share) if p > 0)
+    assert t.lag(lag).output_entropy == pytest.approx(wanted, abs=0.01)
+    held = eiplane.through_time(
+        copy, activation="identity", inputs=given, lags=1, measures="sensitivity"
+    )
+    assert held.lag(1).in_range == pytest.approx((0.1, 0.9))
+    with pytest.raises(ValueError, match="sequences of 9 steps are too short for a lag of 10"):
+        eiplane.through_time(copy, activation="identity", inputs=given, lags=10)
 
 
 def test_an_lstm_s_cells():

@@ -211,9 +211,16 @@ def _start(setup: Setup, count: int, rng: Uniform | None) -> tuple[Array, Callab
         state = within_span(rng.random((len(held), count)), around.state_span)
         return state, lambda step: within_span(rng.random((n_x, count)), around.x_span)
     sequences, states = around.sequences, around.states
-    assert sequences is not None and states is not None
-    which = rng.integers(len(sequences), size=count)
-    when = rng.integers(sequences.shape[1] - setup.window + 1, size=count)
+    assert sequences is not None and states is not None and around.lengths is not None
+    windows = np.maximum(around.lengths - setup.window + 1, 0)
+    if (windows == windows[0]).all():
+        which = rng.integers(len(sequences), size=count)
+        when = rng.integers(int(windows[0]), size=count)
+    else:
+        ends = np.cumsum(windows)
+        at = rng.integers(int(ends[-1]), size=count)
+        which = np.searchsorted(ends, at, side="right")
+        when = at - (ends - windows)[which]
     return states[which, when].T.copy(), lambda step: np.ascontiguousarray(
         sequences[which, when + step].T
     )

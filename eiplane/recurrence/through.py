@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..joint import JointOptions, checked_memory
 from ..joint.cells import CellEntropy
 from ..joint.saturation import warn_saturated
-from ..network import real_array
 from ..results import Joint, LayerResult, Pairwise
 from ..run import (
     Progress,
@@ -21,24 +20,20 @@ from ..run import (
     Runner,
     Sampling,
     Settings,
-    checked_range,
     checked_threads,
     entropy_of,
     progress_bar,
 )
 from . import collapsed
-from .cells import Cell
+from .around import surroundings
 from .read import read_cell
 from .result import ThroughTime
 from .sampled import DEFAULT_SAMPLES, MOST_SAMPLES, Samples, cell_entropies, matrices, sensitivities
-from .setup import Around, Setup
+from .setup import Setup
 
 __all__ = ["through_time"]
 
 Array = NDArray[np.float64]
-
-#: Steps from rest, and runs, by which the range of an unbounded state is seen.
-_SETTLE, _RUNS = 64, 512
 
 
 def through_time(
@@ -85,12 +80,13 @@ def through_time(
         the input from lag 0 on, ``x_t`` to ``h_t``.
     perturb : {"state", "input"}
         What is set.
-    inputs : {"noise", "fixed"} or array_like of shape (sequences, steps, inputs)
+    inputs : {"noise", "fixed"}, array_like of shape (sequences, steps, inputs), or list of such
         What surrounds it. ``"noise"``: inputs uniform on their range, fresh at every step, and what
         of the state is not set uniform on its own. ``"fixed"``: both held at the baseline. Data:
         windows of these sequences, drawn at random, and the state that the model has there, run
-        from rest. Under sensitivity all of it is held at the baseline, inputs from data at their
-        average.
+        from rest. Sequences of different lengths are a list of arrays of shape (steps, inputs), or
+        a packed sequence of torch; each window that is long enough is drawn as often. Under
+        sensitivity all of it is held at the baseline, inputs from data at their average.
     measures : str or iterable of str
         As in :func:`eiplane.analyze`, without ``"bounds"``.
     state : {"hidden", "all"}
@@ -174,15 +170,15 @@ def through_time(
     workers = checked_threads(threads, executor)
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with cell.ready():
-        around, source = _around(cell, inputs, settings, state_range, sampling)
+        around, source = surroundings(cell, inputs, settings, state_range, sampling)
     places = cell.hidden if state == "hidden" else cell.n_state
     setup = Setup(
         cell, perturb, chosen, places, settings.bins, settings.baseline, around,
         settings.outliers == "drop",
     )  # fmt: skip
-    if around.sequences is not None and around.sequences.shape[1] < setup.window:
+    if around.lengths is not None and around.lengths.max() < setup.window:
         raise ValueError(
-            f"sequences of {around.sequences.shape[1]} steps are too short for a lag of "
+            f"sequences of {around.lengths.max()} steps are too short for a lag of "
             f"{chosen[-1]}: {setup.window} are needed"
         )
     with cell.ready(), progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
@@ -210,76 +206,6 @@ def _checked_lags(lags: int | Iterable[int], least: int) -> tuple[int, ...]:
         if lag >= 2**31:
             raise ValueError(f"lags are below 2**31 steps, got {lag}")
     return tuple(sorted({int(lag) for lag in given}))
-
-
-def _around(
-    cell: Cell, inputs: Any, settings: Settings, state_range: Any, sampling: Sampling
-) -> tuple[Around, str]:
-    """Return what surrounds the experiment, and what the state's range follows from."""
-    x_span = np.tile(settings.input_range, (cell.n_inputs, 1)).astype(np.float64)
-    held_x = np.full(cell.n_inputs, settings.baseline)
-    sequences = None
-    if not isinstance(inputs, str):
-        sequences = real_array(inputs, "inputs").astype(np.float64)
-        sequences = sequences[None] if sequences.ndim == 2 else sequences
-        if sequences.ndim != 3 or sequences.shape[2] != cell.n_inputs or not sequences.size:
-            raise ValueError(
-                f"inputs must have shape (sequences, steps, {cell.n_inputs}), got {sequences.shape}"
-            )
-        held_x = sequences.mean(axis=(0, 1))
-    elif inputs not in ("noise", "fixed"):
-        raise ValueError(f"inputs is 'noise', 'fixed' or sequences, got {inputs!r}")
-    states = None if sequences is None else _run_along(cell, sequences)
-    span, source = _state_span(cell, state_range, x_span, states, sampling)
-    kind = inputs if isinstance(inputs, str) else "data"
-    held = np.full(cell.n_state, settings.baseline)
-    return Around(kind, held_x, held, x_span, span, sequences, states), source
-
-
-def _run_along(cell: Cell, sequences: Array) -> Array:
-    """Return the states before each step of sequences, and after the last, from rest."""
-    state = np.zeros((cell.n_state, len(sequences)))
-    states = [state.T]
-    for step in range(sequences.shape[1]):
-        state = cell.step(np.ascontiguousarray(sequences[:, step].T), state)
-        states.append(state.T)
-    return np.stack(states, axis=1)
-
-
-def _state_span(
-    cell: Cell, given: Any, x_span: Array, states: Array | None, sampling: Sampling
-) -> tuple[Array, str]:
-    """Return the range of every neuron of the state, and its source."""
-    if not isinstance(given, str):
-        pairs = np.asarray(real_array(given, "state_range"), np.float64)
-        if pairs.shape == (2,):
-            pairs = np.tile(pairs, (cell.n_state, 1))
-        if pairs.shape != (cell.n_state, 2):
-            raise ValueError(
-                f"state_range must be a pair, or one for each of the {cell.n_state} neurons of "
-                f"the state; got shape {pairs.shape}"
-            )
-        for i, pair in enumerate(pairs.tolist()):
-            checked_range(pair, f"state_range of neuron {i}")
-        return pairs, "given"
-    if given != "auto":
-        raise ValueError(f"state_range is 'auto', a pair or one a neuron, got {given!r}")
-    span = cell.limits.copy()
-    unknown = ~np.isfinite(span).all(axis=1)
-    if not unknown.any():
-        return span, "activation"
-    if states is None:
-        seed = np.random.SeedSequence([sampling.key(Purpose.PAIRS), 4])
-        draws = np.random.Generator(np.random.Philox(seed)).random((_RUNS, _SETTLE, len(x_span)))
-        states = _run_along(cell, x_span[:, 0] + draws * (x_span[:, 1] - x_span[:, 0]))
-    seen = states[:, 1:, unknown].reshape(-1, int(unknown.sum()))
-    if not np.isfinite(seen).all():
-        raise ValueError("the state leaves the finite numbers within 64 steps; give a state_range")
-    low, high = np.quantile(seen, [0.001, 0.999], axis=0)
-    if not (high > low).all():
-        raise ValueError("a neuron of the state does not move by itself; give a state_range")
-    span[unknown] = np.stack([low, high], axis=1)
-    return span, "data"
 
 
 _Found = tuple[Pairwise | None, Pairwise | None, Joint | None]
