@@ -1,4 +1,4 @@
-"""Rows of 8 to 32 inputs, against sums over subsets in rational arithmetic that share nothing with eiplane.
+"""Rows of 8 to 32 inputs, against sums over subsets in rational arithmetic.
 
 Their series is cut off early (csrc/exact/ei_agree.c), and of many bins a few places are looked at
 (csrc/exact/ei_nodes.c).
