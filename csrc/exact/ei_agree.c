@@ -2,14 +2,15 @@
  *
  * Averaging a wave over the bins of x_A makes it the row's own wave. So whatever the series (2) leaves out,
  * waves and what lies beyond its period alike, and likewise the expansion (4), makes errors e_ic of an edge's
- * probabilities p_ic and e_c of the row's p_c with e_c = mean_i e_ic: the information is that of other
- * numbers, which add up as probabilities do. With L_c any numbers, and R what is left,
- *     eta(p_ic + e_ic) = eta(p_ic) - e_ic (log2 p_ic + 1 / ln 2) + R_ic,
- *     dI = mean_i sum_c [e_ic (log2 p_ic - log2 p_c) - R_ic] + sum_c R_c,                       (9)
- * as sum_c e_ic is 0. If |e| <= d for all, then each of the brackets is at most d times
+ * probabilities p_ic and e_c of the row's p_c with e_c = mean_i e_ic. A cell's part of the information is
+ * I_c = eta(p_c) - mean_i eta(p_ic), and with R what is left of
+ *     eta(p + e) = eta(p) - e (log2 p + 1 / ln 2) + R
+ * it becomes
+ *     I_c + mean_i [e_ic (log2 p_ic - log2 p_c) - R_ic] + R_c.                                   (9)
+ * If all |e| <= d, then the bracket is at most d times
  *     |log2 (p_ic / p_c)| + 1/4             where p_ic >= 8 d: |R| <= d^2 / (2 ln 2 (p - d)),
- *     2 - log2 d - log2 p_c                 where it is less: the information without e_ic's first term is
- *                                           off by eta(d) + d at most, as no p is below 0 by more than d.
+ *     3 - log2 d - log2 p_c                 where it is less: eta(p_ic) changes by eta(d) + d at most, as no p
+ *                                           is below 0 by more than d, and e_ic (log2 p_c + 1 / ln 2) is left.
  * That is little where bins differ little, while errors of single probabilities, as ei_bounds.c takes them,
  * cost their logarithms. (Rounding is counted there.) A cell of p_c < 8 d is left out, which costs what it
  * may tell: 0 <= I_c <= p_c log2(in_bins). The costs are summed up with the information; should they turn
@@ -27,12 +28,9 @@ enum {
     MOST_TRIED = 1024 /* waves */
 };
 
-static const double shares[EX_ATTEMPTS] = {4e-11, 8e-12}; /* bits: d times the cells */
+static const double ROUNDED = 1e-13; /* cells beside which rounding would be too much */
 
-int ex_may_agree(const ei_exact *x)
-{
-    return x->n_in > EI_EXACT_FEW && x->n_in <= MOST_INPUTS && !x->drops && !x->one_label;
-}
+static const double shares[EX_ATTEMPTS] = {4e-11, 8e-12}; /* bits: d times the cells */
 
 double ex_agreed_tolerance(const ei_exact *x, int attempt)
 {
@@ -40,9 +38,20 @@ double ex_agreed_tolerance(const ei_exact *x, int attempt)
     return 0.5 * shares[attempt] / (double)cells;
 }
 
+int ex_may_agree(const ei_exact *x, int attempt)
+{
+    return x->n_in > EI_EXACT_FEW && x->n_in <= MOST_INPUTS && !x->drops && !x->one_label &&
+           ex_agreed_tolerance(x, attempt) > ROUNDED;
+}
+
+int ex_too_costly(const row_state *state)
+{
+    return state->agreed * state->costs + state->bits + state->missed > PROMISE;
+}
+
 void ex_price(ei_exact *x, const row_view *v, row_state *state)
 {
-    const double d = state->agreed, high = ei_log2((double)x->in_bins), low = 2.0 - ei_log2(d);
+    const double d = state->agreed, high = ei_log2((double)x->in_bins), low = 3.0 - ei_log2(d);
     size_t first = v->n_labels, last = 0;
     for (size_t c = 0; c < v->n_labels; c++) {
         const double p = x->mean[c];
@@ -71,8 +80,8 @@ ei_exact_costs ex_costs(const ei_exact *x, const row_state *state)
 
 double ex_agreed_bits(const row_view *v, const row_state *state)
 {
-    /* Rounding has to be small beside d. */
-    if (8.0 * (2.0 * state->error.point + state->error.variation) > state->agreed)
+    /* Rounding has to be small beside d, for 1/4 above to cover that too. */
+    if (4.0 * (2.0 * state->error.point + state->error.variation) > state->agreed)
         return INFINITY;
     return state->agreed * (state->costs + 0.5 * (double)v->n_labels);
 }

@@ -28,6 +28,9 @@ enum {
 /* Bits that an edge may be off by before a row is done again. */
 static const double TARGET = 5e-10;
 
+/* Nor may it be off by more where errors agree; see ei_agree.c. */
+static const double PROMISE = 9e-10;
+
 /* An output that is kept more rarely than this counts as never kept: it tells nothing. */
 static const double NEVER = 1e-12;
 
@@ -359,13 +362,15 @@ double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion
 /* ---- ei_agree.c -------------------------------------------------------------------------------- */
 
 /* Whether a layer's rows can do with it, and the tolerance that they take. */
-int ex_may_agree(const ei_exact *x);
+int ex_may_agree(const ei_exact *x, int attempt);
 enum { EX_ATTEMPTS = 2 };
 double ex_agreed_tolerance(const ei_exact *x, int attempt);
 /* What the cells' costs are, from x->mean, once the row is settled. */
 void ex_price(ei_exact *x, const row_view *v, row_state *state);
 /* Of the cells that edges are asked for. */
 ei_exact_costs ex_costs(const ei_exact *x, const row_state *state);
+/* Whether that is certain before all edges are done. */
+int ex_too_costly(const row_state *state);
 double ex_agreed_bits(const row_view *v, const row_state *state);
 /* The row by its series; zero if that is not worth it. *status is set otherwise. */
 int ex_agreed_row(ei_exact *x, const row_view *v, row_state *state, double *information,

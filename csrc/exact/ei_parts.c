@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-static const double PROMISE = 9e-10; /* bits */
-
 static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
 {
     if (v->drops && state->kept == 0.0)
@@ -88,8 +86,9 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
     int status = EI_OK;
-    for (int i = 0; i < EX_ATTEMPTS && information != NULL && ex_may_agree(x); i++)
-        if (agreed(x, weights, &v, &state, information, marginal, bound, i, &status))
+    for (int i = 0; i < EX_ATTEMPTS && information != NULL; i++)
+        if (ex_may_agree(x, i) &&
+            agreed(x, weights, &v, &state, information, marginal, bound, i, &status))
             return status;
     status = attempt(x, weights, NULL, &v, &state, information, marginal, bound);
     if (status != EI_OK || !is_rare(&v, &state, *bound))

@@ -311,6 +311,8 @@ static int series_wide(ei_exact *x, const series *r, row_state *state, double *i
         information[i] = ex_edge_information(x, state, &edge);
         if (ei_cancelled(state->cancel))
             return EI_ECANCELLED;
+        if (ex_too_costly(state))
+            break;
     }
     return EI_OK;
 }
