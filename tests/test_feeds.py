@@ -165,6 +165,8 @@ def test_branches_of_one_input_share_its_nodes_and_a_residual_skips():
     page = d.to_html()
     assert page.count('class="link"') == len(made.links)
     assert page.count(">+</text>") == 2
+    said = "is fed by " + ", ".join(f"block.self_attn.in_proj.{x}" for x in "vqk")
+    assert f"<li>block.self_attn.out_proj {said}</li>" in page
 
 
 class Across(nn.Module):
