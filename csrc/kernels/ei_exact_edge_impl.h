@@ -33,7 +33,7 @@ EI_FORCE vd ex_cell_log(const ex_cell *cell, vd p, vd *costs)
 #include "kernels/ei_exact_nodes_impl.h"
 
 /* Eight cells by the nodes of an expansion. */
-EI_FORCE int ex_expansion_nodes(const ei_exact_expansion *row, const vd scaled[EX_SUBS][EI_EXACT_TERMS],
+EI_FORCE int ex_expansion_nodes(const ei_exact_expansion *row, vd scaled[EX_SUBS][EI_EXACT_TERMS],
                                 const ex_cell cell[EX_SUBS], size_t n_terms, ex_totals *totals)
 {
     const ei_exact_nodes *nodes = row->nodes;
