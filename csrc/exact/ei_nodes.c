@@ -15,7 +15,7 @@
  *     M = exp(l_0 + sum |l_j| (rho^j + rho^-j) / 2), and so at most 2 M rho^-m / (rho - 1) from degree m;
  *   - e^l D = p - e^l: both have the same interpolant, from which each is at most 1 + Lebesgue's constant
  *     times its distance from degree n - 1. What is left is the square of that over the least e^l.
- * Eight cells at a time, if that is little enough; else, as in far tails, every bin is looked at. Of the costs of
+ * Powers are rounded to those of two on the safe side. Eight cells at a time, if that is little enough; else, as in far tails, every bin is looked at. Of the costs of
  * ei_agree.c the mean of |log2 p - log2 p_c| is at most the root of that of its square, which the nodes know.
  */
 #include "exact/ei_exact_internal.h"

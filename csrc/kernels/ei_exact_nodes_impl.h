@@ -11,6 +11,15 @@ typedef struct {
     vd sum[EX_SUBS], squares[EX_SUBS], missed[EX_SUBS];
 } ex_node_sums;
 
+/* 2^n, n next to x; 2^-1022 and infinity beyond the range. */
+EI_FORCE vd ex_power_of_two(vd x)
+{
+    const vd least = (vd){0} - 1022.0, most = (vd){0} + 1024.0;
+    x = v_select(V_MASK(x > least), x, least);
+    x = v_select(V_MASK(x < most), x, most);
+    return V_REAL((V_BITS(x + 6755399441055744.0) + 1023) << 52);
+}
+
 /* A sub-vector's cells from their values even +- odd at the nodes; `distance` of them from polynomials. */
 EI_FORCE void ex_nodes(const ei_exact_nodes *nodes, const vd *even, const vd *odd, const vd *distance,
                        const ex_cell *cell, int sub, ex_node_sums *sums)
@@ -27,8 +36,8 @@ EI_FORCE void ex_nodes(const ei_exact_nodes *nodes, const vd *even, const vd *od
         positive = v_select(V_MASK(least < positive), least, positive);
         sum += (up * log_up + down * log_down) * nodes->weight[j];
         squares += (x * x + y * y) * nodes->weight[j];
-        both[j] = (log_up + log_down) * 0.6931471805599453;
-        differ[j] = (log_up - log_down) * 0.6931471805599453;
+        both[j] = log_up + log_down;
+        differ[j] = log_up - log_down;
     }
     for (int k = 0; k < N; k++) {
         vd a = zero, b = zero;
@@ -47,24 +56,17 @@ EI_FORCE void ex_nodes(const ei_exact_nodes *nodes, const vd *even, const vd *od
     }
     vd far = zero + 1e9, near = zero + 1e9;
     for (int r = 0; r < EI_EXACT_RIMS; r++) {
-        vd most = first - 20.0;
+        vd most = first;
         for (int k = 1; k < 2 * N; k++)
             most += size[k] * nodes->rim[r][k];
-        const vu within = V_MASK(most <= zero);
-        most = V_REAL(V_BITS(most) & within); /* else it is not used */
-        most = v_select(V_MASK(most > zero - 700.0), most, zero - 700.0);
-        const vd height = v_exp(most) * 485165195.40979; /* exp(20) */
-        const vd f = v_select(within, height * nodes->far[r], far);
-        const vd g = v_select(within, height * nodes->near[r], near);
+        const vd height = ex_power_of_two(most + 0.5); /* or infinity, and not used */
+        const vd f = height * nodes->far[r], g = height * nodes->near[r];
         far = v_select(V_MASK(f < far), f, far);
         near = v_select(V_MASK(g < near), g, near);
     }
-    vd lowest = first - swing;
-    lowest = v_select(V_MASK(lowest > zero - 700.0), lowest, zero - 700.0);
-    lowest = v_select(V_MASK(lowest < zero), lowest, zero);
-    lowest = v_exp(lowest);
+    const vd lowest = ex_power_of_two((first - swing) - 0.5);
     const vd off = (distance[0] + near + 1e-13) * nodes->lebesgue;
-    vd missed = (2.0 * (product + distance[2 * N]) + far + off * off / lowest) * 1.4426950408889634;
+    vd missed = 2.0 * product + (2.0 * distance[2 * N] + far + off * off / lowest) * 1.4426950408889634;
     /* No cell may come near where its logarithm is no longer smooth, or where its costs are others. */
     const vu fine = V_MASK(lowest - 16.0 * off > zero + cell->least) & V_MASK(positive > zero);
     missed = v_select(fine, missed, one);
