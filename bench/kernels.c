@@ -35,7 +35,7 @@ static uint64_t masks[64 * WORDS], other[64 * WORDS], counts[64 * 64], table[16 
 static double values[MANY * BLOCK], more[128 * BLOCK], weight[MANY * 128], bias[MANY], cuts[64];
 static double scratch[8 * CELLS], pointwise[CELLS], logs[4096];
 static double base[64], sign[64], term[64 * EI_EXACT_TERMS], beta[64 * EI_EXACT_TERMS], powers[32];
-static double sine[64 * 64], cosine[64 * 64], phi[64], u[8 * 64], v[8 * 64];
+static double sine[64 * 64], cosine[64 * 64], phi[64], own_phi[64], u[8 * 64], v[8 * 64];
 static double size[32], turn_s[WAVES / 2], turn_c[WAVES / 2], complex_[2][WAVES * EI_GIVEN_LANES];
 static double columns[COLUMNS * COLUMNS], gram[COLUMNS * COLUMNS], diagonal[COLUMNS], site[6][SAMPLES];
 static uint64_t vectors[2][SAMPLES];
@@ -149,15 +149,18 @@ static void run_measure_many(void)
 }
 static void run_expansion(void)
 {
-    const ei_exact_expansion row = {8, base, sign, term, 4, 0, beta};
+    const ei_exact_expansion row = {.n_cells = 8, .base = base, .sign = sign, .term = term, .n_pairs = 4,
+                                    .beta = beta, .costs = {base, base, 0.0}};
     for (int i = 0; i < 64; i++)
-        sink = k->exact->expansion(&row, powers, 10);
+        sink = k->exact->expansion(&row, powers, 10).sum;
 }
 static void run_series(void)
 {
-    const ei_exact_series row = {8, base, sign, 32, sine, cosine, 0.3, 8, u, v};
+    const ei_exact_series row = {.n_cells = 8, .base = base, .sign = sign, .n_waves = 32, .sine = sine,
+                                 .cosine = cosine, .half_step = 0.3, .n_bins = 8, .u = u, .v = v,
+                                 .phi = own_phi, .costs = {base, base, 0.0}};
     for (int i = 0; i < 64; i++)
-        sink = k->exact->series(&row, phi, 0.7);
+        sink = k->exact->series(&row, phi, 0.7).sum;
 }
 
 /* Exact EI_parts of rows of n inputs, as a layer's are: few (sums over subsets), some (recursion) or many
