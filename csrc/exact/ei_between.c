@@ -46,7 +46,7 @@ static size_t nodes_needed(ei_exact *x, const ei_exact_expansion *row, double mo
     double radius[RADII];
     for (size_t i = 0; i < RADII; i++)
         radius[i] = wider[i] * most;
-    double *slope = ex_grow(x, (RADII + 3) * row->n_cells);
+    double *slope = ex_grow(&x->radii, (RADII + 3) * row->n_cells);
     if (slope == NULL)
         return 0;
     double *rest = slope + row->n_cells, *off = rest + RADII * row->n_cells, *rate = off + row->n_cells;
@@ -104,7 +104,7 @@ static void interpolate(const ei_exact *x, const ei_exact_expansion *row, const 
         c[k] = 0.0;
     for (size_t j = 0; j < nodes; j++) {
         const double r = most * sqrt(0.5 * (1.0 + place[j]));
-        const double sum = ex_one_expansion(x, row, r, terms);
+        const double sum = ex_one_expansion(x, row, r, terms).sum;
         const double value = (sum / (double)x->in_bins - entropy) / state->kept / (r * r);
         double before = 1.0, now = place[j]; /* T_0, T_1 */
         c[0] += value / (double)nodes;
@@ -134,8 +134,10 @@ double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion
     static const double shares[SHARES] = {1.0, 0.6, 0.35};
     ei_exact_expansion rest = *all, *row = &rest;
     row->sign = x->p;
+    row->nodes = NULL; /* what these miss would be divided by q */
     const double left = leave_out(x, state, all, x->p), most = ex_widest_below(x, range->widest);
-    for (size_t s = 0; s < SHARES && left <= ENOUGH; s++) {
+    /* What errors that agree cost (ei_agree.c) is known of single edges alone. */
+    for (size_t s = 0; s < SHARES && left <= ENOUGH && state->agreed == 0.0; s++) {
         const double upto = shares[s] * most, ratio = upto / range->reference;
         const size_t within = count_within(x, v, upto), terms = ex_terms_for(x, range, upto);
         double error, c[NODES];

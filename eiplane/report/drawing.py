@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 #: The most layers, and nodes of each, that are drawn one by one.
 _LAYERS, _NODES = 12, 16
 
+#: The most sources of a layer that are named.
+_NAMED = 6
+
 #: Edges weaker than this share of the strongest are left out of the drawing.
 _FAINT = 0.02
 
@@ -104,7 +107,7 @@ class _Drawn:
             f'style="width:{min(1500.0, 1.1 * wide):.0f}px">'
             f'<g class="links">{links}</g><g class="edges">{edges}</g>'
             f'<g class="nodes">{signals}</g><g class="names">{self._names()}</g>'
-            "</svg></div></figure>"
+            f"</svg></div>{_in_words(self._layers)}</figure>"
         )
 
     def _bends(self) -> list[tuple[float, float]]:
@@ -208,6 +211,43 @@ class _Drawn:
         return f"{note} {made.note}".rstrip()
 
 
+def _in_words(layers: Sequence[Any]) -> str:
+    """Return what feeds what for those who do not see the picture."""
+    said = [(layer.name, _fed_by(layer)) for layer in layers]
+    items = "".join(f"<li>{escape(name)} {escape(words)}</li>" for name, words in said if words)
+    return f'<ul class="sr">{items}</ul>' if items else ""
+
+
+def _fed_by(layer: Any) -> str:
+    """Return what feeds a layer, in words; empty where no wiring is known.
+
+    Parameters
+    ----------
+    layer : LayerResult
+    """
+    feed = None if layer.wiring is None else layer.wiring.feeds.get(layer.name)
+    if feed is None:
+        return ""
+    found: dict[str, None] = {}
+    todo, seen = list(feed.sources), set[int]()
+    while todo:
+        one = todo.pop(0)
+        if isinstance(one, int):
+            meeting = layer.wiring.meetings[one]
+            if meeting.sources == (None,):
+                found[meeting.what] = None
+            elif one not in seen:
+                seen.add(one)
+                todo += meeting.sources
+        else:
+            found["the input" if one is None else one] = None
+    names = list(found)
+    if not names:
+        return "is fed by what was not seen"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"is fed by {', '.join(names[:_NAMED])}{more}"
+
+
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"…{text[1 - most :]}"
 
@@ -276,11 +316,14 @@ def _glyph(layer: Any, title: Title, share: float | None, peak: float, widest: f
     said = "not measured" if share is None else f"{share:.3g} bits an edge"
     strength = 0.0 if share is None else math.sqrt(share / peak)
     name = title.group.role if title.group.block else title.name
+    fed = _fed_by(layer)
+    after = f"; {fed}" if fed else ""
     drawn = (
         '<svg viewBox="0 0 44 36" aria-hidden="true"><path class="glyph" '
         f'style="fill-opacity:{strength:.2f}" d="M2 {18 - left:.1f}L42 {18 - right:.1f}V'
         f'{18 + right:.1f}L2 {18 + left:.1f}Z"/></svg>{escape(_short(name, 26))}'
-        f'<span class="sr">: {layer.n_in} to {layer.n_out}, {said}</span>'
+        f'<span class="sr">: {layer.n_in} to {layer.n_out}, {escape(said + after)}</span>'
     )
-    more = f' title="{escape(layer.name)}: {layer.n_in}→{layer.n_out}, {said}"'
+    whole = escape(f"{layer.name}: {layer.n_in}→{layer.n_out}, {said}{after}")
+    more = f' title="{whole}"'
     return f'<li data-l="{title.number}">{title.link(drawn, more)}</li>'

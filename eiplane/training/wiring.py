@@ -31,7 +31,10 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
 #: What is no more than itself; classes of these libraries stay as they are.
 _ITSELF = (FunctionType, BuiltinFunctionType, property, classmethod, staticmethod)
-_LIBRARIES = ("builtins", "collections", "numpy", "torch", "typing")
+_LIBRARIES = frozenset({
+    "abc", "builtins", "collections", "enum", "lightning", "logging", "numpy", "pytorch_lightning",
+    "torch", "transformers", "typing",
+})  # fmt: skip
 
 #: Objects inside objects are looked at down to here, beginning anew at every module.
 _DEEPEST = 6
