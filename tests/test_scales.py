@@ -226,7 +226,6 @@ class Counted:
 @pytest.mark.parametrize(
     ("seed", "sizes", "name", "bins", "fine", "kind"),
     [
-        (0, (3, 3), "sigmoid", 4, 60, ""),
         (6, (2, 4), "tanh", 3, 300, "twins"),  # two outputs that are the same
         (4, (2, 4), "sigmoid", 4, 320, "alike"),  # two inputs that count as much
         (7, (3, 3), "tanh", 4, 60, "dead"),  # an input and an output without edges

@@ -128,7 +128,7 @@ def test_convolutions_and_branches():
     found = d[0]
     assert found.ei_edges.shape == (16, 16)
     assert found.in_range == (0, 1)
-    x = np.random.default_rng(1).random((16, 100_000))
+    x = np.random.default_rng(1).random((16, 60_000))
     y = called(lambda v: model(v.reshape(-1, 1, 4, 4)), x)[5:7]
     error = np.abs(found.ei_edges[5:7] - edges(x, y, ((0, 1), (0, 1)), 4))
     assert (error < 5 * found.pairwise_ei.edges_stderr[5:7] + 1e-3).all()
@@ -305,13 +305,13 @@ def test_tensors_of_a_graph_are_ends_of_spans_too(way):
     traced = traced_by(way, model)
     before = [(n.op, str(n.target)) for n in traced.graph.nodes]
     held = np.full((1, 3), 0.25, np.float32)
-    options = {"measures": "ei_parts", "samples": 1 << 14, "input_data": held}
+    options = {"measures": "ei_parts", "samples": 1 << 13, "input_data": held}
     d = eiplane.analyze(
         traced, spans=[("x", "tanh"), ("relu", "tanh")], in_range={"relu": (-2, 2)}, **options
     )
     assert [(n.op, str(n.target)) for n in traced.graph.nodes] == before
-    x = np.random.default_rng(0).random((3, 100_000))
-    y = np.random.default_rng(1).uniform(-2, 2, (4, 100_000))
+    x = np.random.default_rng(0).random((3, 60_000))
+    y = np.random.default_rng(1).uniform(-2, 2, (4, 60_000))
     skip = torch.tensor(held)
     ways = (
         ("x..tanh", x, (0, 1), called(model, x)),
@@ -324,7 +324,7 @@ def test_tensors_of_a_graph_are_ends_of_spans_too(way):
         found = d[title]
         assert (found.in_range, found.out_range) == (span, (-1, 1))  # tanh's is known
         truth = edges(given, made, (span, (-1, 1)))
-        off = 5 * found.pairwise_ei.edges_stderr + 4e-3
+        off = 5 * found.pairwise_ei.edges_stderr + 6e-3
         assert (np.abs(found.ei_edges - truth) < off).all()
         assert truth.max() > 0.05
 

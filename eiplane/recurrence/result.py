@@ -55,6 +55,9 @@ class ThroughTime(Decomposition):
     def tpm(self, lag: int = 1, **options: Any) -> Transitions:
         """Measure the transition matrix of a tiny state; see :func:`eiplane.tpm`.
 
+        Where rows are noisy, the finite number of runs that they come from makes them look more
+        certain: EI of many states is then too high, which ``lag(lag).ei`` is not.
+
         Parameters
         ----------
         lag : int

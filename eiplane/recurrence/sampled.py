@@ -62,7 +62,7 @@ _COUNTED = 40
 _GRIDS, _SWEPT, _LEAST_SWEPT = 16, 8, 4096
 
 #: Cells of the transition matrix at most: 12 bits; and draws in each at least.
-_STATES, _DRAWS = 4096, 64
+_STATES, _DRAWS = 4096, 256
 
 
 class Samples:
