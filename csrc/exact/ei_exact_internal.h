@@ -260,6 +260,7 @@ double *ex_grow(ei_exact *x, size_t size);
 
 double ex_bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns, row_error e,
                      double kept);
+double ex_state_bound(const ei_exact *x, const row_view *v, const row_state *state);
 size_t ex_waves_needed(const width_set *set, double h, int order, double gain, double tolerance,
                        size_t most);
 
@@ -275,8 +276,8 @@ double ex_recursion_error(const double *width, const double *reach, int K, doubl
 
 /* ---- ei_plan.c --------------------------------------------------------------------------------- */
 
-size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
-                         double *phi);
+size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t last,
+                         size_t n_waves, double *phi);
 split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
 double ex_point_cost(const split *r);
 double ex_smooth_reach(const ei_exact *x, const width_set *set, size_t first);

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
-{
-    if (v->drops && state->kept == 0.0)
-        return 0.0;
-    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
-           state->bits;
-}
-
 /* A row by the usual routes; `row` is NULL without cuts. */
 static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_view *v,
                    row_state *state, double *information, double *marginal, double *bound)
@@ -43,7 +35,7 @@ static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_vi
             status = ex_cut_edge(x, v, row, cut, weights->weight[cut->input], state, &information[cut->input]);
         }
     }
-    *bound = row_bound(x, v, state);
+    *bound = ex_state_bound(x, v, state);
     return status;
 }
 

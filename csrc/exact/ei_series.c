@@ -16,7 +16,7 @@
 
 /* A row by its series: what its edges share. */
 typedef struct {
-    size_t n_waves, cells;
+    size_t n_waves, n_all, cells; /* n_all: padded */
     double half_step;
     double top; /* greatest frequency */
     double *sine, *cosine, *u, *v; /* as in ei_exact_series */
@@ -53,7 +53,7 @@ static size_t touched_cells(const ei_exact *x, const row_view *v, size_t b, size
 /* Sines of the thresholds as the cells see them, for edges that are done one by one. */
 static int series_tables(ei_exact *x, const row_view *v, series *r)
 {
-    const size_t T = r->n_waves, cells = r->cells;
+    const size_t T = r->n_all, cells = r->cells;
     double *tables = ex_grow(x, 2 * cells * T + 2 * EI_EXACT_PANEL * T + 2 * T);
     if (tables == NULL)
         return EI_ENOMEM;
@@ -86,7 +86,7 @@ static int series_tables(ei_exact *x, const row_view *v, series *r)
 /* All factors: narrow ones at once; `wide` ones, by which one cannot divide, apart. */
 static int series_factors(ei_exact *x, series *r)
 {
-    const size_t T = r->n_waves;
+    const size_t T = r->n_all;
     const double *narrow = x->a;
     size_t n = x->n_in;
     if (r->top * 0.5 > SAFE) {
@@ -102,7 +102,7 @@ static int series_factors(ei_exact *x, series *r)
     double *phi = r->phi = x->phi_row;
     r->edge = x->phi_edge;
     r->factor = x->phi_plan;
-    r->multiplied = ex_characteristic(x, narrow, n, 0.5 * r->half_step, T, phi) + r->n_wide;
+    r->multiplied = ex_characteristic(x, narrow, n, 0.5 * r->half_step, 2 * r->n_waves - 1, T, phi) + r->n_wide;
     if (r->n_wide == 0)
         return EI_OK;
     /* prefix[k] = phi of the narrow ones times the factors before k; then backwards. */
@@ -130,7 +130,7 @@ static void series_range(ei_exact *x, series *r)
     range->reference = ex_widest_below(x, BULK * 2.0 * PI / r->top);
     if (!(range->reference > 0.0))
         return;
-    x->k->moments(r->phi, r->n_waves, r->half_step * range->reference / (2.0 * PI), EI_EXACT_TERMS + 2,
+    x->k->moments(r->phi, r->n_all, r->half_step * range->reference / (2.0 * PI), EI_EXACT_TERMS + 2,
                   range->moments);
     ex_expansion_widest(x, range);
     r->terms = ex_terms_for(x, range, ex_widest_below(x, range->widest));
@@ -188,7 +188,7 @@ static int series_derivatives(ei_exact *x, const row_view *v, const series *r)
 static int series_wide(ei_exact *x, const series *r, row_state *state, double *information,
                        double widest)
 {
-    const size_t T = r->n_waves;
+    const size_t T = r->n_all;
     const ei_exact_series row = {r->cells, x->base, x->sign, T, r->sine, r->cosine, r->half_step,
                                  x->in_bins, r->u, r->v};
     const double per_bin = 0.5 * r->half_step / (double)x->in_bins;
@@ -215,7 +215,7 @@ static int series_wide(ei_exact *x, const series *r, row_state *state, double *i
         x->k->sinc(per_bin * a, T, edge);
         x->k->sinc(0.5 * r->half_step * a, T, factor);
         for (size_t q = 0; q < T; q++)
-            edge[q] *= r->phi[q] / factor[q];
+            edge[q] *= q < r->n_waves ? r->phi[q] / factor[q] : 0.0;
         ex_note_rounding(x, state, edge, T, r->multiplied, EI_EXACT_PANEL);
         information[i] = ex_information_of(x, state, x->k->series(&row, edge, a));
         if (ei_cancelled(state->cancel))
@@ -228,7 +228,7 @@ static int series_wide(ei_exact *x, const series *r, row_state *state, double *i
 int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
                   row_state *state, double *information, double *marginal)
 {
-    series r = {.n_waves = n_waves, .cells = v->n_cells, .half_step = PI / half_period};
+    series r = {.n_waves = n_waves, .n_all = padded(n_waves), .cells = v->n_cells, .half_step = PI / half_period};
     r.top = (2.0 * (double)n_waves - 1.0) * r.half_step;
     int status = series_factors(x, &r);
     if (status != EI_OK)

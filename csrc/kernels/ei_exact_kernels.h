@@ -125,14 +125,14 @@ typedef struct ei_exact_kernels {
     /* sum_k min(width[k]^2 scale, 1). */
     double (*envelope)(const double *width, size_t n, double scale);
 
-    /* out[m - 1] = sum_k (scale width[k])^(2 m), m = 1 .. EI_EXACT_POWERS, over those that are not
-     * above 1 after scaling. */
-    void (*power_sums)(const double *width, size_t n, double scale, double *out);
+    /* out[m - 1] = sum_k (scale width[k])^(2 m), m = 1 .. n_powers or more, EI_EXACT_POWERS at most, over
+     * those that are not above 1 after scaling. */
+    void (*power_sums)(const double *width, size_t n, double scale, size_t n_powers, double *out);
 
-    /* phi[q] *= exp(-sum_m coefficient[m] u^(2 m + 2)), u = (2 q + 1) / (2 n_waves - 1). */
-    void (*damp)(const double *coefficient, size_t n_waves, double *phi);
+    /* phi[q] *= exp(-sum over m < n_powers of coefficient[m] u^(2 m + 2)), u = (2 q + 1) / last. */
+    void (*damp)(const double *coefficient, size_t n_powers, size_t n_waves, double last, double *phi);
 
-    /* out[k] = sum_q |phi[q]| / (pi (q + 1/2)) y^k / (1 - y), y = (2 q + 1) step < 1; k below n, which is
+    /* out[k] = sum_q |phi[q]| / (pi (q + 1/2)) y^k / (1 - y), y = (2 q + 1) step, below 1 where phi is not 0; k below n, which is
      * EI_EXACT_TERMS + 2 at most. */
     void (*moments)(const double *phi, size_t n_waves, double step, size_t n, double *out);
 
@@ -143,9 +143,10 @@ typedef struct ei_exact_kernels {
 
     /* Cells as functions of an edge's width, complex ones too: p(i, c) = base(c) exp(width b(i, c))
      * (1 + y(i, c)), b from the first term. slope[c]: the greatest |b|; rest[r][c]: a bound of |y| for
-     * |width| <= radius[r], of all bins. most_beta[k]: the greatest |beta(i, k)| of any bin. */
+     * |width| <= radius[r], of all bins, or 0 behind the first that is not above `enough`. most_beta[k]: the
+     * greatest |beta(i, k)| of any bin. */
     void (*tilted)(const ei_exact_expansion *row, size_t n_terms, const double *most_beta,
-                   const double *radius, size_t n_radii, double *slope, double *rest);
+                   const double *radius, size_t n_radii, double enough, double *slope, double *rest);
 
     /* Sines and cosines of (2 q + 1) angle. */
     void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);

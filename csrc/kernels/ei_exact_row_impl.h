@@ -26,10 +26,13 @@ EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligibl
     memset(squares, 0, sizeof squares);
     memset(count, 0, sizeof count);
     const vd zero = {0}, one = zero + 1.0;
+    const int usual = divisor > 1e-290 && divisor < 1e290; /* so is its inverse */
+    const double factor = usual ? 1.0 / divisor : 1.0;
     for (size_t i = 0; i < n; i += EX_LANES) {
         for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
             const size_t at = i + sub * VD;
-            vd a = ex_abs(ex_from(w, at, n)) / divisor;
+            vd a = ex_abs(ex_from(w, at, n));
+            a = usual ? a * factor : a / divisor;
             a = V_REAL(V_BITS(a) & ~V_MASK(a < zero + negligible));
             sum[sub] += a;
             squares[sub] += a * a;
@@ -85,38 +88,52 @@ EI_FN double ex_envelope(const double *width, size_t n, double scale)
     return ex_reduce(sum);
 }
 
-EI_FN void ex_power_sums(const double *width, size_t n, double scale, double *out)
+/* The first `count` (a constant when inlined) sums of powers. */
+EI_FORCE void ex_some_powers(const double *width, size_t n, double scale, const int count, double *out)
 {
     vd sums[EI_EXACT_POWERS][EX_SUBS];
     const vd one = (vd){0} + 1.0;
     for (size_t sub = 0; sub < EX_SUBS; sub++) {
         vd acc[EI_EXACT_POWERS];
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
+        for (int m = 0; m < count; m++)
             acc[m] = (vd){0};
         for (size_t at = sub * VD; at < n; at += EX_LANES) {
             vd x = ex_from(width, at, n) * scale;
             x = V_REAL(V_BITS(x) & ~V_MASK(x > one));
             const vd square = x * x;
             vd power = square;
-            for (int m = 0; m < EI_EXACT_POWERS; m++) {
+            for (int m = 0; m < count; m++) {
                 acc[m] += power;
                 power *= square;
             }
         }
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
+        for (int m = 0; m < count; m++)
             sums[m][sub] = acc[m];
     }
-    for (int m = 0; m < EI_EXACT_POWERS; m++)
+    for (int m = 0; m < count; m++)
         out[m] = ex_reduce(sums[m]);
 }
 
-EI_FN void ex_damp(const double *coefficient, size_t n_waves, double *phi)
+EI_FN void ex_power_sums(const double *width, size_t n, double scale, size_t n_powers, double *out)
 {
-    const double last = 2.0 * (double)n_waves - 1.0;
+    if (n_powers <= 6)
+        ex_some_powers(width, n, scale, 6, out);
+    else if (n_powers <= 8)
+        ex_some_powers(width, n, scale, 8, out);
+    else if (n_powers <= 10)
+        ex_some_powers(width, n, scale, 10, out);
+    else if (n_powers <= 12)
+        ex_some_powers(width, n, scale, 12, out);
+    else
+        ex_some_powers(width, n, scale, EI_EXACT_POWERS, out);
+}
+
+EI_FN void ex_damp(const double *coefficient, size_t n_powers, size_t n_waves, double last, double *phi)
+{
     for (size_t q = 0; q < n_waves; q += VD) {
         const vd u = ex_odds(q) / last, square = u * u;
         vd sum = {0};
-        for (int m = EI_EXACT_POWERS; m-- > 0;)
+        for (size_t m = n_powers; m-- > 0;)
             sum = sum * square + coefficient[m];
         vd exponent = -sum * square;
         const vu far = V_MASK(exponent < (vd){0} - 700.0);
@@ -135,7 +152,9 @@ EI_FN void ex_moments(const double *phi, size_t n_waves, double step, size_t n, 
         for (size_t sub = 0; sub < EX_SUBS; sub++) {
             const size_t at = q + sub * VD;
             const vd odds = ex_odds(at), y = odds * step;
-            vd term = ex_abs(*(const vd *)(phi + at)) / (odds * 1.5707963267948966 * (one - y));
+            const vd size = ex_abs(*(const vd *)(phi + at));
+            vd term = size / (odds * 1.5707963267948966 * (one - y));
+            term = V_REAL(V_BITS(term) & V_MASK(size > (vd){0}));
             for (size_t k = 0; k < n; k++) {
                 sums[k][sub] += term;
                 term *= y;
@@ -173,9 +192,12 @@ EI_FN void ex_derivatives(const double *points, size_t n, double half_step, doub
 }
 
 EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double *most_beta,
-                     const double *radius, size_t n_radii, double *slope, double *rest)
+                     const double *radius, size_t n_radii, double enough, double *slope, double *rest)
 {
     const vd zero = {0}, one = zero + 1.0;
+    double inverse[EI_EXACT_TERMS + 2]; /* of counting numbers */
+    for (size_t k = 1; k <= n_terms + 1; k++)
+        inverse[k] = 1.0 / (double)k;
     for (size_t c = 0; c < row->n_cells; c += VD) {
         const double *term = row->term + c / EX_LANES * EX_LANES * EI_EXACT_TERMS + c % EX_LANES;
         const vd base = *(const vd *)(row->base + c), sign = *(const vd *)(row->sign + c);
@@ -195,7 +217,7 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
             for (size_t k = 1; k <= n_terms; k++)
                 x[k] = share[k] * beta[k - 1];
             for (size_t k = 1; k <= n_terms; k++)
-                e[k] = e[k - 1] * x[1] * (-1.0 / (double)k);
+                e[k] = e[k - 1] * x[1] * -inverse[k];
             for (size_t k = 2; k <= n_terms; k++)
                 y[k] = e[k] + x[1] * e[k - 1];
             for (size_t j = 2; j <= n_terms; j++)
@@ -207,7 +229,12 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
             }
         }
         *(vd *)(slope + c) = most[1];
+        vu open = ~(vu){0};
         for (size_t i = 0; i < n_radii; i++) {
+            if (!ex_any(open)) {
+                *(vd *)(rest + i * row->n_cells + c) = zero;
+                continue;
+            }
             const vd angle = most[1] * radius[i];
             const vu far = V_MASK(angle > zero + 30.0);
             const vd e = v_exp(V_REAL(V_BITS(-angle) & ~far));
@@ -219,11 +246,13 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
              * exp(angle) times as much. */
             vd behind = zero, power = one;
             for (size_t j = 0; j <= n_terms; j++) {
-                behind = (behind + most[j] * power) * (angle / (double)(n_terms + 1 - j));
+                behind = (behind + most[j] * power) * (angle * inverse[n_terms + 1 - j]);
                 power *= radius[i];
             }
             sum += behind / e;
-            *(vd *)(rest + i * row->n_cells + c) = v_select(far, zero + 2.0, sum);
+            sum = V_REAL(V_BITS(v_select(far, zero + 2.0, sum)) & open);
+            *(vd *)(rest + i * row->n_cells + c) = sum;
+            open &= ~V_MASK(sum <= zero + enough);
         }
     }
 }
