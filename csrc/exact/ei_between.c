@@ -25,13 +25,15 @@
  */
 #include "exact/ei_exact_internal.h"
 
+#include <string.h>
+
 static const double ENOUGH = 5e-11; /* bits */
 
 static const double RARE = 1e-12;
 
 static const double CERTAIN = 0.9; /* e above, at most */
 
-enum { NODES = 24, RADII = 8, SHARES = 3, WORTH = 12 /* edges that the bound costs about as much as */ };
+enum { NODES = EX_NODES, RADII = 8, SHARES = 3, WORTH = 12 /* edges that the bound costs about as much as */ };
 
 /* Of t above: 1 / rho, and 4 / (ln 2 (t^2 - 1) (rho - 1)). */
 static const struct {
@@ -112,29 +114,67 @@ static size_t nodes_needed(ei_exact *x, const row_view *v, const ei_exact_expans
     return 0;
 }
 
-/* Coefficients of Chebyshev's polynomials, of g. */
-static void interpolate(const ei_exact *x, const ei_exact_expansion *row, const row_state *state,
-                        const expansion_range *range, double most, size_t nodes, double *c)
+/* What n nodes take: T_k(t_j) over half their number, n for k = 0, row by row; then sqrt q_j, Q being 1. Made
+ * once for an engine; NULL where there is no memory. */
+static const double *cosines(ei_exact *x, size_t n)
 {
-    const double entropy = x->k->entropy(row->base, row->sign, row->n_cells);
-    double place[NODES], unused[NODES];
-    const double angle = 0.5 * PI / (double)nodes;
-    x->k->waves(angle, padded(nodes), unused, place);
-    for (size_t k = 0; k < nodes; k++)
-        c[k] = 0.0;
-    for (size_t j = 0; j < nodes; j++) {
-        const double r = most * sqrt(0.5 * (1.0 + place[j]));
-        const double sum = ex_one_expansion(x, row, r, ex_terms_for(x, range, r * range->reference));
-        const double value = (sum / (double)x->in_bins - entropy) / state->kept / (r * r);
+    double *table = x->cosines[n], place[NODES], unused[NODES];
+    if (table != NULL)
+        return table;
+    table = x->cosines[n] = ei_alloc(n * (n + 1), sizeof *table);
+    if (table == NULL)
+        return NULL;
+    x->k->waves(0.5 * PI / (double)n, padded(n), unused, place);
+    for (size_t j = 0; j < n; j++) {
         double before = 1.0, now = place[j]; /* T_0, T_1 */
-        c[0] += value / (double)nodes;
-        for (size_t k = 1; k < nodes; k++) {
-            c[k] += 2.0 * value * now / (double)nodes;
+        table[j * n] = 1.0 / (double)n;
+        for (size_t k = 1; k < n; k++) {
+            table[j * n + k] = 2.0 * now / (double)n;
             const double next = 2.0 * place[j] * now - before;
             before = now;
             now = next;
         }
+        table[n * n + j] = sqrt(0.5 * (1.0 + place[j]));
     }
+    return table;
+}
+
+/* From coefficients of T_k(t) to those of t^k; Clenshaw's sums, as polynomials. They fall off so fast that
+ * this loses nothing. */
+static void to_powers(double *c, size_t n)
+{
+    double one[NODES + 1] = {c[n - 1]}, two[NODES + 1] = {0.0};
+    for (size_t i = n - 1, size = 1; i-- > 0; size++) {
+        const double by = i > 0 ? 2.0 : 1.0;
+        double next[NODES + 1];
+        next[0] = c[i] - two[0];
+        for (size_t k = 0; k < size; k++)
+            next[k + 1] = by * one[k] - (k + 1 < size ? two[k + 1] : 0.0);
+        memcpy(two, one, size * sizeof(double));
+        memcpy(one, next, (size + 1) * sizeof(double));
+    }
+    memcpy(c, one, n * sizeof(double));
+}
+
+/* Coefficients of powers of 2 q / Q - 1, of g; zero without memory. */
+static int interpolate(ei_exact *x, const ei_exact_expansion *row, const row_state *state,
+                       const expansion_range *range, double most, size_t nodes, double *c)
+{
+    const double *table = cosines(x, nodes), *root = table + nodes * nodes;
+    if (table == NULL)
+        return 0;
+    const double entropy = x->k->entropy(row->base, row->sign, row->n_cells);
+    for (size_t k = 0; k < nodes; k++)
+        c[k] = 0.0;
+    for (size_t j = 0; j < nodes; j++) {
+        const double r = most * root[j], length = r * range->reference;
+        const double sum = ex_one_expansion(x, row, r, ex_terms_for(x, range, length));
+        const double value = (sum / (double)x->in_bins - entropy) / (state->kept * length * length);
+        for (size_t k = 0; k < nodes; k++)
+            c[k] += value * table[j * nodes + k];
+    }
+    to_powers(c, nodes);
+    return 1;
 }
 
 /* How many widths are at most `limit`. */
@@ -170,13 +210,13 @@ double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion
         const size_t nodes = nodes_needed(x, v, row, ratio, terms, state, &out, &error);
         if (nodes == 0 || nodes >= within)
             continue;
-        interpolate(x, row, state, range, ratio, nodes, c);
-        for (size_t k = 0; k < nodes; k++)
-            c[k] /= range->reference * range->reference;
+        if (!interpolate(x, row, state, range, ratio, nodes, c))
+            return 0.0;
         error += out.left;
         state->bits = error > state->bits ? error : state->bits;
         const double top = ei_log2((double)(x->in_bins < x->out_bins ? x->in_bins : x->out_bins));
-        x->k->chebyshev(c, nodes, upto, top, x->a, x->n_in, information);
+        const double total = x->k->interpolant(c, nodes, upto, top, x->a, x->n_in, information);
+        x->total = upto >= 1.0 ? total : NAN;
         return s == 0 ? range->widest : upto; /* there are none between */
     }
     return 0.0;

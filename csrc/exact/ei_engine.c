@@ -76,6 +76,8 @@ void ex_close_engine(ei_exact *x)
                    x->distance, x->cut};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
+    for (size_t i = 0; i <= EX_NODES; i++)
+        ei_free(x->cosines[i]);
     ei_free(x);
 }
 

@@ -6,17 +6,18 @@
 #include <string.h>
 
 /* A row by the usual routes; `row` is NULL without cuts. */
-static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_view *v,
+static int attempt(ei_exact *x, row_weights *weights, cut_row *row, row_view *v,
                    row_state *state, double *information, double *marginal, double *bound)
 {
     *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
     if (marginal != NULL)
         memset(marginal, 0, x->out_bins * sizeof(double));
     *bound = 0.0;
+    x->total = NAN;
     if (row == NULL)
         ex_view_row(x, weights, v);
     else
-        ex_view_cut(x, weights->weight, row, v);
+        ex_view_cut(x, ex_weights(weights, x->n_in), row, v);
     if (v->n_s == 0) {
         /* One interval holds everything. */
         ex_nothing(x, information);
@@ -32,7 +33,7 @@ static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_vi
         ex_sort_row(x);
         for (size_t c = 0; c < row->n && status == EI_OK; c++) {
             const struct cut *cut = &x->cut[c];
-            status = ex_cut_edge(x, v, row, cut, weights->weight[cut->input], state, &information[cut->input]);
+            status = ex_cut_edge(x, v, row, cut, ex_weights(weights, x->n_in)[cut->input], state, &information[cut->input]);
         }
     }
     *bound = ex_state_bound(x, v, state);
@@ -48,7 +49,7 @@ static int is_rare(const row_view *v, const row_state *state, double bound)
 }
 
 /* information and marginal may be NULL. */
-int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel)
 {
     row_view v;
@@ -59,7 +60,7 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
     if (status != EI_OK || !is_rare(&v, &state, *bound))
         return status;
     cut_row cuts, *row = &cuts;
-    ex_confine(x, weights->weight, weights->bias, row);
+    ex_confine(x, ex_weights(weights, x->n_in), weights->bias, row);
     if (row->n > 0) {
         status = attempt(x, weights, row, &v, &state, information, marginal, bound);
         if (status != EI_OK)
@@ -81,7 +82,7 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
     if (status == EI_OK && is_rare(&v, &state, *bound)) {
         if (state.kept == 0.0)
             *bound = INFINITY; /* it is not clear whether the output is ever kept */
-        status = ex_few_row(x, weights->weight, weights->bias, cancel, information, marginal, bound);
+        status = ex_few_row(x, ex_weights(weights, x->n_in), weights->bias, cancel, information, marginal, bound);
         if (*bound == INFINITY)
             *bound = 0.0;
     }

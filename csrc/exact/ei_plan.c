@@ -41,14 +41,14 @@ static size_t powers_needed(double squares, double off, double most, double limi
 /* phi(q) of the given widths at half_step's odd multiples up to `last`, and 0 beyond, n_waves in all. Those
  * with arguments up to 1.9 by log sinc: all of them together by their sums of powers, and the error is that
  * of a sum of small numbers, whatever their count. Returns how many were multiplied. */
-size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t last,
+size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t last,
                          size_t n_waves, double *phi)
 {
-    const double scale = (double)last * half_step / 1.9;
-    const double greatest = x->k->greatest(widths, n) * scale;
+    const double scale = (double)last * half_step / 1.9, *widths = all->width;
+    const size_t n = all->n;
     size_t large = 0;
-    double apart = 0.0, squares[2];
-    if (greatest > 1.0)
+    double apart = 0.0;
+    if (all->greatest * scale > 1.0)
         for (size_t i = 0; i < n; i++)
             if (widths[i] * scale > 1.0) {
                 apart += widths[i] * widths[i];
@@ -57,9 +57,8 @@ size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double hal
     x->k->sinc_product(x->large, large, half_step, n_waves, phi);
     if (large < n) {
         double c[EI_EXACT_POWERS];
-        x->k->sizes(widths, n, squares);
-        const double all = squares[1] * scale * scale;
-        const size_t powers = powers_needed(all - apart * scale * scale, 1e-12 * all, fmin(greatest, 1.0),
+        const double squares = all->squares * scale * scale, most = fmin(all->greatest * scale, 1.0);
+        const size_t powers = powers_needed(squares - apart * scale * scale, 1e-12 * squares, most,
                                             5e-5 * x->tolerance);
         x->k->power_sums(widths, n, scale, powers, c);
         for (size_t m = 0; m < powers; m++)
@@ -164,8 +163,9 @@ void ex_make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, cons
     ex_prepare_polynomials(plan);
     if (r->n_waves == 0)
         return;
-    size_t multiplied = ex_characteristic(x, set->width + K, n - (size_t)K, 0.5 * plan->half_step,
-                                          2 * r->n_waves - 1, r->n_waves, plan->phi);
+    const some_widths rest = {set->width + K, n - (size_t)K, set->width[K], set->suffix[K]};
+    const size_t multiplied = ex_characteristic(x, &rest, 0.5 * plan->half_step, 2 * r->n_waves - 1,
+                                                r->n_waves, plan->phi);
     double rounding = 0.0, heights = 0.0;
     for (size_t q = 0; q < r->n_waves; q++) {
         const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;

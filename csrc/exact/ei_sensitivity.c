@@ -205,12 +205,12 @@ int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound)
 }
 
 /* dropped: sum over the edges of the probability that the output is. */
-int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_sensitivity(ei_exact *x, row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel)
 {
     const size_t n = x->n_in;
     const dd baseline = {x->baseline, 0.0};
-    const double *weight = weights->weight;
+    const double *weight = ex_weights(weights, n);
     const int e = weights->exponent;
     double least_kept = 1.0;
     held_row r = {weight, weights->bias, weights->greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};

@@ -395,7 +395,7 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,
-    .chebyshev = ex_chebyshev,
+    .interpolant = ex_interpolant,
     .subsets = ex_subsets,
     .steps = ex_steps,
 };

@@ -112,8 +112,8 @@ typedef struct ei_exact_kernels {
     void (*sinc_product)(const double *width, size_t n, double scale, size_t n_waves, double *out);
 
     /* out[k] = |w[k]| / divisor, or 0 if that is below `negligible`; sums: of them, of their squares, and
-     * how many are not 0. w and out may be one. */
-    void (*widths)(const double *w, size_t n, double divisor, double negligible, double *out,
+     * how many are not 0. w and out may be one. Where w is NULL, `narrow` has the weights. */
+    void (*widths)(const double *w, const float *narrow, size_t n, double divisor, double negligible, double *out,
                    double sums[3]);
 
     /* out: sum of |w[k]|, of w[k]^2. */
@@ -164,10 +164,10 @@ typedef struct ei_exact_kernels {
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
 
-    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i], between 0 and `top`; 0 where
-     * x is above `most`. At least two terms. */
-    void (*chebyshev)(const double *c, size_t n_terms, double most, double top, const double *width,
-                      size_t n, double *out);
+    /* out[i] = x^2 sum over k of c[k] (2 x^2 / most^2 - 1)^k, x = width[i], between 0 and `top`; 0 where
+     * x is above `most`. Their total. */
+    double (*interpolant)(const double *c, size_t n_terms, double most, double top, const double *width,
+                          size_t n, double *out);
 
     /* Fill the cells; their sum over bins and cells of sign p log2 p. */
     double (*subsets)(const ei_exact_subsets *row);

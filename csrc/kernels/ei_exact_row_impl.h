@@ -9,6 +9,23 @@ EI_FORCE vd ex_from(const double *w, size_t at, size_t n)
     return n - at < VD ? ex_some(w + at, n - at) : *(const vd *)(w + at);
 }
 
+/* The same of floats. */
+EI_FORCE vd ex_from_floats(const float *w, size_t at, size_t n)
+{
+    vd x = {0};
+    if (n - at < VD) {
+        for (size_t i = 0; i < n - at; i++)
+            V_LANE(x, i) = (double)w[at + i];
+        return x;
+    }
+#if EI_VBYTES > 8
+    typedef float vf __attribute__((vector_size(EI_VBYTES / 2), aligned(4), may_alias));
+    return __builtin_convertvector(*(const vf *)(w + at), vd);
+#else
+    return (double)w[at];
+#endif
+}
+
 /* As many of them as there is room for before n. */
 EI_FORCE void ex_to(double *out, size_t at, size_t n, vd x)
 {
@@ -18,44 +35,64 @@ EI_FORCE void ex_to(double *out, size_t at, size_t n, vd x)
         *(vd *)(out + at) = x;
 }
 
-EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligible, double *out,
-                     double sums[3])
+/* All bits where x is below zero, or -0. */
+EI_FORCE vu ex_below_zero(vd x) { return (vu){0} - (V_BITS(x) >> 63); }
+
+/* From w, or, if that is NULL (a constant when inlined, as `usual` is), from narrow. */
+EI_FORCE void ex_widths_from(const double *w, const float *narrow, size_t n, double divisor, const int usual,
+                             double negligible, double *out, double sums[3])
 {
     vd sum[EX_SUBS], squares[EX_SUBS], count[EX_SUBS];
-    memset(sum, 0, sizeof sum);
-    memset(squares, 0, sizeof squares);
-    memset(count, 0, sizeof count);
     const vd zero = {0}, one = zero + 1.0;
-    const int usual = divisor > 1e-290 && divisor < 1e290; /* so is its inverse */
     const double factor = usual ? 1.0 / divisor : 1.0;
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const size_t at = i + sub * VD;
-            vd a = ex_abs(ex_from(w, at, n));
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = zero, powers = zero, many = zero;
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            vd a = ex_abs(w != NULL ? ex_from(w, at, n) : ex_from_floats(narrow, at, n));
             a = usual ? a * factor : a / divisor;
-            a = V_REAL(V_BITS(a) & ~V_MASK(a < zero + negligible));
-            sum[sub] += a;
-            squares[sub] += a * a;
-            count[sub] += V_REAL(V_BITS(one) & V_MASK(a > zero));
+            const vu some = ~ex_below_zero(a - negligible);
+            a = V_REAL(V_BITS(a) & some);
+            all += a;
+            powers += a * a;
+            many += V_REAL(V_BITS(one) & some);
             ex_to(out, at, n, a);
         }
+        sum[sub] = all;
+        squares[sub] = powers;
+        count[sub] = many;
     }
     sums[0] = ex_reduce(sum);
     sums[1] = ex_reduce(squares);
     sums[2] = ex_reduce(count);
 }
 
+EI_FN void ex_widths(const double *w, const float *narrow, size_t n, double divisor, double negligible,
+                     double *out, double sums[3])
+{
+    if (!(divisor > 1e-290 && divisor < 1e290)) { /* so small or large that its inverse may not be usual */
+        if (w != NULL)
+            ex_widths_from(w, NULL, n, divisor, 0, negligible, out, sums);
+        else
+            ex_widths_from(NULL, narrow, n, divisor, 0, negligible, out, sums);
+    } else if (w != NULL) {
+        ex_widths_from(w, NULL, n, divisor, 1, negligible, out, sums);
+    } else {
+        ex_widths_from(NULL, narrow, n, divisor, 1, negligible, out, sums);
+    }
+}
+
 EI_FN void ex_sizes(const double *w, size_t n, double out[2])
 {
     vd sizes[EX_SUBS], squares[EX_SUBS];
-    memset(sizes, 0, sizeof sizes);
-    memset(squares, 0, sizeof squares);
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const vd x = ex_from(w, i + sub * VD, n);
-            sizes[sub] += ex_abs(x);
-            squares[sub] += x * x;
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = {0}, powers = {0};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(w, at, n);
+            all += ex_abs(x);
+            powers += x * x;
         }
+        sizes[sub] = all;
+        squares[sub] = powers;
     }
     out[0] = ex_reduce(sizes);
     out[1] = ex_reduce(squares);
@@ -63,27 +100,32 @@ EI_FN void ex_sizes(const double *w, size_t n, double out[2])
 
 EI_FN double ex_total(const double *x, size_t n)
 {
-    vd sums[2][EX_SUBS]; /* every other eight: neither waits for the other */
-    memset(sums, 0, sizeof sums);
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++)
-            sums[i / EX_LANES % 2][sub] += ex_from(x, i + sub * VD, n);
+    vd sums[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd one = {0}, two = {0}; /* every other eight: neither waits for the other */
+        size_t at = sub * VD;
+        for (; at + EX_LANES < n; at += 2 * EX_LANES) {
+            one += ex_from(x, at, n);
+            two += ex_from(x, at + EX_LANES, n);
+        }
+        if (at < n)
+            one += ex_from(x, at, n);
+        sums[sub] = one + two;
     }
-    for (size_t sub = 0; sub < EX_SUBS; sub++)
-        sums[0][sub] += sums[1][sub];
-    return ex_reduce(sums[0]);
+    return ex_reduce(sums);
 }
 
 EI_FN double ex_envelope(const double *width, size_t n, double scale)
 {
     vd sum[EX_SUBS];
-    memset(sum, 0, sizeof sum);
     const vd one = (vd){0} + 1.0;
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const vd x = ex_from(width, i + sub * VD, n), square = x * x * scale;
-            sum[sub] += v_select(V_MASK(square < one), square, one);
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = {0};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(width, at, n), square = x * x * scale;
+            all += v_select(ex_below_zero(square - one), square, one);
         }
+        sum[sub] = all;
     }
     return ex_reduce(sum);
 }
@@ -99,7 +141,7 @@ EI_FORCE void ex_some_powers(const double *width, size_t n, double scale, const 
             acc[m] = (vd){0};
         for (size_t at = sub * VD; at < n; at += EX_LANES) {
             vd x = ex_from(width, at, n) * scale;
-            x = V_REAL(V_BITS(x) & ~V_MASK(x > one));
+            x = V_REAL(V_BITS(x) & ~ex_below_zero(one - x));
             const vd square = x * x;
             vd power = square;
             for (int m = 0; m < count; m++) {
@@ -212,19 +254,22 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
         }
         for (size_t i = 0; i < row->n_pairs + (size_t)row->middle; i++) {
             const double *beta = row->beta + i * EI_EXACT_TERMS;
-            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1], y[EI_EXACT_TERMS + 1];
+            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1];
             x[0] = e[0] = one;
             for (size_t k = 1; k <= n_terms; k++)
                 x[k] = share[k] * beta[k - 1];
             for (size_t k = 1; k <= n_terms; k++)
-                e[k] = e[k - 1] * x[1] * -inverse[k];
-            for (size_t k = 2; k <= n_terms; k++)
-                y[k] = e[k] + x[1] * e[k - 1];
-            for (size_t j = 2; j <= n_terms; j++)
-                for (size_t k = j; k <= n_terms; k++)
-                    y[k] += x[j] * e[k - j];
+                e[k] = e[k - 1] * (x[1] * -inverse[k]);
             for (size_t k = 2; k <= n_terms; k++) {
-                const vd size = ex_abs(y[k]);
+                vd y = e[k], odd = x[1] * e[k - 1];
+                size_t j = 2;
+                for (; j < k; j += 2) {
+                    y += x[j] * e[k - j];
+                    odd += x[j + 1] * e[k - j - 1];
+                }
+                if (j == k)
+                    y += x[k];
+                const vd size = ex_abs(y + odd);
                 tilted[k] = v_select(V_MASK(size > tilted[k]), size, tilted[k]);
             }
         }
@@ -257,23 +302,29 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
     }
 }
 
-EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, double top, const double *width,
-                        size_t n, double *out)
+EI_FN double ex_interpolant(const double *c, size_t n_terms, double most, double top,
+                            const double *width, size_t n, double *out)
 {
     const double scale = 2.0 / (most * most);
     const vd zero = {0}, upto = zero + most, highest = zero + top;
-    for (size_t i = 0; i < n; i += VD) {
-        const vd x = ex_from(width, i, n), square = x * x;
-        const vd t = square * scale - 1.0, twice = t + t;
-        vd one = {0}, two = {0}; /* Clenshaw's sums */
-        for (size_t k = n_terms; k-- > 1;) {
-            const vd next = (twice * one - two) + c[k];
-            two = one;
-            one = next;
+    vd sums[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd total[2] = {zero, zero};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(width, at, n), square = x * x, t = square * scale - 1.0;
+            vd value = zero + c[n_terms - 1];
+            for (size_t k = n_terms - 1; k-- > 0;)
+                value = value * t + c[k];
+            value *= square;
+            value = v_select(ex_below_zero(highest - value), highest, value);
+            value = V_REAL(V_BITS(value) & ~(ex_below_zero(value) | ex_below_zero(upto - x)));
+            ex_to(out, at, n, value);
+            total[0] += value; /* as ex_total */
+            const vd other = total[0];
+            total[0] = total[1];
+            total[1] = other;
         }
-        vd value = square * ((t * one - two) + c[0]);
-        value = v_select(V_MASK(value < highest), value, highest);
-        value = V_REAL(V_BITS(value) & V_MASK(value > zero) & ~V_MASK(x > upto));
-        ex_to(out, i, n, value);
+        sums[sub] = total[0] + total[1];
     }
+    return ex_reduce(sums);
 }
