@@ -96,9 +96,8 @@ def row_sums(weight):
         rows.wide = &wide[0, 0]
     out = np.empty((n, EI_SUMS))
     cdef double[:, ::1] view = out
-    cdef double[::1] room = np.empty(rows.n)
     with nogil:
-        ei_exact_sums(&rows, n, &room[0], &view[0, 0])
+        ei_exact_sums(&rows, n, &view[0, 0])
     return out
 
 

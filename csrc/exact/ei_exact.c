@@ -193,17 +193,21 @@ int ei_exact_both(const ei_channel *c, size_t start, size_t stop, ei_cancel canc
     return each_row(c, start, stop, cancel, alone, together);
 }
 
-void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums)
+void ei_exact_sums(const ei_matrix *rows, size_t count, double *sums)
 {
     const ei_exact_kernels *k = ei_active()->exact;
     for (size_t o = 0; o < count; o++, sums += EI_SUMS) {
-        const double *w = ei_row(rows, o, room);
-        const row_weights row = ex_summed(k, w, rows->n);
+        row_weights row;
+        if (rows->wide == NULL) {
+            row = ex_summed_floats(k, rows->narrow + o * rows->n, rows->n, sums + EI_SIZES);
+        } else {
+            row = ex_summed(k, rows->wide + o * rows->n, rows->n);
+            k->sizes(row.weight, rows->n, sums + EI_SIZES);
+        }
         sums[EI_GREATEST] = row.greatest;
         sums[EI_SUM] = row.sum.hi;
         sums[EI_SUM_LOW] = row.sum.lo;
         sums[EI_TOTAL] = ldexp(row.sum.hi + row.sum.lo, row.exponent);
-        k->sizes(w, rows->n, sums + EI_SIZES);
     }
 }
 

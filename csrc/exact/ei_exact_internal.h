@@ -85,6 +85,7 @@ typedef struct ei_exact {
     int32_t *from, *to;
     double *piece_sign;
     int32_t kept_from, kept_to;
+    double still; /* the bound of a row where nothing moves */
     double *t_hi, *t_lo, *y;
     int32_t *near_from, *near_to; /* the pieces that a row's inputs can reach */
     double *near_sign;
@@ -302,6 +303,8 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 
 /* Weights and what they sum up to, without a bias. */
 row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n);
+/* The same of floats, and what `sizes` gives. */
+row_weights ex_summed_floats(const ei_exact_kernels *k, const float *w, size_t n, double sizes[2]);
 row_weights ex_row_weights(const ei_exact *x, const double *w, double bias);
 /* The same of a row whose EI_SUMS are known; the weights may be missing. */
 row_weights ex_known_weights(double bias, const double *known);
@@ -386,6 +389,7 @@ int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
 
 /* Whether no input reaches a threshold from the baseline, so that nobody learns anything; if so the bound
  * of the error. The weights themselves are not read. */
+double ex_still_bound(const ei_exact *x); /* x->still */
 int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound);
 int ex_row_sensitivity(ei_exact *x, row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel);

@@ -19,6 +19,18 @@ row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n)
     return row;
 }
 
+row_weights ex_summed_floats(const ei_exact_kernels *k, const float *w, size_t n, double sizes[2])
+{
+    double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES];
+    row_weights row = {.narrow = w, .greatest = k->float_sums(w, n, hi, lo, sizes)};
+    if (row.greatest > 0.0)
+        frexp(row.greatest, &row.exponent);
+    const double scale = ldexp(1.0, -row.exponent); /* loses nothing of what floats sum up to */
+    for (int l = 0; l < EI_EXACT_LANES; l++)
+        row.sum = dd_add(row.sum, (dd){hi[l] * scale, lo[l] * scale});
+    return row;
+}
+
 row_weights ex_row_weights(const ei_exact *x, const double *w, double bias)
 {
     row_weights row = ex_summed(x->k, w, x->n_in);

@@ -383,6 +383,7 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc_product = ex_sinc_product,
     .widths = ex_widths,
     .sizes = ex_sizes,
+    .float_sums = ex_float_sums,
     .total = ex_total,
     .envelope = ex_envelope,
     .power_sums = ex_power_sums,

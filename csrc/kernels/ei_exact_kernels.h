@@ -119,6 +119,10 @@ typedef struct ei_exact_kernels {
     /* out: sum of |w[k]|, of w[k]^2. */
     void (*sizes)(const double *w, size_t n, double out[2]);
 
+    /* The greatest size; and all that is known of a row of floats: as `sum`, unscaled, and as `sizes`. */
+    double (*float_sums)(const float *w, size_t n, double hi[EI_EXACT_LANES], double lo[EI_EXACT_LANES],
+                         double out[2]);
+
     /* Sum of x[k]. */
     double (*total)(const double *x, size_t n);
 

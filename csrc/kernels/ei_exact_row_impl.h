@@ -98,6 +98,47 @@ EI_FN void ex_sizes(const double *w, size_t n, double out[2])
     out[1] = ex_reduce(squares);
 }
 
+/* The next vector of a row, to what its sums came to. */
+EI_FORCE void ex_next_sum(vd x, vd *sum, vd *rest, vd *most, vd *sizes, vd *squares)
+{
+    const vd size = ex_abs(x);
+    ex_two_add(sum, rest, x);
+    *most = v_select(V_MASK(size > *most), size, *most);
+    *sizes += size;
+    *squares += x * x;
+}
+
+EI_FN double ex_float_sums(const float *w, size_t n, double hi[EX_LANES], double lo[EX_LANES], double out[2])
+{
+    vd sums[EX_SUBS], rests[EX_SUBS], sizes[EX_SUBS], squares[EX_SUBS], most[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd one = {0}, two = {0}, left = {0}, right = {0}; /* as ex_sum: every other eight */
+        vd all = {0}, powers = {0}, greatest = {0};
+        size_t at = sub * VD;
+        for (; at + EX_LANES < n; at += 2 * EX_LANES) {
+            ex_next_sum(ex_from_floats(w, at, n), &one, &left, &greatest, &all, &powers);
+            ex_next_sum(ex_from_floats(w, at + EX_LANES, n), &two, &right, &greatest, &all, &powers);
+        }
+        if (at < n)
+            ex_next_sum(ex_from_floats(w, at, n), &one, &left, &greatest, &all, &powers);
+        ex_two_add(&one, &left, two);
+        sums[sub] = one;
+        rests[sub] = left + right;
+        sizes[sub] = all;
+        squares[sub] = powers;
+        most[sub] = greatest;
+    }
+    memcpy(hi, sums, sizeof sums);
+    memcpy(lo, rests, sizeof rests);
+    out[0] = ex_reduce(sizes);
+    out[1] = ex_reduce(squares);
+    double found[EX_LANES], greatest = 0.0;
+    memcpy(found, most, sizeof most);
+    for (int l = 0; l < EX_LANES; l++)
+        greatest = found[l] > greatest ? found[l] : greatest;
+    return greatest;
+}
+
 EI_FN double ex_total(const double *x, size_t n)
 {
     vd sums[EX_SUBS];
