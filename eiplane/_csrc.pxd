@@ -30,6 +30,10 @@ cdef extern from "common/ei_channel.h" nogil:
         const int32_t *function
 
     enum:
+        EI_GREATEST
+        EI_TOTAL
+        EI_SIZES
+        EI_SQUARES
         EI_SUMS
 
     ctypedef struct ei_channel:

@@ -23,15 +23,22 @@ def rows_of(dtype, n, scale):
     return rows
 
 
+def sums_of(rows):
+    values = _core.row_sums(rows)
+    return RowSums(rows, values, _core.row_extremes(values))
+
+
 @pytest.mark.parametrize("n", [1, 3, 8, 17, 130])
 @pytest.mark.parametrize(
     ("dtype", "scale"), [(np.float64, 1.0), (np.float64, 1e-140), (np.float32, 1e30)]
 )
 def test_sums_of_rows(instruction_set, n, dtype, scale):
     rows = rows_of(dtype, n, scale)
-    sums = RowSums(rows, _core.row_sums(rows))
+    sums = sums_of(rows)
     wide = rows.astype(np.float64)
-    assert sums.greatest.tolist() == np.abs(wide).max(axis=1).tolist()
+    most = np.abs(wide).max(axis=1)
+    assert sums.greatest.tolist() == most.tolist()
+    assert (sums.largest, sums.least) == (most.max(), most[most > 0].min())
     for row, total, size, square in zip(wide, sums.totals, sums.sizes, sums.squares, strict=True):
         assert total == math.fsum(row)  # summed in twice the precision
         assert size == pytest.approx(math.fsum(np.abs(row)), rel=1e-15 * n)
@@ -46,7 +53,7 @@ def test_sums_of_rows(instruction_set, n, dtype, scale):
 def test_what_is_no_number_is_seen(value, dtype):
     rows = rows_of(dtype, 30, 1.0)
     rows[3, 21] = value
-    assert not RowSums(rows, _core.row_sums(rows)).usual
+    assert not sums_of(rows).usual
 
 
 def test_sums_of_all_sets_are_the_same_bits():
@@ -63,13 +70,16 @@ def test_sums_of_all_sets_are_the_same_bits():
 def test_ranges_from_sums(activation):
     rng = np.random.default_rng(4)
     layer = Layer(rng.normal(size=(40, 30)), rng.normal(size=40), activation)
-    sums = RowSums(layer.rows(), _core.row_sums(layer.rows()))
+    sums = sums_of(layer.rows())
     found = automatic_range(layer, (-0.5, 2.0), sums)
     assert found == pytest.approx(automatic_range(layer, (-0.5, 2.0)), rel=1e-14, abs=1e-14)
+    if layer.activation.rises:
+        ends = _core.row_ends(sums.values, layer.offsets(), -0.5, 2.0)
+        assert automatic_range(layer, (-0.5, 2.0), sums, ends) == found
 
 
 def channel_of(layer, drop, baseline, sums):
-    known = RowSums(layer.rows(), _core.row_sums(layer.rows())) if sums else None
+    known = sums_of(layer.rows()) if sums else None
     reach = automatic_range(layer, (0.0, 1.0))
     middle = (0.75 * reach[0] + 0.25 * reach[1], 0.25 * reach[0] + 0.75 * reach[1])
     return discretize(
