@@ -104,11 +104,11 @@ def test_totals_are_the_sums_of_the_edges(instruction_set, drop, baseline, n_in,
     layer, run = layer_of(dtype, n_in), Runner(threads=1)
     known, plain = (channel_of(layer, drop, baseline, sums) for sums in (True, False))
     assert known.own_sums() is not None
-    both = exact.totals(("ei_parts", "sensitivity"), known, run)
+    both = exact.totals(("ei_parts", "sensitivity"), [known], run)[0]
     for which in ("sensitivity", "ei_parts"):
         edges = exact.measure(which, plain, run)
         assert both[which] == edges.totals()
-        assert exact.totals((which,), plain, run)[which] == both[which]
+        assert exact.totals((which,), [plain], run)[0][which] == both[which]
         assert both[which].total == pytest.approx(math.fsum(edges.edges.ravel()), abs=1e-12)
         assert exact.measure(which, known, run).edges.tobytes() == edges.edges.tobytes()
 
@@ -117,12 +117,12 @@ def test_totals_for_any_number_of_threads_and_elsewhere():
     layer = layer_of(np.float32, 300)
     channel = channel_of(layer, False, 0.0, True)
     wanted = ("sensitivity", "ei_parts")
-    expected = exact.totals(wanted, channel, Runner(threads=1))
+    expected = exact.totals(wanted, [channel], Runner(threads=1))
     for threads in (2, 3):
         with Runner(threads=threads) as run:
-            assert exact.totals(wanted, channel, run) == expected
+            assert exact.totals(wanted, [channel], run) == expected
     with ThreadPoolExecutor(2) as pool, Runner(threads=2, executor=pool) as run:
-        assert exact.totals(wanted, channel, run) == expected
+        assert exact.totals(wanted, [channel], run) == expected
 
 
 def test_sums_are_left_with_the_weights_they_are_of():

@@ -168,12 +168,13 @@ class Runner(Closing):
         self.helpers = helpers if executor is None else None
         self.workers = self.threads if executor is None else _workers_of(executor)
         self._pool: ThreadPoolExecutor | None = None
-        self._new_flag()
+        self._flag: NDArray[np.int32] | None = None  # made when a unit goes to a thread
 
-    def _new_flag(self) -> None:
-        self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+    def _new_flag(self) -> NDArray[np.int32]:
+        self._flag = np.zeros(1, dtype=np.int32)
         self._token = f"{_PROCESS}-{os.getpid()}-{next(_numbers)}"
         _flags[self._token] = self._flag
+        return self._flag
 
     def close(self) -> None:
         """End the threads."""
@@ -308,6 +309,7 @@ class Runner(Closing):
         here: bool,
         done: int = 0,
     ) -> None:
+        flag = self._new_flag() if self._flag is None else self._flag
         todo = deque((index, 0) for index in range(done, len(units)))  # and how often it was lost
         pending: dict[Future[Any], tuple[int, int]] = {}
         try:
@@ -334,7 +336,7 @@ class Runner(Closing):
                     else:
                         todo.appendleft((index, lost + 1))
         except BaseException:
-            self._flag[0] = 1
+            flag[0] = 1
             for future in pending:
                 future.cancel()
             if here or self.executor is None:  # threads of our own stop at once
