@@ -25,8 +25,8 @@ def affine(const double[:, ::1] weight, const double[::1] bias, const double[:, 
 
 
 def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
-             const double[:, ::1] in_hi, const double[:, :, ::1] out_lo,
-             const double[:, :, ::1] out_hi, const uint8_t[::1] correct,
+             const double[:, ::1] in_hi, const double[:, ::1] out_lo,
+             const double[:, ::1] out_hi, const uint8_t[::1] correct,
              const uint32_t[::1] stream, int32_t[::1] cancel):
     """Return (evidence, correction, change, cooled, h, l) of samples; see csrc/joint/ei_wide.h."""
     cdef size_t samples = <size_t>in_lo.shape[0], n_in = <size_t>weight.shape[1]
@@ -37,7 +37,7 @@ def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
     cdef double[:, ::1] t = totals
     cdef double[:, :, ::1] c = cavities
     if samples:
-        j.n_in, j.n_out, j.pieces = n_in, <size_t>weight.shape[0], <size_t>out_lo.shape[1]
+        j.n_in, j.n_out, j.pieces = n_in, <size_t>weight.shape[0], 1
         j.weight = &weight[0, 0] if j.n_out else NULL
         j.iterations, j.damping, j.tolerance = job.iterations, job.damping, job.tolerance
         j.sweeps, j.by_inputs = job.sweeps, job.by_inputs
@@ -46,8 +46,8 @@ def wide_run(job, const double[:, ::1] weight, const double[:, ::1] in_lo,
         o.h, o.l = &c[0, 0, 0], &c[1, 0, 0]
         with nogil:
             status = ei_wide_run(&j, samples, &in_lo[0, 0], &in_hi[0, 0],
-                                 &out_lo[0, 0, 0] if j.n_out else NULL,
-                                 &out_hi[0, 0, 0] if j.n_out else NULL, &correct[0],
+                                 &out_lo[0, 0] if j.n_out else NULL,
+                                 &out_hi[0, 0] if j.n_out else NULL, &correct[0],
                                  &stream[0], &o, &cancel[0])
         check(status)
     return *totals, cavities[0], cavities[1]

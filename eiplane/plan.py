@@ -22,6 +22,7 @@ from .network import (
     RangeRule,
     RowSums,
     Stage,
+    Wiring,
     automatic_range,
     discretize,
     evaluate,
@@ -50,6 +51,8 @@ class Target:
         Of the per-edge arrays.
     layer : Layer or None
         The one layer that it is; None of a span or a pooled one.
+    wiring : Wiring or None
+        Of the network.
     """
 
     channel: Channel
@@ -59,6 +62,7 @@ class Target:
     range_source: str
     edge_shape: tuple[int, ...]
     layer: Layer | None
+    wiring: Wiring | None
 
 
 class Plan:
@@ -92,6 +96,7 @@ class Plan:
         self._automatic: dict[tuple[str, Range], Range] = {}
         self._sums: dict[int, RowSums] = {}
         self._feeds: dict[int, Interval] = {}
+        self._checked: set[int] = set()
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
 
@@ -244,7 +249,12 @@ class Plan:
         if known is not None and layer is self.network[index]:
             return known
         rows = layer.rows()
-        if rows.dtype not in (np.float64, np.float32) or not rows.flags.carray:
+        if rows.dtype not in (np.float64, np.float32):
+            return None
+        if not rows.flags.carray:  # such as a transposed matrix
+            if index not in self._checked:
+                replace(layer)
+                self._checked.add(index)
             return None
         if known is not None:  # of a file, whose rows were read anew
             return known.moved(rows)
@@ -289,6 +299,7 @@ class Plan:
             source,
             shape,
             None if whole.stages else layer,
+            self.network.wiring,
         )
 
 

@@ -162,12 +162,16 @@ def test_area():
         ({"fraction": 1.5}, "0 to 1"),
         ({"evaluate": lambda w: float("nan")}, "NaN"),
         ({"by": lambda name, w: w[0]}, "shape"),
-        ({"spans": "all"}, "no option"),
     ],
 )
 def test_bad_input(options, error):
     with pytest.raises(ValueError, match=error):
         eiplane.ablate(WEIGHTS, **({"evaluate": lambda w: 0.0} | options))
+
+
+def test_no_spans():
+    with pytest.raises(TypeError, match="takes no spans"):
+        eiplane.ablate(WEIGHTS, evaluate=lambda w: 0.0, spans="all")
 
 
 def test_picture():

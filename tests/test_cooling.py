@@ -34,7 +34,7 @@ def run(weight, lo, hi, settings, streams=(0,)):
     count, n = len(streams), weight.shape[1]
     found = _core.wide_run(
         settings, weight, np.full((count, n), -0.5), np.full((count, n), 0.5),
-        np.tile(lo, (count, 1, 1)), np.tile(hi, (count, 1, 1)), np.zeros(count, np.uint8),
+        np.tile(lo, (count, 1)), np.tile(hi, (count, 1)), np.zeros(count, np.uint8),
         np.array(streams, np.uint32), NEVER,
     )  # fmt: skip
     return found[0], found[3]
@@ -63,7 +63,7 @@ def test_the_core_is_its_twin(instructions, shape, by_inputs):
     finally:
         _core.select(before)
     slow = polytope_evidence(
-        weight, [(-0.5, 0.5)] * n, [[(a, b)] for a, b in zip(lo, hi, strict=True)], 60, 0.8, 1e-9
+        weight, [(-0.5, 0.5)] * n, list(zip(lo, hi, strict=True)), 60, 0.8, 1e-9
     )
     deviation = np.sqrt(np.linalg.inv(slow.precision).diagonal())
     limits = np.concatenate([np.full(n, -0.5), lo]), np.concatenate([np.full(n, 0.5), hi])

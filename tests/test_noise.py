@@ -499,7 +499,8 @@ def test_bounds_of_a_wider_layer_hold():
 def test_one_answer_for_any_number_of_threads():
     weight = np.random.default_rng(0).normal(size=(6, 30)) / 5
     for noise in (0.1, "dither"):
-        runs = [eiplane.analyze(weight, noise=noise, threads=n) for n in (1, 3)]
+        pairwise = {"noise": noise, "measures": ("sensitivity", "ei_parts")}
+        runs = [eiplane.analyze(weight, threads=n, **pairwise) for n in (1, 3)]
         np.testing.assert_allclose(runs[0][0].ei_edges, runs[1][0].ei_edges, rtol=0, atol=1e-13)
 
 
@@ -552,8 +553,8 @@ def test_what_takes_too_much_is_refused_at_first_sight(monkeypatch):
         return smeared(self, t, y, mass)
 
     monkeypatch.setattr(gaussian._Row, "_smeared", told)
-    weights = np.append(np.full(19, 0.3), 200.0)[None]
-    for name in ("tanh", "hardtanh", "sigmoid"):
+    weights = np.append(np.full(19, 0.3), 2000.0)[None]
+    for name in ("tanh", "hardtanh", "sigmoid", "sign"):
         with pytest.raises(ValueError, match="is too little for so few inputs"):
             eiplane.analyze([weights], name, noise=0.02, measures="ei_parts")
     assert sizes
@@ -561,3 +562,41 @@ def test_what_takes_too_much_is_refused_at_first_sight(monkeypatch):
     sizes.clear()
     assert eiplane.analyze([np.full((1, 20), 0.3)], "tanh", noise=0.1)[0].ei_parts > 0
     assert max(sizes) > 200
+
+
+def sums_of_uniforms(count, width, steps):
+    """The distribution function of a sum of uniforms on (0, width), by convolving small steps."""
+    law = np.ones(1)
+    for _ in range(count):
+        law = np.convolve(law, np.full(steps, 1 / steps))
+    at = width / steps * (np.arange(len(law) + 1) + 0.5 * count - 0.5)
+    return lambda v: np.interp(v, at, np.concatenate([[0.0], np.cumsum(law)]))
+
+
+def towering(steps, dz, count=8, small=0.5, tall=150.0, noise=0.05, bins=4):
+    """I(x; y + noise) of ``y = sigmoid(tall x + a sum of small ones)``, on a grid of z."""
+    law = sums_of_uniforms(count, small, steps)
+    t = np.arange(-10 * noise, 1 + 10 * noise, noise / 12)
+    given = []
+    for k in range(bins):
+        low, high = tall * k / bins, tall * (k + 1) / bins
+        z = np.arange(low + dz / 2, min(high + count * small, 42.0), dz)
+        p = (law(z - low) - law(z - high)) * bins / tall * dz
+        y, p = np.append(1 / (1 + np.exp(-z)), 1.0), np.append(p, 1.0 - p.sum())  # 1 beyond 42
+        given.append(np.exp(-(((t[:, None] - y) / noise) ** 2) / 2) @ p)
+    given = np.array(given) / (noise * np.sqrt(2 * np.pi))
+
+    def entropy(density):
+        seen = density[density > 0]
+        return -(seen * np.log2(seen)).sum() * noise / 12
+
+    return entropy(given.mean(axis=0)) - np.mean([entropy(p) for p in given])
+
+
+def test_one_weight_that_towers_above_many_is_answered_with_its_doubt():
+    coarse, fine = towering(50, 0.02), towering(100, 0.01)
+    truth = fine + (fine - coarse) / 3
+    layer = eiplane.Layer(np.append(np.full(8, 0.5), 150.0)[None], activation="sigmoid")
+    found = eiplane.analyze([layer], noise=0.05, bins=4, measures="ei_parts")[0].pairwise_ei
+    assert found.edges[0, -1] == pytest.approx(truth, abs=2e-8)
+    assert 1e-12 < found.error_bound < 1e-8

@@ -19,10 +19,13 @@ from PIL import Image  # noqa: E402
 import eiplane.plot as pictures  # noqa: E402
 from eiplane import analyze  # noqa: E402
 from eiplane.plot.labels import Label, place  # noqa: E402
+from eiplane.plot.movies import _Film  # noqa: E402
+from eiplane.plot.planes import Plane  # noqa: E402
 from eiplane.plot.roles import roles  # noqa: E402
 from eiplane.plot.style import looks  # noqa: E402
 from eiplane.results import Decomposition, LayerResult  # noqa: E402
 from eiplane.training import History, Record  # noqa: E402
+from eiplane.training.history import as_history  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +155,20 @@ def test_a_label_keeps_off_what_is_drawn():
     box = text.get_window_extent()
     inside = (ax.transData.transform(wall) > box.min) & (ax.transData.transform(wall) < box.max)
     assert not inside.all(axis=1).any()
+
+
+def test_the_line_of_a_far_label_goes_along_in_a_film():
+    """A line that stayed where the last frame has it pointed at nothing in all others."""
+    sizes = [1.0 + 0.001 * k for k in range(16)]
+    crowd = [
+        Decomposition(tuple(layer(f"a layer of size {x}", x, 2.0 + step, (2, 2)) for x in sizes))
+        for step in range(3)
+    ]
+    film = _Film(as_history(crowd), Plane(True, "parts", None, "linear"), (5, 5), 60, None)
+    assert any(line is not None for line in film.leaders)
+    for _ in film.frames():
+        for name, line in zip(film.names, film.leaders, strict=True):
+            assert line is None or line.xy == name.xy
 
 
 def test_layers_differ_in_grey_by_mark_and_line():
@@ -469,7 +486,7 @@ def test_matrices_share_one_scale():
 
 def test_network_widths_and_colours_go_by_bits():
     chain = Decomposition((layer("a", 1, 3, (3, 4)), layer("b", 1, 6, (2, 3))), (), {})
-    ax = pictures.network(chain)
+    ax = pictures.network(chain, chain=True)
     lines = ax.collections[0]
     values = np.sort(np.concatenate([x.ei_edges.ravel() for x in chain]))
     widths = lines.get_linewidths()
@@ -479,7 +496,7 @@ def test_network_widths_and_colours_go_by_bits():
     assert nodes == [4, 3, 2]
     unchained = Decomposition((layer("a", 1, 3, (3, 4)), layer("b", 1, 6, (2, 2))), (), {})
     with pytest.raises(ValueError, match="'b' takes 2 inputs"):
-        pictures.network(unchained)
+        pictures.network(unchained, chain=True)
 
 
 def test_network_leaves_weak_nodes_of_wide_layers_out():

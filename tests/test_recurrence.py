@@ -304,6 +304,68 @@ def test_single_cells_too(kind):
     np.testing.assert_allclose(ours, made.numpy().T, atol=1e-12)
 
 
+class Named(torch.nn.GRU):
+    """A class of the user's that computes what torch's does."""
+
+
+class Halved(torch.nn.GRU):
+    """One that does not."""
+
+    def forward(self, x, h=None):
+        return super().forward(x, h)[1][0] / 2
+
+
+class Compiled(torch.nn.Module):
+    """What torch.compile gives, but for the compiler."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+
+def changed_modules():
+    """Modules whose weights are made of others, by torch's own means."""
+    from torch.nn.utils import prune
+
+    tools = torch.nn.utils
+    new, old = tools.parametrizations.weight_norm, tools.weight_norm
+    for name, change in {
+        "weight norm": lambda m: new(m, "weight_hh_l0"),
+        "spectral norm": lambda m: tools.parametrizations.spectral_norm(m, "weight_ih_l0"),
+        "weight norm of old": lambda m: old(m, "weight_hh_l0"),
+        "spectral norm of old": lambda m: tools.spectral_norm(m, "weight_hh_l0"),
+        "pruned": lambda m: prune.l1_unstructured(m, "weight_hh_l0", 0.5),
+        "compiled": Compiled,
+        "a class of its own": lambda m: m,
+    }.items():
+        yield pytest.param(change, id=name)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("change", list(changed_modules()))
+def test_weights_made_of_others(change):
+    torch.manual_seed(0)
+    plain = Named(2, 3).double().eval()
+    module = change(plain)
+    with torch.no_grad():
+        for weight in plain.parameters():  # as a step of training does: what is made is old now
+            weight.mul_(1.5)
+    ours = read_cell(module, None, None)
+    x, h = torch.randn(1, 5, 2).double(), torch.randn(1, 5, 3).double()
+    with torch.no_grad():
+        wanted = plain(x, h)[1][0].numpy().T
+    found = ours.step(np.ascontiguousarray(x[0].numpy().T), np.ascontiguousarray(h[0].numpy().T))
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_a_class_that_computes_otherwise_is_not_taken_for_torch_s():
+    torch.manual_seed(0)
+    cell = read_cell(Halved(2, 3).double(), None, None)
+    assert type(cell).__name__ == "ModuleCell"
+    with pytest.raises(TypeError, match="a scripted module: give the one that it was made of"):
+        eiplane.through_time(torch.jit.script(torch.nn.GRU(2, 3)))
+
+
 class Leaky(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -363,6 +425,26 @@ def test_inputs_from_data():
     assert drawn.lag(2).ei_parts == pytest.approx(noise.lag(2).ei_parts, abs=0.02)
     with pytest.raises(ValueError, match="12 steps are too short for a lag of 13: 13 are needed"):
         eiplane.through_time(rnn, inputs=data, lags=13)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("lag", "share"), [(1, 5 / 14), (3, 3 / 10), (7, 0.0)])
+def test_sequences_of_different_lengths(packed, lag, share):
+    """A state that copies its input says how often each sequence is drawn; nothing is filled up."""
+    data = [torch.full((5, 1), 0.1), torch.full((9, 1), 0.9)]
+    given = torch.nn.utils.rnn.pack_sequence(data, enforce_sorted=False) if packed else data
+    copy = np.eye(1), np.zeros((1, 1))
+    t = eiplane.through_time(
+        copy, activation="identity", state_range=(0, 1), inputs=given, lags=lag, measures="ei"
+    )
+    wanted = -sum(p * np.log2(p) for p in (share, 1 - share) if p > 0)
+    assert t.lag(lag).output_entropy == pytest.approx(wanted, abs=0.01)
+    held = eiplane.through_time(
+        copy, activation="identity", inputs=given, lags=1, measures="sensitivity"
+    )
+    assert held.lag(1).in_range == pytest.approx((0.1, 0.9))
+    with pytest.raises(ValueError, match="sequences of 9 steps are too short for a lag of 10"):
+        eiplane.through_time(copy, activation="identity", inputs=given, lags=10)
 
 
 def test_an_lstm_s_cells():
@@ -532,3 +614,80 @@ def test_a_tolerance_reaches_lags_that_are_a_layer():
     w = np.random.default_rng(3).normal(size=(3, 3))
     found = eiplane.through_time(w, lags=1, tol=0.02)
     assert found[0].converged and found[0].ei_stderr <= 0.02 and found[0].method == "exact"
+
+
+SPREAD = np.array([[1.2, -1.6], [1.4, 0.8]])
+
+
+def spreading(x, h):
+    return np.tanh(h @ SPREAD.T) * 1.2
+
+
+def counted_grid(lag, outliers, span=0.9, bins=4, points=700):
+    """EI and the sum over edges, of a grid of states."""
+    at = (np.arange(points) + 0.5) / points * 2 * span - span
+    start = h = np.stack(np.meshgrid(at, at, indexing="ij"), -1).reshape(-1, 2)
+    for _ in range(lag):
+        h = spreading(None, h)
+    inside = np.abs(h) <= span
+    x, y = (np.clip((v + span) / (2 * span) * bins, 0, bins - 1).astype(int) for v in (start, h))
+
+    clip = outliers == "clip"
+    kept = [np.ones(len(h), bool) if clip else inside[:, b] for b in range(2)]
+    both = kept[0] & kept[1]
+    edges = [(x[kept[b], a], y[kept[b], b]) for a in range(2) for b in range(2)]
+    whole = table(x[both] @ [bins, 1], y[both] @ [bins, 1])
+    return information(whole), sum(information(table(*edge)) for edge in edges)
+
+
+@pytest.mark.parametrize("outliers", ["clip", "drop"])
+@pytest.mark.parametrize("estimator", ["conditional", "plugin"])
+def test_runs_outside_are_clipped_or_left_out(outliers, estimator):
+    found = eiplane.through_time(
+        spreading, sizes=(0, 2), lags=(1, 2), bins=4, state_range=(-0.9, 0.9),
+        outliers=outliers, estimator=estimator, samples=30_000,
+    )  # fmt: skip
+    for lag in (1, 2):
+        ei, parts = counted_grid(lag, outliers)
+        one = found.lag(lag)
+        assert one.outliers == outliers and one.joint.estimator == estimator
+        assert 0.1 < one.outlier_fraction < 0.7
+        assert abs(one.ei - ei) < 4 * one.ei_stderr < 0.2
+        assert abs(one.ei_parts - parts) < 4 * one.ei_parts_stderr < 0.1
+        assert one.ei_bounds[0] <= ei <= one.ei_bounds[1]
+        if outliers == "clip" or lag in found.matrices:  # after some states nothing may be kept
+            assert found.matrices[lag].sum(axis=1) == pytest.approx(np.ones(16))
+
+
+def test_where_no_run_is_kept_nothing_is_known_of_whole_vectors():
+    with pytest.warns(eiplane.SaturationWarning, match="every sample is dropped"):
+        found = eiplane.through_time(
+            spreading, sizes=(0, 2), lags=1, bins=4, state_range=(5, 6), outliers="drop",
+            samples=500,
+        )  # fmt: skip
+    one = found.lag(1)
+    assert one.ei is None and one.ei_bounds == (0.0, 4.0) and not found.matrices
+    assert one.outlier_fraction == 1.0
+
+
+def test_a_linear_lag_drops_as_the_layer_that_it_is():
+    weight = np.array([[1.5, 0.3], [-0.4, 1.2]])
+    lag = eiplane.through_time(
+        weight, activation="identity", lags=1, state_range=(0, 1), outliers="drop"
+    ).lag(1)
+    layer = eiplane.analyze([weight], activation="identity", out_range=(0, 1), outliers="drop")[0]
+    assert lag.ei_edges == pytest.approx(layer.ei_edges, abs=1e-12)
+    assert lag.sensitivity_edges == pytest.approx(layer.sensitivity_edges, abs=1e-12)
+
+
+def test_what_a_lag_cannot_do_is_said():
+    options = {"sizes": (0, 2), "state_range": (-1, 1)}
+    with pytest.raises(ValueError, match="'wide' is for lags that are a single layer, and lag 2"):
+        eiplane.through_time(spreading, lags=(2, 4), estimator="wide", **options)
+    wide = eiplane.through_time(np.eye(2), activation="identity", lags=1, state_range=(0, 1),
+                                estimator="wide")  # fmt: skip
+    assert wide.lag(1).ei == pytest.approx(6.0)
+    with pytest.raises(MemoryError, match="raise memory_limit"):
+        eiplane.through_time(spreading, lags=1, memory_limit=1 << 20, **options)
+    with pytest.raises(ValueError, match="outliers must be 'clip' or 'drop'"):
+        eiplane.through_time(spreading, outliers="keep", **options)

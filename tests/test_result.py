@@ -228,5 +228,5 @@ def test_a_version_that_knows_no_results_without_edges_says_so(tmp_path):
 def test_edges_is_yes_or_no():
     with pytest.raises(TypeError, match="edges must be True or False, got 'all'"):
         eiplane.analyze(_W, edges="all")
-    with pytest.raises(ValueError, match="edges is no option of ablate"):
+    with pytest.raises(TypeError, match="takes no edges: they are what is removed"):
         eiplane.ablate(_W, evaluate=lambda w: 0.0, edges=False)

@@ -274,3 +274,80 @@ def test_ways_that_are_none():
     wide = seeded(lambda: nn.Sequential(nn.Linear(3000, 3000), nn.Tanh()))
     with pytest.raises(ValueError, match="9000000 edges, and at most"):
         eiplane.analyze(wide, spans=[("0", "1")], measures="ei_parts")
+
+
+class Functional(nn.Module):
+    """A residual block whose operations are no modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.up(x))
+        return torch.tanh(torch.add(self.down(y), x).mul_(2.0))
+
+
+def traced_by(way, model):
+    if way == "torch.fx":
+        return torch.fx.symbolic_trace(model)
+    size = {"x": {0: torch.export.Dim("batch")}}
+    return torch.export.export(model, (torch.full((2, 3), 0.25),), dynamic_shapes=size)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec")
+@pytest.mark.parametrize("way", ["torch.fx", "torch.export"])
+def test_tensors_of_a_graph_are_ends_of_spans_too(way):
+    model = seeded(Functional)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2.5)
+    traced = traced_by(way, model)
+    before = [(n.op, str(n.target)) for n in traced.graph.nodes]
+    held = np.full((1, 3), 0.25, np.float32)
+    options = {"measures": "ei_parts", "samples": 1 << 14, "input_data": held}
+    d = eiplane.analyze(
+        traced, spans=[("x", "tanh"), ("relu", "tanh")], in_range={"relu": (-2, 2)}, **options
+    )
+    assert [(n.op, str(n.target)) for n in traced.graph.nodes] == before
+    x = np.random.default_rng(0).random((3, 100_000))
+    y = np.random.default_rng(1).uniform(-2, 2, (4, 100_000))
+    skip = torch.tensor(held)
+    ways = (
+        ("x..tanh", x, (0, 1), called(model, x)),
+        (
+            "relu..tanh", y, (-2, 2),
+            called(lambda v: torch.tanh(2 * (model.down(torch.relu(v)) + skip)), y),
+        ),
+    )  # fmt: skip
+    for title, given, span, made in ways:
+        found = d[title]
+        assert (found.in_range, found.out_range) == (span, (-1, 1))  # tanh's is known
+        truth = edges(given, made, (span, (-1, 1)))
+        off = 5 * found.pairwise_ei.edges_stderr + 4e-3
+        assert (np.abs(found.ei_edges - truth) < off).all()
+        assert truth.max() > 0.05
+
+
+def test_a_function_of_that_name_has_no_known_range():
+    def tanh(x):
+        return 3 * x
+
+    graph = torch.fx.Graph()
+    graph.output(graph.call_function(tanh, (graph.call_module("0", (graph.placeholder("x"),)),)))
+    module = torch.fx.GraphModule({"0": nn.Linear(2, 2)}, graph)
+    with pytest.raises(ValueError, match="the range of what 'tanh' gives is not known"):
+        eiplane.analyze(module, spans=[("x", "tanh")], measures="ei_parts")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_graphs_that_cannot_be_run_in_part():
+    model = seeded(Functional)
+    bound = torch.export.export(model, (torch.zeros(2, 3),))
+    with pytest.raises(ValueError, match="takes 2 samples at a time; export it with dynamic"):
+        eiplane.analyze(bound, spans=[("relu", "tanh")])
+    scripted = torch.jit.script(seeded(residual).eval())
+    with pytest.raises(ValueError, match="give the one that it was made of"):
+        eiplane.analyze(scripted, spans=[("2", "3")], input_size=(1, 6))
+    with pytest.raises(ValueError, match="no layer 'nowhere'"):
+        eiplane.analyze(torch.fx.symbolic_trace(model), spans=[("relu", "nowhere")])

@@ -1,5 +1,6 @@
 """A tracker reads a module's wiring once, and notices what a training changes beside weights."""
 
+import functools
 import sys
 import types
 
@@ -184,6 +185,106 @@ def test_what_changes_the_forward_pass_is_noticed(change):
     held(tracker.record(3), measured(model))
 
 
+class Scale:
+    """A setting in a slot, of an object that can be called."""
+
+    __slots__ = ("by",)
+
+    def __init__(self):
+        self.by = 1.0
+
+    def __call__(self, x):
+        return x * self.by
+
+    def doubled(self, x):
+        return 2.0 * x * self.by
+
+
+class Odd(torch.nn.Module):
+    """Settings where few look for them."""
+
+    by = 1.0
+
+    def __init__(self, depth=6):
+        super().__init__()
+        self.first = torch.nn.Linear(4, 5)
+        self.deep = torch.nn.Linear(5, 5)
+        for _ in range(depth):
+            self.deep = torch.nn.Sequential(self.deep)
+        self.scale, self.table = Scale(), np.ones(4096)
+        self.method = Scale().doubled
+        self.part = functools.partial(torch.mul, torch.tensor(1.0))
+        self.kind = type("Kind", (), {"by": 1.0})
+
+    def own(self, x):
+        return x
+
+    def forward(self, x):
+        x = self.scale(torch.tanh(self.first(x)))
+        x = self.part(self.method(x)) * self.by * self.kind.by
+        return self.deep(self.own(x * float(self.table[-1])))
+
+
+def set_in_a_call(m, _):
+    m.scale.by = 3.0
+
+
+def set_in_a_method(m, _):
+    m.method.__self__.by = 3.0
+
+
+def set_in_a_class(m, _):
+    m.kind.by = 3.0
+
+
+def set_in_the_own_class(m, patch):
+    patch.setattr(Odd, "by", 3.0)
+
+
+def another_method(m, patch):
+    patch.setattr(Odd, "own", lambda self, x: 3.0 * x)
+
+
+def write_a_part(m, _):
+    m.part.args[0].fill_(3.0)
+
+
+def write_a_large_array(m, _):
+    m.table[-1] = 3.0
+
+
+def replace_deep_within(m, _):
+    inner = next(x for x in m.deep.modules() if isinstance(x, torch.nn.Linear))
+    inner.weight = torch.nn.Parameter(3.0 * torch.rand(5, 5))
+
+
+def hook_everywhere(m, patch):
+    hooks = torch.nn.modules.module._global_forward_hooks
+    patch.setitem(hooks, -1, lambda module, args, out: out * 3.0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in_a_call, set_in_a_method, set_in_a_class, set_in_the_own_class, another_method,
+        write_a_part, write_a_large_array, replace_deep_within, hook_everywhere,
+    ],
+    ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_what_changes_out_of_sight_is_noticed(change, monkeypatch):
+    torch.manual_seed(3)
+    model = Odd()
+    tracker = Tracker(model, **FAST, input_size=(1, 4))
+    tracker.record(0)
+    tracker.record(1)
+    before = measured(model)
+    change(model, monkeypatch)
+    after = measured(model)
+    assert before.to_dict() != after.to_dict()
+    held(tracker.record(2), after)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_weights_tied_in_the_middle_of_a_training():
     torch.manual_seed(3)
@@ -253,6 +354,26 @@ def test_numbers_that_are_none_are_told_of(dtype, value, what):
     with torch.no_grad():
         getattr(model[2], what)[1] = value
     with pytest.raises(ValueError, match=rf"layer '2': {what} has .* NaN or infinite"):
+        tracker.record(1)
+
+
+@pytest.mark.parametrize("edges", [True, False])
+def test_a_transposed_weight_that_is_no_number_is_told_of(edges):
+    class Conv1D(torch.nn.Module):  # as GPT-2 has them
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.rand(3, 4))
+            self.bias = torch.nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            return torch.addmm(self.bias, x, self.weight)
+
+    model = torch.nn.Sequential(Conv1D(), torch.nn.Sigmoid())
+    tracker = Tracker(model, **FAST, input_size=(1, 3), edges=edges)
+    tracker.record(0)
+    with torch.no_grad():
+        model[0].weight[1, 1] = float("nan")
+    with pytest.raises(ValueError, match=r"weight has .* NaN or infinite"):
         tracker.record(1)
 
 

@@ -78,25 +78,19 @@ static void pack(ei_wide *w, const double *in_lo, const double *in_hi, const dou
     const ei_wide_job *job = w->job;
     const size_t n_in = job->n_in, n_out = job->n_out;
     w->active = 0;
-    for (size_t o = 0; o < n_out; o++) {
-        int limited = 1;
-        for (size_t p = 0; p < job->pieces; p++)
-            limited &= !(out_lo[p * n_out + o] == -INFINITY && out_hi[p * n_out + o] == INFINITY);
-        if (limited)
+    for (size_t o = 0; o < n_out; o++)
+        if (!(out_lo[o] == -INFINITY && out_hi[o] == INFINITY))
             w->rows[w->active++] = o;
-    }
     ei_wide_pack(w);
     const size_t n = w->n, m = w->m;
     for (size_t k = 0; k < n; k++) {
         w->lo[k] = k < n_in ? in_lo[k] : -0.5;
         w->hi[k] = k < n_in ? in_hi[k] : 0.5;
     }
-    for (size_t p = 0; p < job->pieces; p++)
-        for (size_t j = 0; j < m; j++) {
-            const int real = j < w->active;
-            w->lo[n + p * m + j] = real ? out_lo[p * n_out + w->rows[j]] : -0.5;
-            w->hi[n + p * m + j] = real ? out_hi[p * n_out + w->rows[j]] : 0.5;
-        }
+    for (size_t j = 0; j < m; j++) {
+        w->lo[n + j] = j < w->active ? out_lo[w->rows[j]] : -0.5;
+        w->hi[n + j] = j < w->active ? out_hi[w->rows[j]] : 0.5;
+    }
 }
 
 /* Go on until the evidence settles. Returns it, -infinity where the algebra broke down. */
@@ -146,7 +140,7 @@ int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, con
 {
     ei_wide w;
     int status = ei_wide_open(&w, job);
-    const size_t n = job->n_in, m = job->n_out * job->pieces;
+    const size_t n = job->n_in, m = job->n_out;
     for (size_t s = 0; s < samples && status == EI_OK; s++) {
         if (ei_cancelled(cancel)) {
             status = EI_ECANCELLED;

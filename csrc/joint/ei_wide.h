@@ -15,11 +15,11 @@
 typedef struct {
     size_t n_in, n_out;
     const double *weight; /* n_out x n_in; no row is 0 */
-    size_t pieces;        /* intervals of an output whose union counts, at least 1 */
+    size_t pieces;        /* intervals of an output whose union counts: 1, more for ei_bounds_backward */
     uint32_t iterations;  /* at most, at least 1 */
     double damping;       /* share of a step that is taken from the second one on */
     double tolerance;     /* nats: the evidence has settled when it changes by less */
-    uint32_t sweeps;      /* of every temperature of the cooled volume; 0: none. One piece an output */
+    uint32_t sweeps;      /* of every temperature of the cooled volume; 0: none */
     int by_inputs;        /* the algebra runs in the space of inputs, though they be more than outputs */
     uint64_t key;         /* of the random numbers of cooling */
     uint32_t purpose;
@@ -35,10 +35,10 @@ typedef struct {
                                       other inputs alone, exp(h u - l u^2 / 2); or NULL */
 } ei_wide_out;
 
-/* in_lo, in_hi: samples x n_in, within [-1/2, 1/2], lo < hi. out_lo, out_hi: samples x pieces x
- * n_out, infinite where there is no limit; an interval with lo >= hi counts for nothing, at least one
- * piece is not empty. An output without limits costs nothing. correct: whether each sample's correction
- * is wanted. stream: each sample's stream of random numbers, for cooling; or NULL without sweeps. */
+/* pieces: 1. in_lo, in_hi: samples x n_in, within [-1/2, 1/2], lo < hi. out_lo, out_hi: samples x
+ * n_out, infinite where there is no limit, lo < hi. An output without limits costs nothing. correct:
+ * whether each sample's correction is wanted. stream: each sample's stream of random numbers, for
+ * cooling; or NULL without sweeps. */
 int ei_wide_run(const ei_wide_job *job, size_t samples, const double *in_lo, const double *in_hi,
                 const double *out_lo, const double *out_hi, const uint8_t *correct,
                 const uint32_t *stream, const ei_wide_out *out, ei_cancel cancel);

@@ -50,7 +50,8 @@ static inline size_t ei_wide_sites_of(const ei_wide *w) { return w->n + w->job->
 /* The inputs' own intervals make the prior; from it follow the first moments of the outputs. */
 void ei_wide_begin(ei_wide *w);
 
-/* Cavities, their tilted moments (with the cumulants, if asked for), and the evidence. */
+/* Cavities, their tilted moments (with the cumulants, if asked for: of one piece an output), and the
+ * evidence. */
 double ei_wide_evidence(ei_wide *w, int cumulants);
 
 /* Adjust the factors by a step, at most 1, towards what the tilted moments ask for. */

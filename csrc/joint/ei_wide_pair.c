@@ -5,8 +5,10 @@
 
 #include <math.h>
 
+enum { MOST_TURNS = 6 };
+
 /* The second site's factor, averaged over it given the first one's value x: a product of an exponential
- * and a sum of normal probabilities. Values are counted from the sites' means. */
+ * and a normal probability. Values are counted from the sites' means. */
 typedef struct {
     const ei_wide_site *site;
     double slope;             /* of the conditional mean in x */
@@ -49,37 +51,32 @@ static double inner_at(const inner *f, double x)
 {
     const double mean = f->slope * x, part = f->precision / f->total;
     const double at = mean * part + f->linear / f->total;
-    double sum = 0.0;
-    for (size_t p = 0; p < f->site->pieces; p++) {
-        const double lo = f->site->lo[p * f->site->step], hi = f->site->hi[p * f->site->step];
-        if (lo < hi)
-            sum += between((lo - f->site->mean - at) * f->root, (hi - f->site->mean - at) * f->root);
-    }
+    const double share = between((f->site->lo - f->site->mean - at) * f->root,
+                                 (f->site->hi - f->site->mean - at) * f->root);
     /* (mean precision + linear)^2 / (2 total) - mean^2 precision / 2, without what cancels. */
     const double exponent = f->constant + part * mean * (0.5 * f->gain * mean + f->linear) +
                             0.5 * f->linear * f->linear / f->total;
-    return sum * ei_exp(exponent);
+    return share * ei_exp(exponent);
 }
 
-/* Places where the inner function may turn sharply, upwards: the ends of the second site's intervals,
+/* Places where the inner function may turn sharply, upwards: the ends of the second site's interval,
  * as x sees them, and six deviations to either side. */
-static size_t turns(const inner *f, double from, double to, double *out, size_t room)
+static size_t turns(const inner *f, double from, double to, double out[MOST_TURNS])
 {
     const double rate = f->slope * f->precision / f->total;
     size_t n = 0;
-    if (rate == 0.0 || room < 7)
+    if (rate == 0.0)
         return 0;
     const double width = fabs(6.0 / (f->root * rate));
     if (width > 0.5 * (to - from)) /* the nodes are close enough */
         return 0;
-    for (size_t p = 0; p < f->site->pieces; p++)
-        for (int side = 0; side < 2; side++) {
-            const double end = (side ? f->site->hi : f->site->lo)[p * f->site->step];
-            const double x = (end - f->site->mean - f->linear / f->total) / rate;
-            for (int k = -1; k <= 1 && n < room; k++)
-                if (x + k * width > from && x + k * width < to)
-                    out[n++] = x + k * width;
-        }
+    for (int side = 0; side < 2; side++) {
+        const double end = side ? f->site->hi : f->site->lo;
+        const double x = (end - f->site->mean - f->linear / f->total) / rate;
+        for (int k = -1; k <= 1; k++)
+            if (x + k * width > from && x + k * width < to)
+                out[n++] = x + k * width;
+    }
     for (size_t i = 1; i < n; i++) /* few: insertion */
         for (size_t j = i; j > 0 && out[j] < out[j - 1]; j--) {
             const double swap = out[j];
@@ -89,16 +86,17 @@ static size_t turns(const inner *f, double from, double to, double *out, size_t 
     return n;
 }
 
-/* Over one interval of the first site, as far as it matters. */
-static double outer(const ei_wide_site *one, const inner *f, double lo, double hi)
+/* Over the first site's interval, as far as it matters. */
+static double outer(const ei_wide_site *one, const inner *f)
 {
+    const double lo = one->lo, hi = one->hi;
     const double free = one->l > 1e-290 ? one->h / one->l : one->h > 0.0 ? hi : lo;
     const double mode = free < lo ? lo : free > hi ? hi : free;
     const double slope = mode == free ? 0.0 : one->h - one->l * mode;
     const double reach = 49.0 / (fabs(slope) + sqrt(slope * slope + 49.0 * one->l) + 1e-290);
     const double from = fmax(lo, mode - reach) - one->mean, to = fmin(hi, mode + reach) - one->mean;
-    double cuts[64];
-    size_t n = turns(f, from, to, cuts, 62);
+    double cuts[MOST_TURNS + 1];
+    size_t n = turns(f, from, to, cuts);
     cuts[n] = to;
     double sum = 0.0, start = from;
     for (size_t c = 0; c <= n; c++) {
@@ -118,9 +116,6 @@ double ei_wide_pair(const ei_wide_site *one, const ei_wide_site *two, double cor
     const double most = 1.0 - 1e-12;
     correlation = correlation > most ? most : correlation < -most ? -most : correlation;
     const inner f = inner_of(one, two, correlation);
-    double sum = 0.0;
-    for (size_t p = 0; p < one->pieces; p++)
-        if (one->lo[p * one->step] < one->hi[p * one->step])
-            sum += outer(one, &f, one->lo[p * one->step], one->hi[p * one->step]);
+    const double sum = outer(one, &f);
     return sum > 1e-300 && f.total > 0.0 ? ei_log(sum) : 0.0;
 }

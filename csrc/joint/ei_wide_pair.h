@@ -2,14 +2,10 @@
 #ifndef EI_WIDE_PAIR_H
 #define EI_WIDE_PAIR_H
 
-#include <stddef.h>
-
-/* A site: the density exp(h s - l s^2 / 2) on a union of intervals, of which log_mass is the logarithm
- * of the integral, stands for a normal one of this mean and variance. */
+/* A site: the density exp(h s - l s^2 / 2) on an interval, of which log_mass is the logarithm of the
+ * integral, stands for a normal one of this mean and variance. */
 typedef struct {
-    double h, l, log_mass, mean, variance;
-    const double *lo, *hi;
-    size_t pieces, step; /* interval p at lo[p * step], hi[p * step]; none where lo >= hi */
+    double h, l, log_mass, mean, variance, lo, hi;
 } ei_wide_site;
 
 /* Logarithm of the expectation, under the joint normal with this correlation, of the product of both

@@ -17,10 +17,10 @@ static const double STRONG = 0.6;
 static const double LEAST = 1e-10;
 
 /* Moments of a union of intervals, those of its pieces mixed, in the place of the first piece. */
-static void mix(ei_wide *w, size_t j, int cumulants)
+static void mix(ei_wide *w, size_t j)
 {
     const size_t end = ei_wide_sites_of(w), step = w->m;
-    double top = -INFINITY, total = 0.0, mean = 0.0, second = 0.0, third = 0.0, fourth = 0.0;
+    double top = -INFINITY, total = 0.0, mean = 0.0, second = 0.0;
     for (size_t at = j; at < end; at += step)
         if (w->lo[at] < w->hi[at] && w->log_mass[at] > top)
             top = w->log_mass[at];
@@ -34,19 +34,12 @@ static void mix(ei_wide *w, size_t j, int cumulants)
     for (size_t at = j; at < end; at += step) {
         if (!(w->lo[at] < w->hi[at]))
             continue;
-        const double weight = w->log_mass[at] / total, d = w->tilted[at] - mean, v = w->spread[at];
-        second += weight * (v + d * d);
-        if (cumulants) {
-            third += weight * (w->third[at] + d * (3.0 * v + d * d));
-            fourth += weight * (w->fourth[at] + 3.0 * v * v + 4.0 * d * w->third[at] +
-                                d * d * (6.0 * v + d * d));
-        }
+        const double d = w->tilted[at] - mean;
+        second += w->log_mass[at] / total * (w->spread[at] + d * d);
     }
     w->log_mass[j] = top + ei_log(total);
     w->tilted[j] = mean;
     w->spread[j] = second;
-    w->third[j] = third;
-    w->fourth[j] = fourth - 3.0 * second * second;
 }
 
 /* Moments of all sites' intervals under their cavities. */
@@ -61,7 +54,7 @@ static void tilt(ei_wide *w, int cumulants)
                                  w->spread, cumulants ? w->third : NULL, w->fourth};
     w->kernels->tilt(&sites);
     for (size_t j = n; pieces > 1 && j < n + w->active; j++)
-        mix(w, j, cumulants);
+        mix(w, j);
 }
 
 void ei_wide_begin(ei_wide *w)
@@ -126,9 +119,8 @@ void ei_wide_update(ei_wide *w, double step)
 
 static ei_wide_site site_of(const ei_wide *w, size_t i)
 {
-    const int own = i < w->n;
-    return (ei_wide_site){w->h[i], w->l[i], w->log_mass[i], w->mean[i], w->variance[i], w->lo + i,
-                          w->hi + i, own ? 1 : w->job->pieces, own ? 0 : w->m};
+    return (ei_wide_site){w->h[i], w->l[i], w->log_mass[i], w->mean[i], w->variance[i], w->lo[i],
+                          w->hi[i]};
 }
 
 /* Of the evidence, by what the sites' Gaussians miss: the cumulants of the tilted distributions, and

@@ -25,3 +25,9 @@ print(d)
 # %%
 # Degeneracy against sensitivity, a point a projection.
 ax = d.plot(rotated=False)
+
+# %%
+# What feeds what, as the run showed it: queries, keys and values take the same inputs and meet in
+# the attention; what a residual adds goes round in an arc.
+ax = eiplane.plot.network(d, max_nodes=12)
+print(d.wiring.feeds["linear1"], d.wiring.meetings[1])

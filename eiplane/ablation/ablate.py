@@ -31,6 +31,15 @@ _CHOICES = {
     "scope": ("layer", "network"),
 }
 
+#: Options of ``analyze`` that make no sense here, and why.
+_NOT = {
+    "measures": "by says what edges are worth",
+    "spans": "edges of single layers are removed",
+    "strict": "what is left whole is listed in the result's skipped",
+    "ranges": "give in_range and out_range",
+    "edges": "they are what is removed",
+}
+
 #: Options of ``analyze`` that reading the model uses up.
 _READING = ("activation", "layers", "input_size", "input_data", "key")
 
@@ -155,9 +164,9 @@ def _shares(fraction: Any) -> list[float]:
 
 def _read(model: Any, options: Mapping[str, Any]) -> tuple[Extracted, dict[str, Any]]:
     """Return the model's network, and the options that are left for measuring it."""
-    for name in ("measures", "spans", "strict", "ranges", "edges"):
+    for name, why in _NOT.items():
         if name in options:
-            raise ValueError(f"{name} is no option of ablate")
+            raise TypeError(f"ablate() takes no {name}: {why}")
     check_keywords("ablate", options, analyze)
     reading = {k: v for k, v in options.items() if k in _READING}
     found = to_network(model, ExtractOptions(**reading))

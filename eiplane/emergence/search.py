@@ -4,13 +4,14 @@
 until one is left, as in B. Klein and E. Hoel, *The emergence of informative higher scales in
 complex networks*, Complexity 2020, 8932526. ``spectral`` clusters the states by their leading
 singular vectors, in the way of R. Griebenow, B. Klein and E. Hoel, *Finding the right scale of a
-network*, arXiv 1908.07565 (2019). Both then move single states as long as that is better.
+network*, arXiv 1908.07565 (2019). Both then move single states and join groups as long as that is
+better, from the best partitions of different numbers of groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ BETTER = 1e-12
 
 #: Multiplications of a pass that moves single states, at most.
 _PASS = 1e8
+
+#: Partitions that a search refines, the best of so many numbers of groups.
+_STARTS = 8
 
 #: States up to which every search is run by "auto"; beyond, only those that finish in seconds.
 EXHAUSTIVE_STATES, GREEDY_STATES = 8, 200
@@ -119,14 +123,14 @@ def greedy(matrix: Array, objective: str) -> Found:
     """Merge two groups at a time, those that are best merged, and refine the best of the way."""
     sums, sizes = matrix.copy(), np.ones(len(matrix))
     groups = [[i] for i in range(len(matrix))]
-    best = Found(np.arange(len(matrix)), _score(matrix, np.arange(len(matrix)), objective), "")
+    way = [_micro(matrix, objective)]
     while len(sizes) > 1:
         a, b = _best_pair(sums, sizes)
         sums, sizes = _merged(sums, sizes, a, b)
         groups[a] += groups.pop(b)
         labels = labels_of(tuple(map(tuple, groups)), len(matrix))
-        best = better(best, Found(labels, float(scores(sums, sizes, objective)), ""))
-    return refined(matrix, best.labels, objective, "greedy")
+        way.append(Found(labels, float(scores(sums, sizes, objective)), "greedy"))
+    return refined(matrix, way, objective, "greedy")
 
 
 def _merged(sums: Array, sizes: Array, a: int, b: int) -> tuple[Array, Array]:
@@ -186,12 +190,12 @@ def spectral(matrix: Array, objective: str) -> Found:
     """
     n = len(matrix)
     left, values, right = np.linalg.svd(matrix)
-    best = Found(np.arange(n), _score(matrix, np.arange(n), objective), "")
+    ways = [_micro(matrix, objective)]
     for rank in _ranks(n, int((values > 1e-12 * values[0]).sum())):
         place = np.hstack([left[:, :rank] * values[:rank], right[:rank].T * values[:rank]])
         for labels, score in _along(matrix, linkage(place), objective):
-            best = better(best, Found(labels, score, ""))
-    return refined(matrix, best.labels, objective, "spectral")
+            ways.append(Found(labels, score, "spectral"))
+    return refined(matrix, ways, objective, "spectral")
 
 
 def _ranks(n: int, full: int) -> list[int]:
@@ -248,8 +252,28 @@ def _along(
         yield labels, float(worth(ei, number, objective))
 
 
-def refined(matrix: Array, labels: Labels, objective: str, name: str) -> Found:
-    """Move single states to other groups, or out of theirs, as long as that is better."""
+def _micro(matrix: Array, objective: str) -> Found:
+    """Return the finest partition of all."""
+    labels = np.arange(len(matrix))
+    return Found(labels, _score(matrix, labels, objective), "")
+
+
+def refined(matrix: Array, found: Sequence[Found], objective: str, name: str) -> Found:
+    """Refine the best partitions, one of each number of groups, and return the best that comes."""
+    bests: dict[int, Found] = {}
+    for one in found:
+        number = one.groups
+        if number not in bests or one.score > bests[number].score + BETTER:
+            bests[number] = one
+    starts = sorted(bests.values(), key=lambda one: -one.score)[:_STARTS]
+    best = replace(starts[0], search=name)
+    for start in starts:
+        best = better(best, _settled(matrix, start.labels, objective, name))
+    return best
+
+
+def _settled(matrix: Array, labels: Labels, objective: str, name: str) -> Found:
+    """Move single states to other groups or out of theirs, and join groups, while it is better."""
     n = len(matrix)
     labels = labels_of(groups_of(labels), n)
     score = _score(matrix, labels, objective)
@@ -267,6 +291,13 @@ def refined(matrix: Array, labels: Labels, objective: str, name: str) -> Found:
                 labels[state] = to
                 labels = labels_of(groups_of(labels), n)
                 score, moved = float(values[to]), True
+        if not moved and labels.max() > 0:
+            member = membership(labels)
+            a, b = _best_pair(member.T @ matrix @ member, member.sum(axis=0))
+            joined = labels_of(groups_of(np.where(labels == b, a, labels)), n)
+            value = _score(matrix, joined, objective)
+            if value > score + BETTER:
+                labels, score, moved = joined, value, True
     return Found(labels, score, name)
 
 

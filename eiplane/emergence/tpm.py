@@ -47,8 +47,9 @@ def tpm(
     macro : {"auto", "exhaustive", "greedy", "spectral"}, sequence of groups, or None
         How to look for the macro scale. ``"exhaustive"`` goes through all partitions, of 10 states
         at most; ``"greedy"`` merges the best pair until one group is left; ``"spectral"`` clusters
-        the states' singular vectors at every number of groups. Both then move single states. They
-        find a good partition, mostly the best, and do not prove it to be the best. ``"auto"`` is
+        the states' singular vectors at every number of groups. Both then move single states and
+        join groups. They find a good partition, mostly the best, and do not prove it to be the
+        best. ``"auto"`` is
         exhaustive up to 8 states, the better of the two others up to 200, spectral up to 1,024.
         Groups of states are measured as they are. None looks for none.
     objective : {"ei", "effectiveness"}

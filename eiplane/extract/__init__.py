@@ -12,7 +12,8 @@ from ..files import warn_user
 from ..network import Layer, LazyLayer, Network
 from ..results import Skipped
 from .arrays import from_sequence, is_lone_pair, is_matrix
-from .between import Between, between, parts_of
+from .between import Between, between
+from .called import parts_of
 from .keras import example_of, from_keras, is_keras, is_partial
 from .options import Extracted, ExtractOptions, matches, select
 from .programs import is_program, module_of

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..run import Extent, Range
+from .called import kind_of, module_of
 from .modules import examples
 from .options import ExtractOptions
+from .programs import Example
 from .untouched import untouched
 
-__all__ = ["Between", "between", "parts_of"]
+__all__ = ["Between", "between"]
 
 Array = NDArray[np.float64]
 
@@ -103,15 +105,6 @@ class Between:
         return int(np.prod(self.out_shape))
 
 
-def parts_of(weights: Any) -> frozenset[str]:
-    """Return the names of the parts of a torch Module; none of anything else."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(weights, torch.nn.Module):
-        return frozenset()
-    weights = getattr(weights, "_orig_mod", weights)
-    return frozenset(name for name, _ in weights.named_modules() if name)
-
-
 @contextlib.contextmanager
 def between(module: Any, first: str, last: str, options: ExtractOptions) -> Iterator[Between]:
     """Make a part of a module a function.
@@ -134,9 +127,19 @@ def between(module: Any, first: str, last: str, options: ExtractOptions) -> Iter
         If there is no such way through the module, with the reason.
     """
     torch = sys.modules["torch"]
-    module = getattr(module, "_orig_mod", module)
+    module, example = module_of(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"spans: ({first!r}, {last!r}) is no chain of dense layers, and nothing can be put in "
+            "the way of a scripted module; give the one that it was made of"
+        )
+    if example is not None and example.at_once is not None:
+        raise ValueError(
+            f"spans: ({first!r}, {last!r}) is no chain of dense layers, and the program takes "
+            f"{example.at_once} samples at a time; export it with dynamic_shapes for them"
+        )
     with untouched(module, torch):
-        yield _Way(torch, module, first, last).between(options)
+        yield _Way(torch, module, first, last).between(options, example)
 
 
 class _Way:
@@ -151,8 +154,8 @@ class _Way:
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
 
-    def between(self, options: ExtractOptions) -> Between:
-        inputs, data = examples(self.module, options)
+    def between(self, options: ExtractOptions, example: Example | None) -> Between:
+        inputs, data = examples(self.module, options, example)
         seen = self._example(inputs)
         taken, given = seen.taken, seen.given
         extents = None
@@ -172,7 +175,7 @@ class _Way:
         return Between(
             self.first,
             self.last,
-            type(self.stop).__name__,
+            kind_of(self.stop),
             tuple(taken.shape[1:]),
             tuple(given.shape[1:]),
             seen.known,
@@ -346,7 +349,7 @@ def _repeated(torch: Any, value: Any, count: int) -> Any:
 
 def _range_of(part: Any) -> Range | None:
     """Return the range of what a module gives, where it is known."""
-    kind = type(part).__name__
+    kind = kind_of(part)
     if kind == "Sequential" and len(part):
         return _range_of(part[-1])
     if kind == "Hardtanh":

@@ -31,6 +31,7 @@ from .keras_graph import Graph
 from .keras_parts import Node, einsum_axes, einsum_map
 from .keras_ranges import PASS, POOL, TensorRules
 from .keras_sheets import run
+from .keras_wires import wired
 from .orientation import kernel_part
 from .programs import Example
 from .recurrent import Part, gates_of
@@ -143,7 +144,11 @@ def from_keras(model: Any) -> tuple[Network, tuple[Skipped, ...]] | None:
     if not made.layers:
         listed = "; ".join(f"{s.name}: {s.reason}" for s in made.skipped[:8])
         raise ValueError(f"the Keras model {model.name!r} has no layer of weights ({listed})")
-    network = Network(made.layers, True, made.sources, straight=made.straight, inputs=made.inputs)
+    direct = {name: made.sources[name] for name in made.straight}
+    network = Network(
+        made.layers, True, made.sources, straight=made.straight, inputs=made.inputs,
+        wiring=wired(graph, made.of_node, direct, _INPUT),
+    )  # fmt: skip
     return network, tuple(made.skipped)
 
 
@@ -157,6 +162,8 @@ class _Layers:
         self.sources: dict[str, tuple[str, ...]] = {}
         self.inputs: dict[str, RangeRule] = {}
         self.straight: list[str] = []
+        #: Layers of a node, and whether each takes its own state.
+        self.of_node: dict[int, list[tuple[str, bool]]] = {}
         self._kinds: dict[str, list[Any]] = {}  # what each use of a layer is
         self._feeds: dict[str, list[RangeRule]] = {}
         self._origins: dict[str, list[tuple[str, ...]]] = {}
@@ -351,6 +358,7 @@ class _Layers:
     def _add(self, made: Layer, node: Node, inner: bool = False) -> RangeRule:
         """Note a use of a layer; return the range of what it takes there."""
         name = str(made.name)
+        self.of_node.setdefault(id(node), []).append((name, inner))
         if name not in self._feeds:
             self.layers.append(made)
         feed = (

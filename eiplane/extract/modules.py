@@ -80,6 +80,7 @@ def from_module(
             refused = unsteady(network, others)
             if refused:
                 network, skipped = run.finish(refused)
+        skipped += _packed(module)
         if network is None:
             _without_layers(run, used, kind, torch)
             listed = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:8])
@@ -94,6 +95,19 @@ def from_module(
             _observe(observer, torch, module, itertools.chain(inputs, data), options, told)
             network = network.changed(seen=observer.seen())
     return network, skipped
+
+
+def _packed(module: Any) -> tuple[Skipped, ...]:
+    """Return the parts whose weights are no tensors but packed, as torch's quantised layers are."""
+    return tuple(
+        Skipped(
+            name or type(part).__name__,
+            f"its weights are packed ({part._get_name()}); analyse the model as it was before, "
+            "or with weights that are quantised and dequantised again",
+        )
+        for name, part in module.named_modules()
+        if hasattr(part, "_packed_params") and callable(getattr(part, "weight", None))
+    )
 
 
 def _without_layers(run: Run, used: Inputs, kind: str, torch: Any) -> None:

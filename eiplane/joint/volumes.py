@@ -270,13 +270,14 @@ def propagated(
     stream : ndarray of uint32, shape (samples,)
         Of random numbers, for cooling.
     """
+    one = limits.in_lo.shape[0], len(limits.weight)  # an interval of each
     found = _core.wide_run(
         settings,
         limits.weight,
         limits.in_lo,
         limits.in_hi,
-        limits.out_lo,
-        limits.out_hi,
+        limits.out_lo.reshape(one),
+        limits.out_hi.reshape(one),
         correct.astype(np.uint8),
         stream,
         cancel_flag(),

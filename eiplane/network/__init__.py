@@ -36,6 +36,7 @@ from .rows import per_row
 from .spans import spans_of
 from .stage import Stage
 from .sums import RowSums
+from .wiring import Feed, Meeting, Source, Wiring
 
 __all__ = [
     "FAR",
@@ -47,6 +48,7 @@ __all__ = [
     "Binning",
     "Channel",
     "Context",
+    "Feed",
     "Gather",
     "Interval",
     "Join",
@@ -55,6 +57,7 @@ __all__ = [
     "LayerOutput",
     "LazyLayer",
     "Mapped",
+    "Meeting",
     "Mixture",
     "Network",
     "NetworkInput",
@@ -68,8 +71,10 @@ __all__ = [
     "Rule",
     "Scaled",
     "Seen",
+    "Source",
     "Stage",
     "Unknown",
+    "Wiring",
     "as_float",
     "automatic_range",
     "checked_noise",

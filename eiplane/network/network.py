@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from .layer import Layer, LazyLayer
 from .ranges import RangeRule
+from .wiring import Feed, Wiring
 
 __all__ = ["Network", "Seen"]
 
@@ -51,6 +52,9 @@ class Network(Sequence[Layer | LazyLayer]):
         How the range of a layer's inputs follows, where that is more than its sources' outputs.
     seen : mapping of str to Seen, optional
         What data had for ranges; they come before all that follows.
+    wiring : Wiring, optional
+        What feeds what, with the sums and the like between. When left out it follows from
+        ``sources``; None of layers that stand alone.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Network(Sequence[Layer | LazyLayer]):
     straight: frozenset[str] = frozenset()
     inputs: Mapping[str, RangeRule] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    wiring: Wiring | None = None
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Network(Sequence[Layer | LazyLayer]):
         straight: Iterable[str] | None = None,
         inputs: Mapping[str, RangeRule] | None = None,
         seen: Mapping[str, Seen] | None = None,
+        wiring: Wiring | None = None,
     ) -> None:
         named = tuple(
             layer if layer.name is not None else layer.renamed(str(i))
@@ -92,16 +98,16 @@ class Network(Sequence[Layer | LazyLayer]):
         names = list(by_name)
         place = {name: i for i, name in enumerate(names)}
         if not chained:
-            wiring: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+            before_of: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
         elif sources is None:
-            wiring = {b: (a,) for a, b in itertools.pairwise(names)} | {names[0]: ()}
+            before_of = {b: (a,) for a, b in itertools.pairwise(names)} | {names[0]: ()}
         else:
-            wiring = {name: tuple(sources.get(name, ())) for name in names}
-        for name, before in wiring.items():
+            before_of = {name: tuple(sources.get(name, ())) for name in names}
+        for name, before in before_of.items():
             for source in before:
                 if place.get(source, len(names)) >= place[name]:
                     raise ValueError(f"layer {name!r}: its source {source!r} is no layer before it")
-        linked = {name: before[0] for name, before in wiring.items() if len(before) == 1}
+        linked = {name: before[0] for name, before in before_of.items() if len(before) == 1}
         if straight is not None:
             linked = {name: linked[name] for name in straight if name in linked}
         dense = {
@@ -114,11 +120,25 @@ class Network(Sequence[Layer | LazyLayer]):
                 _check_link(by_name[linked[name]], by_name[name])
         object.__setattr__(self, "layers", named)
         object.__setattr__(self, "chained", chained)
-        object.__setattr__(self, "sources", wiring)
+        object.__setattr__(self, "sources", before_of)
         object.__setattr__(self, "in_ranges", dict(in_ranges or {}))
         object.__setattr__(self, "straight", frozenset(dense))
         object.__setattr__(self, "inputs", dict(inputs or {}))
         object.__setattr__(self, "seen", dict(seen or {}))
+        if wiring is None and chained:
+            wiring = self._wired(straight is None)
+        object.__setattr__(self, "wiring", wiring)
+
+    def _wired(self, in_order: bool) -> Wiring:
+        """Return what feeds what, as ``sources`` has it."""
+        sizes = {str(layer.name): layer for layer in self.layers}
+        feeds = {}
+        for name, before in self.sources.items():
+            alone = len(before) == 1 and (in_order or name in self.straight)
+            fits = alone and sizes[name].size_in == sizes[before[0]].n_out
+            start = () if name in self.in_ranges else (None,)
+            feeds[name] = Feed(before or start, fits)
+        return Wiring(feeds)
 
     def changed(self, **parts: Any) -> Network:
         """Return the same network but for some of the arguments that make one."""

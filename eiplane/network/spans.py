@@ -84,6 +84,8 @@ def _chosen(
     named = isinstance(first, str) and isinstance(last, str) and {first, last} <= set(parts)
     if named and not {first, last} <= set(index):
         return str(first), str(last)
+    if isinstance(first, str) and first in parts and last not in index and last not in parts:
+        _position(network, index, last)  # the one that is not known is the one to be told of
     start, stop = (_position(network, index, end) for end in (first, last))
     reason = _break(network, start, stop) if start <= stop else "it ends before it begins"
     if reason is None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..network import Activation
 from ..run import stop_if_cancelled
 from .laws import SumLaw, node_masses
-from .panels import nodes_of, panel_edges
+from .panels import MOVED, NODES, nodes_of, panel_edges
 from .surroundings import Surroundings
 
 __all__ = ["GaussianRow", "gaussian_row"]
@@ -40,9 +40,11 @@ _REACH = 8.8
 _FADE = 5.6
 #: Deviations by which f may move and tell nothing: below half their square, in nats.
 _STILL = 1e-8
-#: Waves that are tried, and what is left of the last to be enough.
-_WAVES, _ENOUGH = (256, 1024), 1e-13
-#: Before that: one wave in so many, and at so many places of t.
+#: Waves that are tried, and what is left of the last of them to be enough.
+_WAVES = {256: 1e-13, 1024: 1e-12}
+#: By how much more the information is off, in bits; 170 was the most of 250 layers.
+_LEFT_OUT = 500.0
+#: Before that: one wave in so many, and at so many places of t, evenly and where the values are.
 _FEW_WAVES, _FEW_PLACES = 8, 32
 #: Inputs up to which the law of z is taken in pieces, of which there are 2**inputs.
 _FEW = 7
@@ -139,7 +141,7 @@ class _Row:
         series = self._series(t, centre, reach, widths)
         mean = np.maximum(series.density(series.all_factors, np.zeros(1))[:, 0], 0.0)
         centres = (np.arange(self.bins) + 0.5) / self.bins - 0.5
-        bound = marginal = 0.0
+        bound, marginal = series.doubt, 0.0
         each = max(1, _BLOCK // (len(t) * self.bins))
         for first in range(0, len(some), each):
             stop_if_cancelled()
@@ -150,7 +152,7 @@ class _Row:
             ])  # fmt: skip
             found, off, marginal = _informations(np.maximum(given, 0.0), step, mean)
             information[some[first : first + len(block)]] = found
-            bound = max(bound, off)
+            bound = max(bound, off + series.doubt)
         return GaussianRow(information, marginal - self._own_entropy(), bound)
 
     def sensitivity(self) -> GaussianRow:
@@ -294,11 +296,14 @@ class _Row:
         period = 2.0 * (reach + fade)
         ends = np.array([centre - reach - fade, centre + reach + fade])
         cuts = np.append(ends, self._kinks(*map(float, ends)))
-        for waves in _WAVES:
+        for waves, enough in _WAVES.items():
             series = _Series(2.0 * math.pi / period, waves, widths)
             there = np.flatnonzero(np.abs(series.greatest(self.bins)) > 1e-17)
             series.cut(int(there[-1]) + 1)
             longest = min(8.0 / float(series.frequency[-1]), fade / 4.0)
+            panels = self._moves(centre, reach + fade) / (MOVED * self.std)
+            if max(len(t), 4 * waves) * NODES * panels > _MOST:
+                break
             z, weights = nodes_of(panel_edges(self.f, cuts, self.std, longest))
             if max(len(t), 4 * waves) * len(z) > _MOST:
                 break
@@ -306,7 +311,7 @@ class _Row:
             far = (np.abs(z - centre) - reach) / fade
             weights = weights * 0.5 * _erfc(_FADE * (2.0 * np.maximum(far, 0.0) - 1.0)) / period
             if len(series.frequency) > waves and self._wants_more(
-                series, t, z - centre, y, weights
+                series, t, z - centre, y, weights, enough
             ):
                 continue
             phase = np.outer(z - centre, series.frequency)
@@ -315,16 +320,23 @@ class _Row:
             series.real, series.imaginary = np.split(both, 2, axis=1)
             size = np.abs(series.real).max(axis=0) + np.abs(series.imaginary).max(axis=0)
             left = size * np.abs(series.greatest(self.bins))
-            done = len(left) <= waves or left[-waves // 8 :].max() < _ENOUGH * left.max()
-            if done:
-                return series.cut(int(np.flatnonzero(left >= 0.01 * _ENOUGH * left.max())[-1]) + 1)
+            rest = 0.0 if len(left) <= waves else float(left[-waves // 8 :].max() / left.max())
+            if rest < 8.0 * enough:
+                series.doubt = _LEFT_OUT * rest
+                return series.cut(int(np.flatnonzero(left >= 1e-15 * left.max())[-1]) + 1)
         raise ValueError(
             f"Gaussian noise of {self.std:g} is too little for so few inputs, so wide weights or a "
             "function that jumps; take more, or noise='dither'"
         )
 
     def _wants_more(
-        self, series: _Series, t: Array, apart: Array, y: Array, weights: Array
+        self,
+        series: _Series,
+        t: Array,
+        apart: Array,
+        y: Array,
+        weights: Array,
+        enough: float,
     ) -> bool:
         """Whether the last waves are too great, as a few of them say at a few places of t.
 
@@ -333,11 +345,15 @@ class _Row:
         last = slice(-len(series.frequency) // 8, None, _FEW_WAVES)
         phase = np.outer(apart, series.frequency[last])
         masses = weights[:, None] * np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-        both = np.abs(self._smeared(t[:: max(1, len(t) // _FEW_PLACES)], y, masses)).max(axis=0)
+        share = np.cumsum(weights) / weights.sum()
+        some = y[np.searchsorted(share, (np.arange(_FEW_PLACES) + 0.5) / _FEW_PLACES)]
+        at = np.searchsorted(t, some).clip(max=len(t) - 1)
+        at = np.unique([*at, *range(0, len(t), max(1, len(t) // _FEW_PLACES))])
+        both = np.abs(self._smeared(t[at], y, masses)).max(axis=0)
         size = both[: phase.shape[1]] + both[phase.shape[1] :]
         left = size * np.abs(series.greatest(self.bins)[last])
         most = 2.0 * float(weights.sum()) / (self.std * math.sqrt(2.0 * math.pi))
-        return bool(left.max() >= _ENOUGH * most)
+        return bool(left.max() >= enough * most)
 
     def _convolved(self, t: Array, centre: float, reach: float, widths: Array) -> _Series:
         """Return the series where f is the identity: noise is one more factor."""
@@ -360,7 +376,8 @@ class _Series:
     """Fourier coefficients of the noise about f, and the factors of the inputs.
 
     A density is ``sum over q of factor_q (real_q cos(w_q d) + imaginary_q sin(w_q d))``, d how far
-    the centre is moved, each wave but the first counted twice.
+    the centre is moved, each wave but the first counted twice. ``doubt`` is how far the information
+    is off for want of more waves, in bits.
     """
 
     def __init__(self, step: float, waves: int, widths: Array) -> None:
@@ -368,6 +385,7 @@ class _Series:
         self.frequency, self.widths = frequency, widths
         self.real: Array = np.empty((0, 0))
         self.imaginary: Array = np.empty((0, 0))
+        self.doubt = 0.0
         factors = np.sinc(np.outer(widths, frequency) / (2.0 * math.pi))
         ones = np.ones((1, len(frequency)))
         self._before = np.cumprod(np.concatenate([ones, factors]), axis=0)

@@ -14,12 +14,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NODES", "legendre", "nodes_of", "panel_edges"]
+__all__ = ["MOVED", "NODES", "legendre", "nodes_of", "panel_edges"]
 
 Array = NDArray[np.float64]
 
 #: Nodes of a panel; of the function's movement on it, at most, in standard deviations.
-NODES, _MOVED = 16, 1.5
+NODES, MOVED = 16, 1.5
 #: How far an interpolant may be off, in standard deviations and beside the function's own size.
 _OFF, _ROUNDING = 1e-11, 1e-14
 #: Panels at first, about, and at most; shortest, of the whole.
@@ -87,7 +87,7 @@ def panel_edges(
         moved = own.max(axis=1) - own.min(axis=1)
         off = np.abs(own @ weights.T - others).max(axis=1)
         allowed = _OFF * std + _ROUNDING * np.abs(own).max(axis=1)
-        again = ((moved > _MOVED * std) | (off > allowed)) & (half[:, 0] > shortest)
+        again = ((moved > MOVED * std) | (off > allowed)) & (half[:, 0] > shortest)
         low, high, middle = low[again], high[again], middle[again, 0]
         done.append(middle)
         if sum(map(len, done)) > _MOST:

@@ -12,9 +12,10 @@ from .convergence import convergence
 from .curves import curve, history, phi
 from .depth import layers
 from .edge_movies import animate_edges
-from .graphs import edges, matrices, network
+from .graphs import edges, matrices
 from .lags import lags
 from .movies import animate
+from .networks import network
 from .style import save_figure
 from .text import text_plane
 from .transitions import transitions

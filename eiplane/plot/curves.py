@@ -253,7 +253,8 @@ def _dress(ax: Axes, run: History, name: str, log: bool) -> None:
 
 
 def _key(ax: Axes, count: int) -> None:
-    if count <= 12:
+    if count <= 5:
         ax.legend(frameon=False, fontsize=8.5, handlelength=3.4)
-    else:
-        ax.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    else:  # more would lie on the lines
+        size = 8.5 if count <= 12 else 7.5
+        ax.legend(frameon=False, fontsize=size, loc="center left", bbox_to_anchor=(1.01, 0.5))

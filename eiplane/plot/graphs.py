@@ -1,4 +1,4 @@
-"""Edges: as heat maps, and drawn on the network."""
+"""Edges as heat maps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..files import require
 from ..results import TABLE, Decomposition, LayerResult, row_of
 from .names import shown_name, shown_names
 from .scales import color_limits
-from .style import INK, given_axes, make_axes, tidy
+from .style import given_axes, make_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["edges", "matrices", "network"]
+__all__ = ["LABELS", "edges", "layers_of", "matrices", "values_of"]
 
 Array = NDArray[np.float64]
 
 #: What edges can be drawn by, and how that is called; the default first.
-_LABELS = {row_of("ei_edges").name: row_of("ei_edges").label} | {
+LABELS = {row_of("ei_edges").name: row_of("ei_edges").label} | {
     row.name: row.label for row in TABLE if row.per == "edge" and row.tracked
 }
 
@@ -71,7 +71,7 @@ def edges(
             f"edges draws one layer of a result, such as d[0], not {type(layer).__name__}; "
             "matrices draws all"
         )
-    values = _values(layer, quantity)
+    values = values_of(layer, quantity)
     n_out, n_in = values.shape
     ax = make_axes(ax, (min(1.6 + 0.42 * max(n_in, 4), 9.0), min(1.4 + 0.42 * max(n_out, 4), 7.0)))
     low, high = color_limits([values]) if limits is None else limits
@@ -98,7 +98,7 @@ def edges(
     ax.tick_params(labelsize=8.5)
     if colorbar:
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.9)
-        bar.set_label(_LABELS[quantity], fontsize=9)
+        bar.set_label(LABELS[quantity], fontsize=9)
         bar.ax.tick_params(labelsize=8.5)
         bar.outline.set_visible(False)
     return ax
@@ -129,14 +129,18 @@ def matrices(
     ValueError
         If the measure was not made, or there are fewer axes than layers.
     """
-    chosen = _layers(decomposition, "matrices")
-    all_values = [_values(layer, quantity) for layer in chosen]
+    chosen = layers_of(decomposition, "matrices")
+    all_values = [values_of(layer, quantity) for layer in chosen]
     limits = color_limits(all_values)
     axes = _panels(all_values) if ax is None else given_axes(ax, len(all_values), "matrices")
     for layer, one in zip(chosen, axes, strict=True):
         edges(layer, one, quantity=quantity, limits=limits, colorbar=False)
+    room = min(one.get_window_extent().width * 72.0 / one.figure.dpi for one in axes)
+    names = shown_names([layer.name for layer in chosen], max(12, int(room / 5.0)))
+    for name, one in zip(names, axes, strict=True):  # told apart, however alike they begin or end
+        one.set_title(name, fontsize=10)
     bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
-    bar.set_label(_LABELS[quantity], fontsize=9)
+    bar.set_label(LABELS[quantity], fontsize=9)
     bar.outline.set_visible(False)
     return axes
 
@@ -165,95 +169,7 @@ def _panels(all_values: Sequence[Array]) -> Any:
     return grid.ravel()[:count]
 
 
-def network(
-    decomposition: Decomposition | Sequence[LayerResult],
-    ax: Axes | None = None,
-    *,
-    quantity: str = "ei_edges",
-    max_nodes: int = 24,
-) -> Axes:
-    """Draw the network: nodes in columns, edges by their bits in width and colour.
-
-    Parameters
-    ----------
-    decomposition : Decomposition, or layers of one
-        Of dense layers that feed each other in their order. A result does not know what feeds
-        what: layers beside each other, such as the projections of attention, are drawn as if one
-        fed the next where their shapes allow it.
-    ax : Axes, optional
-    quantity : str
-        As of :func:`edges`.
-    max_nodes : int
-        Of a wider layer only the nodes with the greatest sums are drawn, and how many are not is
-        written below.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If the measure was not made or the layers do not feed each other.
-    """
-    chosen = _layers(decomposition, "network")
-    layers = [_values(layer, quantity) for layer in chosen]
-    for before, after, result in zip(layers, layers[1:], chosen[1:], strict=False):
-        if after.shape[1] != before.shape[0]:
-            raise ValueError(
-                f"layer {result.name!r} takes {after.shape[1]} inputs but the one before has "
-                f"{before.shape[0]} outputs: only a chain of dense layers can be drawn; "
-                "decomposition[i:j] takes layers that are one"
-            )
-    kept = _kept(layers, max_nodes)
-    pace = float(np.clip(24.0 / len(layers), 0.3, 1.9))  # inches between columns
-    ax = make_axes(ax, (2.0 + pace * len(layers), 4.4))
-    tallest = max(map(len, kept))
-    where = [np.linspace(1, -1, len(k)) * (len(k) - 1) / max(tallest - 1, 1) for k in kept]
-    low, high = color_limits(layers)
-    peak = max(abs(low), abs(high)) or 1.0
-    colors = require("matplotlib.colors", "plot")
-    map_of = require("matplotlib", "plot").colormaps["YlGnBu" if low >= 0 else "PuOr"]
-    if low >= 0:  # the scale's lightest end would be lost on white
-        map_of = colors.LinearSegmentedColormap.from_list("", map_of(np.linspace(0.18, 1.0, 256)))
-    scale = require("matplotlib.cm", "plot").ScalarMappable(colors.Normalize(low, high), map_of)
-    segments, values = [], []
-    for i, matrix in enumerate(layers):
-        for b, y1 in zip(kept[i + 1], where[i + 1], strict=True):
-            for a, y0 in zip(kept[i], where[i], strict=True):
-                segments.append([(i, y0), (i + 1, y1)])
-                values.append(matrix[b, a])
-    order = np.argsort(np.abs(values))  # the strong ones on top
-    strength = np.array(values)[order]
-    ax.add_collection(
-        require("matplotlib.collections", "plot").LineCollection(
-            np.array(segments)[order], colors=scale.to_rgba(strength), zorder=1,
-            linewidths=0.25 + 4.5 * np.abs(strength) / peak, capstyle="round",
-        )
-    )  # fmt: skip
-    size = float(np.clip(320.0 / max(tallest - 2, 1), 18, 150))
-    for i, (nodes, ys) in enumerate(zip(kept, where, strict=True)):
-        ax.scatter(np.full(len(ys), i), ys, s=size, c="white", edgecolors=INK, lw=1.2, zorder=2)
-        total = layers[0].shape[1] if i == 0 else layers[i - 1].shape[0]
-        if len(nodes) < total:
-            ax.annotate(f"+ {total - len(nodes)} more", (i, ys[-1]), (0, -12), ha="center",
-                        va="top", textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
-    slanted: dict[str, Any] = {} if pace > 1.2 else {"rotation": 50, "rotation_mode": "anchor"}
-    for i, name in enumerate(shown_names([x.name for x in chosen], 24)):
-        ax.annotate(name, (i + 0.5, 1.12), ha="left" if slanted else "center", fontsize=9,
-                    color=INK, annotation_clip=False, **slanted)  # fmt: skip
-    ax.set_xlim(-0.25, len(layers) + 0.25)
-    ax.set_ylim(-1.25, 1.25)
-    ax.axis("off")
-    bar = ax.figure.colorbar(scale, ax=ax, shrink=0.75, pad=0.01)
-    bar.set_label(_LABELS[quantity], fontsize=9)
-    bar.ax.tick_params(labelsize=8.5)
-    bar.outline.set_visible(False)
-    tidy(ax)
-    return ax
-
-
-def _layers(source: Any, what: str) -> Sequence[LayerResult]:
+def layers_of(source: Any, what: str) -> Sequence[LayerResult]:
     """Return the layers of a result, or of a part of it."""
     layers = [source] if isinstance(source, LayerResult) else source
     good = isinstance(layers, Decomposition | list | tuple) and len(layers) > 0
@@ -262,19 +178,11 @@ def _layers(source: Any, what: str) -> Sequence[LayerResult]:
     return layers
 
 
-def _values(layer: LayerResult, quantity: str) -> Array:
-    if quantity not in _LABELS:
-        raise ValueError(f"quantity must be one of {', '.join(_LABELS)}, not {quantity!r}")
+def values_of(layer: LayerResult, quantity: str) -> Array:
+    """Return a measure of edges as a matrix, a row an output; ValueError where it was not made."""
+    if quantity not in LABELS:
+        raise ValueError(f"quantity must be one of {', '.join(LABELS)}, not {quantity!r}")
     values = getattr(layer, quantity)
     if values is None:
         raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")
     return np.asarray(values).reshape(values.shape[0], -1)
-
-
-def _kept(layers: list[Array], most: int) -> list[NDArray[np.intp]]:
-    """Return which nodes of every column are drawn: those with the greatest sums of bits."""
-    sums = [np.abs(layers[0]).sum(axis=0)]
-    for i, matrix in enumerate(layers):
-        after = np.abs(layers[i + 1]).sum(axis=0) if i + 1 < len(layers) else 0.0
-        sums.append(np.abs(matrix).sum(axis=1) + after)
-    return [np.sort(np.argsort(-s, kind="stable")[:most]) for s in sums]

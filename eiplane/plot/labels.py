@@ -49,6 +49,7 @@ def place(
     *,
     around: Sequence[Any] = (),
     size: float = 9.0,
+    leaders: list[Any] | None = None,
 ) -> list[Any]:
     """Write labels beside their points.
 
@@ -66,6 +67,8 @@ def place(
         What else is in the way: a legend.
     size : float
         Font size.
+    leaders : list, optional
+        Gets the line of each label, None where there is none; to move along with it.
 
     Returns
     -------
@@ -106,12 +109,15 @@ def place(
         text.set_position((float(offset[0]), float(offset[1])))
         text.set(ha="center", va="center_baseline")
         gap = np.linalg.norm(np.maximum(np.abs(best - point) - half, 0.0)) / scale
+        leader = None
         if gap > 14.0:
-            ax.annotate(
+            leader = ax.annotate(
                 "", (label.x, label.y), tuple(offset), textcoords="offset points", zorder=2,
                 arrowprops={"arrowstyle": "-", "color": label.color, "lw": 0.7, "alpha": 0.7,
                             "shrinkA": 8, "shrinkB": 5},
             )  # fmt: skip
+        if leaders is not None:
+            leaders.append(leader)
         placed.append(text)
     return placed
 

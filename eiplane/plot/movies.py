@@ -110,7 +110,9 @@ class _Film:
         # Names go along with their marks, on the side that is free in the end: none jumps.
         texts = shown_names([way.name for way in self.ways])
         ends = [Label(t, *w.place, w.look.color) for t, w in zip(texts, self.ways, strict=True)]
-        self.names = place(self.ax, ends, np.vstack([way.covered for way in self.ways]))
+        self.leaders: list[Any] = []
+        covered = np.vstack([way.covered for way in self.ways])
+        self.names = place(self.ax, ends, covered, leaders=self.leaders)
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         self.trails = [self._trail(way) for way in self.ways]
@@ -133,8 +135,8 @@ class _Film:
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures as RGB arrays."""
         for step in self.run.steps:
-            for way, name, (lines, head, span, ends) in zip(
-                self.ways, self.names, self.trails, strict=True
+            for way, name, leader, (lines, head, span, ends) in zip(
+                self.ways, self.names, self.leaders, self.trails, strict=True
             ):
                 seen = way.until(step)
                 span.set_segments(seen.spans[-1:] if seen.ends_open else [])
@@ -143,6 +145,8 @@ class _Film:
                 head.set_data(*([[], []] if seen.ends_open else seen.points[-1:].T))
                 ends.set_data(*(seen.spans[-1].T if seen.ends_open else [[], []]))
                 name.xy = tuple(seen.end)
+                if leader is not None:
+                    leader.xy = tuple(seen.end)
                 pieces = seen.pieces
                 if len(pieces):
                     lines.set_segments(pieces)

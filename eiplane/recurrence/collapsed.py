@@ -88,7 +88,7 @@ def collapse(setup: Setup, lag: int) -> Collapsed:
         noise.append(weight * scale)
         moved += weight @ (low - scale * span[0])
     name = f"lag {lag}"
-    binning = Binning(*setup.bins, False, setup.baseline)
+    binning = Binning(*setup.bins, setup.drop, setup.baseline)
     together, alone = (
         discretize(
             Layer(np.ascontiguousarray(weight), b, affine.activation, name),

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _KINDS = {count: kind for kind, count in _GATES.items()}
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 _WHAT = (
     "a recurrent model is an nn.RNN, LSTM, GRU or one of their cells, their state dict, a matrix "
@@ -66,21 +67,26 @@ def _refuse(activation: Any, why: str) -> None:
 
 def _of_module(module: Any, torch: Any, activation: Any, sizes: Any) -> Cell:
     nn = torch.nn
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+    module = getattr(module, "_orig_mod", module)  # of torch.compile
+    kind = _kind(module, nn)
+    if kind is not None:
         _refuse(activation, "a module brings its own")
         if getattr(module, "bidirectional", False):
             raise ValueError(
                 f"{type(module).__name__} runs both ways, so its state does not follow from the "
                 "one before; give a module with bidirectional=False"
             )
-        kind = type(module).__name__.removesuffix("Cell").lower()
-        if kind not in _GATES:
-            raise TypeError(f"{type(module).__name__} is not known; {_WHAT}")
         name = getattr(module, "nonlinearity", "tanh")
-        weights = {k: v.detach().cpu().double().numpy() for k, v in module.named_parameters()}
-        return _stack(weights, "", kind, get_activation(name))
+        return _stack(_weights(module), "", kind, get_activation(name))
+    if isinstance(module, torch.jit.ScriptModule) and sizes is None:
+        raise TypeError(
+            "a scripted module: give the one that it was made of, its state_dict(), or "
+            "sizes=(inputs, state) if it takes (x, h) and returns the next h"
+        )
     inner = [
-        name for name, m in module.named_modules() if isinstance(m, (nn.RNNBase, nn.RNNCellBase))
+        name
+        for name, m in module.named_modules()
+        if name and isinstance(m, (nn.RNNBase, nn.RNNCellBase))
     ]
     if sizes is None and len(inner) > 0:
         raise ValueError(
@@ -92,6 +98,35 @@ def _of_module(module: Any, torch: Any, activation: Any, sizes: Any) -> Cell:
     default = (own[0], own[1]) if all(isinstance(v, int) for v in own) else None
     _refuse(activation, "a module brings its own")
     return ModuleCell(module, *_checked_sizes(sizes, default))
+
+
+def _kind(module: Any, nn: Any) -> str | None:
+    """Return what torch's own module computes, also of a class made from it; else None."""
+    for name in ("RNN", "LSTM", "GRU"):
+        for known in (getattr(nn, name), getattr(nn, f"{name}Cell")):
+            if isinstance(module, known) and type(module).forward is known.forward:
+                return name.lower()
+    return None
+
+
+def _weights(module: Any) -> dict[str, Any]:
+    """Return the weights as the next run has them, parametrised, normed or pruned."""
+    made = {}
+    for hook in module._forward_pre_hooks.values():  # of torch.nn.utils, which make one as it runs
+        name = getattr(hook, "name", None) or getattr(hook, "_tensor_name", None)
+        if hasattr(hook, "apply_mask"):
+            made[name] = hook.apply_mask(module)
+        elif type(hook).__name__ == "SpectralNorm":
+            made[name] = hook.compute_weight(module, do_power_iteration=False)
+        elif hasattr(hook, "compute_weight"):
+            made[name] = hook.compute_weight(module)
+    ends = [f"_l{i}" for i in range(getattr(module, "num_layers", 0))] or [""]
+    found = {}
+    for name in (f"{part}{end}" for end in ends for part in _PARTS):
+        value = made.get(name, getattr(module, name, None))
+        if value is not None:
+            found[name] = _numpy(value)
+    return found
 
 
 def _checked_sizes(sizes: Any, default: Any) -> tuple[int, int | tuple[int, ...]]:

@@ -19,6 +19,7 @@ from ..run import stop_if_cancelled
 from .setup import Setup
 
 __all__ = [
+    "OUTSIDE",
     "CellsUnit",
     "Labels",
     "MatrixUnit",
@@ -27,7 +28,10 @@ __all__ = [
     "Uniform",
     "binned",
     "cells_unit",
+    "counted",
+    "generator",
     "identify",
+    "in_cells",
     "matrix_unit",
     "run_from",
     "sample_unit",
@@ -41,6 +45,9 @@ Labels = NDArray[np.uint16]
 
 #: Points of a sweep at a time: all together take gigabytes, and would be waited for.
 _BLOCK = 1 << 15
+
+#: The label of a value that is left out; no bin has it.
+OUTSIDE = 0xFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +122,8 @@ class Run:
     outside: dict[int, int]
 
 
-def _generator(key: int, purpose: int, *numbers: int) -> np.random.Generator:
+def generator(key: int, purpose: int, *numbers: int) -> np.random.Generator:
+    """Return the generator of a unit: its call's key, what it is for, and its numbers."""
     words = np.random.SeedSequence([key, purpose, *numbers]).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
 
@@ -125,12 +133,15 @@ def within_span(u: Array, span: Array) -> Array:
     return span[:, :1] + u * (span[:, 1:] - span[:, :1])
 
 
-def binned(values: Array, span: Array, bins: int) -> tuple[Labels, int]:
-    """Return the bins of values, those outside in the end bins, and how many those are."""
+def binned(values: Array, span: Array, bins: int, drop: bool = False) -> tuple[Labels, int]:
+    """Return the bins of values, and how many are outside: in the end bins, or :data:`OUTSIDE`."""
     low, high = span[:, :1], span[:, 1:]
     at = np.floor((values - low) * (bins / (high - low)))
-    outside = int(np.count_nonzero((values < low) | (values > high)))
-    return np.clip(at, 0, bins - 1).astype(np.uint16), outside
+    outside = (values < low) | (values > high)
+    labels = np.clip(at, 0, bins - 1).astype(np.uint16)
+    if drop:
+        labels[outside] = OUTSIDE
+    return labels, int(np.count_nonzero(outside))
 
 
 class Uniform(Protocol):
@@ -161,7 +172,7 @@ def run_from(setup: Setup, values: Array, rng: np.random.Generator | None) -> Ru
     labels: dict[int, Labels] = {}
     outside: dict[int, int] = {}
     for lag, seen in states_from(setup, values, rng):
-        labels[lag], outside[lag] = binned(seen, setup.out_span, setup.bins[1])
+        labels[lag], outside[lag] = binned(seen, setup.out_span, setup.bins[1], setup.drop)
     return Run(labels, outside)
 
 
@@ -200,9 +211,16 @@ def _start(setup: Setup, count: int, rng: Uniform | None) -> tuple[Array, Callab
         state = within_span(rng.random((len(held), count)), around.state_span)
         return state, lambda step: within_span(rng.random((n_x, count)), around.x_span)
     sequences, states = around.sequences, around.states
-    assert sequences is not None and states is not None
-    which = rng.integers(len(sequences), size=count)
-    when = rng.integers(sequences.shape[1] - setup.window + 1, size=count)
+    assert sequences is not None and states is not None and around.lengths is not None
+    windows = np.maximum(around.lengths - setup.window + 1, 0)
+    if (windows == windows[0]).all():
+        which = rng.integers(len(sequences), size=count)
+        when = rng.integers(int(windows[0]), size=count)
+    else:
+        ends = np.cumsum(windows)
+        at = rng.integers(int(ends[-1]), size=count)
+        which = np.searchsorted(ends, at, side="right")
+        when = at - (ends - windows)[which]
     return states[which, when].T.copy(), lambda step: np.ascontiguousarray(
         sequences[which, when + step].T
     )
@@ -210,7 +228,7 @@ def _start(setup: Setup, count: int, rng: Uniform | None) -> tuple[Array, Callab
 
 def sample_unit(unit: SampleUnit) -> tuple[Labels, Run]:
     """Return the bins of the perturbed neurons and those after each lag."""
-    setup, rng = unit.setup, _generator(unit.key, 0, unit.number)
+    setup, rng = unit.setup, generator(unit.key, 0, unit.number)
     u = rng.random((setup.n_in, unit.count))
     given = np.minimum(u * setup.bins[0], setup.bins[0] - 1).astype(np.uint16)
     return given, run_from(setup, within_span(u, setup.in_span), rng)
@@ -222,7 +240,7 @@ def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
     Each grid is evenly spaced and shifted by an offset of its own; shape of each array (grids,
     places, in_bins, out_bins).
     """
-    setup, rng = unit.setup, _generator(unit.key, 1, unit.neuron)
+    setup, rng = unit.setup, generator(unit.key, 1, unit.neuron)
     in_bins, out_bins = setup.bins
     offsets = rng.random((unit.grids, 1))
     shape = (unit.grids, setup.places, in_bins, out_bins)
@@ -237,7 +255,8 @@ def sweep_unit(unit: SweepUnit) -> dict[int, NDArray[np.uint64]]:
         given = np.minimum(u * in_bins, in_bins - 1).astype(np.intp)
         for lag, labels in run_from(setup, values, None).labels.items():
             flat = ((grid * setup.places + rows) * in_bins + given) * out_bins + labels
-            tables[lag] += np.bincount(flat.ravel(), minlength=math.prod(shape)).astype(np.uint64)
+            flat = flat[labels != OUTSIDE]
+            tables[lag] += np.bincount(flat, minlength=math.prod(shape)).astype(np.uint64)
     return {lag: counts.reshape(shape) for lag, counts in tables.items()}
 
 
@@ -245,29 +264,45 @@ def cells_unit(unit: CellsUnit) -> dict[int, Drawn]:
     """Draw in some cells of the perturbed neurons; what was drawn by lag."""
     setup, group = unit.setup, unit.group
     in_bins = setup.bins[0]
-    rng = _generator(unit.key, 2, unit.level, unit.first)
+    rng = generator(unit.key, 2, unit.level, unit.first)
     number = np.arange(unit.first, unit.first + unit.count)
     cell = rng.integers(in_bins, size=(setup.n_in, unit.count))
     for stratum in range(group.strata):  # the number of the cell decides these bins
         cell[stratum] = number // in_bins**stratum % in_bins
-    found = _in_cells(setup, cell, group.draws, rng)
-    gains = octave_gains(group.draws)
-    octaves = np.concatenate([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)], axis=1)
-    at = np.repeat(np.arange(unit.count), group.draws)
+    found = in_cells(setup, cell, group.draws, rng)
     drawn = {}
     for lag, labels in found.labels.items():
-        vectors = identify(labels, setup.bins[1])
-        pairs, counts = np.unique(at * (int(vectors.max()) + 1) + vectors, return_counts=True)
-        where = pairs // (int(vectors.max()) + 1)
-        octave = [np.bincount(where, o[counts], unit.count) for o in octaves]
-        whole = np.stack(octave, axis=1).astype(np.float64)
-        singles = np.bincount(where, counts == 1, unit.count).astype(np.uint32)
-        ok = np.ones(unit.count, bool)
-        drawn[lag] = Drawn(whole, np.zeros_like(whole), None, singles, ok, len(at))
+        vectors = identify(labels, setup.bins[1]).reshape(unit.count, group.draws)
+        drawn[lag] = counted(vectors, np.ones(unit.count, bool), group.draws, vectors.size)
     return drawn
 
 
-def _in_cells(setup: Setup, cell: NDArray[np.int64], draws: int, rng: np.random.Generator) -> Run:
+def counted(vectors: NDArray[np.int64], ok: NDArray[np.bool_], draws: int, spent: int) -> Drawn:
+    """Return what the draws in cells say of the entropy within them.
+
+    Parameters
+    ----------
+    vectors : ndarray of int, shape (cells, draws)
+        A number for each different one.
+    ok : ndarray of bool, shape (cells,)
+        Cells whose draws count.
+    draws, spent : int
+        In each cell, and of all that were taken.
+    """
+    gains = octave_gains(draws)
+    octaves = np.concatenate([np.zeros((len(gains), 1)), np.cumsum(gains, axis=1)], axis=1)
+    most, cells = int(vectors.max(initial=0)) + 1, len(vectors)
+    pairs, counts = np.unique(
+        (np.arange(cells)[:, None] * most + vectors).ravel(), return_counts=True
+    )
+    where = pairs // most
+    octave = [np.bincount(where, o[counts], cells).astype(np.float64) for o in octaves]
+    whole: Array = np.stack(octave, axis=1)
+    singles = np.bincount(where, counts == 1, cells).astype(np.uint32)
+    return Drawn(whole, np.zeros_like(whole), None, singles, ok, spent)
+
+
+def in_cells(setup: Setup, cell: NDArray[Any], draws: int, rng: np.random.Generator) -> Run:
     """Run on from so many draws in each cell, in the cells' order."""
     u = rng.random((setup.n_in, cell.shape[1] * draws))
     u = (np.repeat(cell, draws, axis=1) + u) / setup.bins[0]
@@ -285,15 +320,15 @@ def matrix_unit(unit: MatrixUnit) -> dict[int, NDArray[np.int64]]:
     states = int(np.prod(shape))
     number = np.arange(unit.first, unit.first + unit.count)
     cell = np.array(np.unravel_index(number, shape))
-    found = _in_cells(setup, cell, unit.draws, _generator(unit.key, 3, unit.first))
+    found = in_cells(setup, cell, unit.draws, generator(unit.key, 3, unit.first))
     at = np.repeat(np.arange(unit.count), unit.draws)
-    return {
-        lag: np.bincount(
-            at * states + np.ravel_multi_index(tuple(labels.astype(np.intp)), shape),
-            minlength=unit.count * states,
-        ).reshape(unit.count, states)
-        for lag, labels in found.labels.items()
-    }
+    counts = {}
+    for lag, labels in found.labels.items():
+        kept = (labels != OUTSIDE).all(axis=0)
+        after = np.ravel_multi_index(tuple(labels[:, kept].astype(np.intp)), shape)
+        pairs = np.bincount(at[kept] * states + after, minlength=unit.count * states)
+        counts[lag] = pairs.reshape(unit.count, states)
+    return counts
 
 
 def identify(labels: Labels, bins: int) -> NDArray[np.int64]:
@@ -305,5 +340,5 @@ def identify(labels: Labels, bins: int) -> NDArray[np.int64]:
         for row in labels[first : first + per_word]:
             word = word * bins + row
         _, word = np.unique(word, return_inverse=True)
-        _, ids = np.unique(ids * (int(word.max()) + 1) + word, return_inverse=True)
+        _, ids = np.unique(ids * (int(word.max(initial=0)) + 1) + word, return_inverse=True)
     return ids.astype(np.int64)

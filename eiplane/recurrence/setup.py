@@ -26,6 +26,8 @@ class Around:
         Where they are held: always under ``"fixed"``, for the sensitivity under the others.
     x_span, state_span : ndarray of float64, shapes (n_inputs, 2) and (n_state, 2)
     sequences : ndarray of float64, shape (n, steps, n_inputs), or None
+    lengths : ndarray of int, shape (n,), or None
+        Steps of each of them that there are; zeros follow.
     states : ndarray of float64, shape (n, steps + 1, n_state), or None
         What the model's state is before each of their steps, from rest.
     """
@@ -36,6 +38,7 @@ class Around:
     x_span: Array
     state_span: Array
     sequences: Array | None = None
+    lengths: NDArray[np.intp] | None = None
     states: Array | None = None
 
 
@@ -55,6 +58,8 @@ class Setup:
     bins : (int, int)
     baseline : float
     around : Around
+    drop : bool
+        Whether a run is left out at a lag where what is measured lies outside its range.
     """
 
     cell: Cell
@@ -64,6 +69,7 @@ class Setup:
     bins: tuple[int, int]
     baseline: float
     around: Around
+    drop: bool = False
 
     @property
     def n_in(self) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joint import JointOptions
+from ..joint import JointOptions, checked_memory
+from ..joint.cells import CellEntropy
 from ..joint.saturation import warn_saturated
-from ..network import real_array
 from ..results import Joint, LayerResult, Pairwise
 from ..run import (
     Progress,
@@ -20,24 +20,20 @@ from ..run import (
     Runner,
     Sampling,
     Settings,
-    checked_range,
     checked_threads,
     entropy_of,
     progress_bar,
 )
 from . import collapsed
-from .cells import Cell
+from .around import surroundings
 from .read import read_cell
 from .result import ThroughTime
 from .sampled import DEFAULT_SAMPLES, MOST_SAMPLES, Samples, cell_entropies, matrices, sensitivities
-from .setup import Around, Setup
+from .setup import Setup
 
 __all__ = ["through_time"]
 
 Array = NDArray[np.float64]
-
-#: Steps from rest, and runs, by which the range of an unbounded state is seen.
-_SETTLE, _RUNS = 64, 512
 
 
 def through_time(
@@ -53,10 +49,13 @@ def through_time(
     bins: int | tuple[int, int] = 8,
     in_range: Sequence[float] = (0.0, 1.0),
     state_range: Any = "auto",
+    outliers: str = "clip",
     baseline: float = 0.0,
     method: str = "auto",
     samples: int | None = None,
     tol: float | None = None,
+    estimator: str = "auto",
+    memory_limit: int | None = None,
     rng: int | np.random.Generator | np.random.SeedSequence | None = 0,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -81,12 +80,13 @@ def through_time(
         the input from lag 0 on, ``x_t`` to ``h_t``.
     perturb : {"state", "input"}
         What is set.
-    inputs : {"noise", "fixed"} or array_like of shape (sequences, steps, inputs)
+    inputs : {"noise", "fixed"}, array_like of shape (sequences, steps, inputs), or list of such
         What surrounds it. ``"noise"``: inputs uniform on their range, fresh at every step, and what
         of the state is not set uniform on its own. ``"fixed"``: both held at the baseline. Data:
         windows of these sequences, drawn at random, and the state that the model has there, run
-        from rest. Under sensitivity all of it is held at the baseline, inputs from data at their
-        average.
+        from rest. Sequences of different lengths are a list of arrays of shape (steps, inputs), or
+        a packed sequence of torch; each window that is long enough is drawn as often. Under
+        sensitivity all of it is held at the baseline, inputs from data at their average.
     measures : str or iterable of str
         As in :func:`eiplane.analyze`, without ``"bounds"``.
     state : {"hidden", "all"}
@@ -104,7 +104,10 @@ def through_time(
     state_range : "auto", (float, float) or array_like of shape (state, 2)
         Of the state's neurons, before and after alike. ``"auto"``: that of a function with bounds
         (-1 to 1 of a GRU or the h of an LSTM), and where there are none what is seen within 64
-        steps from rest, quantiles 0.001 and 0.999. Values outside fall in the end bins.
+        steps from rest, quantiles 0.001 and 0.999.
+    outliers : {"clip", "drop"}
+        Whether values of the state outside its range fall in the end bins, or the run is left out
+        at that lag: of an edge where its own output is outside, of whole vectors where any is.
     baseline : float
         Where neurons are held.
     method : {"auto", "exact", "sample"}
@@ -116,6 +119,13 @@ def through_time(
     tol : float, optional
         Take four times as many runs of a lag, from 65,536 on, until the standard errors of all that
         is measured of it are at most this, in bits. ``converged`` says whether EI's is.
+    estimator : {"auto", "conditional", "wide", "plugin"}
+        Of ``ei``. ``"auto"`` and ``"conditional"`` count vectors of sampled lags; ``"plugin"`` is
+        the paper's. ``"wide"`` is for lags that are a single layer, for which all are as in
+        :func:`eiplane.analyze`.
+    memory_limit : int, optional
+        Bytes that what is kept of all runs may take; 4 GiB when left out. What needs more is a
+        MemoryError, before the memory is taken.
     rng, threads, executor, progress
         As in :func:`eiplane.analyze`. A function written by hand must be picklable for an executor
         of other processes.
@@ -143,8 +153,9 @@ def through_time(
     """
     settings = Settings(
         measures, bins=bins, in_range=in_range, baseline=baseline, method=method, samples=samples,
-        tol=tol,
+        tol=tol, outliers=outliers, estimator=estimator,
     )  # fmt: skip
+    options = JointOptions(settings.estimator, checked_memory(memory_limit), influence=False)
     if "bounds" in settings.measures:
         raise ValueError("measures: 'bounds' are for layers")
     for name, value, known in (
@@ -159,21 +170,24 @@ def through_time(
     workers = checked_threads(threads, executor)
     sampling = Sampling(entropy_of(rng), samples=settings.samples, tol=settings.tol)
     with cell.ready():
-        around, source = _around(cell, inputs, settings, state_range, sampling)
+        around, source = surroundings(cell, inputs, settings, state_range, sampling)
     places = cell.hidden if state == "hidden" else cell.n_state
-    setup = Setup(cell, perturb, chosen, places, settings.bins, settings.baseline, around)
-    if around.sequences is not None and around.sequences.shape[1] < setup.window:
+    setup = Setup(
+        cell, perturb, chosen, places, settings.bins, settings.baseline, around,
+        settings.outliers == "drop",
+    )  # fmt: skip
+    if around.lengths is not None and around.lengths.max() < setup.window:
         raise ValueError(
-            f"sequences of {around.sequences.shape[1]} steps are too short for a lag of "
+            f"sequences of {around.lengths.max()} steps are too short for a lag of "
             f"{chosen[-1]}: {setup.window} are needed"
         )
     with cell.ready(), progress_bar(progress) as tell, Runner(workers, executor, tell) as runner:
-        found, tiny = _measure(setup, settings, sampling, runner)
+        found, tiny = _measure(setup, settings, options, sampling, runner)
     source = source if perturb == "state" else "given"
     results = tuple(_result(setup, lag, found[lag], source) for lag in chosen)
     for result in results:
         if result.joint is not None:
-            warn_saturated(repr(result.name), result.joint)
+            warn_saturated(repr(result.name), result.joint, setup.drop)
     kept = settings.to_dict() | {
         "perturb": perturb, "inputs": around.kind, "state": state, "rng": str(sampling.entropy),
     }  # fmt: skip
@@ -194,81 +208,11 @@ def _checked_lags(lags: int | Iterable[int], least: int) -> tuple[int, ...]:
     return tuple(sorted({int(lag) for lag in given}))
 
 
-def _around(
-    cell: Cell, inputs: Any, settings: Settings, state_range: Any, sampling: Sampling
-) -> tuple[Around, str]:
-    """Return what surrounds the experiment, and what the state's range follows from."""
-    x_span = np.tile(settings.input_range, (cell.n_inputs, 1)).astype(np.float64)
-    held_x = np.full(cell.n_inputs, settings.baseline)
-    sequences = None
-    if not isinstance(inputs, str):
-        sequences = real_array(inputs, "inputs").astype(np.float64)
-        sequences = sequences[None] if sequences.ndim == 2 else sequences
-        if sequences.ndim != 3 or sequences.shape[2] != cell.n_inputs or not sequences.size:
-            raise ValueError(
-                f"inputs must have shape (sequences, steps, {cell.n_inputs}), got {sequences.shape}"
-            )
-        held_x = sequences.mean(axis=(0, 1))
-    elif inputs not in ("noise", "fixed"):
-        raise ValueError(f"inputs is 'noise', 'fixed' or sequences, got {inputs!r}")
-    states = None if sequences is None else _run_along(cell, sequences)
-    span, source = _state_span(cell, state_range, x_span, states, sampling)
-    kind = inputs if isinstance(inputs, str) else "data"
-    held = np.full(cell.n_state, settings.baseline)
-    return Around(kind, held_x, held, x_span, span, sequences, states), source
-
-
-def _run_along(cell: Cell, sequences: Array) -> Array:
-    """Return the states before each step of sequences, and after the last, from rest."""
-    state = np.zeros((cell.n_state, len(sequences)))
-    states = [state.T]
-    for step in range(sequences.shape[1]):
-        state = cell.step(np.ascontiguousarray(sequences[:, step].T), state)
-        states.append(state.T)
-    return np.stack(states, axis=1)
-
-
-def _state_span(
-    cell: Cell, given: Any, x_span: Array, states: Array | None, sampling: Sampling
-) -> tuple[Array, str]:
-    """Return the range of every neuron of the state, and its source."""
-    if not isinstance(given, str):
-        pairs = np.asarray(real_array(given, "state_range"), np.float64)
-        if pairs.shape == (2,):
-            pairs = np.tile(pairs, (cell.n_state, 1))
-        if pairs.shape != (cell.n_state, 2):
-            raise ValueError(
-                f"state_range must be a pair, or one for each of the {cell.n_state} neurons of "
-                f"the state; got shape {pairs.shape}"
-            )
-        for i, pair in enumerate(pairs.tolist()):
-            checked_range(pair, f"state_range of neuron {i}")
-        return pairs, "given"
-    if given != "auto":
-        raise ValueError(f"state_range is 'auto', a pair or one a neuron, got {given!r}")
-    span = cell.limits.copy()
-    unknown = ~np.isfinite(span).all(axis=1)
-    if not unknown.any():
-        return span, "activation"
-    if states is None:
-        seed = np.random.SeedSequence([sampling.key(Purpose.PAIRS), 4])
-        draws = np.random.Generator(np.random.Philox(seed)).random((_RUNS, _SETTLE, len(x_span)))
-        states = _run_along(cell, x_span[:, 0] + draws * (x_span[:, 1] - x_span[:, 0]))
-    seen = states[:, 1:, unknown].reshape(-1, int(unknown.sum()))
-    if not np.isfinite(seen).all():
-        raise ValueError("the state leaves the finite numbers within 64 steps; give a state_range")
-    low, high = np.quantile(seen, [0.001, 0.999], axis=0)
-    if not (high > low).all():
-        raise ValueError("a neuron of the state does not move by itself; give a state_range")
-    span[unknown] = np.stack([low, high], axis=1)
-    return span, "data"
-
-
 _Found = tuple[Pairwise | None, Pairwise | None, Joint | None]
 
 
 def _measure(
-    setup: Setup, settings: Settings, sampling: Sampling, runner: Runner
+    setup: Setup, settings: Settings, options: JointOptions, sampling: Sampling, runner: Runner
 ) -> tuple[dict[int, _Found], dict[int, Array]]:
     """Return the measures of every lag, and transition matrices."""
     alone = [lag for lag in setup.lags if collapsed.applies(setup, lag)]
@@ -280,8 +224,12 @@ def _measure(
             f"method='exact' is for lags that are a single layer, and lag {rest[0]} is none; use "
             "method='auto' or 'sample'"
         )
+    if settings.estimator == "wide" and rest and "ei" in settings.measures:
+        raise ValueError(
+            f"estimator='wide' is for lags that are a single layer, and lag {rest[0]} is none; use "
+            "estimator='auto', 'conditional' or 'plugin'"
+        )
     found: dict[int, _Found] = {}
-    options = JointOptions(influence=False)
     wanted = [m in settings.measures for m in ("sensitivity", "ei_parts", "ei")]
     for lag in alone:
         layer = collapsed.collapse(setup, lag)
@@ -291,29 +239,71 @@ def _measure(
             layer.joint(sampling.of_layer(lag), options, runner) if wanted[2] else None,
         )
     count = settings.samples or DEFAULT_SAMPLES
+    sampler = _Sampler(setup, wanted, options, sampling, runner)
     if rest and settings.tol is None:
-        found |= _sampled(setup, tuple(rest), wanted, count, sampling, runner)
+        found |= sampler.measured(tuple(rest), count)
     elif rest:
-        found |= _until(setup, tuple(rest), wanted, sampling, runner)
+        found |= sampler.until(tuple(rest))
     tiny = matrices(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
     return found, tiny
 
 
-def _until(
-    setup: Setup, lags: tuple[int, ...], wanted: list[bool], sampling: Sampling, runner: Runner
-) -> dict[int, _Found]:
-    """Sample every lag until its errors are small enough, or the runs are used up."""
-    assert sampling.tol is not None
-    most = sampling.samples or MOST_SAMPLES
-    found: dict[int, _Found] = {}
-    left, count = lags, min(DEFAULT_SAMPLES, most)
-    while True:
-        some = _sampled(setup, left, wanted, count, sampling, runner)
-        found |= {lag: _marked(one, sampling.tol) for lag, one in some.items()}
-        left = tuple(lag for lag in left if not _settled(found[lag], sampling.tol))
-        if not left or count >= most:
-            return found
-        count = min(4 * count, most)
+@dataclass(frozen=True, eq=False)
+class _Sampler:
+    """How lags that are no single layer are sampled.
+
+    Parameters
+    ----------
+    setup : Setup
+    wanted : list of bool
+        Sensitivity, EI_parts, EI.
+    options : JointOptions
+    sampling : Sampling
+    runner : Runner
+    """
+
+    setup: Setup
+    wanted: list[bool]
+    options: JointOptions
+    sampling: Sampling
+    runner: Runner
+
+    def until(self, lags: tuple[int, ...]) -> dict[int, _Found]:
+        """Sample every lag until its errors are small enough, or the runs are used up."""
+        assert self.sampling.tol is not None
+        most = self.sampling.samples or MOST_SAMPLES
+        found: dict[int, _Found] = {}
+        left, count = lags, min(DEFAULT_SAMPLES, most)
+        while True:
+            some = self.measured(left, count)
+            found |= {lag: _marked(one, self.sampling.tol) for lag, one in some.items()}
+            left = tuple(lag for lag in left if not _settled(found[lag], self.sampling.tol))
+            if not left or count >= most:
+                return found
+            count = min(4 * count, most)
+
+    def measured(self, lags: tuple[int, ...], count: int) -> dict[int, _Found]:
+        """Sample lags with so many runs."""
+        setup, runner = replace(self.setup, lags=lags), self.runner
+        alone, parts, whole = self.wanted
+        swept: dict[int, Pairwise] = {}
+        if alone:
+            swept = sensitivities(setup, self.sampling.key(Purpose.SINGLE), count, runner)
+        if not (parts or whole):
+            return {lag: (swept.get(lag), None, None) for lag in lags}
+        stream = Samples(setup, self.sampling.key(Purpose.PAIRS), count, runner, self.options)
+        keys = {lag: self.sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
+        cells: dict[int, CellEntropy] = {}
+        if whole and not self.options.published:
+            cells = cell_entropies(setup, self.sampling.key(Purpose.JOINT), count, runner)
+        return {
+            lag: (
+                swept.get(lag),
+                stream.pairwise(lag) if parts else None,
+                stream.joint(lag, cells.get(lag), keys[lag], runner) if whole else None,
+            )
+            for lag in lags
+        }
 
 
 def _settled(found: _Found, tol: float) -> bool:
@@ -331,33 +321,6 @@ def _marked(found: _Found, tol: float) -> _Found:
     return alone, together, joint
 
 
-def _sampled(
-    setup: Setup,
-    lags: tuple[int, ...],
-    wanted: list[bool],
-    count: int,
-    sampling: Sampling,
-    runner: Runner,
-) -> dict[int, _Found]:
-    setup = replace(setup, lags=lags)
-    swept: dict[int, Pairwise] = {}
-    if wanted[0]:
-        swept = sensitivities(setup, sampling.key(Purpose.SINGLE), count, runner)
-    if not (wanted[1] or wanted[2]):
-        return {lag: (swept.get(lag), None, None) for lag in lags}
-    stream = Samples(setup, sampling.key(Purpose.PAIRS), count, runner)
-    keys = {lag: sampling.of_layer(lag).key(Purpose.JOINT) for lag in lags}
-    cells = cell_entropies(setup, sampling.key(Purpose.JOINT), count, runner) if wanted[2] else {}
-    return {
-        lag: (
-            swept.get(lag),
-            stream.pairwise(lag) if wanted[1] else None,
-            stream.joint(lag, cells[lag], keys[lag], runner) if wanted[2] else None,
-        )
-        for lag in lags
-    }
-
-
 def _result(setup: Setup, lag: int, found: _Found, source: str) -> LayerResult:
     in_range, out_range = (
         (float(s[:, 0].min()), float(s[:, 1].max())) for s in (setup.in_span, setup.out_span)
@@ -371,7 +334,7 @@ def _result(setup: Setup, lag: int, found: _Found, source: str) -> LayerResult:
         setup.bins[1],
         in_range,
         out_range,
-        "clip",
+        "drop" if setup.drop else "clip",
         found[0],
         found[1],
         found[2],

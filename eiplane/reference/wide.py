@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Evidence", "Moments", "pair_integral", "polytope_evidence", "tilted_moments"]
 
 Array = NDArray[np.float64]
+Interval = tuple[float, float]
 
 #: Nodes of every integral: far more than the core's.
 _NODES = np.polynomial.legendre.leggauss(200)
@@ -22,7 +23,7 @@ _STRONG = 0.6
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the density ``exp(h s - l s**2 / 2)`` on a union of intervals."""
+    """Of the density ``exp(h s - l s**2 / 2)`` on an interval."""
 
     log_mass: float
     mean: float
@@ -68,23 +69,21 @@ def _nodes(h: float, square: float, lo: float, hi: float) -> tuple[Array, Array]
         return s, np.log(0.5 * (b - a) * _NODES[1]) + s * (h - 0.5 * square * s)
 
 
-def tilted_moments(h: float, square: float, pieces: list[tuple[float, float]]) -> Moments:
-    """Return the moments of a density on intervals, by quadrature.
+def tilted_moments(h: float, square: float, interval: Interval) -> Moments:
+    """Return the moments of a density on an interval, by quadrature.
 
     Parameters
     ----------
     h, square : float
         The density is ``exp(h s - square s**2 / 2)``.
-    pieces : list of pairs of float
-        Disjoint intervals.
+    interval : pair of float
 
     Returns
     -------
     Moments
         ``third`` and ``fourth`` are cumulants.
     """
-    parts = [_nodes(h, square, lo, hi) for lo, hi in pieces if lo < hi]
-    s, logs = (np.concatenate(x) for x in zip(*parts, strict=True))
+    s, logs = _nodes(h, square, *interval)
     top = logs.max()
     p = np.exp(logs - top)
     total = p.sum()
@@ -112,7 +111,7 @@ def _between(a: float, b: float) -> float:
 class _Site:
     h: float
     l: float  # noqa: E741
-    pieces: list[tuple[float, float]]
+    interval: Interval
     tilted: Moments
     mean: float
     variance: float
@@ -128,57 +127,49 @@ def pair_integral(one: _Site, two: _Site, correlation: float) -> float:
     gain = 1.0 / two.variance - two.l
     precision = 1.0 / variance - gain
     linear = two.h - two.l * two.mean
-    total = 0.0
-    for lo, hi in one.pieces:
-        if not lo < hi:
-            continue
-        # Cut where the second site's ends are met, or the nodes would miss a sharp turn.
-        s_lo, s_hi = _nodes(one.h, one.l, lo, hi)[0][[0, -1]]
-        slope = correlation * math.sqrt(two.variance / one.variance)
-        ends = [
-            one.mean + (e - two.mean) / slope + k * math.sqrt(variance) / abs(slope)
-            for piece in two.pieces
-            for e in piece
-            for k in (-8, -2, 0, 2, 8)
-            if math.isfinite(e)
-        ]
-        width = (s_hi - s_lo) * 1e-3
-        cuts = sorted({max(lo, s_lo - width), *(e for e in ends if s_lo < e < s_hi),
-                       min(hi, s_hi + width)})  # fmt: skip
-        for a, b in pairwise(cuts):
-            s = a + (b - a) * 0.5 * (_NODES[0] + 1.0)
-            weight = 0.5 * (b - a) * _NODES[1]
-            for x, w in zip(s, weight, strict=True):
-                # Values of the second site are counted from its mean; its factor's exponent there
-                # is gain t**2 / 2 + linear t + constant.
-                mean, part = slope * (x - one.mean), 1.0 / (variance * precision)
-                at = mean * part + linear / precision
-                share = sum(
-                    _between((c - two.mean - at) * math.sqrt(precision),
-                             (d - two.mean - at) * math.sqrt(precision))
-                    for c, d in two.pieces if c < d
-                )  # fmt: skip
-                exponent = (
-                    x * (one.h - 0.5 * one.l * x) - one.tilted.log_mass
-                    + part * mean * (0.5 * gain * mean + linear) + 0.5 * linear**2 / precision
-                    + 0.5 * math.log(part) + 0.5 * math.log(2.0 * math.pi * two.variance)
-                    + two.mean * (two.h - 0.5 * two.l * two.mean) - two.tilted.log_mass
-                )  # fmt: skip
-                total += w * share * math.exp(exponent)
+    (lo, hi), total = one.interval, 0.0
+    # Cut where the second site's ends are met, or the nodes would miss a sharp turn.
+    s_lo, s_hi = _nodes(one.h, one.l, lo, hi)[0][[0, -1]]
+    slope = correlation * math.sqrt(two.variance / one.variance)
+    ends = [
+        one.mean + (e - two.mean) / slope + k * math.sqrt(variance) / abs(slope)
+        for e in two.interval
+        for k in (-8, -2, 0, 2, 8)
+        if math.isfinite(e)
+    ]
+    width = (s_hi - s_lo) * 1e-3
+    cuts = sorted({max(lo, s_lo - width), *(e for e in ends if s_lo < e < s_hi),
+                   min(hi, s_hi + width)})  # fmt: skip
+    for a, b in pairwise(cuts):
+        s = a + (b - a) * 0.5 * (_NODES[0] + 1.0)
+        weight = 0.5 * (b - a) * _NODES[1]
+        for x, w in zip(s, weight, strict=True):
+            # Values of the second site are counted from its mean; its factor's exponent there is
+            # gain t**2 / 2 + linear t + constant.
+            mean, part = slope * (x - one.mean), 1.0 / (variance * precision)
+            at = mean * part + linear / precision
+            c, d = ((e - two.mean - at) * math.sqrt(precision) for e in two.interval)
+            exponent = (
+                x * (one.h - 0.5 * one.l * x) - one.tilted.log_mass
+                + part * mean * (0.5 * gain * mean + linear) + 0.5 * linear**2 / precision
+                + 0.5 * math.log(part) + 0.5 * math.log(2.0 * math.pi * two.variance)
+                + two.mean * (two.h - 0.5 * two.l * two.mean) - two.tilted.log_mass
+            )  # fmt: skip
+            total += w * _between(c, d) * math.exp(exponent)
     return math.log(total)
 
 
 class _Propagation:
     """The sites of one sample: the inputs, then the outputs."""
 
-    def __init__(self, weight: Array, pieces: list[list[tuple[float, float]]]) -> None:
+    def __init__(self, weight: Array, intervals: list[Interval]) -> None:
         self.n = weight.shape[1]
         self.directions = np.concatenate([np.eye(self.n), weight])
-        self.pieces = pieces
-        count = len(pieces)
+        self.intervals = intervals
+        count = len(intervals)
         self.tau, self.nu = np.zeros(count), np.zeros(count)
         for k in range(self.n):
-            own = tilted_moments(0.0, 0.0, pieces[k])
+            own = tilted_moments(0.0, 0.0, intervals[k])
             self.tau[k], self.nu[k] = 1.0 / own.variance, own.mean / own.variance
         self.look()
 
@@ -196,7 +187,7 @@ class _Propagation:
         self.h = self.mean / self.variance - self.nu
         self.tilted = [
             tilted_moments(h, square, p)
-            for h, square, p in zip(self.h, self.l, self.pieces, strict=True)
+            for h, square, p in zip(self.h, self.l, self.intervals, strict=True)
         ]
         normal = 0.5 * (np.log(2.0 * np.pi * self.variance) + self.mean**2 / self.variance)
         self.evidence = 0.5 * float(linear @ centre) - 0.5 * float(np.linalg.slogdet(precision)[1])
@@ -223,7 +214,7 @@ class _Propagation:
         sites = [
             _Site(*site)
             for site in zip(
-                self.h, self.l, self.pieces, self.tilted, self.mean, self.variance, strict=True
+                self.h, self.l, self.intervals, self.tilted, self.mean, self.variance, strict=True
             )
         ]
         total = 0.0
@@ -239,8 +230,8 @@ class _Propagation:
 
 def polytope_evidence(
     weight: Array,
-    inputs: list[tuple[float, float]],
-    outputs: list[list[tuple[float, float]]],
+    inputs: list[Interval],
+    outputs: list[Interval],
     iterations: int = 24,
     damping: float = 0.8,
     tolerance: float = 1e-3,
@@ -252,8 +243,8 @@ def polytope_evidence(
     weight : ndarray of float64, shape (n_out, n_in)
     inputs : list of pairs of float
         Of every input, inside (-1/2, 1/2).
-    outputs : list of lists of pairs of float
-        Of every output: a union.
+    outputs : list of pairs of float
+        Of every output.
     iterations, damping, tolerance
         As in csrc/joint/ei_wide.h.
 
@@ -261,11 +252,11 @@ def polytope_evidence(
     -------
     Evidence
     """
-    limited = [j for j, p in enumerate(outputs) if (-math.inf, math.inf) not in p]
-    pieces = [[p] for p in inputs] + [outputs[j] for j in limited]
+    limited = [j for j, p in enumerate(outputs) if tuple(p) != (-math.inf, math.inf)]
+    intervals = [*inputs, *(outputs[j] for j in limited)]
     change = 0.0
     for share, most in ((damping, iterations), (0.25, 4 * iterations)):
-        state = _Propagation(np.asarray(weight)[limited], pieces)
+        state = _Propagation(np.asarray(weight)[limited], intervals)
         for i in range(most if limited else 0):
             last = state.evidence
             state.step(1.0 if i == 0 and share > 0.5 else share)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._version import __version__
 from ..results import NUMBERS, TABLE, html_edges, matched, row_of, table_cell
-from .drawing import draw_layers, draw_network
+from .drawing import draw_layers, draw_network, drawable
 from .edges import Edges, edges_of, extremes, greatest, nodes
 from .groups import Group
 from .heat import heat_map
@@ -305,8 +305,8 @@ def _history(parts: Parts) -> str:
 
 
 def _network(parts: Parts) -> str:
-    found = [edges_of(x) for source in parts.sources for x in source.layers]
-    peak = max((float(e.matrix.max(initial=0.0)) for e in found if e), default=0.0)
+    found = [m for source in parts.sources for m in drawable(source.layers) or ()]
+    peak = max((float(np.nanmax(m)) for m in found), default=0.0)
 
     def drawn(source: Source) -> str:
         titles = [parts.titles()[parts.names.index(layer.name)] for layer in source.layers]

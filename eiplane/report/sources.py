@@ -15,6 +15,7 @@ import numpy as np
 
 from ..analyze import analyze
 from ..files import read_records
+from ..network import Wiring
 from ..results import Decomposition, LayerResult, Skipped, load
 from ..training import History, Record, Tracker, as_history
 from ..training.matrices import Matrices
@@ -31,12 +32,15 @@ class Remembered:
         Quantities by name; what it lacks is None.
     matrices : mapping
         Those of its edges by ``<layer>/<quantity>``, where the run keeps them.
+    wiring : Wiring or None
     """
 
-    def __init__(self, entry: Mapping[str, Any], matrices: Mapping[str, Any]) -> None:
+    def __init__(
+        self, entry: Mapping[str, Any], matrices: Mapping[str, Any], wiring: Wiring | None = None
+    ) -> None:
         own = {key.rpartition("/")[::2]: values for key, values in matrices.items()}
         mine = {q: values for (name, q), values in own.items() if name == entry.get("name")}
-        self._entry = {**entry, **mine}
+        self._entry = {**entry, **mine, "wiring": wiring}
 
     def __getattr__(self, name: str) -> Any:
         value = self._entry.get(name)
@@ -161,7 +165,8 @@ def _of_run(
     if keeps is not None:
         with contextlib.suppress(KeyError):  # none were kept
             matrices = keeps(history[-1].step)
-    layers = [Remembered(entry, matrices) for entry in history[-1].layers]
+    wiring = history[0].wiring  # which the first record tells
+    layers = [Remembered(entry, matrices, wiring) for entry in history[-1].layers]
     return Source(name, history, layers, (), settings)
 
 

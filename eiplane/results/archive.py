@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import check_regular, is_damage, kind_of, write_whole
+from ..network import Wiring
 from .layer import PARTS, LayerResult
 from .measures import Skipped, Totals
 from .plain import plain
@@ -52,6 +53,9 @@ def write_archive(
         "skipped": [[s.name, s.reason] for s in skipped],
         "layers": packed,
     }
+    wiring = next((layer.wiring for layer in layers if layer.wiring is not None), None)
+    if wiring is not None:  # one network's: of all layers
+        header["wiring"] = wiring.to_dict()
     if lags is not None:
         matrices = {f"matrices/{lag}": matrix for lag, matrix in lags["matrices"].items()}
         arrays |= matrices
@@ -89,6 +93,9 @@ def read_archive(path: str | Path) -> Contents:
             if header["format"] > FORMAT:
                 raise ValueError(f"it has format {header['format']}, newer than this version's")
             layers = tuple(_unpack(LayerResult, x, arrays) for x in header["layers"])
+            if "wiring" in header:
+                wiring = Wiring.from_dict(header["wiring"])
+                layers = tuple(replace(layer, wiring=wiring) for layer in layers)
             skipped = tuple(Skipped(*s) for s in header["skipped"])
             lags = _lags(header, len(layers), arrays)
             return layers, skipped, header["settings"], lags
@@ -134,6 +141,8 @@ def _pack(value: Any, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     """Return the fields as JSON values; arrays go to ``arrays`` under a key of their own."""
     out: dict[str, Any] = {}
     for f in fields(value):
+        if f.name == "wiring":
+            continue
         item = getattr(value, f.name)
         if isinstance(item, np.ndarray):
             arrays[f"{prefix}/{f.name}"] = item

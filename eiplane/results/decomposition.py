@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..files import json_text, require, write_whole
+from ..network import Wiring
 from .archive import read_archive, write_archive
 from .html import html_skipped, html_table
 from .layer import LayerResult
@@ -58,6 +59,11 @@ class Decomposition(Sequence[LayerResult]):
             there = ", ".join(repr(x.name) for x in self.layers)
             raise KeyError(f"no layer {key!r}; there are {there}")
         return self.layers[key]
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """What feeds what among the layers; None where that is not known, as of a weight file."""
+        return next((layer.wiring for layer in self.layers if layer.wiring is not None), None)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the headings and the rows of the printed table.
@@ -125,6 +131,7 @@ class Decomposition(Sequence[LayerResult]):
             "settings": dict(self.settings),
             "layers": [layer.to_dict(edges) for layer in self.layers],
             "skipped": [{"name": s.name, "reason": s.reason} for s in self.skipped],
+            "wiring": None if self.wiring is None else self.wiring.to_dict(),
         }
 
     def to_json(self, path: str | Path | None = None, edges: bool = True) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..network import Wiring
 from .html import html_edges, html_table
 from .measures import Joint, Pairwise, Totals, VectorBounds
 from .plain import plain
@@ -23,6 +24,9 @@ PARTS: dict[str, tuple[type[Any], ...]] = {
     "joint": (Joint,),
     "bounds": (VectorBounds,),
 }
+
+#: What a result's dictionary has not among its fields; the wiring is that of all layers together.
+_APART = frozenset({*PARTS, "wiring"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,9 @@ class LayerResult(Quantities):
         ``"assumed"``, where nothing is known. None in files of older versions.
     bounds : VectorBounds or None
         Bounds of those, where they were asked for without the measures.
+    wiring : Wiring or None
+        What feeds what in the whole network, from whose ``feeds`` those of this layer are got by
+        its name. None where that is not known: of a file of weights, or from older versions.
     """
 
     name: str
@@ -65,6 +72,7 @@ class LayerResult(Quantities):
     joint: Joint | None = field(default=None, repr=False)
     range_source: str | None = None
     bounds: VectorBounds | None = field(default=None, repr=False)
+    wiring: Wiring | None = field(default=None, repr=False)
 
     def without_edges(self) -> LayerResult:
         """Return the same result without the matrices of its edges: their sums stay.
@@ -109,7 +117,7 @@ def _listed(edges: bool, pairwise: bool) -> tuple[str, ...]:
 
     What is None although all of its edges are known follows from whole vectors.
     """
-    names = [f.name for f in fields(LayerResult) if f.name not in PARTS]
+    names = [f.name for f in fields(LayerResult) if f.name not in _APART]
     rows = [q.name for q in TABLE if q.listed and (edges or q.per == "layer")]
     if pairwise:
         one = np.ones((1, 1))

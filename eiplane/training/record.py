@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..files import Familiar, Unread, uncollected
+from ..network import Wiring
 from ..results import TABLE, Decomposition, bounds_of, error_of
 
 __all__ = ["QUANTITIES", "Record", "record_lines"]
@@ -36,19 +37,35 @@ class Record:
         them.
     metrics : mapping of str to float
         Loss, accuracy and the like.
+    wiring : Wiring or None
+        What feeds what among the layers; a tracker's first record has it.
     """
 
     step: int
     layers: tuple[Mapping[str, Any], ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    wiring: Wiring | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, step: int, decomposition: Decomposition, metrics: Mapping[str, float] | None = None
+        cls,
+        step: int,
+        decomposition: Decomposition,
+        metrics: Mapping[str, float] | None = None,
+        wired: bool = True,
     ) -> Record:
-        """Return the record of a decomposition, without its per-edge arrays."""
+        """Return the record of a decomposition, without its per-edge arrays.
+
+        Parameters
+        ----------
+        step : int
+        decomposition : Decomposition
+        metrics : mapping of str to float, optional
+        wired : bool
+            Whether to keep what feeds what: of a run's records one is enough.
+        """
         layers = tuple(layer.to_dict(edges=False) for layer in decomposition)
-        return cls(step, layers, dict(metrics or {}))
+        return cls(step, layers, dict(metrics or {}), decomposition.wiring if wired else None)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
@@ -74,18 +91,20 @@ class Record:
                 raise ValueError("its step is no whole number")
             for layer in layers:
                 _check_layer(layer)
+            wired = value.get("wiring")
+            wiring = None if wired is None else Wiring.from_dict(wired)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             reason = str(error) if type(error) is ValueError else repr(error)
             raise ValueError(f"not a record of a training: {reason}") from None
-        return cls(step, layers, metrics)
+        return cls(step, layers, metrics, wiring)
 
     def __getattr__(self, name: str) -> Any:
         """Decode what was left of a line; asked only for what is not there."""
         unread = vars(self).get("_unread")
-        if unread is not None and name in ("layers", "metrics"):
+        if unread is not None and name in ("layers", "metrics", "wiring"):
             with uncollected():
                 read = self.from_json(unread.value())
-            vars(self).update(layers=read.layers, metrics=read.metrics)
+            vars(self).update(layers=read.layers, metrics=read.metrics, wiring=read.wiring)
             vars(self).pop("_unread", None)
         if name in vars(self):  # another thread may have been faster
             return vars(self)[name]
@@ -117,11 +136,12 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return {
+        plain = {
             "step": self.step,
             "metrics": {name: _written(value) for name, value in self.metrics.items()},
             "layers": [dict(layer) for layer in self.layers],
         }
+        return plain if self.wiring is None else plain | {"wiring": self.wiring.to_dict()}
 
 
 def _written(metric: float) -> float | str:

@@ -268,7 +268,7 @@ class Tracker(Closing):
         del self._pending[step]
 
     def _keep(self, step: int, decomposition: Decomposition, metrics: dict[str, float]) -> Record:
-        record = Record.of(step, decomposition, metrics)
+        record = Record.of(step, decomposition, metrics, wired=not self._records)
         with self._keeping:
             self._add(record, decomposition)
         return record

@@ -1,15 +1,19 @@
 """What has to stay as it is in a module, so that its layers are where they were and mean the same.
 
 A training changes numbers in parameters' memory. Whatever else may change what a module computes is
-looked at: which modules there are and their classes, parameters and where they lie, hooks on the
-way forward, settings that are numbers, words or containers of them, objects that hold those, and
-tensors and arrays that are no parameters. What a function reads from elsewhere (a closure, a global
-name) is not seen.
+looked at: which modules there are, their classes and what these hold, parameters and where they
+lie, hooks on the way forward, settings that are numbers, words or containers of them, objects that
+hold those (also such as can be called), and tensors and arrays that are no parameters. What a
+function reads from elsewhere (a closure, a global name) is not seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Set
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -25,8 +29,12 @@ _APART = frozenset({
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 
-#: Objects inside objects are looked at down to here; arrays of so many bytes by what they hold.
-_DEEPEST, _SMALL = 6, 1 << 12
+#: What is no more than itself; classes of these libraries stay as they are.
+_ITSELF = (FunctionType, BuiltinFunctionType, property, classmethod, staticmethod)
+_LIBRARIES = ("builtins", "collections", "numpy", "torch", "typing")
+
+#: Objects inside objects are looked at down to here, beginning anew at every module.
+_DEEPEST = 6
 
 
 class Wiring:
@@ -39,7 +47,7 @@ class Wiring:
 
     def __init__(self, module: Any) -> None:
         look = _Look()
-        look.module(module)
+        look.whole(module)
         self._module = module
         self._marks = look.marks
         self._kept = look.kept  # what is kept alive lends its identity to nothing else
@@ -47,7 +55,7 @@ class Wiring:
     def same(self) -> bool:
         """Return whether all is as it was but for the numbers in parameters."""
         look = _Look()
-        look.module(self._module)
+        look.whole(self._module)
         return look.marks == self._marks
 
 
@@ -63,13 +71,19 @@ class _Look:
         self.marks.append(id(value))
         self.kept.append(value)
 
-    def module(self, module: Any, depth: int = 0) -> None:
+    def whole(self, module: Any) -> None:
+        """Note a module, and the hooks that all modules have."""
+        everywhere = sys.modules.get("torch.nn.modules.module")
+        for name in ("_global_forward_hooks", "_global_forward_pre_hooks"):
+            self.value(getattr(everywhere, name, None), 0)
+        self.module(module)
+
+    def module(self, module: Any) -> None:
         self._identity(module)
         if id(module) in self._seen:
             return
         self._seen.add(id(module))
-        kind = type(module)
-        self.marks += (id(kind), id(getattr(kind, "forward", None)))
+        self._class(type(module), 0)
         for name, value in vars(module).items():
             if name == "_parameters":
                 for key, parameter in value.items():
@@ -77,7 +91,23 @@ class _Look:
                     self.tensor(parameter, counted=False)
             elif name not in _APART:
                 self.marks.append(name)
-                self.value(value, depth)
+                self.value(value, 0)
+
+    def _class(self, kind: type, depth: int) -> None:
+        """Note a class and what is written in it, but for those of libraries."""
+        self.marks.append(id(kind))
+        if id(kind) in self._seen:
+            return
+        self._seen.add(id(kind))
+        self.kept.append(kind)
+        for one in kind.__mro__:
+            if str(one.__module__).partition(".")[0] in _LIBRARIES:
+                self.marks.append(id(one.__dict__.get("forward")))
+                continue
+            for name, value in one.__dict__.items():
+                if not name.startswith("__"):
+                    self.marks.append(name)
+                    self.value(value, depth + 1)
 
     def tensor(self, tensor: Any, counted: bool = True) -> None:
         """Note where a tensor is; ``counted``: and how often it was written to."""
@@ -98,9 +128,12 @@ class _Look:
         if kind in _PLAIN:
             self.marks.append(value)
             return
+        if kind in _ITSELF:
+            self._identity(value)
+            return
         if depth > _DEEPEST:
             self._identity(value)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, (dict, Mapping)):  # dict first: the other takes time
             self.marks.append(len(value))
             for key, item in value.items():
                 self.value(key, depth + 1)
@@ -117,15 +150,35 @@ class _Look:
 
     def _object(self, value: Any, kind: type, depth: int) -> None:
         if hasattr(kind, "named_parameters") and hasattr(kind, "forward"):
-            self.module(value, depth + 1)
-        elif hasattr(kind, "data_ptr") and hasattr(kind, "_version"):
+            self.module(value)
+            return
+        if hasattr(kind, "data_ptr") and hasattr(kind, "_version"):
             self.tensor(value)
-        else:
-            self._identity(value)
-            if isinstance(value, np.ndarray) and value.nbytes <= _SMALL:
-                self.marks.append(value.tobytes())
-            elif not isinstance(value, type) and not callable(value):
-                held = getattr(value, "__dict__", None)
-                if isinstance(held, dict) and id(value) not in self._seen:
-                    self._seen.add(id(value))
-                    self.value(held, depth + 1)
+            return
+        if isinstance(value, MethodType):  # made anew whenever it is asked for
+            self._identity(value.__func__)
+            self.value(value.__self__, depth + 1)
+            return
+        self._identity(value)
+        if isinstance(value, np.ndarray):
+            self.marks.append(zlib.crc32(value.tobytes()))
+        elif isinstance(value, type):
+            self._class(value, depth)
+        elif id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._class(kind, depth)
+            for held in _held(value, kind):
+                self.value(held, depth + 1)
+
+
+def _held(value: Any, kind: type) -> Iterator[Any]:
+    """Yield what an object holds."""
+    held = getattr(value, "__dict__", None)
+    if isinstance(held, dict):
+        yield held
+    for one in kind.__mro__:
+        slots = one.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            yield getattr(value, name, None)
+    if kind is partial:
+        yield from (value.func, value.args, value.keywords)

@@ -173,7 +173,7 @@ def _outputs(run: Run, name: str, given: list[Any], out: Any, states: _States) -
             tensor,
             run.flow.event(name, [run.operand(t) for t in signals], tuple(tensor.shape),
                            (lambda _: Unknown()) if cell else rule,
-                           traits={"state": bounded and not cell}),
+                           traits={"state": bounded and not cell, "recurrent": True}),
         )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from .recognise import chain, fixed, same
 from .signals import Map, Origin, Value
 from .sums import is_term, settle
 from .weights import layer_of, rows_text, same_weights
+from .wired import wired
 
 __all__ = ["finished", "without_use"]
 
@@ -124,13 +125,21 @@ class _Finish:
         sources = {t: found[0] if all(f == found[0] for f in found) else ()
                    for t, found in self._sources.items()}  # fmt: skip
         # A layer that was cut in parts feeds nothing straight.
-        straight = {
-            t
+        whole = {
+            t: sources[t]
             for t, is_so in self._straight.items()
             if is_so and len(sources[t]) == 1
-            and self._layers[t].n_in == self._layers[sources[t][0]].n_out
+            and self._layers[t].size_in == self._layers[sources[t][0]].n_out
         }  # fmt: skip
-        return Network(self._layers.values(), True, sources, straight=straight, inputs=inputs), left
+        made = {
+            index: [(m.title, m.outcome.rows) for m in layers]
+            for index, layers in self._by_origin.items()
+        }
+        network = Network(
+            self._layers.values(), True, sources, straight=whole, inputs=inputs,
+            wiring=wired(self._flow.signals.origins, made, whole),
+        )  # fmt: skip
+        return network, left
 
     # -- maps
 

@@ -45,6 +45,7 @@ class Flow:
         self.hidden = False  # whether arrays came from where nothing was seen
         self._rng = np.random.default_rng(seed)
         self._doubtful = 0
+        self._arrays = 0
 
     # -- origins ------------------------------------------------------------------------------
 
@@ -287,6 +288,7 @@ class Flow:
         codes, constants = x.codes, None
         if codes is None or codes.size == 0:
             return [], None
+        self._arrays += 1
         first, last = int(codes.min()), int(codes.max())
         if first < 0:
             fixed = np.asarray(x.read(), dtype=np.float64)[codes < 0]
@@ -332,7 +334,8 @@ class Flow:
             entries, at_rows = taken & ENTRY, (taken >> SHIFT) - value.base
             numbers = np.asarray(received, dtype=np.float64)
         precision = max(x.precision, value.precision)
-        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision, aside=aside)
+        use = Use(value, rows, by, unknown, entries, at_rows, numbers, precision,
+                  aside=aside, array=self._arrays)  # fmt: skip
         value.origin.uses.append(use)
         if value.mask is not None:
             self.use(value.mask, by, unknown, aside)  # which of them these are, it says

@@ -164,6 +164,7 @@ class Use:
     precision: float
     live: bool = False
     aside: bool = False
+    array: int = 0
 
 
 @dataclass(eq=False)

@@ -74,6 +74,8 @@ def known_input(signals: Signals, made: Map, codes: Codes | None, axis: int, ndi
         return
     if made.conv is not None and made.conv.transposed:
         return
+    if made.conv is not None:
+        made.straight = signals.straight(codes, axis)
     flat = np.moveaxis(codes, axis, -1).reshape(-1, codes.shape[axis])
     made.taken = (*codes.shape, _digest(flat))
     made.before = _before(signals, flat)

@@ -166,7 +166,9 @@ def _outputs(run: Run, call: Call, hidden: Any) -> list[Codes | None]:
             continue
         # The last of an LSTM's results is its cell's state, which has no bounds.
         rule = within if k < 2 else (lambda _: Unknown())
-        made.append(run.flow.event(call.kind, call.signals(), out.shape, rule))
+        made.append(run.flow.event(
+            call.kind, call.signals(), out.shape, rule, traits={"recurrent": True}
+        ))  # fmt: skip
     return made
 
 
