@@ -94,6 +94,7 @@ def _result(
         whole,
         target.range_source,
         bounds,
+        target.wiring,
     )
 
 
@@ -202,6 +203,7 @@ def measure_part(
         None,
         source,
         bounds,
+        plan.network.wiring,
     )
 
 
