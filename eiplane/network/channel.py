@@ -83,7 +83,7 @@ class Rule:
     @cached_property
     def drops(self) -> bool:
         """Whether any interval is dropped."""
-        return min(self.labels.tolist()) < 0
+        return bool(min(self.labels.tolist()) < 0)
 
     def bins_of(self, z: Array) -> NDArray[np.int32]:
         """Return the output bins of pre-activations; -1 where dropped."""
