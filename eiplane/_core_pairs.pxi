@@ -87,6 +87,24 @@ def pairs_count(CoreChannel channel, job, int32_t[::1] cancel, CorePoints points
     return counts
 
 
+def pairs_count_each(CoreChannel channel, jobs, points, int32_t[::1] cancel):
+    """Return the counts of jobs that differ in their points and numbers of samples alone, in rows."""
+    cdef size_t n = len(jobs), r
+    cdef int status
+    counts = np.zeros((len(jobs), pairs_size(channel, jobs[0])), np.uint64)
+    memory = np.empty(n * sizeof(ei_job), np.uint8)
+    cdef uint8_t[::1] held = memory
+    cdef ei_job *each = <ei_job *>&held[0]
+    for r, (job, where) in enumerate(zip(jobs, points, strict=True)):
+        each[r] = job_of(job)
+        each[r].points = &(<CorePoints?>where).c
+    cdef uint64_t[:, ::1] view = counts
+    with nogil:
+        status = ei_pairs_count_each(&channel.c, each, n, &cancel[0], &view[0, 0])
+    check(status)
+    return counts
+
+
 def pairs_reduce(CoreChannel channel, job, part, const uint64_t[::1] counts, int32_t[::1] cancel):
     """Return the Edges of a part of a job, from the job's complete counts."""
     cdef ei_job j = job_of(job), k = job_of(part)

@@ -65,6 +65,7 @@ cdef extern from "kernels/ei_kernels.h" nogil:
         size_t mask_limit
         void (*draw)(uint64_t, uint32_t, uint32_t, uint64_t, size_t, uint32_t *) noexcept nogil
         void (*affine)(const double *, size_t, const double *, size_t, size_t, const double *, double *, size_t) noexcept nogil
+        void (*quick_activate)(int, float, float, float *, float *, size_t) nogil
         void (*activate)(int, double, double, double *, size_t) noexcept nogil
         void (*count_masks)(const uint64_t *, size_t, size_t, const uint64_t *, size_t, size_t, size_t, uint64_t *) noexcept nogil
         void (*label)(const double *, size_t, size_t, const double *, size_t, const uint16_t *, uint16_t *) noexcept nogil
@@ -143,6 +144,7 @@ cdef extern from "pairs/ei_pairs.h" nogil:
     int ei_pairs_masked(const ei_channel *)
     size_t ei_pairs_size(const ei_channel *, const ei_job *)
     int ei_pairs_count(const ei_channel *, const ei_job *, ei_cancel, uint64_t *)
+    int ei_pairs_count_each(const ei_channel *, const ei_job *, size_t, ei_cancel, uint64_t *)
     int ei_pairs_reduce(const ei_channel *, const ei_job *, const ei_job *, ei_cancel, const uint64_t *, const ei_pairs_out *)
     size_t ei_pairs_held(const ei_channel *, const ei_job *)
     int ei_pairs_run(const ei_channel *, const ei_job *, ei_cancel, const ei_pairs_out *)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -134,6 +135,23 @@ def test_a_neuron_before_a_batch_norm_says_nothing():
         )  # fmt: skip
         assert seen == [0, 2, 4] and curve.skipped == ()
         assert same(module, before)
+
+
+def test_copied_blocks_have_a_batch_norm_each():
+    """Equal numbers do not tell which one is behind a convolution."""
+    inner = residual()
+    block = nn.Sequential(inner.conv1, inner.bn1, nn.Conv2d(3, 2, 1))
+    model, rest = nn.Sequential(block, copy.deepcopy(block)).eval(), []
+
+    def evaluate(ablated):
+        shifts = [part[1](part[0](torch.rand(1, 2, 6, 6))) for part in ablated]
+        rest.append([float(s.detach().abs().sum((0, 2, 3)).min()) for s in shifts])
+        return 0.0
+
+    eiplane.ablate(model, "weight", evaluate=evaluate, fraction=1 / 3, structure="outputs",
+                   input_size=(1, 2, 6, 6))  # fmt: skip
+    assert min(rest[0]) > 0.0
+    assert rest[1] == [0.0, 0.0]
 
 
 def test_biases_that_stay_are_told():

@@ -116,7 +116,7 @@ def columns(d, **options):
           "block.linear1": {None, "block.self_attn.out_proj"},
           "block.linear2": {"block.linear1"},
           "head": {None, "block.self_attn.out_proj", "block.linear2"}},
-         {f"block.self_attn.in_proj.{x}": 0 for x in "qkv"} | {"block.self_attn.out_proj": 3}),
+         {f"block.self_attn.in_proj.{x}": 1 for x in "qkv"} | {"block.self_attn.out_proj": 4}),
         (Gated, {"input_size": (4, 2)},
          {"gru.weight_ih_l0.r": {None},
           "gru.weight_hh_l0.z": {f"gru.weight_{s}_l0.{g}" for s in ("ih", "hh") for g in "rzn"},
@@ -165,6 +165,57 @@ def test_branches_of_one_input_share_its_nodes_and_a_residual_skips():
     page = d.to_html()
     assert page.count('class="link"') == len(made.links)
     assert page.count(">+</text>") == 2
+
+
+class Across(nn.Module):
+    """Two inputs, each with a residual of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, a, b):
+        return self.head((a + torch.relu(self.one(a))) * (b + torch.relu(self.two(b))))
+
+
+def test_inputs_are_told_apart_and_an_input_that_goes_on_is_a_point():
+    d = measured(Across(), input_data=(torch.rand(2, 3), torch.rand(2, 3)))
+    made = columns(d)
+    points = {s.what: s for s in made.signals if not s.size}
+    assert {"input 1", "input 2", "add", "mul"} == set(points)
+    ways = {(k.source.what, id(k.target)) for k in made.links if k.source.what}
+    one, two = made.inputs[:2]
+    assert {("input 1", id(one)), ("input 2", id(two))} <= ways
+    sums = [s for s in made.signals if s.what == "add"]
+    assert len(sums) == 2
+    for begin, layer in (("input 1", "one"), ("input 2", "two")):
+        (mine,) = [s for s in sums if (begin, id(s)) in ways]
+        out = made.outputs[[x.name for x in d].index(layer)]
+        assert any(k.source is out and k.target is mine for k in made.links)
+    # Of one that only goes to one column that column is the point.
+    plain = columns(measured(Branches(), input_data=(torch.rand(2, 3), torch.rand(2, 2))))
+    assert not any(s.what.startswith("input") for s in plain.signals)
+
+
+def test_directions_have_states_of_their_own():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(2, 3, batch_first=True, bidirectional=True)
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0][:, -1])
+
+    wiring = measured(Both(), input_size=(4, 2)).wiring
+    gates = {f"lstm.weight_{s}_l0.{g}" for s in ("ih", "hh") for g in "ifgo"}
+    assert reached(wiring, "lstm.weight_hh_l0.i") == gates
+    back = {name.replace("_l0", "_l0_reverse") for name in gates}
+    assert reached(wiring, "lstm.weight_hh_l0_reverse.i") == back
+    assert reached(wiring, "head") == gates | back
+    feeds = wiring.feeds
+    assert feeds["lstm.weight_ih_l0_reverse.i"].like == "lstm.weight_ih_l0.i"
+    assert feeds["lstm.weight_hh_l0_reverse.i"].like is None
 
 
 def test_a_state_leads_back():

@@ -12,8 +12,9 @@ from eiplane import _core
 from eiplane.joint.estimator import Standing
 from eiplane.joint.filtering import filter_unit
 from eiplane.joint.levels import Controlled, Deviations, controlled_mean, share_out, two_levels
+from eiplane.joint.means import Means
 from eiplane.joint.rounds import Rounds
-from eiplane.joint.surrogate import surrogate_unit
+from eiplane.joint.surrogate import Controls, surrogate_unit
 from eiplane.joint.volumes import FilterUnit, problem
 
 
@@ -140,3 +141,19 @@ def test_both_levels_are_the_same_everywhere():
         assert (other.ei, other.ei_stderr, other.samples) == (one.ei, one.ei_stderr, one.samples)
         assert other.output_entropy == one.output_entropy
         np.testing.assert_array_equal(other.influence_in, one.influence_in)
+
+
+def test_the_share_that_is_kept_has_the_error_of_all_draws():
+    """Against draws themselves: a first few are counted, and many more or hardly any."""
+    rng = np.random.default_rng(0)
+
+    def drawn(count, share):
+        nothing = np.zeros(rng.binomial(count, share))
+        return Controls(nothing, nothing, count, 0, np.zeros((0, 2), np.int64))
+
+    for first, then in ((2048, 60_000), (4096, 300)):
+        found = [Means.of([drawn(first, 0.12)]).log_kept([drawn(then, 0.12)]) for _ in range(400)]
+        logs, errors = np.array(found).T
+        assert abs(logs.mean() - math.log2(0.12)) < 5 * errors.mean() / 20
+        assert logs.std() == pytest.approx(errors.mean(), rel=0.15)
+    assert Means(np.zeros(2), np.zeros(2), 1.0, None).log_kept([drawn(100, 1.0)]) == (0.0, 0.0)

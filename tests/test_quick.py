@@ -50,6 +50,20 @@ def test_intervals_are_those_of_double_precision(instruction_set, generator, fun
             assert np.array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("function", ["sigmoid", "tanh"])
+def test_curves_are_within_their_error(instruction_set, generator, function):
+    near = np.arange(-8192, 8193, dtype=np.float32) / np.float32(1024)  # the ends of every piece
+    far = 10.0 ** generator.uniform(-30, 30, 1000)
+    beside, usual = np.nextafter(near, np.float32(9)), generator.normal(size=200_000) * 4
+    values = np.concatenate([near, beside, usual, far, -far, [0.0]]).astype(np.float32)
+    found, error = _core.quick_activate(function, values)
+    exact = values.astype(np.float64)
+    with np.errstate(over="ignore"):
+        wanted = np.tanh(exact) if function == "tanh" else 1 / (1 + np.exp(-exact))
+    assert np.all(np.abs(found - wanted) <= error)
+    assert error.max() < 1e-6
+
+
 @pytest.mark.parametrize("function", ["relu", "hardtanh", "leaky_relu"])
 def test_values_on_a_threshold(instruction_set, function):
     """A flat piece, or every value, on the edge of a bin: as in double precision."""

@@ -607,3 +607,19 @@ def test_large_models_get_bounds_if_nothing_is_said(tmp_path, generator):
     assert measured["large"] == "bounds, ei_parts, sensitivity"
     (row,) = page.table("Layers of large")
     assert row["EI"].startswith("between ")
+
+
+def test_options_for_what_is_measured_already_are_refused_not_ignored(tmp_path):
+    d = eiplane.analyze([np.eye(3)], measures="ei_parts")
+    target = tmp_path / "page.html"
+    with pytest.raises(ValueError, match="bins: options are for what is still to be measured"):
+        write_report(d, target, bins=3)
+    assert not target.exists()
+    write_report({"there": d, "new": [np.eye(3)]}, target, bins=8, measures="ei_parts")
+    with_edges = write_report(d, target, threads=1).stat().st_size
+    assert write_report(d, target, edges=False).stat().st_size < with_edges
+    with pytest.raises(TypeError, match="title must be a str"):
+        write_report(d, target, title=3)
+    sums = eiplane.analyze([np.eye(3)], measures="ei_parts", edges=False)
+    with pytest.raises(ValueError, match=r"ei_edges was not kept \(edges=False\)"):
+        eiplane.plot.network(sums)

@@ -124,6 +124,11 @@ def test_replicates_are_counted_and_reduced_as_the_twin_does(
             whole = reference.joint_table(x, labels[b], in_bins, out_bins)
             assert np.array_equal(_core.pairs_table(core, job, counts[-1], b, a), whole)
             tables[r, b, a] = whole[:, :-1]
+    jobs = [Job(9, 0, 2, 0, 4, 0, count) for count in (8300, 8192, 513, 64)]
+    places = [_core.CorePoints(points_of(9, r, 4)) for r in range(4)]
+    each = _core.pairs_count_each(core, jobs, places, CANCEL)
+    for job, at, found in zip(jobs, places, each, strict=True):
+        assert np.array_equal(_core.pairs_count(core, job, CANCEL, at), found)
     part = Job(9, 1, 2, 1, 3, 0, sizes[0])
     found = _core.replicates_reduce(
         core, Job(9, 0, 2, 0, 4, 0, 200), part, np.stack(counts), CANCEL

@@ -415,3 +415,47 @@ def test_no_row_of_the_table_is_lost_for_want_of_ei():
         value = getattr(found, row.name)  # none raises
         if row.name.endswith("_stderr") and row.name[:-7] in FOLLOWING:
             assert value is None, row.name
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")
+def test_where_a_first_look_is_dropped_as_a_whole_and_more_is_not():
+    """Some 60 in a million are kept: EI was called 0 bits, without an error."""
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(12, 20)) * 3 / np.sqrt(20)
+    bias = -weight.sum(axis=1) / 2
+    x = np.random.default_rng(0).random((400_000, 20))
+    kept = (np.abs(np.tanh(x @ weight.T + bias)) <= 0.45).all(axis=1).mean()
+    assert 1e-5 < kept < 2e-4
+    for seed in (0, 1):
+        found = eiplane.analyze(
+            [eiplane.Layer(weight, bias, "tanh")], measures="ei", rng=seed, samples=400_000,
+            out_range=(-0.45, 0.45), outliers="drop",
+        )[0].joint  # fmt: skip
+        assert found.ei is None
+        assert found.saturated
+        assert found.coverage == 0.0
+
+
+@pytest.mark.filterwarnings("ignore::eiplane.SaturationWarning")
+@pytest.mark.parametrize("low", [4.72, 4.6, 4.5])
+def test_a_few_samples_that_are_kept_are_not_all_that_there_is(low):
+    """Three, 40 or 130 of half a million, mostly alike: nothing rare is ruled out by those."""
+    weight = np.ones((3, 5))
+    weight[1, 0], weight[2, 1] = 1.01, 1.02
+    high = 5.03
+    # Inputs near 1 alone are kept: counted where they are.
+    x = 1.0 - np.random.default_rng(0).random((1_000_000, 5)) * (5.0 - low + 0.05)
+    z = x[(x >= 0.0).all(axis=1)] @ weight.T
+    kept = z[(z >= low).all(axis=1)]
+    assert len(kept) > 2000
+    labels = ((kept - low) / (high - low) * 2).astype(int)
+    p = np.unique(labels, axis=0, return_counts=True)[1] / len(kept)
+    entropy = -(p * np.log2(p)).sum()
+    for seed in range(4):
+        found = eiplane.analyze(
+            [eiplane.Layer(weight, None, "identity")], measures="ei", bins=(8, 2), rng=seed,
+            out_range=(low, high), outliers="drop",
+        )[0].joint  # fmt: skip
+        assert found.output_entropy_bounds[0] <= entropy <= found.output_entropy_bounds[1]
+        if found.output_entropy is not None:
+            assert abs(found.output_entropy - entropy) < 4 * found.output_entropy_stderr

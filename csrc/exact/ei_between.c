@@ -82,7 +82,7 @@ static size_t nodes_needed(ei_exact *x, const row_view *v, const ei_exact_expans
     double radius[RADII];
     for (size_t i = 0; i < RADII; i++)
         radius[i] = wider[i].t * most;
-    double *slope = ex_grow(x, (RADII + 3) * row->n_cells);
+    double *slope = ex_grow(&x->radii, (RADII + 3) * row->n_cells);
     if (slope == NULL)
         return 0;
     double *rest = slope + row->n_cells, *off = rest + RADII * row->n_cells, *rate = off + row->n_cells;
@@ -168,7 +168,7 @@ static int interpolate(ei_exact *x, const ei_exact_expansion *row, const row_sta
         c[k] = 0.0;
     for (size_t j = 0; j < nodes; j++) {
         const double r = most * root[j], length = r * range->reference;
-        const double sum = ex_one_expansion(x, row, r, ex_terms_for(x, range, length));
+        const double sum = ex_one_expansion(x, row, r, ex_terms_for(x, range, length)).sum;
         const double value = (sum / (double)x->in_bins - entropy) / (state->kept * length * length);
         for (size_t k = 0; k < nodes; k++)
             c[k] += value * table[j * nodes + k];
@@ -195,13 +195,15 @@ double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion
     ei_exact_expansion rest = *all, *row = &rest;
     left_out out = {.sign = x->p};
     row->sign = x->p;
+    row->nodes = NULL; /* what these miss would be divided by q */
     for (size_t c = 0; c < all->n_cells; c++) {
         out.sign[c] = all->sign[c];
         if (all->sign[c] > 0.0 && all->base[c] <= RARE && !leave_out(x, v, state, all, &out, c))
             return 0.0;
     }
     const double most = ex_widest_below(x, range->widest);
-    for (size_t s = 0; s < SHARES; s++) {
+    /* What errors that agree cost (ei_agree.c) is known of single edges alone. */
+    for (size_t s = 0; s < SHARES && state->agreed == 0.0; s++) {
         const double upto = shares[s] * most, ratio = upto / range->reference;
         const size_t within = count_within(x, v, upto), terms = ex_terms_for(x, range, upto);
         double error, c[NODES];

@@ -51,7 +51,7 @@ double ex_state_bound(const ei_exact *x, const row_view *v, const row_state *sta
     if (v->drops && state->kept == 0.0)
         return 0.0;
     return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
-           state->bits;
+           state->bits + state->missed + (state->agreed > 0.0 ? ex_agreed_bits(v, state) : 0.0);
 }
 
 /* log of B of (3) at frequency w, and the slope p. */

@@ -71,9 +71,10 @@ void ex_close_engine(ei_exact *x)
                    x->near_from, x->near_to, x->near_sign, x->t_hi, x->t_lo,
                    x->y, x->a, x->sorted, x->order, x->suffix, x->list, x->list_suffix, x->packed, x->large,
                    x->s, x->left, x->right, x->left_kept, x->right_kept, x->cell_of, x->label_of,
-                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->waves, x->phi_row,
-                   x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct, x->prefix,
-                   x->distance, x->cut};
+                   x->base, x->sign, x->p, x->mean, x->term, x->point, x->value, x->log_mean, x->price,
+                   x->phi_row, x->phi_edge, x->phi_plan, x->coefficient, x->scratch, x->direct,
+                   x->distance, x->cut, x->nodes, x->waves.at, x->rest.at,
+                   x->radii.at};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
     for (size_t i = 0; i <= EX_NODES; i++)
@@ -104,7 +105,7 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     x->inside = NAN;
     x->k = ei_active()->exact;
     x->n_pairs = c->in_bins / 2;
-    const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1);
+    const size_t n = c->n_in + 9, cells = padded((size_t)out_bins + 1) + 8;
     int fine = 1;
 #define NEW(field, count) fine = (x->field = ei_zalloc((count), sizeof *x->field)) != NULL && fine
     NEW(thresholds, m + 1);
@@ -137,11 +138,13 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     NEW(sign, cells);
     NEW(p, cells);
     NEW(mean, cells);
+    NEW(log_mean, cells);
+    NEW(price, cells);
     NEW(direct, n);
     NEW(distance, m + 1);
     NEW(cut, MAX_CUTS);
-    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 8);
-    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 8);
+    NEW(point, (m > BATCH ? m : BATCH) + BESIDE + 16);
+    NEW(value, (m > BATCH ? m : BATCH) + BESIDE + 16);
 #undef NEW
     if (!fine) {
         ex_close_engine(x);
@@ -170,6 +173,8 @@ static int open_terms(ei_exact *x)
     if (x->beta == NULL)
         return EI_ENOMEM;
     ex_bernoulli_table(x);
+    if (ex_open_nodes(x) != EI_OK)
+        return EI_ENOMEM;
     x->term = ei_zalloc(cells * EI_EXACT_TERMS, sizeof(double));
     return x->term == NULL ? EI_ENOMEM : EI_OK;
 }
@@ -192,12 +197,12 @@ int ex_open_series(ei_exact *x, size_t waves)
     return fine ? EI_OK : EI_ENOMEM;
 }
 
-double *ex_grow(ei_exact *x, size_t size)
+double *ex_grow(grown *memory, size_t size)
 {
-    if (size > x->waves_size) {
-        ei_free(x->waves);
-        x->waves = ei_alloc(size, sizeof(double));
-        x->waves_size = x->waves == NULL ? 0 : size;
+    if (size > memory->size) {
+        ei_free(memory->at);
+        memory->at = ei_alloc(size, sizeof(double));
+        memory->size = memory->at == NULL ? 0 : size;
     }
-    return x->waves;
+    return memory->at;
 }

@@ -14,6 +14,8 @@
  *     ei_series.c       route 1, the series (2)
  *     ei_expansion.c    route 2, narrow inputs by the derivatives of the row, (4)
  *     ei_between.c      of many such inputs a few, and between them interpolation
+ *     ei_agree.c        rows of a few inputs more: a series cut off early, by errors that agree
+ *     ei_nodes.c        of many bins a few places
  *     ei_recursion.c    route 3, closed form over the dominant few, (5)
  *     ei_subsets.c      route 4, few inputs by sums over subsets, (7)
  *     ei_plan.c         which of 1 and 3 for one set of widths

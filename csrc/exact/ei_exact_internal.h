@@ -29,6 +29,9 @@ enum {
 /* Bits that an edge may be off by before a row is done again. */
 static const double TARGET = 5e-10;
 
+/* Nor may it be off by more where errors agree; see ei_agree.c. */
+static const double PROMISE = 9e-10;
+
 /* An output that is kept more rarely than this counts as never kept: it tells nothing. */
 static const double NEVER = 1e-12;
 
@@ -58,6 +61,12 @@ typedef struct {
     row_error error;                 /* of the distribution function */
 } sum_plan;
 
+/* Memory that grows with need; see ex_grow. */
+typedef struct {
+    double *at;
+    size_t size;
+} grown;
+
 typedef struct ei_exact {
     size_t n_in;
     double lo, hi, baseline;
@@ -74,6 +83,8 @@ typedef struct ei_exact {
     double most_beta[EI_EXACT_TERMS]; /* the greatest of any bin, in size */
     double *beta; /* [half + middle][EI_EXACT_TERMS], (-1)^k B_k / k! (2 pi)^k averaged over a bin */
     size_t n_pairs;
+    ei_exact_nodes *nodes; /* NULL if there are few bins; see ei_nodes.c */
+    double half[EI_EXACT_TERMS + 1]; /* (2 pi)^n B_n(1/2) / n! */
     double tolerance;  /* of a probability: what is cut off */
     double allowed;    /* rounding that may come on top */
     double tail;       /* standard deviations beyond which probability is negligible */
@@ -117,8 +128,8 @@ typedef struct ei_exact {
     uint32_t *direct; /* positions of wide inputs */
     double *term;
     double *point, *value; /* of the distribution function */
-    double *waves, *prefix;     /* growing buffers */
-    size_t waves_size, prefix_size;
+    double *log_mean, *price;   /* of cells; see ei_agree.c */
+    grown waves, rest, radii;
     size_t room;                                         /* waves in each of these */
     double *phi_row, *phi_edge, *phi_plan, *coefficient;
     double *scratch;                                     /* twice as many */
@@ -185,7 +196,11 @@ typedef struct {
     double mass;          /* kept, however rarely */
     double share;         /* probability that the inputs are as the cuts have them */
     row_error error;      /* the greatest of any edge */
-    double bits;          /* what interpolation costs on top */
+    double bits;          /* what interpolation costs on top, or what is left out */
+    double missed;        /* by nodes instead of bins */
+    size_t first, cells;  /* those that edges are asked for: some, padded, from one on */
+    double agreed;        /* error of a cell that averages out over the bins of every edge; 0: the others' */
+    double costs;         /* what the greatest of any edge makes of it; see ei_agree.c */
     ei_cancel cancel;
 } row_state;
 
@@ -261,7 +276,8 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
                          const int32_t *labels, uint32_t out_bins);
 /* What rows of few inputs can do without: the waves' memory and the table of ei_expansion.c. */
 int ex_open_series(ei_exact *x, size_t waves);
-double *ex_grow(ei_exact *x, size_t size);
+/* Room for so many; what was there is lost. NULL: no memory. */
+double *ex_grow(grown *memory, size_t size);
 
 /* ---- ei_bounds.c ------------------------------------------------------------------------------- */
 
@@ -290,8 +306,8 @@ typedef struct {
     double greatest, squares; /* sum of them */
 } some_widths;
 
-size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t last,
-                         size_t n_waves, double *phi);
+size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t n_waves,
+                         double *phi);
 split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
 double ex_point_cost(const split *r);
 double ex_smooth_reach(const ei_exact *x, const width_set *set, size_t first);
@@ -322,9 +338,10 @@ void ex_cells_of(const ei_exact *x, const row_view *v, const double *f, double *
 double ex_row_entropy(const ei_exact *x, const row_view *v, const double *p);
 void ex_nothing(const ei_exact *x, double *information); /* no edge has any */
 double ex_information_of(const ei_exact *x, const row_state *state, double sum);
+double ex_edge_information(const ei_exact *x, row_state *state, const ei_exact_edge *edge);
 void ex_note_error(row_state *state, row_error e);
-void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
-                      size_t multiplied, double steps);
+void ex_note_rounding(const ei_exact *x, row_state *state, const ei_exact_edge *edge, size_t multiplied,
+                      double steps);
 void ex_settle(const ei_exact *x, const row_view *v, row_state *state, double *marginal);
 
 /* ---- ei_edge.c --------------------------------------------------------------------------------- */
@@ -337,14 +354,24 @@ int ex_single_edge(ei_exact *x, const row_view *v, size_t at, row_state *state, 
 /* ---- ei_expansion.c ---------------------------------------------------------------------------- */
 
 void ex_bernoulli_table(ei_exact *x);
+/* Its entries for a bin whose centre is so many bins from the middle. */
+void ex_bernoulli(const double half[EI_EXACT_TERMS + 1], double in_bins, double centre,
+                  double beta[EI_EXACT_TERMS]);
 /* Set the range's widest width. */
 void ex_expansion_widest(const ei_exact *x, expansion_range *range);
 /* How many terms a width takes, of those that are not above the widest. */
 size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double width);
 int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
                     double *information);
-double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
+ei_exact_edge ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms);
 double ex_widest_below(const ei_exact *x, double limit);
+
+/* ---- ei_nodes.c -------------------------------------------------------------------------------- */
+
+enum { EX_MANY_BINS = 24 };
+
+/* After ex_bernoulli_table. EI_OK or EI_ENOMEM. */
+int ex_open_nodes(ei_exact *x);
 
 /* ---- ei_between.c ------------------------------------------------------------------------------ */
 
@@ -352,8 +379,26 @@ double ex_widest_below(const ei_exact *x, double limit);
 double ex_between_edges(ei_exact *x, const row_view *v, const ei_exact_expansion *row,
                         const expansion_range *range, row_state *state, double *information);
 
+/* ---- ei_agree.c -------------------------------------------------------------------------------- */
+
+/* Whether a layer's rows can do with it, and the tolerance that they take. */
+int ex_may_agree(const ei_exact *x, int attempt);
+enum { EX_ATTEMPTS = 2 };
+double ex_agreed_tolerance(const ei_exact *x, int attempt);
+/* What the cells' costs are, from x->mean, once the row is settled. */
+void ex_price(ei_exact *x, const row_view *v, row_state *state);
+/* Of the cells that edges are asked for. */
+ei_exact_costs ex_costs(const ei_exact *x, const row_state *state);
+/* Whether that is certain before all edges are done. */
+int ex_too_costly(const row_state *state);
+double ex_agreed_bits(const row_view *v, const row_state *state);
+/* The row by its series; zero if that is not worth it. *status is set otherwise. */
+int ex_agreed_row(ei_exact *x, const row_view *v, row_state *state, double *information,
+                  double *marginal, int *status);
+
 /* ---- ei_series.c ------------------------------------------------------------------------------- */
 
+/* So many waves, or fewer if errors agree. */
 int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_period,
                   row_state *state, double *information, double *marginal);
 

@@ -11,46 +11,59 @@
 
 /* beta(i, k) for i counted from the middle: (2 pi)^k (-1)^k times the mean of B_k(v + 1/2) / k! over
  * bin i. B_k(v + 1/2) = sum_l C(k, l) B_{k-l}(1/2) v^l. */
-void ex_bernoulli_table(ei_exact *x)
+/* half[n] = (2 pi)^n B_n(1/2) / n!, from z/2 / sinh(z/2) = sum B_n(1/2) z^n / n!. */
+static void bernoulli_numbers(double half[EI_EXACT_TERMS + 1])
 {
-    const int K = EI_EXACT_TERMS;
-    /* half[n] = (2 pi)^n B_n(1/2) / n!, from z/2 / sinh(z/2) = sum B_n(1/2) z^n / n!. */
-    double half[EI_EXACT_TERMS + 1], series[EI_EXACT_TERMS + 1];
-    for (int n = 0; n <= K; n++)
+    double series[EI_EXACT_TERMS + 1];
+    for (int n = 0; n <= EI_EXACT_TERMS; n++)
         series[n] = n % 2 ? 0.0 : inverse_factorial[n + 1];
-    for (int n = 0; n <= K; n++)
+    for (int n = 0; n <= EI_EXACT_TERMS; n++)
         for (int j = 0; j < n; j++)
             series[n] *= PI; /* (2 pi)^n / 2^n */
-    for (int n = 0; n <= K; n++) {
+    for (int n = 0; n <= EI_EXACT_TERMS; n++) {
         half[n] = n == 0 ? 1.0 : 0.0;
         for (int j = 1; j <= n; j++)
             half[n] -= series[j] * half[n - j];
     }
-    const double D = 1.0 / x->in_bins;
+}
+
+void ex_bernoulli(const double half[EI_EXACT_TERMS + 1], double in_bins, double centre,
+                  double beta[EI_EXACT_TERMS])
+{
+    const int K = EI_EXACT_TERMS;
+    /* mean[l] = (2 pi)^l mean(v^l) / l!, by powers of centre and half a bin, all positive. */
+    const double D = 1.0 / in_bins;
+    double mean[EI_EXACT_TERMS + 1], c[EI_EXACT_TERMS + 1], r[EI_EXACT_TERMS + 1];
+    c[0] = r[0] = 1.0;
+    for (int l = 1; l <= K; l++) {
+        c[l] = c[l - 1] * (2.0 * PI * centre * D) / l;
+        r[l] = r[l - 1] * (PI * D) / (l + 1);
+    }
+    for (int l = 0; l <= K; l++) {
+        mean[l] = 0.0;
+        for (int j = 0; j <= l; j += 2)
+            mean[l] += c[l - j] * r[j];
+    }
+    for (int k = 1; k <= K; k++) {
+        double b = 0.0;
+        for (int l = k; l >= 0; l--)
+            b += half[k - l] * mean[l];
+        beta[k - 1] = k % 2 ? -b : b;
+    }
+}
+
+void ex_bernoulli_table(ei_exact *x)
+{
     const int odd = x->in_bins % 2;
+    bernoulli_numbers(x->half);
     for (size_t i = 0; i < x->n_pairs + (size_t)odd; i++) {
         double centre = odd ? (double)(i + 1) : (double)i + 0.5;
         if (i == x->n_pairs)
             centre = 0.0; /* the middle bin comes last */
-        /* mean[l] = (2 pi)^l mean(v^l) / l!, by powers of centre and half a bin, all positive. */
-        double mean[EI_EXACT_TERMS + 1], c[EI_EXACT_TERMS + 1], r[EI_EXACT_TERMS + 1];
-        c[0] = r[0] = 1.0;
-        for (int l = 1; l <= K; l++) {
-            c[l] = c[l - 1] * (2.0 * PI * centre * D) / l;
-            r[l] = r[l - 1] * (PI * D) / (l + 1);
-        }
-        for (int l = 0; l <= K; l++) {
-            mean[l] = 0.0;
-            for (int j = 0; j <= l; j += 2)
-                mean[l] += c[l - j] * r[j];
-        }
-        for (int k = 1; k <= K; k++) {
-            double b = 0.0;
-            for (int l = k; l >= 0; l--)
-                b += half[k - l] * mean[l];
-            x->beta[i * EI_EXACT_TERMS + (size_t)(k - 1)] = k % 2 ? -b : b;
-            x->most_beta[k - 1] = fmax(x->most_beta[k - 1], fabs(b));
-        }
+        double *beta = x->beta + i * EI_EXACT_TERMS;
+        ex_bernoulli(x->half, (double)x->in_bins, centre, beta);
+        for (int k = 0; k < EI_EXACT_TERMS; k++)
+            x->most_beta[k] = fmax(x->most_beta[k], fabs(beta[k]));
     }
 }
 
@@ -77,7 +90,7 @@ size_t ex_terms_for(const ei_exact *x, const expansion_range *range, double widt
     return EI_EXACT_TERMS;
 }
 
-double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
+ei_exact_edge ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double ratio, size_t terms)
 {
     double powers[EI_EXACT_TERMS];
     powers[0] = ratio;
@@ -90,8 +103,8 @@ double ex_one_expansion(const ei_exact *x, const ei_exact_expansion *row, double
 int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range, row_state *state,
                     double *information)
 {
-    const ei_exact_expansion row = {v->n_cells, x->mean, x->sign, x->term, x->n_pairs,
-                                    (int)(x->in_bins % 2), x->beta};
+    const ei_exact_expansion row = {state->cells, x->mean + state->first, x->sign + state->first, x->term, x->n_pairs,
+                                    (int)(x->in_bins % 2), x->beta, ex_costs(x, state), x->nodes};
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
     const double done = ex_between_edges(x, v, &row, range, state, information);
     if (done >= range->widest)
@@ -103,8 +116,9 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
         const double a = x->a[i];
         if (!(a > done) || a > range->widest)
             continue;
-        const double sum = ex_one_expansion(x, &row, a / range->reference, ex_terms_for(x, range, a));
-        information[i] = ex_information_of(x, state, sum);
+        const size_t terms = ex_terms_for(x, range, a);
+        const ei_exact_edge edge = ex_one_expansion(x, &row, a / range->reference, terms);
+        information[i] = ex_edge_information(x, state, &edge);
         if (++since >= often) {
             since = 0;
             if (ei_cancelled(state->cancel))

@@ -40,6 +40,28 @@ static int attempt(ei_exact *x, row_weights *weights, cut_row *row, row_view *v,
     return status;
 }
 
+/* A row whose errors agree, if that is exact enough. */
+static int agreed(ei_exact *x, const row_weights *weights, row_view *v, row_state *state,
+                  double *information, double *marginal, double *bound, int attempt, int *status)
+{
+    const double tolerance = x->tolerance, tail = x->tail;
+    ex_set_tolerance(x, ex_agreed_tolerance(x, attempt));
+    *state = (row_state){.cancel = state->cancel, .share = 1.0, .agreed = 2.0 * x->tolerance};
+    if (marginal != NULL)
+        memset(marginal, 0, x->out_bins * sizeof(double));
+    ex_view_row(x, weights, v);
+    int done = v->n_s > 0 && ex_agreed_row(x, v, state, information, marginal, status);
+    if (done && *status == EI_OK) {
+        *bound = ex_state_bound(x, v, state);
+        done = *bound <= PROMISE;
+    }
+    ex_set_tolerance(x, tolerance);
+    x->tail = tail;
+    if (!done)
+        x->inside = NAN;
+    return done;
+}
+
 /* Whether a row should be done again: few samples are kept, and errors count by their share. */
 static int is_rare(const row_view *v, const row_state *state, double bound)
 {
@@ -56,7 +78,12 @@ int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
     row_state state = {.cancel = cancel};
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
-    int status = attempt(x, weights, NULL, &v, &state, information, marginal, bound);
+    int status = EI_OK;
+    for (int i = 0; i < EX_ATTEMPTS && information != NULL; i++)
+        if (ex_may_agree(x, i) &&
+            agreed(x, weights, &v, &state, information, marginal, bound, i, &status))
+            return status;
+    status = attempt(x, weights, NULL, &v, &state, information, marginal, bound);
     if (status != EI_OK || !is_rare(&v, &state, *bound))
         return status;
     cut_row cuts, *row = &cuts;

@@ -38,13 +38,13 @@ static size_t powers_needed(double squares, double off, double most, double limi
     return n;
 }
 
-/* phi(q) of the given widths at half_step's odd multiples up to `last`, and 0 beyond, n_waves in all. Those
- * with arguments up to 1.9 by log sinc: all of them together by their sums of powers, and the error is that
- * of a sum of small numbers, whatever their count. Returns how many were multiplied. */
-size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t last,
-                         size_t n_waves, double *phi)
+/* phi(q) of the given widths. Those with arguments up to 1.9 by log sinc: all of them together by their sums
+ * of powers, and the error is that of a sum of small numbers, whatever their count. Returns how many were
+ * multiplied. */
+size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t n_waves,
+                         double *phi)
 {
-    const double scale = (double)last * half_step / 1.9, *widths = all->width;
+    const double last = 2.0 * (double)n_waves - 1.0, scale = last * half_step / 1.9, *widths = all->width;
     const size_t n = all->n;
     size_t large = 0;
     double apart = 0.0;
@@ -63,10 +63,8 @@ size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, 
         x->k->power_sums(widths, n, scale, powers, c);
         for (size_t m = 0; m < powers; m++)
             c[m] *= log_sinc[m];
-        x->k->damp(c, powers, n_waves, (double)last, phi);
+        x->k->damp(c, powers, n_waves, last, phi);
     }
-    for (size_t q = (last + 1) / 2; q < n_waves; q++)
-        phi[q] = 0.0;
     return large;
 }
 
@@ -164,8 +162,8 @@ void ex_make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, cons
     if (r->n_waves == 0)
         return;
     const some_widths rest = {set->width + K, n - (size_t)K, set->width[K], set->suffix[K]};
-    const size_t multiplied = ex_characteristic(x, &rest, 0.5 * plan->half_step, 2 * r->n_waves - 1,
-                                                r->n_waves, plan->phi);
+    const size_t multiplied = ex_characteristic(x, &rest, 0.5 * plan->half_step, r->n_waves,
+                                                plan->phi);
     double rounding = 0.0, heights = 0.0;
     for (size_t q = 0; q < r->n_waves; q++) {
         const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;

@@ -108,15 +108,13 @@ static size_t comparable_waves(const ei_exact *x, const row_view *v, double h)
     if (!(rest > 0.0))
         return 0;
     const double least = 0.8 * sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest) / h;
-    size_t T = least < 8.0 ? 8 : (size_t)fmin(least, 1e3);
-    while (T <= COMPARABLE) {
+    for (size_t T = least < 8.0 ? 8 : padded((size_t)fmin(least, 1e3)); T <= COMPARABLE; T += 8) {
         const double w = ((double)T + 0.5) * h, scale = w * w / 12.0;
-        const int all = scale <= 1.0; /* no x_k is beyond sqrt 3 */
-        const double p = all ? scale * rest : x->k->envelope(x->a, x->n_in, scale) - 1.0;
+        /* Up to a scale of 1 no x_k is beyond sqrt 3. */
+        const double p = scale <= 1.0 ? scale * rest : x->k->envelope(x->a, x->n_in, scale) - 1.0;
         const double left = p > 0.0 ? ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p) : 1.0;
         if (left <= 0.5 * x->tolerance)
             return T;
-        T += all ? 1 : 4;
     }
     return 0;
 }

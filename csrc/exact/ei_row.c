@@ -216,6 +216,15 @@ double ex_information_of(const ei_exact *x, const row_state *state, double sum)
     return !(value > 0.0) ? 0.0 : value > most ? most : value;
 }
 
+/* Of an edge whose costs are known. */
+double ex_edge_information(const ei_exact *x, row_state *state, const ei_exact_edge *edge)
+{
+    const double costs = edge->costs / (double)x->in_bins;
+    state->costs = costs > state->costs ? costs : state->costs;
+    state->missed = edge->missed > state->missed ? edge->missed : state->missed;
+    return ex_information_of(x, state, edge->sum);
+}
+
 void ex_note_error(row_state *state, row_error e)
 {
     if (e.point > state->error.point)
@@ -224,20 +233,16 @@ void ex_note_error(row_state *state, row_error e)
         state->error.variation = e.variation;
 }
 
-/* Rounding of a series with coefficients phi that are products of so many factors. `steps`: turns of
- * the recurrence for the sines of the input bins. A wave's height is off by a few units in the last
- * place a factor; its variation over the thresholds is at most twice its share of the density. */
-void ex_note_rounding(const ei_exact *x, row_state *state, const double *phi, size_t n_waves,
-                      size_t multiplied, double steps)
+/* Rounding of a series whose coefficients are products of so many factors. `steps`: turns of the recurrences
+ * for the sines of thresholds and input bins. A wave's height is off by a few units in the last place a
+ * factor; its variation over the thresholds is at most twice its share of the density. */
+void ex_note_rounding(const ei_exact *x, row_state *state, const ei_exact_edge *edge, size_t multiplied,
+                      double steps)
 {
-    double point = 0.0, heights = 0.0;
-    for (size_t q = 0; q < n_waves; q++) {
-        const double f = fabs(phi[q]), half = (double)q + 0.5;
-        point += f * ((8.0 + 2.5 * steps) / (PI * half) + 1.5);
-        heights += f;
-    }
-    ex_note_error(state, (row_error){x->tolerance + 0.5 * EPS * point,
-                                  0.5 * EPS * 3.0 * (double)(multiplied + 8) * 2.0 * heights});
+    const double cut = state->agreed > 0.0 ? 0.0 : x->tolerance;
+    const double point = (8.0 + 2.5 * steps) * edge->weighted + 1.5 * edge->heights;
+    ex_note_error(state, (row_error){cut + 0.5 * EPS * point,
+                                     0.5 * EPS * 3.0 * (double)(multiplied + 8) * 2.0 * edge->heights});
 }
 
 /* Finish what every route needs: the row's entropy and kept mass from x->mean. */
@@ -252,4 +257,6 @@ void ex_settle(const ei_exact *x, const row_view *v, row_state *state, double *m
     state->mass = v->drops ? x->mean[v->n_labels] : v->n_labels ? 1.0 : 0.0;
     state->kept = state->mass * state->share > NEVER ? state->mass : 0.0;
     state->entropy = ex_row_entropy(x, v, x->mean);
+    state->first = 0;
+    state->cells = v->n_cells;
 }

@@ -140,7 +140,7 @@ static int share_row(ei_exact *x, const row_view *v, few *f)
     const size_t bins = padded(x->in_bins), cells = v->n_labels + (size_t)v->drops;
     if (bins * (cells + 1) > MAX_TABLE)
         return 0;
-    double *memory = ex_grow(x, bins * (cells + 1));
+    double *memory = ex_grow(&x->waves, bins * (cells + 1));
     if (memory == NULL)
         return -1;
     memset(x->base, 0, cells * sizeof(double));
@@ -195,7 +195,7 @@ static int each_edge(ei_exact *x, const row_view *v, few *f, row_state *state, d
         const double error = prepare(f, k, x->in_bins, x->allowed);
         if (error <= x->allowed) {
             ex_note_error(state, (row_error){error, 0.0});
-            place_bins(f->width[k], x->in_bins, x->waves);
+            place_bins(f->width[k], x->in_bins, x->waves.at);
             information[f->input[k]] = ex_information_of(x, state, x->k->subsets(&f->row));
         } else {
             status = other_way(x, v, f->input[k], state, information);
@@ -230,7 +230,7 @@ int ex_subsets_row(ei_exact *x, const row_view *v, row_state *state, double *inf
     if (!(error <= x->allowed))
         return 0;
     ex_note_error(state, (row_error){error, 0.0});
-    place_bins(f.width[widest], 1, x->waves);
+    place_bins(f.width[widest], 1, x->waves.at);
     x->k->subsets(&f.row);
     memset(x->mean, 0, v->n_cells * sizeof(double));
     for (size_t c = 0; c < f.row.n_cells; c++)

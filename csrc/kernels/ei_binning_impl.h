@@ -31,6 +31,17 @@ EI_FORCE uint32x4_t neon_not_below(const double *z, float64x2_t threshold)
 
 #endif
 
+#if defined(__x86_64__) && EI_VBYTES == 64
+
+/* Four masks of 16 to a word. */
+EI_FORCE uint64_t avx512_bits(const __mmask16 part[4])
+{
+    return _cvtmask64_u64(_mm512_kunpackd(_mm512_kunpackw(part[3], part[2]),
+                                          _mm512_kunpackw(part[1], part[0])));
+}
+
+#endif
+
 /* Which of 64 numbers, doubled so many times (what leaves 32 bits being lost), are at least `edge`. */
 EI_FORCE uint64_t mask_from(const uint32_t *r, uint32_t edge, int doubled)
 {
@@ -38,11 +49,13 @@ EI_FORCE uint64_t mask_from(const uint32_t *r, uint32_t edge, int doubled)
 #if defined(__x86_64__) && EI_VBYTES == 64
     const __m512i least = _mm512_set1_epi32((int)edge);
     const __m128i shift = _mm_cvtsi32_si128(doubled);
-    for (int s = 0; s < 64; s += 16) {
-        __m512i v = _mm512_loadu_si512(r + s);
+    __mmask16 past[4];
+    for (int s = 0; s < 4; s++) {
+        __m512i v = _mm512_loadu_si512(r + 16 * s);
         v = doubled ? _mm512_sll_epi32(v, shift) : v;
-        bits |= (uint64_t)_mm512_cmpge_epu32_mask(v, least) << s;
+        past[s] = _mm512_cmpge_epu32_mask(v, least);
     }
+    bits = avx512_bits(past);
 #elif defined(__x86_64__) && EI_VBYTES == 32
     const __m256i least = _mm256_set1_epi32((int)edge);
     const __m128i shift = _mm_cvtsi32_si128(doubled);
@@ -87,10 +100,39 @@ EI_FORCE int bin_bits(const uint32_t *edges, size_t n_edges)
     return even ? bits : 0;
 }
 
+#if defined(__x86_64__) && EI_VBYTES == 64
+
+/* Masks of edges that the highest eight bits of a draw are enough for: those bits of 64 draws are packed
+ * into one register. */
+EI_FORCE void byte_masks(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
+                         uint64_t *masks, size_t ld)
+{
+    /* Packing keeps to lanes of 128 bits. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (size_t w = 0; w < words; w++) {
+        __m512i v[4];
+        for (int s = 0; s < 4; s++)
+            v[s] = _mm512_srli_epi32(_mm512_loadu_si512(draws + w * 64 + 16 * s), 24);
+        const __m512i bytes = _mm512_permutexvar_epi32(
+            order, _mm512_packus_epi16(_mm512_packus_epi32(v[0], v[1]), _mm512_packus_epi32(v[2], v[3])));
+        for (size_t i = 0; i < n_edges; i++)
+            masks[i * ld + w] =
+                _mm512_cmpge_epu8_mask(bytes, _mm512_set1_epi8((char)(edges[i] >> 24)));
+    }
+}
+
+#endif
+
 EI_FN void draw_masks(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,
                       uint64_t *masks, size_t ld)
 {
     const int n_bits = bin_bits(edges, n_edges);
+#if defined(__x86_64__) && EI_VBYTES == 64
+    if (n_bits) {
+        byte_masks(draws, words, edges, n_edges, masks, ld);
+        return;
+    }
+#endif
     for (size_t w = 0; w < words; w++) {
         const uint32_t *r = draws + w * 64;
         if (!n_bits) {

@@ -3,13 +3,26 @@
 
 #if defined(__x86_64__) && EI_VBYTES == 64
 
+/* Sums of the lanes of eight vectors. */
+EI_FORCE __m512i sums_of(const __m512i v[8])
+{
+    __m512i two[4], four[2];
+    for (int i = 0; i < 4; i++) /* pairs of lanes: of vector 2 i in the even, of 2 i + 1 in the odd */
+        two[i] = _mm512_add_epi64(_mm512_unpacklo_epi64(v[2 * i], v[2 * i + 1]),
+                                  _mm512_unpackhi_epi64(v[2 * i], v[2 * i + 1]));
+    for (int i = 0; i < 2; i++) /* halves of both, those of the first in the lower one */
+        four[i] = _mm512_add_epi64(_mm512_shuffle_i64x2(two[2 * i], two[2 * i + 1], 0x44),
+                                   _mm512_shuffle_i64x2(two[2 * i], two[2 * i + 1], 0xee));
+    return _mm512_add_epi64(_mm512_shuffle_i64x2(four[0], four[1], 0x88),
+                            _mm512_shuffle_i64x2(four[0], four[1], 0xdd));
+}
+
 /* One mask against n others, n at most 8 and known when this is inlined. */
 EI_FORCE void count_some(const uint64_t *x, const uint64_t *y, size_t ldy, size_t words,
                          uint64_t *counts, const size_t n)
 {
     __m512i sum[8];
-    EI_UNROLL(8)
-    for (size_t a = 0; a < n; a++)
+    for (size_t a = 0; a < 8; a++)
         sum[a] = _mm512_setzero_si512();
     for (size_t w = 0; w < words; w += 8) {
         const __m512i v = _mm512_loadu_si512(x + w);
@@ -19,9 +32,9 @@ EI_FORCE void count_some(const uint64_t *x, const uint64_t *y, size_t ldy, size_
                 sum[a],
                 _mm512_popcnt_epi64(_mm512_and_si512(v, _mm512_loadu_si512(y + a * ldy + w))));
     }
-    EI_UNROLL(8)
-    for (size_t a = 0; a < n; a++)
-        counts[a] += (uint64_t)_mm512_reduce_add_epi64(sum[a]);
+    const __mmask8 some = (__mmask8)((1u << n) - 1);
+    _mm512_mask_storeu_epi64(
+        counts, some, _mm512_add_epi64(sums_of(sum), _mm512_maskz_loadu_epi64(some, counts)));
 }
 
 EI_FN void count_masks(const uint64_t *x, size_t ldx, size_t k, const uint64_t *y, size_t ldy,

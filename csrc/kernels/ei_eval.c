@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Inputs of a block stay in a mid-sized L2 cache. */
-enum { BLOCK_BYTES = 512 * 1024 };
+enum { BLOCK_BYTES = 512 * 1024, WORDS = EI_BLOCK / EI_GROUP };
 
 int ei_eval_open_exactly(ei_eval *eval, const ei_channel *channel, size_t out_start, size_t out_stop)
 {
@@ -131,26 +131,88 @@ static void forward(ei_eval *eval, const uint32_t *draws, size_t n, double *z)
     finish(eval, 0, x, spare, n / EI_PANEL, z);
 }
 
+/* Where an output's value of sample s stands in panels. */
+static inline size_t place(const ei_eval *e, size_t output, size_t s)
+{
+    return (s / EI_PANEL * e->n_out + output) * EI_PANEL + s % EI_PANEL;
+}
+
 /* Samples after which the quick way ends, where more than a quarter has to be computed again. */
 enum { TRIED = 2048 };
+
+/* What quick layers found, with what was computed again, in double precision. */
+static void widen(ei_eval *eval, size_t n, size_t again)
+{
+    const ei_quick *q = &eval->quick;
+    for (size_t i = 0; i < n * eval->n_out; i++)
+        eval->z[i] = (double)q->z[i];
+    for (size_t s = 0; s < again; s++)
+        for (size_t o = 0; o < eval->n_out; o++)
+            eval->z[place(eval, o, q->at[s])] = q->exact[place(eval, o, s)];
+}
 
 void ei_eval_forward(ei_eval *eval, size_t n)
 {
     ei_quick *q = &eval->quick;
-    if (q->n_maps == 0 || (q->seen >= TRIED && q->again > q->seen / 4)) {
+    eval->single = q->n_maps > 0 && (q->seen < TRIED || q->again <= q->seen / 4);
+    if (!eval->single) {
         forward(eval, eval->draws, n, eval->z);
         return;
     }
-    const size_t again =
-        ei_quick_forward(q, eval->kernels, eval->draws, eval->block, n, eval->z);
-    if (again == 0)
-        return;
-    forward(eval, q->draws, (again + EI_PANEL - 1) / EI_PANEL * EI_PANEL, q->z);
-    for (size_t s = 0; s < again; s++)
-        for (size_t o = 0; o < eval->n_out; o++) {
-            const size_t from = s / EI_PANEL * eval->n_out + o, to = q->at[s] / EI_PANEL * eval->n_out + o;
-            eval->z[to * EI_PANEL + q->at[s] % EI_PANEL] = q->z[from * EI_PANEL + s % EI_PANEL];
+    eval->near = ei_quick_forward(q, eval->kernels, eval->draws, eval->block, n);
+    if (eval->near > 0)
+        forward(eval, q->draws, (eval->near + EI_PANEL - 1) / EI_PANEL * EI_PANEL, q->exact);
+    if (!eval->masked)
+        widen(eval, n, eval->near);
+}
+
+/* Masks of quick layers for `count` of an output's cuts, from the one numbered `from`: thresholds `exact`,
+ * against which what was computed again is held. */
+static void quick_masks(const ei_eval *e, size_t output, size_t n, size_t from, size_t count,
+                        const double *exact, uint64_t *masks, size_t ld)
+{
+    const ei_quick *q = &e->quick;
+    e->kernels->quick_masks(q->z + output * EI_PANEL, e->n_out * EI_PANEL, n / EI_GROUP,
+                            q->cut + output * q->m + from, count, masks, ld);
+    for (size_t s = 0; s < e->near; s++) {
+        const double z = q->exact[place(e, output, s)];
+        const uint64_t bit = (uint64_t)1 << q->at[s] % EI_GROUP;
+        for (size_t j = 0; j < count; j++) {
+            uint64_t *word = masks + j * ld + q->at[s] / EI_GROUP;
+            *word = z >= exact[j] ? *word | bit : *word & ~bit;
         }
+    }
+}
+
+void ei_eval_masks(const ei_eval *e, size_t output, size_t n, uint64_t *masks, size_t ld)
+{
+    const ei_channel *c = e->channel;
+    const double *thresholds = ei_thresholds(c, e->out_start + output);
+    if (e->single && e->masked)
+        quick_masks(e, output, n, 0, c->n_thresholds, thresholds, masks, ld);
+    else
+        e->kernels->value_masks(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n / EI_GROUP, thresholds,
+                                c->n_thresholds, masks, ld);
+}
+
+/* ei_eval_outside from masks of the limits. */
+static uint64_t outside_of_masks(const ei_eval *e, size_t output, size_t n)
+{
+    const ei_channel *c = e->channel;
+    const uint16_t *flags = ei_outside(c, e->out_start + output);
+    uint64_t masks[EI_MOST_CUTS * WORDS], past[EI_MOST_CUTS], all[WORDS], sum = 0;
+    memset(masks, 0, c->n_limits * WORDS * sizeof *masks);
+    memset(past, 0, c->n_limits * sizeof *past);
+    quick_masks(e, output, ei_whole_groups(n), c->n_thresholds, c->n_limits,
+                ei_limits(c, e->out_start + output), masks, WORDS);
+    for (size_t w = 0; w < WORDS; w++) {
+        const size_t left = n > w * EI_GROUP ? n - w * EI_GROUP : 0;
+        all[w] = left < EI_GROUP ? ((uint64_t)1 << left) - 1 : ~(uint64_t)0;
+    }
+    e->kernels->count_masks(all, WORDS, 1, masks, WORDS, c->n_limits, WORDS, past);
+    for (size_t j = 0; j <= c->n_limits; j++)
+        sum += flags[j] * ((j ? past[j - 1] : n) - (j < c->n_limits ? past[j] : 0));
+    return sum;
 }
 
 size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t first, uint64_t left)
@@ -173,6 +235,8 @@ uint64_t ei_eval_outside(const ei_eval *e, size_t output, size_t n, uint16_t *fl
 {
     const ei_channel *c = e->channel;
     const size_t o = e->out_start + output;
+    if (e->single && e->masked)
+        return outside_of_masks(e, output, n);
     e->kernels->label(e->z + output * EI_PANEL, e->n_out * EI_PANEL, n, ei_limits(c, o), c->n_limits,
                       ei_outside(c, o), flags);
     uint64_t sum = 0;

@@ -19,6 +19,9 @@ typedef struct {
     double *hidden;  /* two buffers for the stages */
     size_t widest;
     double *z;       /* panels of outputs */
+    int masked;      /* set by a caller of ei_eval_masks and ei_eval_outside alone: z may be left as it was */
+    int single;      /* whether the last samples went through quick layers */
+    size_t near;     /* how many of those were computed again */
     ei_quick quick;
 } ei_eval;
 
@@ -44,7 +47,11 @@ size_t ei_eval_next(ei_eval *eval, uint64_t key, uint32_t purpose, uint64_t firs
 void ei_eval_labels(const ei_eval *eval, size_t output, size_t n, const uint16_t *map,
                     uint16_t *labels);
 
-/* Whether they lie outside the output's range: n flags; returns their sum. */
+/* Bit masks of n evaluated samples of an output, as value_masks has them: a row of `ld` words each
+ * threshold. */
+void ei_eval_masks(const ei_eval *eval, size_t output, size_t n, uint64_t *masks, size_t ld);
+
+/* Whether they lie outside the output's range: n flags (none if eval->masked); returns their sum. */
 uint64_t ei_eval_outside(const ei_eval *eval, size_t output, size_t n, uint16_t *flags);
 
 /* As ei_eval_forward, where input `only` alone has draws (of this one row) and all others are held at the

@@ -11,28 +11,60 @@ EI_FORCE double ex_reduce(const vd lanes[EX_SUBS])
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
-/* x log2 |x|, and 0 for 0: log2 below 2e-15 off. Rounding may leave a probability a little below
+/* 1 / m for some m of each sixteenth of the mantissas from sqrt(1/2) to sqrt 2, exactly 1 where 1 lies, and
+ * log2 m. */
+static const double ex_log_scale[16] = {
+    1.3836391674353192, 1.326291993987297,  1.2735093305685115, 1.2247670714057521,
+    1.1796183913269438, 1.1376800081681882, 1.0986212750080355, 1.0621554447285235,
+    1.0280326183855024, 1.0,                0.934174721261053,  0.8826409191001775,
+    0.83649559173089,   0.7949355847108498, 0.7573098027807991, 0.7230848499609425,
+};
+static const double ex_log_part[16] = {
+    -0.46846775856394496, -0.40739843148543176, -0.3488095297853368,  -0.2925074007538724,
+    -0.23832022061955993, -0.18609483220834785, -0.1356941353009159,  -0.08699491767519009,
+    -0.0398860404427268,  0.0,                  0.09823568850406905,  0.18010146289809043,
+    0.2575701574985002,   0.3310901343436199,   0.4010444915020283,   0.4677631455873558,
+};
+
+/* Entries of a table of sixteen, chosen by the last four bits of each lane. */
+EI_FORCE vd ex_choose(const double table[16], vu at)
+{
+#if EI_VBYTES == 64
+    return (vd)_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)at, _mm512_loadu_pd(table + 8));
+#else
+    vd chosen = {0};
+    for (int i = 0; i < VD; i++)
+        V_LANE(chosen, i) = table[V_LANE(at, i) & 15];
+    return chosen;
+#endif
+}
+
+/* log2 |x|, below 2e-15 off and finite for 0. Rounding may leave a probability a little below
  * zero; its absolute value then costs no more than its distance from zero does. log2(1) is 0. */
-EI_FORCE vd ex_xlog2(vd x)
+EI_FORCE vd ex_log2(vd x)
 {
     vu bits = V_BITS(x) & 0x7fffffffffffffffull;
     vu shifted = bits + (0x3ff0000000000000ull - 0x3fe6a09e667f3bcdull);
     vd e = V_REAL((shifted >> 52) | 0x4330000000000000ull) - (4503599627370496.0 + 1023.0);
-    vd t = V_REAL((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull) - 1.0;
-    /* log2(1 + t) / t, interpolated at the Chebyshev nodes of sqrt(1/2) <= 1 + t <= sqrt 2. */
-    vd t2 = t * t, t4 = t2 * t2, t8 = t4 * t4;
-    vd a0 = 1.442695040888961 + t * -0.7213475204444744;
-    vd a1 = 0.48089834696635186 + t * -0.36067376022931874;
-    vd a2 = 0.2885390074459846 + t * -0.2404491717654101;
-    vd a3 = 0.20609935165660867 + t * -0.1803370456075891;
-    vd a4 = 0.16029707750652847 + t * -0.14426173158514688;
-    vd a5 = 0.13120223089953834 + t * -0.12041875891128528;
-    vd a6 = 0.11051433445433557 + t * -0.10044652934071209;
-    vd a7 = 0.09704605528122602 + t * -0.10715965704794954;
-    vd a8 = 0.10097695102587106 + t * -0.04694320952454281;
-    vd b0 = (a0 + t2 * a1) + t4 * (a2 + t2 * a3);
-    vd b1 = (a4 + t2 * a5) + t4 * (a6 + t2 * a7);
-    return x * (e + t * (b0 + t8 * (b1 + t8 * a8)));
+    vd m = V_REAL((shifted & 0x000fffffffffffffull) + 0x3fe6a09e667f3bcdull);
+    vd t = m * ex_choose(ex_log_scale, shifted >> 48) - 1.0;
+    /* log2(1 + t) / t, interpolated at the Chebyshev nodes of |t| < 0.03925. */
+    vd t2 = t * t, t4 = t2 * t2;
+    vd a0 = 1.4426950408889563 + t * -0.7213475204444754;
+    vd a1 = 0.4808983471099389 + t * -0.3606737603545029;
+    vd a2 = 0.28853853140706104 + t * -0.24044874436979252;
+    vd a3 = 0.20659412162207033 + t * -0.1807822414794245;
+    return (e + ex_choose(ex_log_part, shifted >> 48)) + t * ((a0 + t2 * a1) + t4 * (a2 + t2 * a3));
+}
+
+EI_FORCE vd ex_xlog2(vd x) { return x * ex_log2(x); }
+
+/* x log2 |x| of a cell, whose costs are added up. */
+EI_FORCE vd ex_costly(vd x, vd log_mean, vd price, vd least, vd *costs)
+{
+    const vd log = ex_log2(x), away = V_REAL(V_BITS(log - log_mean) & 0x7fffffffffffffffull);
+    *costs += v_select(V_MASK(x >= least), away, price);
+    return x * log;
 }
 
 /* Sine and cosine, |x| below 2^20: errors below 2e-16 beside x's own. */
@@ -64,129 +96,6 @@ EI_FORCE vd ex_odds(size_t q)
     for (int i = 0; i < VD; i++)
         V_LANE(x, i) = (double)(2 * (q + (size_t)i) + 1);
     return x;
-}
-
-EI_FN double ex_expansion(const ei_exact_expansion *row, const double *powers, size_t n_terms)
-{
-    vd total[EX_SUBS];
-    memset(total, 0, sizeof total);
-    for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
-        for (int sub = 0; sub < EX_SUBS; sub++) {
-            const size_t at = c + (size_t)(sub * VD);
-            const double *term = row->term + c * EI_EXACT_TERMS + sub * VD;
-            const vd base = *(const vd *)(row->base + at);
-            vd scaled[EI_EXACT_TERMS];
-            vd sum = {0};
-            for (size_t k = 0; k < n_terms; k++)
-                scaled[k] = *(const vd *)(term + k * EX_LANES) * powers[k];
-            const double *beta = row->beta;
-            for (size_t i = 0; i < row->n_pairs; i++, beta += EI_EXACT_TERMS) {
-                vd odd = scaled[0] * beta[0], even = base + scaled[1] * beta[1];
-                for (size_t k = 2; k < n_terms; k += 2) {
-                    odd += scaled[k] * beta[k];
-                    even += scaled[k + 1] * beta[k + 1];
-                }
-                sum += ex_xlog2(even + odd) + ex_xlog2(even - odd);
-            }
-            if (row->middle) {
-                vd even = base;
-                for (size_t k = 1; k < n_terms; k += 2)
-                    even += scaled[k] * beta[k];
-                sum += ex_xlog2(even);
-            }
-            total[sub] += sum * *(const vd *)(row->sign + at);
-        }
-    }
-    return ex_reduce(total);
-}
-
-/* u[i][q] = phi(q) cos((2 q + 1) centre_i), v with the sine, for the bins of one panel. */
-EI_FN void ex_panel(const ei_exact_series *row, const double *phi, double first, double step,
-                    size_t n)
-{
-    for (size_t q = 0; q < row->n_waves; q += VD) {
-        const vd odds = ex_odds(q), f = *(const vd *)(phi + q);
-        vd s, c, ds, dc;
-        ex_sincos(odds * first, &s, &c);
-        ex_sincos(odds * step, &ds, &dc);
-        for (size_t i = 0;; i++) {
-            *(vd *)(row->u + i * row->n_waves + q) = f * c;
-            *(vd *)(row->v + i * row->n_waves + q) = f * s;
-            if (i + 1 == n)
-                break;
-            vd next = c * dc - s * ds;
-            s = s * dc + c * ds;
-            c = next;
-        }
-    }
-}
-
-/* The cells of one sub-vector for `n` bins of a panel (1, 2 or 4, a constant when inlined). */
-EI_FORCE vd ex_tile(const ei_exact_series *row, const double *sine, const double *cosine, vd base,
-                    size_t bin, const int n)
-{
-    vd even[4], odd[4];
-    for (int i = 0; i < n; i++)
-        even[i] = odd[i] = (vd){0};
-    const size_t waves = row->n_waves;
-    const double *u = row->u + bin * waves, *v = row->v + bin * waves;
-    for (size_t q = waves; q-- > 0;) { /* from the small terms to the great */
-        const vd s = *(const vd *)(sine + q * EX_LANES), c = *(const vd *)(cosine + q * EX_LANES);
-        for (int i = 0; i < n; i++) {
-            even[i] += s * u[(size_t)i * waves + q];
-            odd[i] += c * v[(size_t)i * waves + q];
-        }
-    }
-    vd sum = {0};
-    for (int i = 0; i < n; i++) {
-        even[i] += base;
-        sum += ex_xlog2(even[i] - odd[i]) + ex_xlog2(even[i] + odd[i]);
-    }
-    return sum;
-}
-
-EI_FN double ex_series(const ei_exact_series *row, const double *phi, double width)
-{
-    vd total[EX_SUBS];
-    memset(total, 0, sizeof total);
-    const size_t pairs = row->n_bins / 2;
-    const double step = row->half_step * width / (double)row->n_bins;
-    /* Bins are counted from the middle outwards: their centres lie at width / n_bins times
-     * 1/2, 3/2, ... or, if there is a middle bin, at 0, 1, 2, ... */
-    for (size_t i0 = 0; i0 < pairs; i0 += EI_EXACT_PANEL) {
-        const size_t n = pairs - i0 < EI_EXACT_PANEL ? pairs - i0 : EI_EXACT_PANEL;
-        const double centre = row->n_bins % 2 ? (double)(i0 + 1) : (double)i0 + 0.5;
-        ex_panel(row, phi, centre * step, step, n);
-        for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
-            for (int sub = 0; sub < EX_SUBS; sub++) {
-                const size_t at = c + (size_t)(sub * VD);
-                const double *sine = row->sine + c * row->n_waves + sub * VD;
-                const double *cosine = row->cosine + c * row->n_waves + sub * VD;
-                const vd base = *(const vd *)(row->base + at);
-                vd sum = {0};
-                size_t i = 0;
-                for (; i + 4 <= n; i += 4)
-                    sum += ex_tile(row, sine, cosine, base, i, 4);
-                for (; i < n; i++)
-                    sum += ex_tile(row, sine, cosine, base, i, 1);
-                total[sub] += sum * *(const vd *)(row->sign + at);
-            }
-        }
-    }
-    if (row->n_bins % 2) {
-        for (size_t c = 0; c < row->n_cells; c += EX_LANES) {
-            for (int sub = 0; sub < EX_SUBS; sub++) {
-                const size_t at = c + (size_t)(sub * VD);
-                const double *sine = row->sine + c * row->n_waves + sub * VD;
-                vd even = {0};
-                for (size_t q = row->n_waves; q-- > 0;)
-                    even += *(const vd *)(sine + q * EX_LANES) * phi[q];
-                even += *(const vd *)(row->base + at);
-                total[sub] += ex_xlog2(even) * *(const vd *)(row->sign + at);
-            }
-        }
-    }
-    return ex_reduce(total);
 }
 
 EI_FN void ex_sinc(double angle, size_t n_waves, double *out)
@@ -276,6 +185,40 @@ EI_FN void ex_sum(const double *w, size_t n, double scale, double more, double h
     }
     memcpy(hi, sums[0], sizeof sums[0]);
     memcpy(lo, rests[0], sizeof rests[0]);
+}
+
+EI_FN void ex_tables(const double *points, size_t n, double half_step, size_t n_waves, size_t stride,
+                     double *sine, double *cosine)
+{
+    enum { DIRECT = 8 }; /* every so many waves, sines are not turned out of those before */
+    for (size_t i = 0; i < n; i += VD) {
+        const vd angle = *(const vd *)(points + i) * half_step;
+        vd s = {0}, c = {0}, ds, dc;
+        ex_sincos(angle * 2.0, &ds, &dc);
+        for (size_t q = 0; q < n_waves; q++) {
+            const double odd = 2.0 * (double)q + 1.0, f = 1.0 / (1.5707963267948966 * odd);
+            if (q % DIRECT == 0) {
+                ex_sincos(angle * odd, &s, &c);
+            } else {
+                const vd next = c * dc - s * ds;
+                s = s * dc + c * ds;
+                c = next;
+            }
+            *(vd *)(sine + q * stride + i) = s * f;
+            *(vd *)(cosine + q * stride + i) = c * f;
+        }
+    }
+}
+
+EI_FN void ex_between(const double *waves, size_t stride, size_t n_waves, size_t n_cells, double *out)
+{
+    for (size_t c = 0; c < n_cells; c += VD) {
+        double *to = out + c / EX_LANES * EX_LANES * n_waves + c % EX_LANES;
+        for (size_t q = 0; q < n_waves; q++) {
+            const double *from = waves + q * stride + c;
+            *(vd *)(to + q * EX_LANES) = *(const vd *)from - *(const vd *)(from - 1);
+        }
+    }
 }
 
 EI_FN void ex_waves(double angle, size_t n_waves, double *sine, double *cosine)
@@ -372,6 +315,7 @@ EI_FN double ex_entropy(const double *p, const double *sign, size_t n_cells)
 }
 
 #include "kernels/ei_exact_row_impl.h"
+#include "kernels/ei_exact_edge_impl.h"
 #include "kernels/ei_steps_impl.h"
 #include "kernels/ei_subsets_impl.h"
 
@@ -379,6 +323,8 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .name = EI_STR(EI_NAME),
     .expansion = ex_expansion,
     .series = ex_series,
+    .tables = ex_tables,
+    .between = ex_between,
     .sinc = ex_sinc,
     .sinc_product = ex_sinc_product,
     .widths = ex_widths,

@@ -15,8 +15,32 @@ enum {
     EI_EXACT_TERMS = 24,  /* most terms of the Bernoulli expansion */
     EI_EXACT_DOMINANT = 20, /* most dominant widths */
     EI_EXACT_PANEL = 8,   /* input bins (counted from the middle) between two direct sines */
+    EI_EXACT_NODES = 6,   /* of a mean over many bins, on either side of the middle */
+    EI_EXACT_RIMS = 2,    /* ellipses on which a bound is tried */
     EI_EXACT_FEW = 7      /* most widths of a row whose subsets are summed up */
 };
+
+/* What a small error of the probabilities costs (exact/ei_agree.c): the distance of log2 p(i, c) from
+ * log2 of the cell's mean; `price`, if p(i, c) is below `least`. */
+typedef struct {
+    const double *log_mean, *price; /* n_cells */
+    double least;
+} ei_exact_costs;
+
+/* The mean over the bins by a few of their places (exact/ei_nodes.c), n = 2 EI_EXACT_NODES of them, half of
+ * them on either side of the middle of the input's range. That is 1 long. */
+typedef struct {
+    double place[EI_EXACT_NODES], weight[EI_EXACT_NODES];
+    double even[EI_EXACT_NODES][EI_EXACT_NODES]; /* Chebyshev's coefficients 0, 2, ... of the interpolant, */
+    double odd[EI_EXACT_NODES][EI_EXACT_NODES];  /* 1, 3, ..., from sums and differences of the two sides */
+    double lebesgue;                             /* 1 and the interpolant's greatest at any bin */
+    double rim[EI_EXACT_RIMS][2 * EI_EXACT_NODES]; /* greatest size of Chebyshev's polynomials on the ellipse */
+    double far[EI_EXACT_RIMS], near[EI_EXACT_RIMS]; /* what a function's greatest size there makes of its
+                                                       mean's error, and of its distance from degree n - 1 */
+    double least_log;                               /* of a cell's mean probability that is worth a trial */
+    double limit;                                   /* of the error of eight cells, bits */
+    double beta[EI_EXACT_NODES][EI_EXACT_TERMS];    /* as in ei_exact_expansion */
+} ei_exact_nodes;
 
 /* One row's probabilities as functions of an edge's width: p(i, c) = base(c) + sum_k
  * width^k beta(i, k) term(k, c). */
@@ -28,10 +52,12 @@ typedef struct {
     size_t n_pairs;     /* in_bins / 2 */
     int middle;         /* in_bins is odd: there is one more bin, its own mirror image */
     const double *beta; /* [n_pairs + middle][EI_EXACT_TERMS] */
+    ei_exact_costs costs;
+    const ei_exact_nodes *nodes; /* tried before all bins are; or NULL */
 } ei_exact_expansion;
 
 /* One row's probabilities as a sine series: p(x, c) = base(c) + sum_q phi(q) [sine(q, c)
- * cos(w_q x) - cosine(q, c) sin(w_q x)]. */
+ * cos(w_q x) - cosine(q, c) sin(w_q x)], phi(q) = rest(q) sinc(w_q width / (2 n_bins)). */
 typedef struct {
     size_t n_cells;
     const double *base, *sign;
@@ -41,7 +67,18 @@ typedef struct {
     double half_step;     /* w_q = (2 q + 1) half_step */
     size_t n_bins;        /* in_bins */
     double *u, *v;        /* scratch, EI_EXACT_PANEL * n_waves each */
+    double *phi;          /* scratch, n_waves */
+    ei_exact_costs costs;
+    const ei_exact_nodes *nodes; /* tried before all bins are; or NULL */
 } ei_exact_series;
+
+/* What comes of an edge. */
+typedef struct {
+    double sum;   /* over bins and cells of sign p log2 p */
+    double costs; /* over bins and cells, of those of sign 1 */
+    double missed;            /* what the nodes may have missed, bits */
+    double heights, weighted; /* of a series: sum of |phi(q)|, and of |phi(q)| / (pi (q + 1/2)) */
+} ei_exact_edge;
 
 /* The distribution function of a sum of uniforms, by recursion over `dominant` widths (ei_recursion.c).
  * Index d counts the dominant widths taken in, from the least. */
@@ -99,11 +136,19 @@ typedef struct {
 typedef struct ei_exact_kernels {
     const char *name;
 
-    /* Sum over bins and cells of sign p log2 p. powers[k] = width^(k + 1); n_terms even, at least 2. */
-    double (*expansion)(const ei_exact_expansion *row, const double *powers, size_t n_terms);
+    /* An edge by the expansion. powers[k] = width^(k + 1); n_terms even, at least 2. */
+    ei_exact_edge (*expansion)(const ei_exact_expansion *row, const double *powers, size_t n_terms);
 
-    /* The same sum by the series; phi[n_waves] is the edge's own, width its input's. */
-    double (*series)(const ei_exact_series *row, const double *phi, double width);
+    /* An edge by the series; rest[n_waves] is that of the other inputs, width its own input's. */
+    ei_exact_edge (*series)(const ei_exact_series *row, const double *rest, double width);
+
+    /* sine[q stride + i], cosine[q stride + i]: those of w_q points[i], w_q = (2 q + 1) half_step, over
+     * pi (q + 1/2); n points, a multiple of 8. */
+    void (*tables)(const double *points, size_t n, double half_step, size_t n_waves, size_t stride,
+                   double *sine, double *cosine);
+
+    /* out[n_cells / 8][n_waves][8], cell c being waves[q stride + c] - waves[q stride + c - 1]. */
+    void (*between)(const double *waves, size_t stride, size_t n_waves, size_t n_cells, double *out);
 
     /* out[q] = sinc((2 q + 1) angle), angle positive. */
     void (*sinc)(double angle, size_t n_waves, double *out);
@@ -141,8 +186,8 @@ typedef struct ei_exact_kernels {
     void (*moments)(const double *phi, size_t n_waves, double step, size_t n, double *out);
 
     /* out[k][b], k = 0 .. n_terms (even): derivative k of sum_q phi[q] sin(w_q s) / (pi (q + 1/2)) at
-     * points[b], w_q = (2 q + 1) half_step, times unit^k; n points, a multiple of 8. */
-    void (*derivatives)(const double *points, size_t n, double half_step, double unit,
+     * point b, times unit^k, from what `tables` says of n points; step = half_step unit. */
+    void (*derivatives)(const double *sine, const double *cosine, size_t stride, size_t n, double step,
                         const double *phi, size_t n_waves, size_t n_terms, double *out);
 
     /* Cells as functions of an edge's width, complex ones too: p(i, c) = base(c) exp(width b(i, c))

@@ -248,25 +248,23 @@ EI_FN void ex_moments(const double *phi, size_t n_waves, double step, size_t n, 
         out[k] = ex_reduce(sums[k]);
 }
 
-EI_FN void ex_derivatives(const double *points, size_t n, double half_step, double unit,
+EI_FN void ex_derivatives(const double *sine, const double *cosine, size_t stride, size_t n, double step,
                           const double *phi, size_t n_waves, size_t n_terms, double *out)
 {
     for (size_t i = 0; i < n; i += VD) {
-        const vd s = *(const vd *)(points + i) * half_step;
         vd acc[EI_EXACT_TERMS + 1];
         for (size_t k = 0; k <= n_terms; k++)
             acc[k] = (vd){0};
         for (size_t q = n_waves; q-- > 0;) { /* from the small terms to the great */
-            const double odd = 2.0 * (double)q + 1.0, step = odd * half_step * unit;
-            double f = phi[q] / (1.5707963267948966 * odd);
-            vd sine, cosine;
-            ex_sincos(s * odd, &sine, &cosine);
-            acc[0] += sine * f;
+            const double turn = (2.0 * (double)q + 1.0) * step;
+            const vd s = *(const vd *)(sine + q * stride + i), c = *(const vd *)(cosine + q * stride + i);
+            double f = phi[q];
+            acc[0] += s * f;
             for (size_t k = 1; k < n_terms; k += 2) { /* sin turns into cos, -sin, -cos, sin */
-                f *= step;
-                acc[k] += cosine * f;
-                f *= -step;
-                acc[k + 1] += sine * f;
+                f *= turn;
+                acc[k] += c * f;
+                f *= -turn;
+                acc[k + 1] += s * f;
             }
         }
         for (size_t k = 0; k <= n_terms; k++)

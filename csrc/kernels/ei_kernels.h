@@ -2,7 +2,8 @@
  *
  * Each is written once, in ei_kernels_impl.h (and the other *_impl.h), and compiled by kernels_*.c
  * for its target. All targets return the same bits: integer work, and floating-point sums in an order
- * that does not depend on the width of a vector.
+ * that does not depend on the width of a vector. Quick layers alone do not, which may do what each target
+ * does best within their bounds: what is counted does not depend on it (ei_quick.h).
  */
 #ifndef EI_KERNELS_H
 #define EI_KERNELS_H
@@ -82,9 +83,13 @@ typedef struct {
     void (*quick_activate)(int activation, float p0, float p1, float *z, float *error, size_t n);
 
     /* near[s] |= whether z is within its error, and `more`, of one of m cuts. Strided as z of `inputs` is,
-     * so are error and out: z. */
+     * so is error. */
     void (*quick_near)(const float *z, size_t stride, size_t n, const float *cut, size_t m,
-                       const float *error, float more, uint32_t *near, double *out);
+                       const float *error, float more, uint32_t *near);
+
+    /* As value_masks below. */
+    void (*quick_masks)(const float *z, size_t stride, size_t words, const float *cut, size_t m,
+                        uint64_t *masks, size_t ld);
 
     /* Bit masks of draws: bit s of masks[i * ld + w] says draw 64 w + s >= edges[i]. */
     void (*draw_masks)(const uint32_t *draws, size_t words, const uint32_t *edges, size_t n_edges,

@@ -54,6 +54,7 @@ const ei_kernels EI_CAT(ei_kernels, EI_NAME) = {
     .quick_affine = quick_affine,
     .quick_activate = quick_activate,
     .quick_near = quick_near,
+    .quick_masks = quick_masks,
     .draw_masks = draw_masks,
     .value_masks = value_masks,
     .count_masks = count_masks,

@@ -5,12 +5,11 @@
 #include <string.h>
 
 enum {
-    MOST_CUTS = 64, /* thresholds and limits of an output that are looked at one by one */
     WIDEST = 4096   /* inputs of a map: sums of so many errors are off by a thousandth at most */
 };
 
 static const double unit = 1.0 / 16777216.0; /* half a unit in the last place, relative */
-static const double most = 1e18;   /* numbers up to here: their squares stay in single precision */
+static const double most = 1e18;   /* numbers up to here: products of two stay in single precision */
 static const double least = 1e-30; /* more than anything below its normal numbers */
 
 /* The error that a map adds to an output: of weights, products and sums. `size`: of each of its inputs
@@ -86,7 +85,7 @@ static int take_map(ei_quick_map *map, float *into, const double *weight, const 
     return fits;
 }
 
-/* Cuts, and how near is too near. One that single precision cannot hold is nowhere: no value is near. */
+/* Cuts, and how near is too near. One that single precision cannot hold is far out: no value is near. */
 static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
 {
     for (size_t o = 0; o < q->n_out; o++) {
@@ -96,17 +95,17 @@ static void take_cuts(ei_quick *q, const ei_channel *c, size_t out_start)
                                  ? ei_thresholds(c, out_start + o)[j]
                                  : ei_limits(c, out_start + o)[j - c->n_thresholds];
             const int here = fabs(t) < most;
-            q->cut[o * q->m + j] = here ? (float)t : 3e38f;
+            q->cut[o * q->m + j] = here ? (float)t : t < 0.0 ? -3e38f : 3e38f;
             size = here ? fmax(size, fabs(t)) : size;
         }
-        /* What rounding a cut, the difference and its square can do. */
+        /* What rounding a cut and the difference can do. */
         q->more[o] = up(8.0 * unit * size + 1e-18);
     }
 }
 
 static int suits(const ei_channel *c)
 {
-    int form = c->n_stages > 0 && c->n_last <= WIDEST && c->n_thresholds + c->n_limits <= MOST_CUTS;
+    int form = c->n_stages > 0 && c->n_last <= WIDEST && c->n_thresholds + c->n_limits <= EI_MOST_CUTS;
     for (size_t i = 0; form && i < c->n_stages; i++)
         form = has_form(c->stages + i) && c->stages[i].n_in <= WIDEST;
     return form;
@@ -133,7 +132,7 @@ int ei_quick_open(ei_quick *q, const ei_channel *c, size_t out_start, size_t n_o
     q->near = ei_hold(&q->memory, block, sizeof *q->near);
     q->at = ei_hold(&q->memory, block, sizeof *q->at);
     q->draws = ei_hold_zeros(&q->memory, c->n_in, block * sizeof *q->draws);
-    q->z = ei_hold(&q->memory, n_out, block * sizeof *q->z);
+    q->exact = ei_hold(&q->memory, n_out, block * sizeof *q->exact);
     double *from = ei_hold(&q->memory, widest, sizeof *from);
     double *to = ei_hold(&q->memory, widest, sizeof *to);
     size_t total = 2 * n_out * (c->n_last + 1);
@@ -191,7 +190,7 @@ void ei_quick_close(ei_quick *q)
 }
 
 size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *draws, size_t block,
-                        size_t n, double *z)
+                        size_t n)
 {
     const size_t n_in = q->maps->n_in, n_panels = n / EI_PANEL;
     float *value = q->value, *spare = q->spare, *error = q->error, *errors = q->errors;
@@ -216,14 +215,20 @@ size_t ei_quick_forward(ei_quick *q, const ei_kernels *kernels, const uint32_t *
         error = errors;
         errors = swap;
     }
+    q->z = value;
     memset(q->near, 0, n * sizeof *q->near);
     for (size_t o = 0; o < q->n_out; o++)
         kernels->quick_near(value + o * EI_PANEL, q->n_out * EI_PANEL, n, q->cut + o * q->m, q->m,
-                            error + o * EI_PANEL, q->more[o], q->near, z + o * EI_PANEL);
+                            error + o * EI_PANEL, q->more[o], q->near);
     size_t again = 0;
-    for (size_t s = 0; s < n; s++) {
-        q->at[again] = s;
-        again += q->near[s];
+    for (size_t p = 0; p < n; p += EI_PANEL) {
+        uint32_t some = 0;
+        for (size_t i = 0; i < EI_PANEL; i++)
+            some |= q->near[p + i];
+        for (size_t s = p; some && s < p + EI_PANEL; s++) {
+            q->at[again] = s;
+            again += q->near[s];
+        }
     }
     for (size_t k = 0; k < n_in; k++)
         for (size_t s = 0; s < again; s++)

@@ -10,6 +10,8 @@
 
 #include "kernels/ei_kernels.h"
 
+enum { EI_MOST_CUTS = 64 }; /* thresholds and limits of an output: they are looked at one by one */
+
 typedef struct {
     const float *weight, *bias;
     const float *size; /* sizes of the weights, up a little: what errors of the inputs are times */
@@ -30,11 +32,12 @@ typedef struct {
     float *cut;    /* n_out x m: those */
     float *more; /* n_out: what rounding a cut adds to a value's error */
     float *value, *spare; /* widest x block */
+    float *z;             /* one of these: panels of outputs, as they came out */
     float *error, *errors; /* the same: of those */
     uint32_t *near;       /* block */
     uint32_t *draws;      /* n_in x block: those computed again */
     size_t *at;           /* block: which they are */
-    double *z;            /* n_out x block: what comes of them */
+    double *exact;        /* n_out x block: what comes of them */
     uint64_t seen, again; /* samples so far, and those of them computed again */
 } ei_quick;
 
@@ -45,9 +48,9 @@ int ei_quick_open(ei_quick *quick, const ei_channel *channel, size_t out_start, 
                   size_t widest, size_t block);
 void ei_quick_close(ei_quick *quick);
 
-/* Evaluate n samples (a multiple of 64) from draws (input k's at k * block): z as that of ei_eval, but
- * single; quick->at: those near a threshold, whose number is returned. */
+/* Evaluate n samples (a multiple of 64) from draws (input k's at k * block), to quick->z; quick->at: those
+ * near a threshold, whose number is returned. */
 size_t ei_quick_forward(ei_quick *quick, const ei_kernels *kernels, const uint32_t *draws,
-                        size_t block, size_t n, double *z);
+                        size_t block, size_t n);
 
 #endif

@@ -9,15 +9,36 @@ typedef int32_t vi;
 #endif
 enum { VF = sizeof(vf) / sizeof(float) };
 
-EI_FORCE vf vf_least(vf a, vf b)
+EI_FORCE vf vf_all(float a)
 {
 #if defined(__x86_64__) && EI_VBYTES == 64
-    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
-#elif EI_VBYTES > 8
-    const vi mask = a < b;
-    return (vf)(((vi)a & mask) | ((vi)b & ~mask));
+    return (vf)_mm512_set1_ps(a);
 #else
-    return a < b ? a : b;
+    return (vf){0} + a;
+#endif
+}
+
+/* a b + c, rounded once where the instruction set can. */
+EI_FORCE vf vf_multiply_add(vf a, vf b, vf c)
+{
+#if defined(__x86_64__) && EI_VBYTES == 64
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* The smaller of a distance and of the size of another. */
+EI_FORCE vf vf_nearer(vf distance, vf other)
+{
+#if defined(__x86_64__) && EI_VBYTES == 64
+    return (vf)_mm512_range_ps((__m512)distance, (__m512)other, 0x0a);
+#elif EI_VBYTES > 8
+    const vi size = (vi)other & 0x7fffffff, mask = (vi)distance < size; /* as integers, in the same order */
+    return (vf)(((vi)distance & mask) | (size & ~mask));
+#else
+    other = other < 0.0f ? -other : other;
+    return distance < other ? distance : other;
 #endif
 }
 
@@ -29,25 +50,40 @@ EI_FN void quick_inputs(const uint32_t *draws, size_t n, float lo, float scale, 
             out[p * stride + i] = lo + (float)(int32_t)(draws[p * EI_PANEL + i] >> 8) * scale;
 }
 
-/* Up to four outputs by two vectors of samples, `apart` from each other in x and `beyond` in z. */
+/* Up to six outputs by two vectors of samples, `apart` from each other in x and `beyond` in z. */
 EI_FORCE void quick_tile(const float *weight, const float *bias, size_t n_in, size_t n_rows,
                          const float *x, size_t apart, float *z, size_t beyond)
 {
-    vf a0[4], a1[4];
+    vf a0[6], a1[6];
     for (size_t r = 0; r < n_rows; r++)
-        a0[r] = a1[r] = (vf){0} + bias[r];
+        a0[r] = a1[r] = vf_all(bias[r]);
+    EI_UNROLL(3)
     for (size_t k = 0; k < n_in; k++) {
         const vf x0 = *(const vf *)(x + k * EI_PANEL), x1 = *(const vf *)(x + k * EI_PANEL + apart);
-        EI_UNROLL(4)
+        EI_UNROLL(6)
         for (size_t r = 0; r < n_rows; r++) {
-            const float w = weight[r * n_in + k];
-            a0[r] += x0 * w;
-            a1[r] += x1 * w;
+            const vf w = vf_all(weight[r * n_in + k]);
+            a0[r] = vf_multiply_add(x0, w, a0[r]);
+            a1[r] = vf_multiply_add(x1, w, a1[r]);
         }
     }
     for (size_t r = 0; r < n_rows; r++) {
         *(vf *)(z + r * EI_PANEL) = a0[r];
         *(vf *)(z + r * EI_PANEL + beyond) = a1[r];
+    }
+}
+
+/* The number of rows known to the compiler. */
+EI_FORCE void quick_rows(size_t n_rows, const float *w, const float *b, size_t n_in, const float *x,
+                         size_t apart, float *z, size_t beyond)
+{
+    switch (n_rows) {
+    case 1: quick_tile(w, b, n_in, 1, x, apart, z, beyond); break;
+    case 2: quick_tile(w, b, n_in, 2, x, apart, z, beyond); break;
+    case 3: quick_tile(w, b, n_in, 3, x, apart, z, beyond); break;
+    case 4: quick_tile(w, b, n_in, 4, x, apart, z, beyond); break;
+    case 5: quick_tile(w, b, n_in, 5, x, apart, z, beyond); break;
+    default: quick_tile(w, b, n_in, 6, x, apart, z, beyond); break;
     }
 }
 
@@ -62,13 +98,12 @@ EI_FN void quick_affine(const float *weight, const float *bias, size_t n_in, siz
         for (size_t i = 0; i < EI_PANEL; i += pair ? EI_PANEL : 2 * VF) {
             const float *xp = x + p * n_in * EI_PANEL + i;
             float *zp = z + p * n_out * EI_PANEL + i;
-            size_t o = 0;
-            for (; o + 4 <= n_out; o += 4)
-                quick_tile(weight + o * n_in, bias + o, n_in, 4, xp, apart, zp + o * EI_PANEL, beyond);
-            for (; o + 2 <= n_out; o += 2)
-                quick_tile(weight + o * n_in, bias + o, n_in, 2, xp, apart, zp + o * EI_PANEL, beyond);
-            for (; o < n_out; o++)
-                quick_tile(weight + o * n_in, bias + o, n_in, 1, xp, apart, zp + o * EI_PANEL, beyond);
+            for (size_t o = 0, rows; o < n_out; o += rows) {
+                const size_t left = n_out - o;
+                rows = left <= 6 ? left : left < 12 ? left - left / 2 : 6;
+                quick_rows(rows, weight + o * n_in, bias + o, n_in, xp, apart, zp + o * EI_PANEL,
+                           beyond);
+            }
         }
 }
 
@@ -111,6 +146,8 @@ EI_FORCE float quick_clamp(float z, float lo, float hi)
     return z > hi ? hi : z;
 }
 
+#include "kernels/ei_quick_curve_impl.h"
+
 /* `wrong` is how far the value v can be off, `value` what becomes of it. */
 #define EI_QUICK(expression, off)                                                                  \
     for (size_t i = 0; i < n; i++) {                                                               \
@@ -122,6 +159,12 @@ EI_FORCE float quick_clamp(float z, float lo, float hi)
 
 EI_FN void quick_activate(int activation, float p0, float p1, float *z, float *error, size_t n)
 {
+#if defined(__x86_64__) && EI_VBYTES == 64
+    if (activation == EI_SIGMOID || activation == EI_TANH) {
+        quick_curves(activation, z, error, n);
+        return;
+    }
+#endif
     const float steep = p0 > 1.0f ? p0 : p0 < -1.0f ? -p0 : 1.0f;
     switch (activation) {
     case EI_RELU: EI_QUICK(v < 0.0f ? 0.0f : v, v < -wrong ? 0.0f : wrong);
@@ -148,21 +191,62 @@ EI_FORCE vi vf_at_most(vf a, vf b)
 }
 
 EI_FN void quick_near(const float *z, size_t stride, size_t n, const float *cut, size_t m,
-                      const float *error, float more, uint32_t *near, double *out)
+                      const float *error, float more, uint32_t *near)
 {
     for (size_t p = 0; p < n / EI_PANEL; p++) {
         const float *here = z + p * stride;
         for (size_t i = 0; i < EI_PANEL; i += VF) {
             const vf value = *(const vf *)(here + i);
             vf closest = (vf){0} + 3e38f;
-            for (size_t j = 0; j < m; j++) {
-                const vf apart = value - cut[j];
-                closest = vf_least(closest, apart * apart);
-            }
+            for (size_t j = 0; j < m; j++)
+                closest = vf_nearer(closest, value - cut[j]);
             const vf radius = *(const vf *)(error + p * stride + i) * 1.001f + more;
-            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, radius * radius) & 1;
+            *(vi *)(near + p * EI_PANEL + i) |= vf_at_most(closest, radius) & 1;
         }
-        for (size_t i = 0; i < EI_PANEL; i++)
-            out[p * stride + i] = (double)here[i];
     }
+}
+
+/* Which of 64 values, those of four panels, are at least t. */
+EI_FORCE uint64_t quick_past(const float *z, size_t stride, float t)
+{
+#if defined(__x86_64__) && EI_VBYTES == 64
+    const __m512 least = _mm512_set1_ps(t);
+    __mmask16 past[4];
+    for (int p = 0; p < 4; p++)
+        past[p] = _mm512_cmp_ps_mask(_mm512_loadu_ps(z + (size_t)p * stride), least, _CMP_GE_OQ);
+    return avx512_bits(past);
+#elif defined(EI_NEON)
+    const float32x4_t least = vdupq_n_f32(t);
+    uint8x16_t bytes[4];
+    for (int p = 0; p < 4; p++) {
+        const float *v = z + (size_t)p * stride;
+        bytes[p] = neon_bytes(
+            neon_halves(vcgeq_f32(vld1q_f32(v), least), vcgeq_f32(vld1q_f32(v + 4), least)),
+            neon_halves(vcgeq_f32(vld1q_f32(v + 8), least), vcgeq_f32(vld1q_f32(v + 12), least)));
+    }
+    return neon_bits(bytes);
+#else
+    uint64_t bits = 0;
+    for (int p = 0; p < 4; p++) {
+        const float *v = z + (size_t)p * stride;
+#if defined(__x86_64__) && EI_VBYTES == 32
+        for (int i = 0; i < EI_PANEL; i += 8) {
+            const __m256 past = _mm256_cmp_ps(_mm256_loadu_ps(v + i), _mm256_set1_ps(t), _CMP_GE_OQ);
+            bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(past) << (16 * p + i);
+        }
+#else
+        for (int i = 0; i < EI_PANEL; i++)
+            bits |= (uint64_t)(v[i] >= t) << (16 * p + i);
+#endif
+    }
+    return bits;
+#endif
+}
+
+EI_FN void quick_masks(const float *z, size_t stride, size_t words, const float *cut, size_t m,
+                       uint64_t *masks, size_t ld)
+{
+    for (size_t w = 0; w < words; w++)
+        for (size_t j = 0; j < m; j++)
+            masks[j * ld + w] = quick_past(z + 4 * w * stride, stride, cut[j]);
 }

@@ -26,6 +26,7 @@ static int masks_open(masks *w, const ei_channel *c, const ei_job *job)
     w->scratch = ei_hold(&w->memory, EI_BLOCK, sizeof *w->scratch);
     const int status =
         ei_held(&w->memory, ei_eval_open(&w->eval, c, job->out_start, job->out_stop));
+    w->eval.masked = 1;
     for (size_t i = 0; status == EI_OK && i < w->k; i++)
         w->edges[i] = (uint32_t)ei_bin_start(c->in_bins, i + 1);
     return status;
@@ -55,7 +56,6 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
                          uint64_t *x, uint64_t *outliers, ei_cancel cancel)
 {
     ei_eval *e = &w->eval;
-    const ei_channel *c = e->channel;
     const size_t n_out = e->n_out, k = w->k, m = w->m;
     size_t words, count = chunk_of(w, job, chunk, &words);
     for (size_t at = 0; at < count; at += e->block) {
@@ -67,9 +67,7 @@ static int chunk_outputs(masks *w, const ei_job *job, size_t chunk, uint64_t *y,
             e->kernels->draw_masks(e->draws + (job->in_start + a) * e->block, groups, w->edges, k,
                                    x + a * k * WORDS + at / 64, WORDS);
         for (size_t b = 0; b < n_out; b++)
-            e->kernels->value_masks(e->z + b * EI_PANEL, n_out * EI_PANEL, groups,
-                                    ei_thresholds(c, e->out_start + b), m,
-                                    y + b * m * WORDS + at / 64, WORDS);
+            ei_eval_masks(e, b, groups * EI_GROUP, y + b * m * WORDS + at / 64, WORDS);
         ep_outliers(e, some, w->scratch, outliers);
     }
     for (size_t b = 0; b < n_out; b++)
@@ -105,28 +103,41 @@ static int count_pairs(const masks *w, const uint64_t *x, size_t n_in, const uin
     return EI_OK;
 }
 
-int ep_count_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p)
+/* Add a job's counts; x and y are the masks of a chunk. */
+static int count_job(masks *w, const ei_job *job, ei_cancel cancel, uint64_t *x, uint64_t *y, ep_parts p)
 {
-    const size_t n_in = ep_inputs(job), n_out = ep_outputs(job);
-    masks w;
-    int status = masks_open(&w, c, job);
-    const size_t x_words = w.k * WORDS, y_words = w.m * WORDS;
-    uint64_t *x = ei_hold(&w.memory, n_in, x_words * sizeof *x);
-    uint64_t *y = ei_hold(&w.memory, n_out, y_words * sizeof *y);
-    status = ei_held(&w.memory, status);
+    const size_t n_in = ep_inputs(job), x_words = w->k * WORDS, y_words = w->m * WORDS;
     const size_t chunks = (size_t)((job->count + CHUNK - 1) / CHUNK);
-    for (size_t chunk = 0; status == EI_OK && chunk < chunks; chunk++) {
-        size_t words, count = chunk_of(&w, job, chunk, &words);
-        memset(x, 0, n_in * x_words * sizeof *x);
-        memset(y, 0, n_out * y_words * sizeof *y);
-        status = chunk_outputs(&w, job, chunk, y, p.y_margin, x, p.outliers, cancel);
+    for (size_t chunk = 0; chunk < chunks; chunk++) {
+        size_t words, count = chunk_of(w, job, chunk, &words);
+        if (count < CHUNK) { /* what is evaluated fills whole words, and vectors are counted */
+            memset(x, 0, n_in * x_words * sizeof *x);
+            memset(y, 0, ep_outputs(job) * y_words * sizeof *y);
+        }
+        int status = chunk_outputs(w, job, chunk, y, p.y_margin, x, p.outliers, cancel);
         if (status != EI_OK)
-            break;
+            return status;
         for (size_t a = 0; a < n_in; a++)
-            finish_input(&w, x + a * x_words, count, words, p.x_margin + a * w.k);
+            finish_input(w, x + a * x_words, count, words, p.x_margin + a * w->k);
         *p.total += count;
-        status = count_pairs(&w, x, n_in, y, words, p.pairs, 1, n_in, cancel);
+        status = count_pairs(w, x, n_in, y, words, p.pairs, 1, n_in, cancel);
+        if (status != EI_OK)
+            return status;
     }
+    return EI_OK;
+}
+
+int ep_count_masked(const ei_channel *c, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                    uint64_t *tables)
+{
+    const size_t size = ei_pairs_size(c, jobs);
+    masks w;
+    int status = masks_open(&w, c, jobs);
+    uint64_t *x = ei_hold(&w.memory, ep_inputs(jobs) * w.k, WORDS * sizeof *x);
+    uint64_t *y = ei_hold(&w.memory, ep_outputs(jobs) * w.m, WORDS * sizeof *y);
+    status = ei_held(&w.memory, status);
+    for (size_t r = 0; status == EI_OK && r < n_jobs; r++)
+        status = count_job(&w, jobs + r, cancel, x, y, ep_split(c, jobs + r, tables + r * size));
     masks_close(&w);
     return status;
 }

@@ -51,10 +51,16 @@ const uint64_t *ep_table_of(const ei_channel *c, const ei_job *job, ep_parts p, 
     return own;
 }
 
+int ei_pairs_count_each(const ei_channel *c, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                        uint64_t *tables)
+{
+    return by_masks(c, jobs) ? ep_count_masked(c, jobs, n_jobs, cancel, tables)
+                             : ep_count_scattered(c, jobs, n_jobs, cancel, tables);
+}
+
 int ei_pairs_count(const ei_channel *c, const ei_job *job, ei_cancel cancel, uint64_t *tables)
 {
-    ep_parts p = ep_split(c, job, tables);
-    return by_masks(c, job) ? ep_count_masked(c, job, cancel, p) : ep_count_scattered(c, job, cancel, p);
+    return ei_pairs_count_each(c, job, 1, cancel, tables);
 }
 
 int ei_pairs_reduce(const ei_channel *c, const ei_job *job, const ei_job *part, ei_cancel cancel,

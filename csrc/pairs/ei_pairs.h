@@ -54,6 +54,11 @@ size_t ei_pairs_size(const ei_channel *channel, const ei_job *job);
 /* Add the job's counts to `tables` (ei_pairs_size words, initialised by the caller). */
 int ei_pairs_count(const ei_channel *channel, const ei_job *job, ei_cancel cancel, uint64_t *tables);
 
+/* The same of jobs that differ in points and numbers of samples alone, at least one: the counts of job r to
+ * tables + r ei_pairs_size. */
+int ei_pairs_count_each(const ei_channel *channel, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                        uint64_t *tables);
+
 /* Reduce complete counts of `job` to information, for the outputs and inputs of `part`, which lie
  * within the job's; out is shaped for the part. The job's samples are those counted in all. */
 int ei_pairs_reduce(const ei_channel *channel, const ei_job *job, const ei_job *part,

@@ -104,7 +104,8 @@ void ep_outliers(const ei_eval *e, size_t n, uint16_t *scratch, uint64_t *outlie
 
 /* ---- ei_masks.c: bit-sliced --------------------------------------------------------------------- */
 
-int ep_count_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p);
+int ep_count_masked(const ei_channel *c, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                    uint64_t *tables);
 int ep_run_masked(const ei_channel *c, const ei_job *job, ei_cancel cancel, const ei_pairs_out *out);
 
 /* Table of counts of a pair from its cumulative counts and margins. */
@@ -113,7 +114,8 @@ void ep_unfold(const ei_channel *c, const uint64_t *cumulative, const uint64_t *
 
 /* ---- ei_scatter.c: scattered -------------------------------------------------------------------- */
 
-int ep_count_scattered(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p);
+int ep_count_scattered(const ei_channel *c, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                       uint64_t *tables);
 int ep_run_scattered(const ei_channel *c, const ei_job *job, ei_cancel cancel,
                      const ei_pairs_out *out);
 

@@ -14,7 +14,9 @@ typedef struct {
     uint64_t *each;           /* n x cells: their tables of one pair */
     uint64_t *total;          /* cells: of all together */
     double *scratch, *pointwise, *corrected;
-    double *deviation; /* n x length: see deviate; those of rows and columns with their sign */
+    double *inverse;   /* length: what a deviation is times, see weigh */
+    double *column;    /* columns: sums of one replicate */
+    double *deviation; /* n x length: over those roots; those of rows and columns with their sign */
     double *turned;    /* panels x length x EI_PANEL: the same without it */
     double *none;      /* n zeros */
     double *products;  /* panels x n x EI_PANEL */
@@ -38,6 +40,8 @@ static int work_open(work *w, const ei_channel *c, size_t replicates)
     w->scratch = ei_hold(memory, ei_measure_scratch(c->in_bins, row), sizeof *w->scratch);
     w->pointwise = ei_hold(memory, cells, sizeof *w->pointwise);
     w->corrected = ei_hold(memory, cells, sizeof *w->corrected);
+    w->inverse = ei_hold(memory, w->length, sizeof *w->inverse);
+    w->column = ei_hold(memory, c->out_bins, sizeof *w->column);
     w->deviation = ei_hold(memory, replicates, w->length * sizeof *w->deviation);
     w->turned = ei_hold_zeros(memory, w->panels * EI_PANEL, w->length * sizeof *w->turned);
     w->none = ei_hold_zeros(memory, replicates, sizeof *w->none);
@@ -52,47 +56,62 @@ static int work_open(work *w, const ei_channel *c, size_t replicates)
     return status;
 }
 
+static double over_root(double root, double of_all)
+{
+    return of_all > 0.0 ? root / sqrt(of_all) : 0.0;
+}
+
+/* One over the root of the mean of each cell, row and column, by which deviations are measured: products of
+ * those of two replicates are their part in the second derivative of the information. */
+static void weigh(work *w, const ei_channel *c, double kept, const double *margins)
+{
+    const size_t row = ei_row_length(c), rows = c->in_bins, columns = c->out_bins;
+    const double root = (double)w->n / kept * sqrt(kept * log2_e);
+    double *to = w->inverse;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            *to++ = over_root(root, (double)w->total[i * row + j]);
+    for (size_t i = 0; i < rows + columns; i++)
+        *to++ = over_root(root, margins[i]);
+}
+
 static void put(work *w, size_t r, size_t at, double value, double sign)
 {
+    value *= w->inverse[at];
     w->deviation[r * w->length + at] = sign * value;
     w->turned[(r / EI_PANEL * w->length + at) * EI_PANEL + r % EI_PANEL] = value;
 }
 
-/* How a replicate differs from the mean of all, cell by cell, row by row and column by column, each
- * over the root of the mean: products of two replicates are their part in the second derivative of the
- * information. Returns the first derivative's. */
-static double deviate(work *w, const ei_channel *c, size_t r, double kept, const double *margins,
-                      double mean)
+/* How a replicate differs from the mean of all, cell by cell, row by row and column by column. Returns the
+ * first derivative's. */
+static double deviate(work *w, const ei_channel *c, size_t r, double kept, double mean)
 {
     const size_t row = ei_row_length(c), rows = c->in_bins, columns = c->out_bins;
     const uint64_t *own = w->each + r * rows * row;
-    const double scale = (double)w->n / kept, root = scale * sqrt(kept * log2_e);
+    double *column = w->column;
     uint64_t all = 0;
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++)
             all += own[i * row + j];
     const double share = (double)all / kept;
     double first = 0.0;
+    memset(column, 0, columns * sizeof *column);
     for (size_t i = 0; i < rows; i++) {
         double sum = 0.0;
         for (size_t j = 0; j < columns; j++) {
             const size_t cell = i * row + j;
-            const double count = (double)own[cell], of_all = (double)w->total[cell];
-            const double more = count - share * of_all;
+            const double count = (double)(int64_t)own[cell];
+            const double more = count - share * (double)(int64_t)w->total[cell];
             first += (w->pointwise[cell] - mean) * count;
             sum += more;
-            put(w, r, i * columns + j, of_all > 0.0 ? more * root / sqrt(of_all) : 0.0, 1.0);
+            column[j] += more;
+            put(w, r, i * columns + j, more, 1.0);
         }
-        put(w, r, rows * columns + i, margins[i] > 0.0 ? sum * root / sqrt(margins[i]) : 0.0, -1.0);
+        put(w, r, rows * columns + i, sum, -1.0);
     }
-    for (size_t j = 0; j < columns; j++) {
-        double sum = 0.0;
-        for (size_t i = 0; i < rows; i++)
-            sum += (double)own[i * row + j] - share * (double)w->total[i * row + j];
-        const double of_all = margins[rows + j];
-        put(w, r, rows * (columns + 1) + j, of_all > 0.0 ? sum * root / sqrt(of_all) : 0.0, -1.0);
-    }
-    return first * scale;
+    for (size_t j = 0; j < columns; j++)
+        put(w, r, rows * (columns + 1) + j, column[j], -1.0);
+    return first * (double)w->n / kept;
 }
 
 /* w->first and w->second, of the tables in w->each. */
@@ -100,8 +119,9 @@ static void compare(work *w, const ei_channel *c, double kept, double mean)
 {
     const ei_kernels *kernels = ei_active();
     const size_t cells = ep_table_cells(c), n = w->n;
-    for (size_t r = 0; r < n; r++) /* the margins are those that ei_measure left */
-        w->first[r] = deviate(w, c, r, kept, w->scratch + cells, mean);
+    weigh(w, c, kept, w->scratch + cells); /* the margins are those that ei_measure left */
+    for (size_t r = 0; r < n; r++)
+        w->first[r] = deviate(w, c, r, kept, mean);
     for (size_t p = 0; p < w->panels; p++)
         kernels->affine(w->deviation, w->length, w->none, w->length, n,
                         w->turned + p * w->length * EI_PANEL, w->products + p * n * EI_PANEL, 1);

@@ -158,19 +158,32 @@ static int count_input(scattered *w, const ei_job *job, size_t input, uint64_t f
     return EI_OK;
 }
 
-int ep_count_scattered(const ei_channel *c, const ei_job *job, ei_cancel cancel, ep_parts p)
+static int count_job(scattered *w, const ei_job *job, ei_cancel cancel, ep_parts p)
 {
-    const size_t n_in = ep_inputs(job), cells = ep_table_cells(c);
-    scattered w;
-    int status = scattered_open(&w, c, job);
-    for (uint64_t done = 0; status == EI_OK && done < job->count; done += w.stored) {
+    const size_t n_in = ep_inputs(job), cells = ep_table_cells(w->eval.channel);
+    int status = EI_OK;
+    for (uint64_t done = 0; status == EI_OK && done < job->count; done += w->stored) {
         uint64_t left = job->count - done;
-        size_t count = (size_t)(left < w.stored ? left : w.stored);
-        status = store(&w, job, job->first + done, count, cancel, p.outliers);
+        size_t count = (size_t)(left < w->stored ? left : w->stored);
+        status = store(w, job, job->first + done, count, cancel, p.outliers);
         for (size_t a = 0; status == EI_OK && a < n_in; a++)
-            status = count_input(&w, job, job->in_start + a, job->first + done, count, cancel,
+            status = count_input(w, job, job->in_start + a, job->first + done, count, cancel,
                                  p.pairs + a * cells, n_in * cells);
     }
+    return status;
+}
+
+int ep_count_scattered(const ei_channel *c, const ei_job *jobs, size_t n_jobs, ei_cancel cancel,
+                       uint64_t *tables)
+{
+    const size_t size = ei_pairs_size(c, jobs);
+    ei_job greatest = jobs[0];
+    for (size_t r = 1; r < n_jobs; r++)
+        greatest.count = jobs[r].count > greatest.count ? jobs[r].count : greatest.count;
+    scattered w;
+    int status = scattered_open(&w, c, &greatest);
+    for (size_t r = 0; status == EI_OK && r < n_jobs; r++)
+        status = count_job(&w, jobs + r, cancel, ep_split(c, jobs + r, tables + r * size));
     scattered_close(&w);
     return status;
 }

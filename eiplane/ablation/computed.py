@@ -187,8 +187,11 @@ def batch_norm_of(layer: Layer, model: Any) -> list[Any]:
     """
     wanted = np.asarray(layer.bias, dtype=np.float64)
     modules = dict(model.named_modules())
-    own = getattr(modules.get(str(layer.name).partition("#")[0]), "bias", None)
-    for norm in modules.values():
+    name = str(layer.name).partition("#")[0]
+    own = getattr(modules.get(name), "bias", None)
+    # Of several with the same numbers, as in copied blocks, the first behind the layer.
+    here = list(modules).index(name) if name in modules else 0
+    for norm in [*modules.values()][here:] + [*modules.values()][:here]:
         mean, var, shift = (getattr(norm, k, None) for k in ("running_mean", "running_var", "bias"))
         if mean is None or var is None or shift is None or tuple(mean.shape) != wanted.shape:
             continue

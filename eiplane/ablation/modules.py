@@ -52,7 +52,8 @@ def held_module(
     lost = [layer for layer in layers if str(layer.name) not in edits]
     for name, (key, index) in sources_of(lost, tensors, read).items() if lost else ():
         edits[name] = _place_edit(torch, tensors[key], index)
-        places[name] = (tensors[key].data_ptr(), _storage_places(tensors[key], index))
+        memory = tensors[key].untyped_storage().data_ptr()
+        places[name] = (memory, _storage_places(tensors[key], index))
     for layer in layers:
         if layer.bias is not None and str(layer.name) not in biases:
             behind = batch_norm_of(layer, model)

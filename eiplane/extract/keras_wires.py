@@ -34,18 +34,19 @@ def wired(
     Wiring
     """
     wires = Wires()
-    at: dict[int, Sources] = {}
+    entries = sorted(graph.entries)  # in whatever order: they are only told apart
+    at = dict(zip(entries, wires.begins(len(entries)), strict=True))
     for node in graph.nodes:
         sources: Sources = {}
         for tensor in node.inputs:
-            sources |= at.get(tensor, {None: None} if tensor in graph.entries else {})
+            sources |= at.get(tensor, {})
         layers = made.get(id(node), ())
         for title, inner in layers:
             wires.take(title, {} if inner else sources, (inner, tuple(node.inputs)))
         if node.kind in inputs:
-            sources = {None: None}
-        elif any(inner for _, inner in layers):
-            sources = {wires.state(node.kind, [title for title, _ in layers], sources): None}
+            continue
+        if any(inner for _, inner in layers):
+            sources = wires.state(node.kind, [title for title, _ in layers], sources)
         elif layers:
             sources = {title: None for title, _ in layers}
         else:

@@ -13,7 +13,7 @@ __all__ = ["Sources", "Wires"]
 #: What reaches a place, in order.
 Sources = dict[Source, None]
 
-_SIDE = re.compile(r"weight_(ih|hh|hr)_l(\d+)")
+_SIDE = re.compile(r"weight_(ih|hh|hr)_l(\d+)(_reverse)?")
 
 
 class Wires:
@@ -135,35 +135,52 @@ class Wires:
         self._layers.append(self._made_of(sources))
         return len(self._meetings) - 1
 
-    def state(self, what: str, gates: Sequence[str], sources: Sources) -> int:
+    def state(self, what: str, gates: Sequence[str], sources: Sources) -> Sources:
         """Return the state of a recurrent layer, which its gates make and take.
 
         Parameters
         ----------
         what : str
         gates : sequence of str
-            Those that take the layer's input are noted already; others take the state.
+            Those that take the layer's input are noted already; others take the state, those of a
+            further level that of the one before.
         sources : dict
             What the layer takes beside its own state.
+
+        Returns
+        -------
+        dict
+            A meeting, or one for each direction.
         """
-        levels: dict[int, list[tuple[str, str]]] = {}
+        levels: dict[int, dict[bool, list[tuple[str, str]]]] = {}
         for title in gates:
             match = _SIDE.search(title)
             side, level = (match[1], int(match[2])) if match else ("", 0)
-            levels.setdefault(level, []).append((title, side))
+            back = bool(match and match[3])
+            levels.setdefault(level, {}).setdefault(back, []).append((title, side))
         fed = {s for title in gates for s in self._feeds[title]}
         first: Sources = {s: None for s in sources if s not in fed}
-        state: int | None = None
-        for _, own in sorted(levels.items()):
-            made_of: Sources = {title: None for title, _ in own}
-            number = self._new(what, made_of | first)
-            for title, side in own:
-                self._taken[title].append(side)  # a state is another one a step later
-                if not self._feeds[title]:
-                    below = side == "ih" and state is not None
-                    self._feeds[title][state if below else number] = None
-            state = number
-        return self.meeting(what, sources) if state is None else state
+        below: Sources = {}
+        for _, ways in sorted(levels.items()):
+            states: Sources = {}
+            for back, own in sorted(ways.items()):
+                made_of: Sources = {title: None for title, _ in own}
+                number = self._new(what, made_of | first)
+                states[number] = None
+                for title, side in own:
+                    if side != "ih":  # a state is another one a step later
+                        self._taken[title].append((side, back))
+                    if not self._feeds[title]:
+                        lower = side == "ih" and bool(below)
+                        self._feeds[title].update(below if lower else {number: None})
+            below = states
+        return below or {self.meeting(what, sources): None}
+
+    def begins(self, count: int) -> list[Sources]:
+        """Return the network's inputs: told apart by number where there are several."""
+        if count < 2:
+            return [{None: None}] * count
+        return [{self._new(f"input {k + 1}", {None: None}): None} for k in range(count)]
 
     def wiring(self, direct: Mapping[str, tuple[str, ...]]) -> Wiring:
         """Return all that was noted, with the meetings that something takes.
@@ -205,7 +222,7 @@ class Wires:
         return Wiring(feeds, tuple(meetings))
 
     def _inlined(self) -> list[tuple[Source, ...]]:
-        """Return the sources of meetings; what only leads to another one is a part of that."""
+        """Return the sources of meetings; a sum that only leads to another sum is a part of it."""
         takers: dict[int, int] = {}
         for sources in (*self._feeds.values(), *(m.sources for m in self._meetings)):
             for one in sources:
@@ -217,7 +234,12 @@ class Wires:
             flat: Sources = {}
             for one in meeting.sources:
                 alone = isinstance(one, int) and takers[one] == 1 and one not in fed
-                if alone and isinstance(one, int) and one < len(made) and made[one]:
+                if (
+                    alone
+                    and isinstance(one, int)
+                    and one < len(made)
+                    and self._meetings[one].what == meeting.what
+                ):
                     flat |= dict.fromkeys(made[one])
                 else:
                     flat[one] = None

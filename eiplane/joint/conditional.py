@@ -45,9 +45,10 @@ class Conditional(Counting):
         if self.stream.drawn == 0:
             counted = self.count(whole_groups(min(pilot, samples // 4)))
             if self.stream.dropped:
-                self.count(whole_groups(samples))
+                counted = self.count(whole_groups(samples))
                 self.samples = self.stream.drawn
-                return
+                if self.stream.dropped:
+                    return
             self.looked = self.output.coverage
             if most is not None:
                 self.hopeless = _beyond(counted, most) or (samples >= most and self._dear())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from dataclasses import replace
 
 from .cells import CellEntropy
 from .estimates import Estimate, controlled_entropy, estimate_entropy
 from .estimator import Estimator, Measured, Nodes, PieceResult, Standing
-from .nodes import SingleOutputs, input_influence
+from .nodes import SingleOutputs, input_influence, unseen_entropy
 from .saturation import is_saturated
 from .settle import settled_information, settled_output, whole_bounds
 from .stream import Stream
@@ -65,6 +67,10 @@ class Counting(Estimator):
             self.output = controlled_entropy(counted, task.channel, task.marginals)
         else:
             self.output = estimate_entropy(counted.of_set(0))
+        if task.channel.drops and not task.options.published:  # those that are kept may be few
+            most = len(task.outs) * math.log2(task.channel.out_bins)
+            error = unseen_entropy(counted.kept, most, 1.0)
+            self.output = replace(self.output, stderr=math.hypot(self.output.stderr, error))
         return counted
 
     @property

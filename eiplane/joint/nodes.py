@@ -17,9 +17,12 @@ from .given import row_entropies
 from .task import Task
 from .vectors import GROUP, Counted, Counter, CountJob, whole_groups
 
-__all__ = ["SingleOutputs", "input_influence"]
+__all__ = ["LEAST_KEPT", "SingleOutputs", "input_influence", "unseen_entropy"]
 
 Array = NDArray[np.float64]
+
+#: Samples that have to be kept, where others are dropped, for anything to be said of them.
+LEAST_KEPT = 32
 
 #: Vectors to be counted for the influence of single inputs, samples times inputs.
 _INFLUENCE_WORK = 1 << 22
@@ -47,7 +50,8 @@ class SingleOutputs:
         task, counted = self.task, self.counted
         if task.marginals is not None:
             return Nodes(row_entropies(task.marginals), np.zeros(len(task.outs)))
-        if counted is None or counted.margins is None or counted.kept == 0:
+        least = LEAST_KEPT if task.channel.drops else 1
+        if counted is None or counted.margins is None or counted.kept < least:
             return None
         found = []
         for counts in counted.margins[task.outs]:
@@ -82,9 +86,13 @@ class SingleOutputs:
         singles = self.entropies()
         if singles is None:
             return None
-        slack = SLACK if self.task.marginals is not None else 0.0
-        high = singles.values + WIDEN * singles.stderr + slack
-        return np.minimum(high, math.log2(self.task.channel.out_bins))
+        most = math.log2(self.task.channel.out_bins)
+        if self.task.marginals is not None:
+            unseen = SLACK
+        else:
+            assert self.counted is not None
+            unseen = unseen_entropy(self.counted.kept, most, WIDEN)
+        return np.minimum(singles.values + WIDEN * singles.stderr + unseen, most)
 
     def least_influence(self) -> Array | None:
         """Return lower bounds of ``I(X; Y_B)``."""
@@ -108,6 +116,23 @@ class SingleOutputs:
         twins = np.ones(len(rows), bool)
         twins[np.unique(rows, axis=0, return_index=True)[1]] = False
         return twins
+
+
+def unseen_entropy(samples: int, most: float, errors: float) -> float:
+    """Return by how much labels that no sample had may add to an entropy.
+
+    Had they together more than p here, some would have been seen but by a chance that is as small
+    as one beyond so many standard errors.
+
+    Parameters
+    ----------
+    samples : int
+    most : float
+        The entropy's greatest value, in bits.
+    errors : float
+    """
+    p = min(-math.log(math.erfc(errors / math.sqrt(2.0))) / samples, 0.5)
+    return -p * math.log2(p) - (1.0 - p) * math.log2(1.0 - p) + p * most
 
 
 def input_influence(task: Task, most: int) -> Nodes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cells import CellEntropy, Cells, design, measure_cells
+from .nodes import LEAST_KEPT
 from .shards import SharedCounter
 from .task import Task
 from .vectors import Counted, Counter, CountJob
@@ -44,8 +45,10 @@ class Stream:
 
     @property
     def dropped(self) -> bool:
-        """Whether nothing at all was kept."""
-        return self.counted.kept == 0
+        """Whether nothing was kept, or so few that they say nothing of what is rare."""
+        task = self.task
+        few = task.channel.drops and not task.options.published
+        return self.counted.kept < (LEAST_KEPT if few else 1)
 
     @property
     def outside(self) -> float:

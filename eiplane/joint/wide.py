@@ -24,7 +24,6 @@ that are kept.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +45,7 @@ from .levels import (
     share_out,
     two_levels,
 )
+from .means import Means
 from .nodes import SingleOutputs
 from .seen import Seen, corrected, missed
 from .settle import settled_information, settled_output, whole_bounds
@@ -138,21 +138,6 @@ def _look(usual: int) -> int:
     return min(max(usual // _LOOK, _LOOK_FEWEST), _LOOK_MOST)
 
 
-@dataclass(frozen=True)
-class _Means:
-    """Means of the control variates, their variances over samples, and what else was seen.
-
-    ``outside`` and ``bins`` (of the kept samples' inputs) are None where no samples were taken for
-    this.
-    """
-
-    values: Array
-    variances: Array
-    kept: float
-    outside: float | None
-    bins: NDArray[np.int64] | None = None
-
-
 class Wide(Estimator):
     """Filters samples."""
 
@@ -180,7 +165,7 @@ class Wide(Estimator):
         self._found: list[Filtered] = []
         self._surrogates: list[Surrogates] = []
         self._cooled: list[Cooled] = []
-        self._means: _Means | None = None
+        self._means: Means | None = None
         self._deviations = Deviations(0.0, 0.0)
 
     @classmethod
@@ -225,7 +210,7 @@ class Wide(Estimator):
 
     def look(self) -> None:
         """Filter samples for the influence of inputs alone."""
-        self._means = _Means(np.zeros(2), np.zeros(2), 1.0, 0.0)
+        self._means = Means(np.zeros(2), np.zeros(2), 1.0, 0.0)
         if self.task.channel.drops:
             self._means = self._measure_controls(_CONTROLS[1])
         self.cheap = False
@@ -246,28 +231,19 @@ class Wide(Estimator):
             target = min(target, max(_OF_PHI * abs(phi), _LEAST * value))
         return target
 
-    def _measure_controls(self, count: int) -> _Means:
+    def _measure_controls(self, count: int) -> Means:
         task, channel = self.task, self.task.channel
         if task.marginals is not None and task.normal is not None:
             p = task.marginals[task.outs]
             surprise = float(-(p * np.log2(np.maximum(p, LEAST))).sum())
             means = np.array([surprise, task.normal[task.outs].sum()])
-            return _Means(means, np.zeros(2), 1.0, None)
+            return Means(means, np.zeros(2), 1.0, None)
         count = min(max(count, _CONTROLS[0]), _CONTROLS[1])
         units = [
             FilterUnit(self.problem, a, min(_CONTROL_UNIT, count - a))
             for a in range(0, count, _CONTROL_UNIT)
         ]
-        found = task.runner.map(control_unit, units, f"{channel.name}: controls")
-        values = np.stack(
-            [np.concatenate([f.output for f in found]), np.concatenate([f.within for f in found])]
-        )
-        outside = sum(f.outside for f in found) / count
-        if not values.shape[1]:
-            return _Means(np.zeros(2), np.zeros(2), 0.0, outside)
-        means, variances = values.mean(axis=1), values.var(axis=1) / values.shape[1]
-        bins = np.sum([f.bins for f in found], axis=0)
-        return _Means(means, variances, values.shape[1] / count, outside, bins)
+        return Means.of(task.runner.map(control_unit, units, f"{channel.name}: controls"))
 
     def _take(self, filtered: int, surrogates: int) -> None:
         """Go on to so many samples that are kept, roughly: filtered, and with a surrogate."""
@@ -337,8 +313,7 @@ class Wide(Estimator):
         if self.saturated:
             self.information = self.output = Estimate(0.0, math.inf, math.inf, 0.0)
             return
-        shift = math.log2(means.kept)
-        error = math.sqrt((1.0 - means.kept) / means.kept / self._drawn) / math.log(2.0)
+        shift, error = means.log_kept([s.controls for s in self._surrogates])
         controls = Controlled(saw.controls - means.values, means.variances)
         lacking = missed(self._cooled) if self._cooled else None
 

@@ -30,7 +30,7 @@ DEFAULT_SAMPLES = 1 << 18
 _LEAST, _EACH = 64, 16
 #: Bytes of the counts of all replicates that stand at once.
 _BYTES = 64 << 20
-#: Seconds that an edge takes to be measured, roughly, and all that is done right here.
+#: Seconds that an edge takes to be measured, roughly, and all that threads would be started for.
 _MEASURED, _SHORT = 4e-6, 2e-3
 #: Seconds for which Ctrl-C need not be heard.
 _HEARD = 0.1
@@ -53,10 +53,8 @@ class Counted:
 def count_replicates(unit: Counted) -> NDArray[np.uint64]:
     """Return the counts of a unit; shape (replicates, words)."""
     channel = _core.CoreChannel(unit.channel)
-    return np.stack([
-        _core.pairs_count(channel, job, cancel_flag(), _core.CorePoints(points))
-        for job, points in unit.jobs
-    ])  # fmt: skip
+    points = [_core.CorePoints(points) for _, points in unit.jobs]
+    return _core.pairs_count_each(channel, [job for job, _ in unit.jobs], points, cancel_flag())
 
 
 def applies(channel: Channel, samples: int) -> bool:
@@ -120,8 +118,9 @@ def _measured(channel: Channel, job: Job, runner: Runner) -> Sequence[Found]:
     seconds = job.count * evaluation(channel)
     cuts = even_cuts(REPLICATES, runner.pieces(seconds))
     units = [Counted(channel, tuple(jobs[a:b])) for a, b in cuts]
-    short = seconds < _SHORT
-    counted = np.concatenate(runner.map(count_replicates, units, what, short))
+    short = seconds < (_HEARD if runner.workers == 1 else _SHORT)
+    found = runner.map(count_replicates, units, what, short)
+    counted = found[0] if len(found) == 1 else np.concatenate(found)
     edges = (job.out_stop - job.out_start) * (job.in_stop - job.in_start)
     cuts = even_cuts(job.out_stop - job.out_start, runner.pieces(edges * _MEASURED))
     parts = [replace(job, out_start=job.out_start + a, out_stop=job.out_start + b) for a, b in cuts]

@@ -53,7 +53,7 @@ def word_of(what: str, unknown: bool = False) -> tuple[str, str]:
     """
     if unknown:
         return "?", "not seen"
-    plain = what.lower().strip("_")
+    plain = what.lower().strip("_").removeprefix("a ").removeprefix("an ")
     if plain in _SIGNS:
         return _SIGNS[plain], ""
     if "attention" in plain:

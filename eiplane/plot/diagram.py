@@ -254,7 +254,7 @@ class _Wires:
         self._meetings: dict[int, Signal] = {}
         self._signals: list[Signal] = []
         self._links: list[Link] = []
-        self._begin: Signal | None = None
+        self._begins: dict[Source, Signal] = {}  # of the network's inputs
 
     def made(self) -> Diagram:
         begun: list[tuple[Signal, tuple[Source, ...]]] = []
@@ -267,15 +267,12 @@ class _Wires:
                 found = None if feed.like is None else self._inputs.get(feed.like)
             if found is None or found.size != n_in:
                 found = self._new(Signal(n_in, unknown=feed is None or not feed.sources))
-                sources = () if feed is None else feed.sources
-                if sources == (None,):
-                    self._begin = self._begin or found
-                else:
-                    begun.append((found, sources))
+                begun.append((found, () if feed is None else feed.sources))
             self._inputs[layer.name] = found
             self._outputs[layer.name] = self._new(Signal(n_out))
         for signal, sources in begun:
             self._join(signal, sources)
+        self._without_beginnings()
         made = Diagram(
             [self._inputs[x.name] for x in self._layers],
             [self._outputs[x.name] for x in self._layers],
@@ -299,9 +296,11 @@ class _Wires:
             for source, through in self._resolved(sources):
                 if isinstance(source, str):
                     found = self._outputs[source]
-                elif source is None:
-                    self._begin = self._begin or self._new(Signal(0, "input"))
-                    found = self._begin
+                elif source is None or self._wiring.meetings[source].sources == (None,):
+                    if source not in self._begins:
+                        what = "input" if source is None else self._wiring.meetings[source].what
+                        self._begins[source] = self._new(Signal(0, what))
+                    found = self._begins[source]
                 elif source in self._meetings:
                     found = self._meetings[source]
                 else:
@@ -311,6 +310,16 @@ class _Wires:
                     todo.append((found, meeting.sources))
                 if found is not target:
                     self._links.append(Link(found, target, through))
+
+    def _without_beginnings(self) -> None:
+        """Leave out the point of an input that nothing takes but one layer's own column."""
+        for begin in self._begins.values():
+            after = [link for link in self._links if link.source is begin]
+            if len(after) != 1 or not after[0].target.size:
+                continue
+            if sum(link.target is after[0].target for link in self._links) == 1:
+                self._links.remove(after[0])
+                self._signals.remove(begin)
 
     def _resolved(self, sources: tuple[Source, ...]) -> list[tuple[Source, bool]]:
         """Return sources that are drawn, with whether layers lie between that are not."""

@@ -139,7 +139,9 @@ def matrices(
     names = shown_names([layer.name for layer in chosen], max(12, int(room / 5.0)))
     for name, one in zip(names, axes, strict=True):  # told apart, however alike they begin or end
         one.set_title(name, fontsize=10)
-    bar = axes[-1].figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.9, pad=0.015)
+    figure = axes[-1].get_figure(root=True)
+    short = min(0.9, 4.0 / figure.get_figheight())  # of many rows it would be as broad as they are
+    bar = figure.colorbar(axes[-1].images[0], ax=list(axes), shrink=short, pad=0.015)
     bar.set_label(LABELS[quantity], fontsize=9)
     bar.outline.set_visible(False)
     return axes
@@ -184,5 +186,8 @@ def values_of(layer: LayerResult, quantity: str) -> Array:
         raise ValueError(f"quantity must be one of {', '.join(LABELS)}, not {quantity!r}")
     values = getattr(layer, quantity)
     if values is None:
-        raise ValueError(f"layer {layer.name!r}: {quantity} was not measured")
+        total = {"ei_edges": "ei_parts", "sensitivity_edges": "sensitivity"}
+        kept = getattr(layer, total.get(quantity, "degeneracy")) is not None
+        why = "was not kept (edges=False)" if kept else "was not measured"
+        raise ValueError(f"layer {layer.name!r}: {quantity} {why}")
     return np.asarray(values).reshape(values.shape[0], -1)

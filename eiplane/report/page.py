@@ -30,7 +30,12 @@ _SCRIPTS = ("base.js", "plane.js", "charts.js")
 
 
 def write_report(
-    source: Any, path: str | os.PathLike[str], *, title: str | None = None, **options: Any
+    source: Any,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    edges: bool = True,
+    **options: Any,
 ) -> Path:
     """Write a self-contained HTML page about a model or a run, or several side by side.
 
@@ -52,10 +57,12 @@ def write_report(
         Written whole or not at all.
     title : str, optional
         If left out, the names of what it is about.
+    edges : bool
+        Whether to include heat maps, nodes and the strongest and deadest edges of every layer.
     **options
-        Of :func:`eiplane.analyze`, for weights. ``measures`` left out are ``sensitivity``,
-        ``ei_parts`` and, of a network of up to 100,000 weights, ``ei``; of a larger one its
-        ``bounds``.
+        Of :func:`eiplane.analyze`, for weights; what is measured already takes none. ``measures``
+        left out are ``sensitivity``, ``ei_parts`` and, of a network of up to 100,000 weights,
+        ``ei``; of a larger one its ``bounds``.
 
     Returns
     -------
@@ -75,10 +82,18 @@ def write_report(
     'pruning.html'
     """
     check_keywords("write_report", options, analyze)
-    found = sources_of(source, options)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"title must be a str, not {title!r}")
+    found = sources_of(source, options if edges else {**options, "edges": False})
+    idle = [name for name in options if name not in ("progress", "threads", "executor")]
+    if idle and not any(s.measured_here for s in found):
+        raise ValueError(
+            f"{', '.join(idle)}: options are for what is still to be measured, and all of this has "
+            "been; give them where it is measured"
+        )
     target = Path(path)
     named = title or listed([s.name for s in found if s.name]) or target.stem
-    page = _page(found, named, edges=True)
+    page = _page(found, named, edges)
     write_whole(target, lambda file: file.write(page.encode()))
     return target
 

@@ -61,6 +61,8 @@ class Source:
     skipped : sequence of Skipped
     settings : mapping
         What it was measured with; empty where that is not known.
+    measured_here : bool
+        Whether it was measured for the page.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Source:
     layers: Sequence[Any]
     skipped: Sequence[Skipped] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    measured_here: bool = False
 
     @property
     def moves(self) -> bool:
@@ -132,20 +135,22 @@ def _is_array(value: Any) -> bool:
 
 
 def _source(given: Any, options: Mapping[str, Any], name: str | None = None) -> Source:
+    measured = False
     if isinstance(given, str | os.PathLike):
         path = Path(given)
         name = name or path.name
         if _is_run(path):
             run = History.read(path)
             return _of_run(run, name, _options_of(path), Matrices(path).of)
-        given = load(path) if _is_saved(path) else _measured(given, options)
+        measured = not _is_saved(path)
+        given = _measured(given, options) if measured else load(path)
     elif _is_layers(given):
         given = Decomposition(tuple(given))
     elif not isinstance(given, History | Tracker | Decomposition) and not _is_run_of(given):
-        given = _measured(given, options)
+        given, measured = _measured(given, options), True
     if isinstance(given, Decomposition):
         history = History([Record.of(0, given)])
-        return Source(name or "", history, given.layers, given.skipped, given.settings)
+        return Source(name or "", history, given.layers, given.skipped, given.settings, measured)
     last = given[-1] if isinstance(given, list | tuple) and given else None
     settings = last.settings if isinstance(last, Decomposition) else {}
     history = as_history(given)

@@ -40,6 +40,9 @@ def wired(origins: Sequence[Origin], made: Made, direct: Mapping[str, tuple[str,
                 arrays = before.setdefault(use.by.index, {})
                 arrays.setdefault(use.array, []).append((origin, use.rows))
     found = _Wired(made)
+    inputs = [o for o in origins if o.what == "input" and o.index not in before]
+    begins = found.wires.begins(len(inputs))
+    found.begins.update({o.index: b for o, b in zip(inputs, begins, strict=True)})
     for origin in origins:
         arrays = before.get(origin.index, {})
         found.passed.append(found.through(origin, [arrays[k] for k in sorted(arrays)]))
@@ -53,7 +56,8 @@ class _Wired:
         #: What reaches an origin's inputs, or what leaves one that is no layer.
         self.passed: list[Sources] = []
         self._gates: list[str] = []  # of a recurrent layer that gave no result yet
-        self._state: int | None = None
+        self._state: Sources = {}
+        self.begins: dict[int, Sources] = {}  # the network's inputs
 
     def through(
         self, origin: Origin, before: Iterable[Sequence[tuple[Origin, NDArray[np.bool_]]]]
@@ -73,14 +77,14 @@ class _Wired:
                 self._gates += [title for title, _ in layers]
             return sources
         if origin.traits.get("recurrent"):
-            if self._gates or self._state is None:  # else another result of the same
+            if self._gates or not self._state:  # else another result of the same
                 self._state = self.wires.state(origin.what, self._gates, sources)
                 self._gates = []
-            return {self._state: None}
+            return self._state
         if not sources:
             if origin.what == PYTHON:
                 return {self.wires.meeting(PYTHON, {}): None}
-            return {None: None} if origin.what == "input" else {}
+            return self.begins.get(origin.index, {})
         return self.wires.joined(origin.what, sources)
 
     def _of(self, origin: Origin, rows: NDArray[np.bool_]) -> Sources:
