@@ -76,6 +76,7 @@ int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
 {
     row_view v;
     row_state state = {.cancel = cancel};
+    x->total = NAN;
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
     int status = EI_OK;
