@@ -144,7 +144,8 @@ def test_totals(benchmark, narrow):
     layer = eiplane.Layer(weight.astype(np.float32 if narrow else np.float64), None, "relu")
 
     def measured():
-        sums = RowSums(layer.rows(), _core.row_sums(layer.rows()))
+        values = _core.row_sums(layer.rows())
+        sums = RowSums(layer.rows(), values, _core.row_extremes(values))
         out_range = automatic_range(layer, (0.0, 1.0), sums)
         channel = discretize(layer, Binning(8, 8), (0.0, 1.0), out_range, narrow=True, sums=sums)
         return channel, exact.totals(("sensitivity", "ei_parts"), channel, HERE)

@@ -1,15 +1,18 @@
 """What a tracker costs a training: a 784-256-128-10 network, a record every hundred gradient steps.
 
-    python bench/tracking.py                 batches of 128
-    python bench/tracking.py --batch 64 --threads 2 --json FILE
+    python bench/tracking.py                     pairwise, in the loop: one and two threads
+    python bench/tracking.py --ways all          and with ``background=True``, and all quantities
+    python bench/tracking.py --loggers           what each logger adds to a record
+    python bench/tracking.py --threads 2 --batch 64 --records 20 --json FILE
 
-A share is the time of this process in records, over that of the steps between them: of the pairwise
-quantities in the loop, and with ``background=True``, where the other process's time is told apart:
-it has a core of its own, if there is one. PyTorch's threads spin for some milliseconds when a step
-is over, and on a busy machine for many more, which the process's clock counts: they are left to
-fall asleep before a record, or it would be charged with what it has no part in. On a busy machine
-they also make a training look slow: the default is one thread, of the training and of the tracker.
-Records are held against ``eiplane.analyze`` of the same weights.
+A share is the time of a record, over that of the hundred steps before it, both of CPU and on the
+wall: the least of the records over the least of the hundreds, as other work on the machine makes
+either longer, and the medians. With ``background=True`` the other process's time is told apart: it
+has a core of its own, if there is one. PyTorch's threads spin for some milliseconds when a step is
+over, and on a busy machine for many more, which the process's clock counts: they are left to fall
+asleep before a record (``--rest``), or it would be charged with what it has no part in. On a busy
+machine they also make a training of two threads very slow. Records are held against
+``eiplane.analyze`` of the same weights.
 """
 
 from __future__ import annotations
@@ -17,16 +20,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import resource
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import eiplane
+from eiplane import loggers
 from eiplane.training import Record
+from eiplane.training.loggers import log_scalars
 
 PAIRWISE = ("sensitivity", "ei_parts")
 WAYS = {
@@ -35,22 +43,20 @@ WAYS = {
     "all, background": {"background": True},
 }
 
-#: Seconds after which PyTorch's threads sleep.
-REST = 0.05
-
 
 class Clock:
-    """Adds up the CPU and wall time of this process while it is entered."""
+    """Notes the CPU and wall time of this process each time that it is entered, in milliseconds."""
 
     def __init__(self) -> None:
-        self.cpu = self.wall = 0.0
+        self.cpu: list[float] = []
+        self.wall: list[float] = []
 
     def __enter__(self) -> None:
         self._start = time.process_time(), time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
-        self.cpu += time.process_time() - self._start[0]
-        self.wall += time.perf_counter() - self._start[1]
+        self.cpu.append(1e3 * (time.process_time() - self._start[0]))
+        self.wall.append(1e3 * (time.perf_counter() - self._start[1]))
 
 
 def training(batch: int, seed: int = 0):
@@ -88,54 +94,116 @@ def check(model: torch.nn.Module, record: Record, options: dict[str, object]) ->
             np.testing.assert_allclose(layer[name], getattr(wanted, name), rtol=1e-9)
 
 
-def measure(options: dict[str, object], records: int, every: int, batch: int, threads: int) -> dict:
+def measure(
+    options: dict[str, object], batch: int, threads: int, records: int, every: int, rest: float
+) -> dict[str, float]:
+    """Return milliseconds of a record and of the steps between two, and shares."""
+    torch.set_num_threads(threads)
     model, step = training(batch)
-    steps, tracked, nothing, ending = Clock(), Clock(), Clock(), Clock()
+    steps, tracked, ending = Clock(), Clock(), Clock()
     tracker = eiplane.Tracker(model, every=every, progress=False, threads=threads, **options)
     for _ in range(every):
         step()  # warm
     tracker.record(0, loss=step())  # the first reads the network's wiring, and starts a process
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    for number in range(1, every * records + 1):
+    for number in range(every, every * records + 1, every):
         with steps:
+            for at in range(number - every + 1, number):
+                tracker.record(at, loss=step())  # as nearly always: nothing is due
             loss = step()
-        if threads > 1 and tracker.due(number):
-            time.sleep(REST)
+        time.sleep(rest if threads > 1 else 0.0)
         with tracked:
             tracker.record(number, loss=loss)
-        with nothing:  # what looking at the clock takes
-            pass
     with ending:
         tracker.close()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert len(tracker) == records + 1
     check(model, tracker.history[-1], options)
-    cpu, wall = tracked.cpu - nothing.cpu, tracked.wall - nothing.wall
-    return {
-        "share of the CPU time": cpu / steps.cpu,
-        "share of the wall time": wall / steps.wall,
-        "milliseconds a record": 1e3 * cpu / records,
-        "milliseconds of 100 steps": 1e5 * steps.cpu / (every * records),
-        "of the other process, a record": 1e3 * (after.ru_utime - before.ru_utime) / records,
-    }
+    found = {"threads": threads, "batch": batch}
+    for name in ("cpu", "wall"):
+        record, between = np.array(getattr(tracked, name)), np.array(getattr(steps, name))
+        found[f"record, {name}"] = float(record.min())
+        found[f"steps, {name}"] = float(between.min())
+        found[f"share, {name}"] = float(100 * record.min() / between.min())
+        found[f"share, {name}, medians"] = float(100 * np.median(record) / np.median(between))
+    found["other process, cpu"] = 1e3 * (after.ru_utime - before.ru_utime) / records
+    return found
+
+
+def logger_of(kind: str, folder: Path) -> object:
+    """Return a logger that writes to a folder; ImportError if its library is missing."""
+    if kind == "CSV":
+        return loggers.CSV(folder / "run.csv")
+    if kind == "TensorBoard":
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(folder / "board")
+    if kind == "Weights & Biases, offline":
+        os.environ["WANDB_SILENT"] = "true"
+        return loggers.wandb(mode="offline", dir=folder, project="bench")
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    return loggers.mlflow(tracking_uri=folder / "mlruns")
+
+
+LOGGERS = ("CSV", "TensorBoard", "Weights & Biases, offline", "MLflow, file store")
+
+
+def time_loggers(records: int) -> dict[str, list[float]]:
+    """Return the milliseconds that each logger takes for a record of the pairwise quantities."""
+    model, _ = training(8)
+    plain = eiplane.Tracker(model, progress=False, measures=PAIRWISE)
+    record = plain.record(0)
+    found = {}
+    for kind in LOGGERS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                logger = logger_of(kind, Path(folder))
+            except ImportError as error:
+                print(f"{kind:28} left out: {error}")
+                continue
+            clock = Clock()
+            for number in range(records):
+                time.sleep(0.01)  # as a training would: what goes on in the background may end
+                with clock:
+                    log_scalars([logger], replace(record, step=number))
+            found[kind] = [float(np.median(clock.cpu)), float(np.median(clock.wall))]
+            print(f"{kind:28} CPU {found[kind][0]:6.2f} ms, wall {found[kind][1]:6.2f} ms")
+            if kind.startswith("Weights"):
+                logger.run.finish()
+            elif kind == "TensorBoard":
+                logger.close()
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--records", type=int, default=5)
+    parser.add_argument("--records", type=int, default=10)
     parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 64])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rest", type=float, default=0.05, help="seconds before a record")
+    parser.add_argument("--ways", choices=("loop", "all"), default="loop")
+    parser.add_argument("--loggers", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    found = {}
-    for name, way in WAYS.items():
-        found[name] = measure(way, options.records, options.every, options.batch, options.threads)
-        print(name)
-        for what, number in found[name].items():
-            share = what.startswith("share")
-            print(f"    {what:34}{100 * number if share else number:9.2f}{' %' if share else ''}")
+    found: dict[str, object] = {}
+    if options.loggers:
+        found["loggers"] = time_loggers(options.records)
+    else:
+        columns = ("record", "steps", "share", "share, medians")
+        print(" " * 44 + "".join(f"{c + ' ' + u:>22}" for u in ("cpu", "wall") for c in columns))
+        for name, way in itertools.islice(WAYS.items(), 1 if options.ways == "loop" else None):
+            for threads, batch in itertools.product(options.threads, options.batch):
+                one = measure(way, batch, threads, options.records, options.every, options.rest)
+                found[f"{name}, {threads} threads, batch {batch}"] = one
+                print(f"{name:22} threads {threads} batch {batch:4}", end="")
+                for unit in ("cpu", "wall"):
+                    for column in columns:
+                        what, _, more = column.partition(",")
+                        number = one[f"{what}, {unit}" + (f",{more}" if more else "")]
+                        print(f"{number:20.2f} {'%' if 'share' in what else ' '}", end="")
+                other = one["other process, cpu"]
+                print(f"   other process {other:.1f} ms a record" if other else "", flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0

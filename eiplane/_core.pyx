@@ -4,6 +4,7 @@ Nothing is checked here beyond what keeps memory safe; callers validate. Not pub
 module: the parts that follow the folders of csrc are included below.
 """
 
+from libc.math cimport INFINITY, sqrt
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free

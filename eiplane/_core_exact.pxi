@@ -96,10 +96,38 @@ def row_sums(weight):
         rows.wide = &wide[0, 0]
     out = np.empty((n, EI_SUMS))
     cdef double[:, ::1] view = out
-    cdef double[::1] room = np.empty(rows.n)
     with nogil:
-        ei_exact_sums(&rows, n, &room[0], &view[0, 0])
+        ei_exact_sums(&rows, n, &view[0, 0])
     return out
+
+
+def row_extremes(const double[:, ::1] sums):
+    """Return the greatest size of all rows, the least that is not 0, and the sum of all sizes."""
+    cdef double greatest = 0.0, least = INFINITY, sizes = 0.0, most
+    cdef size_t i
+    for i in range(<size_t>sums.shape[0]):
+        most = sums[i, EI_GREATEST]
+        greatest = most if most > greatest else greatest
+        least = most if 0.0 < most < least else least
+        sizes += sums[i, EI_SIZES]
+    return greatest, least, sizes
+
+
+def row_ends(const double[:, ::1] sums, const double[::1] bias, double lo, double hi):
+    """Return the least and the greatest end of mean +- 4 deviations of the rows' values.
+
+    Inputs are uniform from lo to hi, and no row is taken further than it reaches.
+    """
+    cdef double low = INFINITY, high = -INFINITY, mean, half, reach
+    cdef size_t i
+    for i in range(<size_t>sums.shape[0]):
+        mean = bias[i] + 0.5 * (lo + hi) * sums[i, EI_TOTAL]
+        reach = 0.5 * (hi - lo) * sums[i, EI_SIZES]
+        half = 4.0 * ((hi - lo) * sqrt(sums[i, EI_SQUARES] / 12.0))
+        half = reach if reach < half else half
+        low = mean - half if mean - half < low else low
+        high = mean + half if mean + half > high else high
+    return low, high
 
 
 def total(const double[:, ::1] x):

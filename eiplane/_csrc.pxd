@@ -30,6 +30,10 @@ cdef extern from "common/ei_channel.h" nogil:
         const int32_t *function
 
     enum:
+        EI_GREATEST
+        EI_TOTAL
+        EI_SIZES
+        EI_SQUARES
         EI_SUMS
 
     ctypedef struct ei_channel:
@@ -179,7 +183,7 @@ cdef extern from "exact/ei_exact.h" nogil:
     int ei_exact_parts(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
     int ei_exact_sensitivity(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *)
     int ei_exact_both(const ei_channel *, size_t, size_t, ei_cancel, const ei_exact_out *, const ei_exact_out *)
-    void ei_exact_sums(const ei_matrix *, size_t, double *, double *)
+    void ei_exact_sums(const ei_matrix *, size_t, double *)
     double ei_exact_total(const double *, size_t, size_t)
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .extract import Extracted, ExtractOptions, between, parts_of, to_network
-from .joint import (
-    JointOptions,
-    checked_memory,
-    closed_bounds,
-    joint,
-    noisy_bounds,
-    vector_bounds,
-)
+from .extract import Extracted, ExtractOptions, parts_of, to_network
+from .joint import JointOptions, checked_memory
+from .measuring import Together, measure_layer, measure_part
 from .network import Network, RangeRule, spans_of
-from .pairwise import Called, Measure, NoisyLayer, Surroundings, check_method, measure, totals
-from .plan import Plan, Target
-from .results import Decomposition, LayerResult, Pairwise, Totals
+from .plan import Plan
+from .results import Decomposition, LayerResult
 from .run import (
+    Helpers,
     Progress,
-    Purpose,
     Runner,
     Sampling,
     Settings,
@@ -212,7 +205,7 @@ class Analysis:
             raise TypeError(f"edges must be True or False, got {self._edges!r}")
         self._joint = JointOptions(self.settings.estimator, checked_memory(given["memory_limit"]))
         self._options = given
-        self._plain = self.settings.to_dict()
+        self._plain = pickle.dumps(self.settings.to_dict())  # to give away copies of
         self._last: _Wiring | None = None
 
     @classmethod
@@ -222,29 +215,40 @@ class Analysis:
         bound.apply_defaults()
         return cls({k: v for k, v in bound.arguments.items() if k != "weights"})
 
-    def __call__(self, weights: Any) -> Decomposition:
-        """Return what :func:`analyze` returns for these weights."""
+    def __call__(self, weights: Any, helpers: Helpers | None = None) -> Decomposition:
+        """Return what :func:`analyze` returns for these weights.
+
+        ``helpers``: threads that are there already, of who measures again and again.
+        """
         given, settings = self._options, self.settings
         entropy = entropy_of(given["rng"])
         sampling = Sampling(entropy, samples=settings.samples, tol=settings.tol)
         with progress_bar(given["progress"]) as tell:
             wiring = self._wiring(weights, tell)
             targets, plan = wiring.targets, wiring.plan(settings)
-            results = []
-            with Runner(self._workers, given["executor"], tell) as runner:
+            results: list[LayerResult] = []
+            with Runner(self._workers, given["executor"], tell, helpers) as runner:
+                small = Together(settings, self._edges, runner, results)
                 for number, (first, last) in enumerate(targets, start=1):
                     stage(tell, number, len(targets))
                     if isinstance(first, int) and isinstance(last, int):
-                        target, draws = plan.target(first, last), sampling.of_layer(first, last)
-                        part = _measure(target, settings, self._joint, draws, runner, self._edges)
+                        target = plan.target(first, last)
+                        if small.takes(target):
+                            continue
+                        draws = sampling.of_layer(first, last)
+                        part = measure_layer(
+                            target, settings, self._joint, draws, runner, self._edges
+                        )
                     else:
+                        small.measure()
                         ends = (weights, str(first), str(last))
-                        part = _measure_part(ends, wiring.options, plan, sampling, runner, tell)
+                        part = measure_part(ends, wiring.options, plan, sampling, runner, tell)
                         part = part if self._edges else part.without_edges()
                     results.append(part)
+                small.measure()
         starts = [first for first, _ in targets if isinstance(first, int)]
         warn_assumed(plan.assumed(starts), settings.input_range)  # what fails needs no warning
-        used = copy.deepcopy(self._plain) | {"rng": str(sampling.entropy)}
+        used = pickle.loads(self._plain) | {"rng": str(sampling.entropy)}
         return Decomposition(tuple(results), wiring.found.skipped, used)
 
     def _wiring(self, weights: Any, tell: Progress | None) -> _Wiring:
@@ -287,140 +291,3 @@ class _Wiring:
         named = [pair for pair in self.targets if isinstance(pair[0], str)]
         others = [str(end) for pair in named for end in pair]
         return Plan(self.found.network, settings, others, self.rules)
-
-
-def _measure(
-    target: Target,
-    settings: Settings,
-    options: JointOptions,
-    sampling: Sampling,
-    runner: Runner,
-    edges: bool,
-) -> LayerResult:
-    channel = target.channel
-    kept: dict[str, Pairwise | Totals] = {}
-    known: Pairwise | None = None
-    both: tuple[Measure, ...] = ("sensitivity", "ei_parts")
-    wanted = [which for which in both if which in settings.measures]
-    noisy = _noisy(target, settings)
-    check_method(channel, settings.method, wanted)
-    vectors = bool(settings.measures & {"ei", "bounds"})
-    if noisy is None and not edges and not vectors:
-        kept.update(totals(wanted, channel, settings.method, sampling, runner).items())
-        wanted = []
-    for which in wanted:
-        if noisy is not None:
-            part = noisy.measure(which, runner)
-        else:
-            part = measure(which, channel, settings.method, sampling, runner)
-        part = _shaped(part, target.edge_shape)
-        kept[which] = part if edges else part.totals()
-        if which == "ei_parts":  # which whole vectors are told of
-            known = part
-        del part  # else it were there while the next is measured
-    whole = bounds = None
-    if noisy is not None:
-        if vectors:
-            informed = None if known is None else known.edges.reshape(channel.n_out, -1)
-            key = sampling.key(Purpose.JOINT) if "ei" in settings.measures else None
-            bounds = noisy_bounds(noisy, informed, key, runner)
-    elif "ei" in settings.measures:
-        whole = joint(channel.widened(), sampling, options, runner, known)
-    elif "bounds" in settings.measures:
-        bounds = closed_bounds(channel.widened(), runner, known)
-    return LayerResult(
-        channel.name,
-        channel.n_in * channel.groups,
-        channel.n_out,
-        target.activation,
-        channel.in_bins,
-        channel.out_bins,
-        target.in_range,
-        target.out_range,
-        settings.outliers,
-        kept.get("sensitivity"),
-        kept.get("ei_parts"),
-        whole,
-        target.range_source,
-        bounds,
-        target.wiring,
-    )
-
-
-def _measure_part(
-    ends: tuple[Any, str, str],
-    options: ExtractOptions,
-    plan: Plan,
-    sampling: Sampling,
-    runner: Runner,
-    tell: Progress | None,
-) -> LayerResult:
-    """Measure a part of a module by running it."""
-    settings = plan.settings
-    if settings.method == "exact" or settings.noise is not None:
-        what = "method='exact'" if settings.method == "exact" else "noise"
-        raise ValueError(
-            f"spans: {ends[1:]!r} is no chain of dense layers, and {what} is for those"
-        )
-    with between(*ends, options) as part:
-        in_range, source = plan.part_range(part)
-        out_range = plan.part_output(part)
-        called = Called(
-            part.name, part.run, part.n_in, part.n_out, in_range, out_range, settings.bins,
-            settings.outliers == "drop", settings.baseline, tell,
-        )  # fmt: skip
-        found: dict[str, Pairwise] = {}
-        purposes: dict[Measure, Purpose] = {
-            "sensitivity": Purpose.SINGLE,
-            "ei_parts": Purpose.PAIRS,
-        }
-        for which, purpose in purposes.items():
-            if which in settings.measures:
-                key = sampling.of_part(part.name).key(purpose)
-                found[which] = called.measure(which, key, sampling.samples, sampling.tol)
-        bounds = None
-        if settings.measures & {"ei", "bounds"}:
-            key = sampling.of_part(part.name).key(Purpose.JOINT)
-            whole = key if "ei" in settings.measures else None
-            known = found.get("ei_parts")
-            bounds = vector_bounds(called, known, whole, sampling.samples, runner)
-    return LayerResult(
-        part.name,
-        part.n_in,
-        part.n_out,
-        part.kind,
-        *settings.bins,
-        in_range,
-        out_range,
-        settings.outliers,
-        found.get("sensitivity"),
-        found.get("ei_parts"),
-        None,
-        source,
-        bounds,
-        plan.network.wiring,
-    )
-
-
-def _noisy(target: Target, settings: Settings) -> NoisyLayer | None:
-    """Return the layer with its noise; None if there is none."""
-    if settings.noise is None:
-        return None
-    if target.layer is None:
-        raise ValueError(
-            f"layer {target.channel.name!r}: noise is for single layers without pooling"
-        )
-    around = Surroundings(target.in_range, settings.bins[0], settings.baseline)
-    return NoisyLayer(target.layer, settings.noise, around, target.out_range, settings.bins[1])
-
-
-def _shaped(part: Pairwise, shape: tuple[int, ...]) -> Pairwise:
-    """Return the same numbers in the shape of the weight."""
-    if part.edges.shape == shape:
-        return part
-    return replace(
-        part,
-        edges=part.edges.reshape(shape),
-        edges_stderr=None if part.edges_stderr is None else part.edges_stderr.reshape(shape),
-        edges_plugin=None if part.edges_plugin is None else part.edges_plugin.reshape(shape),
-    )

@@ -94,7 +94,8 @@ class Plan:
         self._memo: dict[int, tuple[RangeRule, Interval]] = {}
         self._found: dict[int, tuple[Range, str]] = {}
         self._automatic: dict[tuple[str, Range], Range] = {}
-        self._sums: dict[int, NDArray[np.float64]] = {}
+        self._sums: dict[int, RowSums] = {}
+        self._feeds: dict[int, Interval] = {}
         self._checked: set[int] = set()
         settings.range_of(0, len(network))  # a list of the wrong length fails at once
         settings.check_names([*self.names, *others])
@@ -132,11 +133,13 @@ class Plan:
 
     def _feed(self, index: int) -> Interval:
         """Return the range of a layer's inputs, and its source."""
-        fixed = self._fixed(index)
-        if fixed is not None:
-            return fixed
-        rule = input_rule(self.network, self.names[index], self._rules)
-        return evaluate(rule, self, self._memo)
+        if index not in self._feeds:
+            found = self._fixed(index)
+            if found is None:
+                rule = input_rule(self.network, self.names[index], self._rules)
+                found = evaluate(rule, self, self._memo)
+            self._feeds[index] = found
+        return self._feeds[index]
 
     def _fixed(self, index: int) -> Interval | None:
         """Return the range of a layer's inputs if it is given, or was seen."""
@@ -226,7 +229,10 @@ class Plan:
         key = self.names[index], self._whole(feed)[0]
         if key not in self._automatic:
             layer = self.network[index].load()
-            self._automatic[key] = automatic_range(layer, key[1], self._row_sums(index, layer))
+            sums, ends = self._row_sums(index, layer), None
+            if sums is not None and layer.pool is None and layer.activation.rises:
+                ends = _core.row_ends(sums.values, layer.offsets(), *key[1])
+            self._automatic[key] = automatic_range(layer, key[1], sums, ends)
         return (*self._automatic[key], "activation")
 
     def _row_sums(self, index: int, layer: Layer) -> RowSums | None:
@@ -239,6 +245,9 @@ class Plan:
         ValueError
             For weights that are no finite numbers any more.
         """
+        known = self._sums.get(index)
+        if known is not None and layer is self.network[index]:
+            return known
         rows = layer.rows()
         if rows.dtype not in (np.float64, np.float32):
             return None
@@ -247,12 +256,15 @@ class Plan:
                 replace(layer)
                 self._checked.add(index)
             return None
-        if index not in self._sums:  # not the rows themselves: those of a file are read anew
-            sums = RowSums(rows, _core.row_sums(rows))
-            if not sums.usual or not _is_usual(layer.bias):
-                replace(layer)  # a layer checks what it is given
-            self._sums[index] = sums.values
-        return RowSums(rows, self._sums[index])
+        if known is not None:  # of a file, whose rows were read anew
+            return known.moved(rows)
+        values = _core.row_sums(rows)
+        sums = RowSums(rows, values, _core.row_extremes(values))
+        if not sums.usual or not _is_usual(layer.bias):
+            replace(layer)  # a layer checks what it is given
+        file = layer is not self.network[index]
+        self._sums[index] = sums.moved(np.empty((0, 0))) if file else sums  # no rows of a file
+        return sums
 
     def _chosen(self, index: int) -> Literal["auto"] | Range:
         return self.settings.range_of(index, len(self.network), self.names[index])

@@ -168,7 +168,7 @@ def test_one_worker_needs_no_thread_for_short_units(generator, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("a thread was started")
 
-    monkeypatch.setattr("eiplane.run.parallel.ThreadPoolExecutor", refuse)
+    monkeypatch.setattr("eiplane.run.together.ThreadPoolExecutor", refuse)
     weight = generator.normal(size=(900, 300))
     done = []
     with Runner(threads=1, progress=lambda now, total, what: done.append((now, total))) as runner:

@@ -30,6 +30,7 @@ ROOMS = [
     "emergence",
     "recurrence",
     "plan",
+    "measuring",
     "analyze",
     "ablation",
     "training",

@@ -21,7 +21,7 @@ import pytest
 import eiplane
 from eiplane import _core
 from eiplane.pairwise import sampled as pairwise
-from eiplane.run import Runner, parallel
+from eiplane.run import Helpers, Runner, parallel, together
 from eiplane.run.parallel import WorkerLostWarning
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -334,7 +334,7 @@ def test_one_pool_an_analysis(cut_fine, monkeypatch):
             made.append(self)
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Counted)
+    monkeypatch.setattr(together, "ThreadPoolExecutor", Counted)
     before = set(threading.enumerate())
     options = {"method": "sample", "measures": "degeneracy", "samples": 9_000}
     eiplane.analyze(weights_of([(30, 40), (20, 30)]), threads=3, **options)
@@ -343,7 +343,7 @@ def test_one_pool_an_analysis(cut_fine, monkeypatch):
 
 
 def test_small_work_starts_no_thread(monkeypatch):
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(together, "ThreadPoolExecutor", None)
     eiplane.analyze(weights_of([(4, 5)]), samples=200, measures="degeneracy", method="sample")
     eiplane.analyze(weights_of([(4, 5)]), measures="degeneracy")
 
@@ -517,3 +517,71 @@ def test_more_threads_than_any_memory_is_enough_for():
     """Of those that there is no work for none is started, and none asks for memory."""
     with Runner(threads=10**8) as runner:
         assert runner.map(number_of, [Spot(i) for i in range(3)]) == [0, 1, 2]
+
+
+# ---- threads that stay ---------------------------------------------------------------------------
+
+
+def test_helpers_share_work_and_stay():
+    with Helpers() as helpers:
+        arrived = threading.Barrier(3, timeout=30)
+
+        def meet(index):  # all three at once, or nobody gets on
+            arrived.wait()
+            return threading.get_ident(), index
+
+        rounds = [helpers.run(meet, 3, 2) for _ in range(3)]
+        for found in rounds:
+            assert [index for _, index in found] == [0, 1, 2]
+        threads = {ident for found in rounds for ident, _ in found}
+        assert len(threads) == 3  # the same ones each time
+        assert threading.get_ident() in threads
+        assert helpers.run(lambda index: index, 1, 4) == [0]
+        alive = [t for t in threading.enumerate() if t.ident in threads]
+        assert len(alive) == 3
+    assert not any(t.is_alive() for t in alive if t.ident != threading.get_ident())
+    helpers.close()
+
+
+@pytest.mark.parametrize("kind", [ValueError, IndexError, KeyboardInterrupt])
+@pytest.mark.parametrize("here", [True, False])
+def test_what_a_helped_unit_raises(kind, here):
+    """Whichever thread it is in: it is raised, the rest is left, and work goes on afterwards."""
+    me, arrived, done = threading.get_ident(), threading.Barrier(2, timeout=30), []
+
+    def fail(index):
+        if index < 2:
+            arrived.wait()
+        if (threading.get_ident() == me) == here and index < 2:
+            raise kind("at fault")
+        done.append(index)
+
+    with Helpers() as helpers:
+        with pytest.raises(kind, match="at fault"):
+            helpers.run(fail, 100_000, 1)
+        assert len(done) < 100_000
+        assert helpers.run(lambda index: index, 3, 1) == [0, 1, 2]
+
+
+def test_an_error_of_a_helped_unit_says_where():
+    with Helpers() as helpers, Runner(threads=2, helpers=helpers) as runner:
+        with pytest.raises(ValueError, match="fc1, unit 2 of 3: no"):
+            runner.map(lambda unit: unit or _no(), [1, 0, 1], "fc1", short=True)
+        assert runner.map(abs, [-1, -2], short=True) == [1, 2]
+
+
+def _no():
+    raise ValueError("no")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_helpers_that_stayed_behind_a_fork_are_replaced():
+    with Helpers() as helpers:
+        assert helpers.run(abs, 3, 1) == [0, 1, 2]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:  # a thread that is not there would leave it waiting
+            right = helpers.run(abs, 4, 1) == [0, 1, 2, 3]
+            os._exit(0 if right else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -23,15 +23,22 @@ def rows_of(dtype, n, scale):
     return rows
 
 
+def sums_of(rows):
+    values = _core.row_sums(rows)
+    return RowSums(rows, values, _core.row_extremes(values))
+
+
 @pytest.mark.parametrize("n", [1, 3, 8, 17, 130])
 @pytest.mark.parametrize(
     ("dtype", "scale"), [(np.float64, 1.0), (np.float64, 1e-140), (np.float32, 1e30)]
 )
 def test_sums_of_rows(instruction_set, n, dtype, scale):
     rows = rows_of(dtype, n, scale)
-    sums = RowSums(rows, _core.row_sums(rows))
+    sums = sums_of(rows)
     wide = rows.astype(np.float64)
-    assert sums.greatest.tolist() == np.abs(wide).max(axis=1).tolist()
+    most = np.abs(wide).max(axis=1)
+    assert sums.greatest.tolist() == most.tolist()
+    assert (sums.largest, sums.least) == (most.max(), most[most > 0].min())
     for row, total, size, square in zip(wide, sums.totals, sums.sizes, sums.squares, strict=True):
         assert total == math.fsum(row)  # summed in twice the precision
         assert size == pytest.approx(math.fsum(np.abs(row)), rel=1e-15 * n)
@@ -46,7 +53,7 @@ def test_sums_of_rows(instruction_set, n, dtype, scale):
 def test_what_is_no_number_is_seen(value, dtype):
     rows = rows_of(dtype, 30, 1.0)
     rows[3, 21] = value
-    assert not RowSums(rows, _core.row_sums(rows)).usual
+    assert not sums_of(rows).usual
 
 
 def test_sums_of_all_sets_are_the_same_bits():
@@ -63,13 +70,16 @@ def test_sums_of_all_sets_are_the_same_bits():
 def test_ranges_from_sums(activation):
     rng = np.random.default_rng(4)
     layer = Layer(rng.normal(size=(40, 30)), rng.normal(size=40), activation)
-    sums = RowSums(layer.rows(), _core.row_sums(layer.rows()))
+    sums = sums_of(layer.rows())
     found = automatic_range(layer, (-0.5, 2.0), sums)
     assert found == pytest.approx(automatic_range(layer, (-0.5, 2.0)), rel=1e-14, abs=1e-14)
+    if layer.activation.rises:
+        ends = _core.row_ends(sums.values, layer.offsets(), -0.5, 2.0)
+        assert automatic_range(layer, (-0.5, 2.0), sums, ends) == found
 
 
 def channel_of(layer, drop, baseline, sums):
-    known = RowSums(layer.rows(), _core.row_sums(layer.rows())) if sums else None
+    known = sums_of(layer.rows()) if sums else None
     reach = automatic_range(layer, (0.0, 1.0))
     middle = (0.75 * reach[0] + 0.25 * reach[1], 0.25 * reach[0] + 0.75 * reach[1])
     return discretize(
@@ -94,11 +104,11 @@ def test_totals_are_the_sums_of_the_edges(instruction_set, drop, baseline, n_in,
     layer, run = layer_of(dtype, n_in), Runner(threads=1)
     known, plain = (channel_of(layer, drop, baseline, sums) for sums in (True, False))
     assert known.own_sums() is not None
-    both = exact.totals(("ei_parts", "sensitivity"), known, run)
+    both = exact.totals(("ei_parts", "sensitivity"), [known], run)[0]
     for which in ("sensitivity", "ei_parts"):
         edges = exact.measure(which, plain, run)
         assert both[which] == edges.totals()
-        assert exact.totals((which,), plain, run)[which] == both[which]
+        assert exact.totals((which,), [plain], run)[0][which] == both[which]
         assert both[which].total == pytest.approx(math.fsum(edges.edges.ravel()), abs=1e-12)
         assert exact.measure(which, known, run).edges.tobytes() == edges.edges.tobytes()
 
@@ -107,12 +117,12 @@ def test_totals_for_any_number_of_threads_and_elsewhere():
     layer = layer_of(np.float32, 300)
     channel = channel_of(layer, False, 0.0, True)
     wanted = ("sensitivity", "ei_parts")
-    expected = exact.totals(wanted, channel, Runner(threads=1))
+    expected = exact.totals(wanted, [channel], Runner(threads=1))
     for threads in (2, 3):
         with Runner(threads=threads) as run:
-            assert exact.totals(wanted, channel, run) == expected
+            assert exact.totals(wanted, [channel], run) == expected
     with ThreadPoolExecutor(2) as pool, Runner(threads=2, executor=pool) as run:
-        assert exact.totals(wanted, channel, run) == expected
+        assert exact.totals(wanted, [channel], run) == expected
 
 
 def test_sums_are_left_with_the_weights_they_are_of():

@@ -45,6 +45,15 @@ double ex_bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns,
     return bound < most ? bound : most;
 }
 
+/* What an edge of a row may be off by, in bits, by all that is noted. */
+double ex_state_bound(const ei_exact *x, const row_view *v, const row_state *state)
+{
+    if (v->drops && state->kept == 0.0)
+        return 0.0;
+    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
+           state->bits + state->missed + (state->agreed > 0.0 ? ex_agreed_bits(v, state) : 0.0);
+}
+
 /* log of B of (3) at frequency w, and the slope p. */
 static double log_envelope(const width_set *set, double w, double *slope)
 {

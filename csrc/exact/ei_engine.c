@@ -77,6 +77,8 @@ void ex_close_engine(ei_exact *x)
                    x->radii.at};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ei_free(all[i]);
+    for (size_t i = 0; i <= EX_NODES; i++)
+        ei_free(x->cosines[i]);
     ei_free(x);
 }
 
@@ -156,6 +158,7 @@ ei_exact *ex_open_engine(const ei_channel *c, size_t m, const double *thresholds
     const double cells_most = (double)(out_bins < m + 1 ? out_bins : m + 1);
     x->allowed = 1.9e-10 / (cells_most * (43.0 + ei_log2(cells_most)));
     ex_set_tolerance(x, fmax(0.2 * x->allowed, 1e-15));
+    x->still = ex_still_bound(x);
     x->negligible = 1e-18 / ((double)c->in_bins * (double)c->n_in);
     return x;
 }

@@ -72,12 +72,6 @@ static int open_rule(const ei_channel *c, size_t rule, rule_engine *e)
     return e->x && limits && e->unused && e->row && e->edges ? EI_OK : EI_ENOMEM;
 }
 
-static const double *weights_of(const ei_channel *c, const rule_engine *e, size_t o)
-{
-    const ei_matrix rows = {c->n_in, c->weight, c->narrow};
-    return ei_row(&rows, o, e->row);
-}
-
 static void close_rule(rule_engine *e)
 {
     ei_free(e->unused);
@@ -87,12 +81,19 @@ static void close_rule(rule_engine *e)
     ex_close_engine(e->x);
 }
 
-/* The weights themselves are left out where their sums are known and `lazy`. */
-static row_weights row_of(const ei_channel *c, const rule_engine *e, size_t o, int lazy)
+static row_weights row_of(const ei_channel *c, const rule_engine *e, size_t o)
 {
-    const double *known = c->sums ? c->sums + o * EI_SUMS : NULL;
-    const double *w = known != NULL && lazy ? NULL : weights_of(c, e, o);
-    return ex_row_weights(e->x, w, c->bias[o], known);
+    row_weights row;
+    if (c->sums != NULL) {
+        row = ex_known_weights(c->bias[o], c->sums + o * EI_SUMS);
+        row.weight = c->weight == NULL ? NULL : c->weight + o * c->n_in;
+        row.narrow = c->weight == NULL ? c->narrow + o * c->n_in : NULL;
+        row.room = e->row;
+    } else {
+        const ei_matrix rows = {c->n_in, c->weight, c->narrow};
+        row = ex_row_weights(e->x, ei_row(&rows, o, e->row), c->bias[o]);
+    }
+    return row;
 }
 
 /* Where a row's information goes, if anybody asks for it. */
@@ -107,46 +108,44 @@ static void add_up(const ei_channel *c, const rule_engine *e, size_t at, const d
                    const ei_exact_out *out)
 {
     if (out->total != NULL && information != NULL)
-        out->total[at] = e->x->k->total(information, c->n_in);
+        out->total[at] = e->x->total >= 0.0 ? e->x->total : e->x->k->total(information, c->n_in);
 }
 
-/* Output o, whose numbers go to place `at`. */
-static int parts_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+/* An output, whose numbers go to place `at`. */
+static int parts_row(const ei_channel *c, const rule_engine *e, row_weights *weights, size_t at,
                      double *information, ei_cancel cancel, const ei_exact_out *out)
 {
-    const row_weights weights = row_of(c, e, o, 0);
     double inside[2] = {1.0, 0.0}, ignored;
     e->x->inside = NAN;
-    int status = ex_row_parts(e->x, &weights, information, out->marginal + at * c->out_bins,
+    int status = ex_row_parts(e->x, weights, information, out->marginal + at * c->out_bins,
                               out->bound + at, cancel);
     if (e->limits != NULL && e->x->inside >= 0.0)
         inside[0] = e->x->inside;
     else if (e->limits != NULL && status == EI_OK)
-        status = ex_row_parts(e->limits, &weights, NULL, inside, &ignored, cancel);
+        status = ex_row_parts(e->limits, weights, NULL, inside, &ignored, cancel);
     out->outside[at] = e->outside ? 1.0 : 1.0 - inside[0];
     add_up(c, e, at, information, out);
     return status;
 }
 
-static int sensitivity_row(const ei_channel *c, const rule_engine *e, size_t o, size_t at,
+static int sensitivity_row(const ei_channel *c, const rule_engine *e, row_weights *weights, size_t at,
                            double *information, ei_cancel cancel, const ei_exact_out *out)
 {
-    row_weights weights = row_of(c, e, o, 1);
+    e->x->total = NAN;
     double ignored, dropped, outside = e->outside ? (double)c->n_in : 0.0;
     int status = EI_OK;
-    if ((e->limits == NULL || ex_row_stands_still(e->limits, &weights, &ignored)) &&
-        ex_row_stands_still(e->x, &weights, out->bound + at)) {
+    if ((e->limits == NULL || ex_row_stands_still(e->limits, weights, &ignored)) &&
+        ex_row_stands_still(e->x, weights, out->bound + at)) {
         ex_nothing(e->x, out->information ? information : NULL);
         if (out->total != NULL)
             out->total[at] = 0.0;
         out->outside[at] = e->outside ? 1.0 : 0.0;
         return EI_OK;
     }
-    weights = row_of(c, e, o, 0);
     if (e->limits != NULL)
-        status = ex_row_sensitivity(e->limits, &weights, e->unused, &outside, &ignored, cancel);
+        status = ex_row_sensitivity(e->limits, weights, e->unused, &outside, &ignored, cancel);
     if (status == EI_OK)
-        status = ex_row_sensitivity(e->x, &weights, information, &dropped, out->bound + at, cancel);
+        status = ex_row_sensitivity(e->x, weights, information, &dropped, out->bound + at, cancel);
     out->outside[at] = outside / (double)c->n_in;
     add_up(c, e, at, information, out);
     return status;
@@ -165,10 +164,13 @@ static int each_row(const ei_channel *c, size_t start, size_t stop, ei_cancel ca
             const size_t at = o - start;
             if (e.x == NULL)
                 status = open_rule(c, rule, &e);
-            if (status == EI_OK && alone != NULL)
-                status = sensitivity_row(c, &e, o, at, place_of(c, &e, at, alone), cancel, alone);
+            if (status != EI_OK)
+                break;
+            row_weights row = row_of(c, &e, o);
+            if (alone != NULL)
+                status = sensitivity_row(c, &e, &row, at, place_of(c, &e, at, alone), cancel, alone);
             if (status == EI_OK && together != NULL)
-                status = parts_row(c, &e, o, at, place_of(c, &e, at, together), cancel, together);
+                status = parts_row(c, &e, &row, at, place_of(c, &e, at, together), cancel, together);
         }
         close_rule(&e);
     }
@@ -193,17 +195,21 @@ int ei_exact_both(const ei_channel *c, size_t start, size_t stop, ei_cancel canc
     return each_row(c, start, stop, cancel, alone, together);
 }
 
-void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums)
+void ei_exact_sums(const ei_matrix *rows, size_t count, double *sums)
 {
     const ei_exact_kernels *k = ei_active()->exact;
     for (size_t o = 0; o < count; o++, sums += EI_SUMS) {
-        const double *w = ei_row(rows, o, room);
-        const row_weights row = ex_summed(k, w, rows->n);
+        row_weights row;
+        if (rows->wide == NULL) {
+            row = ex_summed_floats(k, rows->narrow + o * rows->n, rows->n, sums + EI_SIZES);
+        } else {
+            row = ex_summed(k, rows->wide + o * rows->n, rows->n);
+            k->sizes(row.weight, rows->n, sums + EI_SIZES);
+        }
         sums[EI_GREATEST] = row.greatest;
         sums[EI_SUM] = row.sum.hi;
         sums[EI_SUM_LOW] = row.sum.lo;
         sums[EI_TOTAL] = ldexp(row.sum.hi + row.sum.lo, row.exponent);
-        k->sizes(w, rows->n, sums + EI_SIZES);
     }
 }
 

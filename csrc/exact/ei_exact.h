@@ -31,9 +31,9 @@ int ei_exact_sensitivity(const ei_channel *channel, size_t start, size_t stop, e
 int ei_exact_both(const ei_channel *channel, size_t start, size_t stop, ei_cancel cancel,
                   const ei_exact_out *alone, const ei_exact_out *together);
 
-/* What a channel may know of its rows: count x EI_SUMS; `room` is for one. They are finite where all
- * weights are, and their squares. */
-void ei_exact_sums(const ei_matrix *rows, size_t count, double *room, double *sums);
+/* What a channel may know of its rows: count x EI_SUMS. They are finite where all weights are, and their
+ * squares. */
+void ei_exact_sums(const ei_matrix *rows, size_t count, double *sums);
 
 /* Sum of the numbers of a matrix, in the order of the totals above. */
 double ei_exact_total(const double *x, size_t rows, size_t n);

@@ -22,7 +22,8 @@ enum {
     COMPARABLE = 32,         /* of a row that is not sorted */
     MAX_TABLE = 1 << 20,     /* entries of a table of sines, and of prefix products */
     MAX_CUTS = 64,           /* inputs of a row that are confined */
-    BESIDE = 8      /* thresholds of another cut */
+    BESIDE = 8,     /* thresholds of another cut */
+    EX_NODES = 24   /* of an interpolant, at most */
 };
 
 /* Bits that an edge may be off by before a row is done again. */
@@ -95,6 +96,7 @@ typedef struct ei_exact {
     int32_t *from, *to;
     double *piece_sign;
     int32_t kept_from, kept_to;
+    double still; /* the bound of a row where nothing moves */
     double *t_hi, *t_lo, *y;
     int32_t *near_from, *near_to; /* the pieces that a row's inputs can reach */
     double *near_sign;
@@ -104,6 +106,9 @@ typedef struct ei_exact {
     const struct ei_exact *beside;
     double at_beside[BESIDE], inside;
 
+    double total; /* of a row's edges, where it was found on the way; else NAN */
+
+    double *cosines[EX_NODES + 1]; /* see ei_between.c */
     dd *distance;    /* thresholds less the mean, in full; see fine_view */
     struct cut *cut; /* inputs that are confined */
 
@@ -155,7 +160,9 @@ typedef struct {
 
 /* One output's weights, and what every use of them begins with. */
 typedef struct {
-    const double *weight;
+    const double *weight;  /* NULL: nobody has asked for them in float64 yet, see ex_weights */
+    const float *narrow;   /* then those */
+    double *room;          /* for the others */
     double bias, greatest; /* in size */
     int exponent;          /* of the greatest: scaling by its power of two loses nothing */
     dd sum;                /* of the weights, scaled by 2^-exponent */
@@ -276,6 +283,7 @@ double *ex_grow(grown *memory, size_t size);
 
 double ex_bits_bound(const ei_exact *x, size_t m, const double *p, size_t turns, row_error e,
                      double kept);
+double ex_state_bound(const ei_exact *x, const row_view *v, const row_state *state);
 size_t ex_waves_needed(const width_set *set, double h, int order, double gain, double tolerance,
                        size_t most);
 
@@ -291,7 +299,14 @@ double ex_recursion_error(const double *width, const double *reach, int K, doubl
 
 /* ---- ei_plan.c --------------------------------------------------------------------------------- */
 
-size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
+/* What ex_characteristic is told of widths. */
+typedef struct {
+    const double *width;
+    size_t n;
+    double greatest, squares; /* sum of them */
+} some_widths;
+
+size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t n_waves,
                          double *phi);
 split ex_consider(const ei_exact *x, const width_set *all, int K, double reach0, double evaluated);
 double ex_point_cost(const split *r);
@@ -304,13 +319,18 @@ void ex_choose_plan(ei_exact *x, sum_plan *plan, const width_set *set, double ev
 
 /* Weights and what they sum up to, without a bias. */
 row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n);
-/* known: EI_SUMS of the row, or NULL. */
-row_weights ex_row_weights(const ei_exact *x, const double *w, double bias, const double *known);
+/* The same of floats, and what `sizes` gives. */
+row_weights ex_summed_floats(const ei_exact_kernels *k, const float *w, size_t n, double sizes[2]);
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias);
+/* The same of a row whose EI_SUMS are known; the weights may be missing. */
+row_weights ex_known_weights(double bias, const double *known);
+const double *ex_weights(row_weights *row, size_t n); /* in float64 */
 dd ex_sum_weights(const ei_exact_kernels *k, const double *w, size_t n, int e);
 dd ex_threshold_distance(double t, double bias, dd offset, int e);
 int ex_view_threshold(ei_exact *x, row_view *v, size_t j, double s);
-/* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a. */
-void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v);
+/* Set x->a, with 0 for negligible ones; their number, sum of squares and reach. `w` may be x->a; it is
+ * NULL for weights of float32, `narrow`. */
+void ex_view_widths(ei_exact *x, const double *w, const float *narrow, double divisor, row_view *v);
 void ex_view_cells(ei_exact *x, row_view *v);
 void ex_view_row(ei_exact *x, const row_weights *row, row_view *v);
 void ex_to_cells(const ei_exact *x, const row_view *v, size_t b, double value, double *cells);
@@ -407,15 +427,16 @@ int ex_few_row(ei_exact *x, const double *weight, double bias, ei_cancel cancel,
 
 /* ---- ei_parts.c -------------------------------------------------------------------------------- */
 
-int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel);
 
 /* ---- ei_sensitivity.c -------------------------------------------------------------------------- */
 
 /* Whether no input reaches a threshold from the baseline, so that nobody learns anything; if so the bound
  * of the error. The weights themselves are not read. */
+double ex_still_bound(const ei_exact *x); /* x->still */
 int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound);
-int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_sensitivity(ei_exact *x, row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel);
 
 #endif

@@ -5,26 +5,19 @@
 
 #include <string.h>
 
-static double row_bound(const ei_exact *x, const row_view *v, const row_state *state)
-{
-    if (v->drops && state->kept == 0.0)
-        return 0.0;
-    return ex_bits_bound(x, v->n_labels, x->mean, v->turns, state->error, v->drops ? state->kept : 1.0) +
-           state->bits + state->missed + (state->agreed > 0.0 ? ex_agreed_bits(v, state) : 0.0);
-}
-
 /* A row by the usual routes; `row` is NULL without cuts. */
-static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_view *v,
+static int attempt(ei_exact *x, row_weights *weights, cut_row *row, row_view *v,
                    row_state *state, double *information, double *marginal, double *bound)
 {
     *state = (row_state){.cancel = state->cancel, .share = row == NULL ? 1.0 : row->share};
     if (marginal != NULL)
         memset(marginal, 0, x->out_bins * sizeof(double));
     *bound = 0.0;
+    x->total = NAN;
     if (row == NULL)
         ex_view_row(x, weights, v);
     else
-        ex_view_cut(x, weights->weight, row, v);
+        ex_view_cut(x, ex_weights(weights, x->n_in), row, v);
     if (v->n_s == 0) {
         /* One interval holds everything. */
         ex_nothing(x, information);
@@ -40,10 +33,10 @@ static int attempt(ei_exact *x, const row_weights *weights, cut_row *row, row_vi
         ex_sort_row(x);
         for (size_t c = 0; c < row->n && status == EI_OK; c++) {
             const struct cut *cut = &x->cut[c];
-            status = ex_cut_edge(x, v, row, cut, weights->weight[cut->input], state, &information[cut->input]);
+            status = ex_cut_edge(x, v, row, cut, ex_weights(weights, x->n_in)[cut->input], state, &information[cut->input]);
         }
     }
-    *bound = row_bound(x, v, state);
+    *bound = ex_state_bound(x, v, state);
     return status;
 }
 
@@ -59,7 +52,7 @@ static int agreed(ei_exact *x, const row_weights *weights, row_view *v, row_stat
     ex_view_row(x, weights, v);
     int done = v->n_s > 0 && ex_agreed_row(x, v, state, information, marginal, status);
     if (done && *status == EI_OK) {
-        *bound = row_bound(x, v, state);
+        *bound = ex_state_bound(x, v, state);
         done = *bound <= PROMISE;
     }
     ex_set_tolerance(x, tolerance);
@@ -78,11 +71,12 @@ static int is_rare(const row_view *v, const row_state *state, double bound)
 }
 
 /* information and marginal may be NULL. */
-int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_parts(ei_exact *x, row_weights *weights, double *information,
                  double *marginal, double *bound, ei_cancel cancel)
 {
     row_view v;
     row_state state = {.cancel = cancel};
+    x->total = NAN;
     if (ei_cancelled(cancel))
         return EI_ECANCELLED;
     int status = EI_OK;
@@ -94,7 +88,7 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
     if (status != EI_OK || !is_rare(&v, &state, *bound))
         return status;
     cut_row cuts, *row = &cuts;
-    ex_confine(x, weights->weight, weights->bias, row);
+    ex_confine(x, ex_weights(weights, x->n_in), weights->bias, row);
     if (row->n > 0) {
         status = attempt(x, weights, row, &v, &state, information, marginal, bound);
         if (status != EI_OK)
@@ -116,7 +110,7 @@ int ex_row_parts(ei_exact *x, const row_weights *weights, double *information,
     if (status == EI_OK && is_rare(&v, &state, *bound)) {
         if (state.kept == 0.0)
             *bound = INFINITY; /* it is not clear whether the output is ever kept */
-        status = ex_few_row(x, weights->weight, weights->bias, cancel, information, marginal, bound);
+        status = ex_few_row(x, ex_weights(weights, x->n_in), weights->bias, cancel, information, marginal, bound);
         if (*bound == INFINITY)
             *bound = 0.0;
     }

@@ -6,35 +6,65 @@
 
 #include <string.h>
 
-/* phi(q) of the given widths. Those with arguments up to 1.9 by log sinc,
- *     log sinc x = -sum_m c_m u^(2 m + 2), u = x / 1.9,
- * a polynomial that interpolates log sinc x / u^2 at Chebyshev's nodes of 0 <= u^2 <= 1, to 4e-17: all
- * of them together by their sums of powers, and the error is that of a sum of small numbers, whatever
- * their count. Returns how many were multiplied. */
-size_t ex_characteristic(ei_exact *x, const double *widths, size_t n, double half_step, size_t n_waves,
+/* log sinc x = -sum_m c_m u^(2 m + 2), u = x / 1.9: a polynomial that interpolates log sinc x / u^2 at
+ * Chebyshev's nodes of 0 <= u^2 <= 1, to 4e-17. */
+static const double log_sinc[EI_EXACT_POWERS] = {
+    0.60166666666666664,     0.072400555555568891,   0.016594667018270727,
+    0.0044930061332203292,   0.0013106863714451423,  0.00039921596610777924,
+    0.00012508777945077988,  4.0273668774372476e-5,  1.2261812879420983e-5,
+    6.1235995355361474e-6,   -1.8060301002245508e-6, 4.580873165244081e-6,
+    -3.5241722202848723e-6,  2.2961732668727631e-6,  -8.2327693018963804e-7,
+    1.6083780675202e-7};
+
+/* How many of its terms widths of these squares take, the greatest being `most` (both scaled as u is), so
+ * that no phi(q) is off by more than `limit`. What m leaves out of -log phi is at most |c_m| most^(2 m) S
+ * u^(2 m + 2), S the squares, and phi is at most exp(-0.6 S u^2) itself: their product is greatest where
+ * 0.6 S u^2 = m + 1, or at u = 1. S is known up to `off`. */
+static size_t powers_needed(double squares, double off, double most, double limit)
+{
+    static const double greatest[EI_EXACT_POWERS] = { /* |c_m| ((m + 1) / (0.6 e))^(m + 1) */
+        0.37, 0.109, 0.104, 0.163, 0.355, 0.99, 3.36, 13.5, 58.2, 460.0, 2373.0, 115286.0, 1847253.0,
+        27074280.0, 234546441.0, 1183521491.0};
+    const double least = squares - off, ends = (squares + off) * ei_exp(-fmin(0.6 * fmax(least, 0.0), 600.0));
+    double ratio = most * most / least, part[EI_EXACT_POWERS], power = 1.0, inner = 1.0, left = 0.0;
+    for (int m = 0; m < EI_EXACT_POWERS; m++) {
+        part[m] = 0.6 * least > m + 1 ? 1.01 * greatest[m] * inner : fabs(log_sinc[m]) * power * ends;
+        inner *= ratio;
+        power *= most * most;
+    }
+    size_t n = EI_EXACT_POWERS;
+    while (n > 1 && left + part[n - 1] <= limit)
+        left += part[--n];
+    return n;
+}
+
+/* phi(q) of the given widths. Those with arguments up to 1.9 by log sinc: all of them together by their sums
+ * of powers, and the error is that of a sum of small numbers, whatever their count. Returns how many were
+ * multiplied. */
+size_t ex_characteristic(ei_exact *x, const some_widths *all, double half_step, size_t n_waves,
                          double *phi)
 {
-    static const double polynomial[EI_EXACT_POWERS] = {
-        0.60166666666666664,     0.072400555555568891,    0.016594667018270727,
-        0.0044930061332203292,   0.0013106863714451423,   0.00039921596610777924,
-        0.00012508777945077988,  4.0273668774372476e-5,   1.2261812879420983e-5,
-        6.1235995355361474e-6,   -1.8060301002245508e-6,  4.580873165244081e-6,
-        -3.5241722202848723e-6,  2.2961732668727631e-6,   -8.2327693018963804e-7,
-        1.6083780675202e-7};
-    const double scale = (2.0 * (double)n_waves - 1.0) * half_step / 1.9;
+    const double last = 2.0 * (double)n_waves - 1.0, scale = last * half_step / 1.9, *widths = all->width;
+    const size_t n = all->n;
     size_t large = 0;
-    if (x->k->greatest(widths, n) * scale > 1.0)
+    double apart = 0.0;
+    if (all->greatest * scale > 1.0)
         for (size_t i = 0; i < n; i++)
-            if (widths[i] * scale > 1.0)
+            if (widths[i] * scale > 1.0) {
+                apart += widths[i] * widths[i];
                 x->large[large++] = widths[i];
+            }
     x->k->sinc_product(x->large, large, half_step, n_waves, phi);
-    if (large == n)
-        return large;
-    double c[EI_EXACT_POWERS];
-    x->k->power_sums(widths, n, scale, c);
-    for (int m = 0; m < EI_EXACT_POWERS; m++)
-        c[m] *= polynomial[m];
-    x->k->damp(c, n_waves, phi);
+    if (large < n) {
+        double c[EI_EXACT_POWERS];
+        const double squares = all->squares * scale * scale, most = fmin(all->greatest * scale, 1.0);
+        const size_t powers = powers_needed(squares - apart * scale * scale, 1e-12 * squares, most,
+                                            5e-5 * x->tolerance);
+        x->k->power_sums(widths, n, scale, powers, c);
+        for (size_t m = 0; m < powers; m++)
+            c[m] *= log_sinc[m];
+        x->k->damp(c, powers, n_waves, last, phi);
+    }
     return large;
 }
 
@@ -131,8 +161,9 @@ void ex_make_plan(ei_exact *x, sum_plan *plan, const width_set *set, int K, cons
     ex_prepare_polynomials(plan);
     if (r->n_waves == 0)
         return;
-    size_t multiplied = ex_characteristic(x, set->width + K, n - (size_t)K, 0.5 * plan->half_step,
-                                          r->n_waves, plan->phi);
+    const some_widths rest = {set->width + K, n - (size_t)K, set->width[K], set->suffix[K]};
+    const size_t multiplied = ex_characteristic(x, &rest, 0.5 * plan->half_step, r->n_waves,
+                                                plan->phi);
     double rounding = 0.0, heights = 0.0;
     for (size_t q = 0; q < r->n_waves; q++) {
         const double odd = 2.0 * (double)q + 1.0, w = odd * plan->half_step;

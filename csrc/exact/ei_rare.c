@@ -12,7 +12,7 @@
 full_row ex_view_full(ei_exact *x, const double *w, double bias)
 {
     full_row row = {0};
-    const row_weights weights = ex_row_weights(x, w, bias, NULL);
+    const row_weights weights = ex_row_weights(x, w, bias);
     const int e = row.exponent = weights.exponent;
     const dd range = two_sum(x->hi, -x->lo);
     int f;
@@ -110,7 +110,7 @@ void ex_view_cut(ei_exact *x, const double *w, cut_row *row, row_view *v)
         x->a[x->cut[c].input] *= x->cut[c].length;
     for (size_t i = 0; i < x->n_in; i++)
         row->unit = x->a[i] > row->unit ? x->a[i] : row->unit;
-    ex_view_widths(x, x->a, row->unit, v);
+    ex_view_widths(x, x->a, NULL, row->unit, v);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {
         const dd d = x->distance[j];

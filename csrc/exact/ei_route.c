@@ -110,7 +110,8 @@ static size_t comparable_waves(const ei_exact *x, const row_view *v, double h)
     const double least = 0.8 * sqrt(24.0 * ei_log(1.0 / x->tolerance) / rest) / h;
     for (size_t T = least < 8.0 ? 8 : padded((size_t)fmin(least, 1e3)); T <= COMPARABLE; T += 8) {
         const double w = ((double)T + 0.5) * h, scale = w * w / 12.0;
-        const double p = x->k->envelope(x->a, x->n_in, scale) - fmin(scale, 1.0);
+        /* Up to a scale of 1 no x_k is beyond sqrt 3. */
+        const double p = scale <= 1.0 ? scale * rest : x->k->envelope(x->a, x->n_in, scale) - 1.0;
         const double left = p > 0.0 ? ei_exp(-0.5 * p) / PI * (1.0 / ((double)T + 0.5) + 1.0 / p) : 1.0;
         if (left <= 0.5 * x->tolerance)
             return T;

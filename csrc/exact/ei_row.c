@@ -6,6 +6,7 @@
  * where c runs over the kept cells (s = 1) and their union (s = -1).
  */
 #include "exact/ei_exact_internal.h"
+#include "kernels/ei_rows.h"
 
 #include <string.h>
 
@@ -18,19 +19,41 @@ row_weights ex_summed(const ei_exact_kernels *k, const double *w, size_t n)
     return row;
 }
 
-row_weights ex_row_weights(const ei_exact *x, const double *w, double bias, const double *known)
+row_weights ex_summed_floats(const ei_exact_kernels *k, const float *w, size_t n, double sizes[2])
 {
-    row_weights row;
-    if (known == NULL) {
-        row = ex_summed(x->k, w, x->n_in);
-    } else {
-        row = (row_weights){.weight = w, .greatest = known[EI_GREATEST],
-                            .sum = {known[EI_SUM], known[EI_SUM_LOW]}};
-        if (row.greatest > 0.0)
-            frexp(row.greatest, &row.exponent);
-    }
+    double hi[EI_EXACT_LANES], lo[EI_EXACT_LANES];
+    row_weights row = {.narrow = w, .greatest = k->float_sums(w, n, hi, lo, sizes)};
+    if (row.greatest > 0.0)
+        frexp(row.greatest, &row.exponent);
+    const double scale = ldexp(1.0, -row.exponent); /* loses nothing of what floats sum up to */
+    for (int l = 0; l < EI_EXACT_LANES; l++)
+        row.sum = dd_add(row.sum, (dd){hi[l] * scale, lo[l] * scale});
+    return row;
+}
+
+row_weights ex_row_weights(const ei_exact *x, const double *w, double bias)
+{
+    row_weights row = ex_summed(x->k, w, x->n_in);
     row.bias = bias;
     return row;
+}
+
+row_weights ex_known_weights(double bias, const double *known)
+{
+    row_weights row = {.bias = bias, .greatest = known[EI_GREATEST],
+                       .sum = {known[EI_SUM], known[EI_SUM_LOW]}};
+    if (row.greatest > 0.0)
+        frexp(row.greatest, &row.exponent);
+    return row;
+}
+
+const double *ex_weights(row_weights *row, size_t n)
+{
+    if (row->weight == NULL) {
+        const ei_matrix only = {n, NULL, row->narrow};
+        row->weight = ei_row(&only, 0, row->room);
+    }
+    return row->weight;
 }
 
 /* Sum of some weights, scaled by 2^-e. */
@@ -102,10 +125,10 @@ void ex_view_cells(ei_exact *x, row_view *v)
 }
 
 /* x->a from weights that are `divisor` at most. */
-void ex_view_widths(ei_exact *x, const double *w, double divisor, row_view *v)
+void ex_view_widths(ei_exact *x, const double *w, const float *narrow, double divisor, row_view *v)
 {
     double sums[3];
-    x->k->widths(w, x->n_in, divisor, x->negligible, x->a, sums);
+    x->k->widths(w, narrow, x->n_in, divisor, x->negligible, x->a, sums);
     v->squares = sums[1];
     v->n_widths = (size_t)sums[2];
     const double tail = x->tail * sqrt(v->squares / 12.0);
@@ -134,7 +157,7 @@ void ex_view_row(ei_exact *x, const row_weights *row, row_view *v)
     const dd centre = two_sum(0.5 * x->lo, 0.5 * x->hi);
     const dd offset = dd_mul(centre, row->sum);
     const double divisor = greatest > 0.0 ? greatest : 1.0;
-    ex_view_widths(x, row->weight, divisor, v);
+    ex_view_widths(x, row->weight, row->narrow, divisor, v);
     const double unit = ldexp(greatest, -e) * (x->hi - x->lo);
     v->first = x->n_thresholds;
     for (size_t j = 0; j < x->n_thresholds; j++) {

@@ -192,25 +192,49 @@ static held_row at_baseline(const ei_exact *x, const row_weights *w)
                       two_sum(x->hi, -x->baseline)};
 }
 
+double ex_still_bound(const ei_exact *x) { return steps_bound(x, 1.0); }
+
 static int is_near(const ei_exact *x) { return fabs(x->baseline) <= FAR * (x->hi - x->lo); }
+
+/* Whether it is clear at a glance that no threshold is within reach, and that the output is kept: with
+ * distances in double, and more room than their rounding takes. */
+static int is_far(const ei_exact *x, const row_weights *w)
+{
+    const double sum = ldexp(w->sum.hi, w->exponent), offset = x->baseline * sum;
+    const double most = fmax(fabs(x->lo - x->baseline), fabs(x->hi - x->baseline));
+    const double at = w->bias + offset, reach = 1.001 * w->greatest * most;
+    const double about = 1e-12 * (fabs(w->bias) + fabs(offset));
+    size_t before = 0;
+    for (size_t j = 0; j < x->n_thresholds; j++) {
+        const double t = x->thresholds[j], d = t - at;
+        if (!(fabs(d) > reach + about + 1e-12 * fabs(t)))
+            return 0;
+        before += d < 0.0;
+    }
+    return x->labels[before] >= 0;
+}
 
 int ex_row_stands_still(ei_exact *x, const row_weights *weights, double *bound)
 {
     if (!x->simple || !is_near(x))
         return 0;
+    if (is_far(x, weights)) {
+        *bound = x->still;
+        return 1;
+    }
     const held_row r = at_baseline(x, weights);
     held_thresholds(x, &r);
-    *bound = steps_bound(x, 1.0);
+    *bound = x->still;
     return held_steps(x, &r).n_thresholds == 0;
 }
 
 /* dropped: sum over the edges of the probability that the output is. */
-int ex_row_sensitivity(ei_exact *x, const row_weights *weights, double *information,
+int ex_row_sensitivity(ei_exact *x, row_weights *weights, double *information,
                        double *dropped, double *bound, ei_cancel cancel)
 {
     const size_t n = x->n_in;
     const dd baseline = {x->baseline, 0.0};
-    const double *weight = weights->weight;
+    const double *weight = ex_weights(weights, n);
     const int e = weights->exponent;
     double least_kept = 1.0;
     held_row r = {weight, weights->bias, weights->greatest, e, {0.0, 0.0}, {x->lo, 0.0}, {x->hi, 0.0}};

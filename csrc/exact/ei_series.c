@@ -37,25 +37,27 @@ enum { KEPT = 1 << 14 }; /* numbers of a row */
 enum { TURNS = 8, EDGE_TURNS = 3 * EI_EXACT_PANEL }; /* of the recurrences for sines, at most */
 
 /* All factors: narrow ones at once; `wide` ones, by which one cannot divide, apart. */
-static int series_factors(ei_exact *x, series *r)
+static int series_factors(ei_exact *x, const row_view *v, series *r)
 {
     const size_t T = r->n_waves;
-    const double *narrow = x->a;
-    size_t n = x->n_in;
+    some_widths narrow = {x->a, x->n_in, 1.0, v->squares};
     r->safe = 2.0 * SAFE / r->top;
     if (r->safe < 1.0) {
-        narrow = x->packed;
-        n = 0;
+        narrow = (some_widths){.width = x->packed};
         for (size_t i = 0; i < x->n_in; i++) {
             if (x->a[i] > r->safe)
                 x->direct[r->n_wide++] = (uint32_t)i;
             else if (x->a[i] > 0.0)
-                x->packed[n++] = x->a[i];
+                x->packed[narrow.n++] = x->a[i];
         }
+        double sums[2];
+        x->k->sizes(x->packed, narrow.n, sums);
+        narrow.greatest = x->k->greatest(x->packed, narrow.n);
+        narrow.squares = sums[1];
     }
     double *phi = r->phi = x->phi_row, *factor = x->phi_plan, *after = x->scratch;
     r->room = T;
-    r->multiplied = ex_characteristic(x, narrow, n, 0.5 * r->half_step, T, phi) + r->n_wide;
+    r->multiplied = ex_characteristic(x, &narrow, 0.5 * r->half_step, T, phi) + r->n_wide;
     if (r->n_wide == 0)
         return EI_OK;
     /* The narrow ones times the factors before k, then those behind it. */
@@ -323,7 +325,8 @@ int ex_series_row(ei_exact *x, const row_view *v, size_t n_waves, double half_pe
 {
     series r = {.n_waves = n_waves, .cells = v->n_cells, .half_step = PI / half_period};
     r.top = (2.0 * (double)n_waves - 1.0) * r.half_step;
-    int status = series_factors(x, &r);
+    x->total = NAN;
+    int status = series_factors(x, v, &r);
     if (status != EI_OK)
         return status;
     if (state->agreed > 0.0) {

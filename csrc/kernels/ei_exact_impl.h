@@ -329,6 +329,7 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .sinc_product = ex_sinc_product,
     .widths = ex_widths,
     .sizes = ex_sizes,
+    .float_sums = ex_float_sums,
     .total = ex_total,
     .envelope = ex_envelope,
     .power_sums = ex_power_sums,
@@ -341,7 +342,7 @@ static const ei_exact_kernels EI_CAT(ei_exact_kernels, EI_NAME) = {
     .waves = ex_waves,
     .distribution = ex_distribution,
     .entropy = ex_entropy,
-    .chebyshev = ex_chebyshev,
+    .interpolant = ex_interpolant,
     .subsets = ex_subsets,
     .steps = ex_steps,
 };

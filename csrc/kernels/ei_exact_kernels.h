@@ -157,12 +157,16 @@ typedef struct ei_exact_kernels {
     void (*sinc_product)(const double *width, size_t n, double scale, size_t n_waves, double *out);
 
     /* out[k] = |w[k]| / divisor, or 0 if that is below `negligible`; sums: of them, of their squares, and
-     * how many are not 0. w and out may be one. */
-    void (*widths)(const double *w, size_t n, double divisor, double negligible, double *out,
+     * how many are not 0. w and out may be one. Where w is NULL, `narrow` has the weights. */
+    void (*widths)(const double *w, const float *narrow, size_t n, double divisor, double negligible, double *out,
                    double sums[3]);
 
     /* out: sum of |w[k]|, of w[k]^2. */
     void (*sizes)(const double *w, size_t n, double out[2]);
+
+    /* The greatest size; and all that is known of a row of floats: as `sum`, unscaled, and as `sizes`. */
+    double (*float_sums)(const float *w, size_t n, double hi[EI_EXACT_LANES], double lo[EI_EXACT_LANES],
+                         double out[2]);
 
     /* Sum of x[k]. */
     double (*total)(const double *x, size_t n);
@@ -170,14 +174,14 @@ typedef struct ei_exact_kernels {
     /* sum_k min(width[k]^2 scale, 1). */
     double (*envelope)(const double *width, size_t n, double scale);
 
-    /* out[m - 1] = sum_k (scale width[k])^(2 m), m = 1 .. EI_EXACT_POWERS, over those that are not
-     * above 1 after scaling. */
-    void (*power_sums)(const double *width, size_t n, double scale, double *out);
+    /* out[m - 1] = sum_k (scale width[k])^(2 m), m = 1 .. n_powers or more, EI_EXACT_POWERS at most, over
+     * those that are not above 1 after scaling. */
+    void (*power_sums)(const double *width, size_t n, double scale, size_t n_powers, double *out);
 
-    /* phi[q] *= exp(-sum_m coefficient[m] u^(2 m + 2)), u = (2 q + 1) / (2 n_waves - 1). */
-    void (*damp)(const double *coefficient, size_t n_waves, double *phi);
+    /* phi[q] *= exp(-sum over m < n_powers of coefficient[m] u^(2 m + 2)), u = (2 q + 1) / last. */
+    void (*damp)(const double *coefficient, size_t n_powers, size_t n_waves, double last, double *phi);
 
-    /* out[k] = sum_q |phi[q]| / (pi (q + 1/2)) y^k / (1 - y), y = (2 q + 1) step < 1; k below n, which is
+    /* out[k] = sum_q |phi[q]| / (pi (q + 1/2)) y^k / (1 - y), y = (2 q + 1) step, below 1 where phi is not 0; k below n, which is
      * EI_EXACT_TERMS + 2 at most. */
     void (*moments)(const double *phi, size_t n_waves, double step, size_t n, double *out);
 
@@ -188,9 +192,10 @@ typedef struct ei_exact_kernels {
 
     /* Cells as functions of an edge's width, complex ones too: p(i, c) = base(c) exp(width b(i, c))
      * (1 + y(i, c)), b from the first term. slope[c]: the greatest |b|; rest[r][c]: a bound of |y| for
-     * |width| <= radius[r], of all bins. most_beta[k]: the greatest |beta(i, k)| of any bin. */
+     * |width| <= radius[r], of all bins, or 0 behind the first that is not above `enough`. most_beta[k]: the
+     * greatest |beta(i, k)| of any bin. */
     void (*tilted)(const ei_exact_expansion *row, size_t n_terms, const double *most_beta,
-                   const double *radius, size_t n_radii, double *slope, double *rest);
+                   const double *radius, size_t n_radii, double enough, double *slope, double *rest);
 
     /* Sines and cosines of (2 q + 1) angle. */
     void (*waves)(double angle, size_t n_waves, double *sine, double *cosine);
@@ -208,10 +213,10 @@ typedef struct ei_exact_kernels {
     /* sum_c sign p log2 p. */
     double (*entropy)(const double *p, const double *sign, size_t n_cells);
 
-    /* out[i] = x^2 sum over k of c[k] T_k(2 x^2 / most^2 - 1), x = width[i], between 0 and `top`; 0 where
-     * x is above `most`. At least two terms. */
-    void (*chebyshev)(const double *c, size_t n_terms, double most, double top, const double *width,
-                      size_t n, double *out);
+    /* out[i] = x^2 sum over k of c[k] (2 x^2 / most^2 - 1)^k, x = width[i], between 0 and `top`; 0 where
+     * x is above `most`. Their total. */
+    double (*interpolant)(const double *c, size_t n_terms, double most, double top, const double *width,
+                          size_t n, double *out);
 
     /* Fill the cells; their sum over bins and cells of sign p log2 p. */
     double (*subsets)(const ei_exact_subsets *row);

@@ -9,6 +9,23 @@ EI_FORCE vd ex_from(const double *w, size_t at, size_t n)
     return n - at < VD ? ex_some(w + at, n - at) : *(const vd *)(w + at);
 }
 
+/* The same of floats. */
+EI_FORCE vd ex_from_floats(const float *w, size_t at, size_t n)
+{
+    vd x = {0};
+    if (n - at < VD) {
+        for (size_t i = 0; i < n - at; i++)
+            V_LANE(x, i) = (double)w[at + i];
+        return x;
+    }
+#if EI_VBYTES > 8
+    typedef float vf __attribute__((vector_size(EI_VBYTES / 2), aligned(4), may_alias));
+    return __builtin_convertvector(*(const vf *)(w + at), vd);
+#else
+    return (double)w[at];
+#endif
+}
+
 /* As many of them as there is room for before n. */
 EI_FORCE void ex_to(double *out, size_t at, size_t n, vd x)
 {
@@ -18,105 +35,188 @@ EI_FORCE void ex_to(double *out, size_t at, size_t n, vd x)
         *(vd *)(out + at) = x;
 }
 
-EI_FN void ex_widths(const double *w, size_t n, double divisor, double negligible, double *out,
-                     double sums[3])
+/* All bits where x is below zero, or -0. */
+EI_FORCE vu ex_below_zero(vd x) { return (vu){0} - (V_BITS(x) >> 63); }
+
+/* From w, or, if that is NULL (a constant when inlined, as `usual` is), from narrow. */
+EI_FORCE void ex_widths_from(const double *w, const float *narrow, size_t n, double divisor, const int usual,
+                             double negligible, double *out, double sums[3])
 {
     vd sum[EX_SUBS], squares[EX_SUBS], count[EX_SUBS];
-    memset(sum, 0, sizeof sum);
-    memset(squares, 0, sizeof squares);
-    memset(count, 0, sizeof count);
     const vd zero = {0}, one = zero + 1.0;
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const size_t at = i + sub * VD;
-            vd a = ex_abs(ex_from(w, at, n)) / divisor;
-            a = V_REAL(V_BITS(a) & ~V_MASK(a < zero + negligible));
-            sum[sub] += a;
-            squares[sub] += a * a;
-            count[sub] += V_REAL(V_BITS(one) & V_MASK(a > zero));
+    const double factor = usual ? 1.0 / divisor : 1.0;
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = zero, powers = zero, many = zero;
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            vd a = ex_abs(w != NULL ? ex_from(w, at, n) : ex_from_floats(narrow, at, n));
+            a = usual ? a * factor : a / divisor;
+            const vu some = ~ex_below_zero(a - negligible);
+            a = V_REAL(V_BITS(a) & some);
+            all += a;
+            powers += a * a;
+            many += V_REAL(V_BITS(one) & some);
             ex_to(out, at, n, a);
         }
+        sum[sub] = all;
+        squares[sub] = powers;
+        count[sub] = many;
     }
     sums[0] = ex_reduce(sum);
     sums[1] = ex_reduce(squares);
     sums[2] = ex_reduce(count);
 }
 
+EI_FN void ex_widths(const double *w, const float *narrow, size_t n, double divisor, double negligible,
+                     double *out, double sums[3])
+{
+    if (!(divisor > 1e-290 && divisor < 1e290)) { /* so small or large that its inverse may not be usual */
+        if (w != NULL)
+            ex_widths_from(w, NULL, n, divisor, 0, negligible, out, sums);
+        else
+            ex_widths_from(NULL, narrow, n, divisor, 0, negligible, out, sums);
+    } else if (w != NULL) {
+        ex_widths_from(w, NULL, n, divisor, 1, negligible, out, sums);
+    } else {
+        ex_widths_from(NULL, narrow, n, divisor, 1, negligible, out, sums);
+    }
+}
+
 EI_FN void ex_sizes(const double *w, size_t n, double out[2])
 {
     vd sizes[EX_SUBS], squares[EX_SUBS];
-    memset(sizes, 0, sizeof sizes);
-    memset(squares, 0, sizeof squares);
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const vd x = ex_from(w, i + sub * VD, n);
-            sizes[sub] += ex_abs(x);
-            squares[sub] += x * x;
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = {0}, powers = {0};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(w, at, n);
+            all += ex_abs(x);
+            powers += x * x;
         }
+        sizes[sub] = all;
+        squares[sub] = powers;
     }
     out[0] = ex_reduce(sizes);
     out[1] = ex_reduce(squares);
 }
 
+/* The next vector of a row, to what its sums came to. */
+EI_FORCE void ex_next_sum(vd x, vd *sum, vd *rest, vd *most, vd *sizes, vd *squares)
+{
+    const vd size = ex_abs(x);
+    ex_two_add(sum, rest, x);
+    *most = v_select(V_MASK(size > *most), size, *most);
+    *sizes += size;
+    *squares += x * x;
+}
+
+EI_FN double ex_float_sums(const float *w, size_t n, double hi[EX_LANES], double lo[EX_LANES], double out[2])
+{
+    vd sums[EX_SUBS], rests[EX_SUBS], sizes[EX_SUBS], squares[EX_SUBS], most[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd one = {0}, two = {0}, left = {0}, right = {0}; /* as ex_sum: every other eight */
+        vd all = {0}, powers = {0}, greatest = {0};
+        size_t at = sub * VD;
+        for (; at + EX_LANES < n; at += 2 * EX_LANES) {
+            ex_next_sum(ex_from_floats(w, at, n), &one, &left, &greatest, &all, &powers);
+            ex_next_sum(ex_from_floats(w, at + EX_LANES, n), &two, &right, &greatest, &all, &powers);
+        }
+        if (at < n)
+            ex_next_sum(ex_from_floats(w, at, n), &one, &left, &greatest, &all, &powers);
+        ex_two_add(&one, &left, two);
+        sums[sub] = one;
+        rests[sub] = left + right;
+        sizes[sub] = all;
+        squares[sub] = powers;
+        most[sub] = greatest;
+    }
+    memcpy(hi, sums, sizeof sums);
+    memcpy(lo, rests, sizeof rests);
+    out[0] = ex_reduce(sizes);
+    out[1] = ex_reduce(squares);
+    double found[EX_LANES], greatest = 0.0;
+    memcpy(found, most, sizeof most);
+    for (int l = 0; l < EX_LANES; l++)
+        greatest = found[l] > greatest ? found[l] : greatest;
+    return greatest;
+}
+
 EI_FN double ex_total(const double *x, size_t n)
 {
-    vd sums[2][EX_SUBS]; /* every other eight: neither waits for the other */
-    memset(sums, 0, sizeof sums);
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++)
-            sums[i / EX_LANES % 2][sub] += ex_from(x, i + sub * VD, n);
+    vd sums[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd one = {0}, two = {0}; /* every other eight: neither waits for the other */
+        size_t at = sub * VD;
+        for (; at + EX_LANES < n; at += 2 * EX_LANES) {
+            one += ex_from(x, at, n);
+            two += ex_from(x, at + EX_LANES, n);
+        }
+        if (at < n)
+            one += ex_from(x, at, n);
+        sums[sub] = one + two;
     }
-    for (size_t sub = 0; sub < EX_SUBS; sub++)
-        sums[0][sub] += sums[1][sub];
-    return ex_reduce(sums[0]);
+    return ex_reduce(sums);
 }
 
 EI_FN double ex_envelope(const double *width, size_t n, double scale)
 {
     vd sum[EX_SUBS];
-    memset(sum, 0, sizeof sum);
     const vd one = (vd){0} + 1.0;
-    for (size_t i = 0; i < n; i += EX_LANES) {
-        for (size_t sub = 0; sub < EX_SUBS && i + sub * VD < n; sub++) {
-            const vd x = ex_from(width, i + sub * VD, n), square = x * x * scale;
-            sum[sub] += v_select(V_MASK(square < one), square, one);
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd all = {0};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(width, at, n), square = x * x * scale;
+            all += v_select(ex_below_zero(square - one), square, one);
         }
+        sum[sub] = all;
     }
     return ex_reduce(sum);
 }
 
-EI_FN void ex_power_sums(const double *width, size_t n, double scale, double *out)
+/* The first `count` (a constant when inlined) sums of powers. */
+EI_FORCE void ex_some_powers(const double *width, size_t n, double scale, const int count, double *out)
 {
     vd sums[EI_EXACT_POWERS][EX_SUBS];
     const vd one = (vd){0} + 1.0;
     for (size_t sub = 0; sub < EX_SUBS; sub++) {
         vd acc[EI_EXACT_POWERS];
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
+        for (int m = 0; m < count; m++)
             acc[m] = (vd){0};
         for (size_t at = sub * VD; at < n; at += EX_LANES) {
             vd x = ex_from(width, at, n) * scale;
-            x = V_REAL(V_BITS(x) & ~V_MASK(x > one));
+            x = V_REAL(V_BITS(x) & ~ex_below_zero(one - x));
             const vd square = x * x;
             vd power = square;
-            for (int m = 0; m < EI_EXACT_POWERS; m++) {
+            for (int m = 0; m < count; m++) {
                 acc[m] += power;
                 power *= square;
             }
         }
-        for (int m = 0; m < EI_EXACT_POWERS; m++)
+        for (int m = 0; m < count; m++)
             sums[m][sub] = acc[m];
     }
-    for (int m = 0; m < EI_EXACT_POWERS; m++)
+    for (int m = 0; m < count; m++)
         out[m] = ex_reduce(sums[m]);
 }
 
-EI_FN void ex_damp(const double *coefficient, size_t n_waves, double *phi)
+EI_FN void ex_power_sums(const double *width, size_t n, double scale, size_t n_powers, double *out)
 {
-    const double last = 2.0 * (double)n_waves - 1.0;
+    if (n_powers <= 6)
+        ex_some_powers(width, n, scale, 6, out);
+    else if (n_powers <= 8)
+        ex_some_powers(width, n, scale, 8, out);
+    else if (n_powers <= 10)
+        ex_some_powers(width, n, scale, 10, out);
+    else if (n_powers <= 12)
+        ex_some_powers(width, n, scale, 12, out);
+    else
+        ex_some_powers(width, n, scale, EI_EXACT_POWERS, out);
+}
+
+EI_FN void ex_damp(const double *coefficient, size_t n_powers, size_t n_waves, double last, double *phi)
+{
     for (size_t q = 0; q < n_waves; q += VD) {
         const vd u = ex_odds(q) / last, square = u * u;
         vd sum = {0};
-        for (int m = EI_EXACT_POWERS; m-- > 0;)
+        for (size_t m = n_powers; m-- > 0;)
             sum = sum * square + coefficient[m];
         vd exponent = -sum * square;
         const vu far = V_MASK(exponent < (vd){0} - 700.0);
@@ -135,7 +235,9 @@ EI_FN void ex_moments(const double *phi, size_t n_waves, double step, size_t n, 
         for (size_t sub = 0; sub < EX_SUBS; sub++) {
             const size_t at = q + sub * VD;
             const vd odds = ex_odds(at), y = odds * step;
-            vd term = ex_abs(*(const vd *)(phi + at)) / (odds * 1.5707963267948966 * (one - y));
+            const vd size = ex_abs(*(const vd *)(phi + at));
+            vd term = size / (odds * 1.5707963267948966 * (one - y));
+            term = V_REAL(V_BITS(term) & V_MASK(size > (vd){0}));
             for (size_t k = 0; k < n; k++) {
                 sums[k][sub] += term;
                 term *= y;
@@ -171,9 +273,12 @@ EI_FN void ex_derivatives(const double *sine, const double *cosine, size_t strid
 }
 
 EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double *most_beta,
-                     const double *radius, size_t n_radii, double *slope, double *rest)
+                     const double *radius, size_t n_radii, double enough, double *slope, double *rest)
 {
     const vd zero = {0}, one = zero + 1.0;
+    double inverse[EI_EXACT_TERMS + 2]; /* of counting numbers */
+    for (size_t k = 1; k <= n_terms + 1; k++)
+        inverse[k] = 1.0 / (double)k;
     for (size_t c = 0; c < row->n_cells; c += VD) {
         const double *term = row->term + c / EX_LANES * EX_LANES * EI_EXACT_TERMS + c % EX_LANES;
         const vd base = *(const vd *)(row->base + c), sign = *(const vd *)(row->sign + c);
@@ -188,24 +293,32 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
         }
         for (size_t i = 0; i < row->n_pairs + (size_t)row->middle; i++) {
             const double *beta = row->beta + i * EI_EXACT_TERMS;
-            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1], y[EI_EXACT_TERMS + 1];
+            vd x[EI_EXACT_TERMS + 1], e[EI_EXACT_TERMS + 1];
             x[0] = e[0] = one;
             for (size_t k = 1; k <= n_terms; k++)
                 x[k] = share[k] * beta[k - 1];
             for (size_t k = 1; k <= n_terms; k++)
-                e[k] = e[k - 1] * x[1] * (-1.0 / (double)k);
-            for (size_t k = 2; k <= n_terms; k++)
-                y[k] = e[k] + x[1] * e[k - 1];
-            for (size_t j = 2; j <= n_terms; j++)
-                for (size_t k = j; k <= n_terms; k++)
-                    y[k] += x[j] * e[k - j];
+                e[k] = e[k - 1] * (x[1] * -inverse[k]);
             for (size_t k = 2; k <= n_terms; k++) {
-                const vd size = ex_abs(y[k]);
+                vd y = e[k], odd = x[1] * e[k - 1];
+                size_t j = 2;
+                for (; j < k; j += 2) {
+                    y += x[j] * e[k - j];
+                    odd += x[j + 1] * e[k - j - 1];
+                }
+                if (j == k)
+                    y += x[k];
+                const vd size = ex_abs(y + odd);
                 tilted[k] = v_select(V_MASK(size > tilted[k]), size, tilted[k]);
             }
         }
         *(vd *)(slope + c) = most[1];
+        vu open = ~(vu){0};
         for (size_t i = 0; i < n_radii; i++) {
+            if (!ex_any(open)) {
+                *(vd *)(rest + i * row->n_cells + c) = zero;
+                continue;
+            }
             const vd angle = most[1] * radius[i];
             const vu far = V_MASK(angle > zero + 30.0);
             const vd e = v_exp(V_REAL(V_BITS(-angle) & ~far));
@@ -217,32 +330,40 @@ EI_FN void ex_tilted(const ei_exact_expansion *row, size_t n_terms, const double
              * exp(angle) times as much. */
             vd behind = zero, power = one;
             for (size_t j = 0; j <= n_terms; j++) {
-                behind = (behind + most[j] * power) * (angle / (double)(n_terms + 1 - j));
+                behind = (behind + most[j] * power) * (angle * inverse[n_terms + 1 - j]);
                 power *= radius[i];
             }
             sum += behind / e;
-            *(vd *)(rest + i * row->n_cells + c) = v_select(far, zero + 2.0, sum);
+            sum = V_REAL(V_BITS(v_select(far, zero + 2.0, sum)) & open);
+            *(vd *)(rest + i * row->n_cells + c) = sum;
+            open &= ~V_MASK(sum <= zero + enough);
         }
     }
 }
 
-EI_FN void ex_chebyshev(const double *c, size_t n_terms, double most, double top, const double *width,
-                        size_t n, double *out)
+EI_FN double ex_interpolant(const double *c, size_t n_terms, double most, double top,
+                            const double *width, size_t n, double *out)
 {
     const double scale = 2.0 / (most * most);
     const vd zero = {0}, upto = zero + most, highest = zero + top;
-    for (size_t i = 0; i < n; i += VD) {
-        const vd x = ex_from(width, i, n), square = x * x;
-        const vd t = square * scale - 1.0, twice = t + t;
-        vd one = {0}, two = {0}; /* Clenshaw's sums */
-        for (size_t k = n_terms; k-- > 1;) {
-            const vd next = (twice * one - two) + c[k];
-            two = one;
-            one = next;
+    vd sums[EX_SUBS];
+    for (size_t sub = 0; sub < EX_SUBS; sub++) {
+        vd total[2] = {zero, zero};
+        for (size_t at = sub * VD; at < n; at += EX_LANES) {
+            const vd x = ex_from(width, at, n), square = x * x, t = square * scale - 1.0;
+            vd value = zero + c[n_terms - 1];
+            for (size_t k = n_terms - 1; k-- > 0;)
+                value = value * t + c[k];
+            value *= square;
+            value = v_select(ex_below_zero(highest - value), highest, value);
+            value = V_REAL(V_BITS(value) & ~(ex_below_zero(value) | ex_below_zero(upto - x)));
+            ex_to(out, at, n, value);
+            total[0] += value; /* as ex_total */
+            const vd other = total[0];
+            total[0] = total[1];
+            total[1] = other;
         }
-        vd value = square * ((t * one - two) + c[0]);
-        value = v_select(V_MASK(value < highest), value, highest);
-        value = V_REAL(V_BITS(value) & V_MASK(value > zero) & ~V_MASK(x > upto));
-        ex_to(out, i, n, value);
+        sums[sub] = total[0] + total[1];
     }
+    return ex_reduce(sums);
 }

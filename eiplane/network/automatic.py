@@ -21,7 +21,10 @@ _BLOCK = 1 << 15  # weights: what is computed of them stays near the CPU
 
 
 def automatic_range(
-    layer: Layer, in_range: tuple[float, float], sums: RowSums | None = None
+    layer: Layer,
+    in_range: tuple[float, float],
+    sums: RowSums | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
     """Return the output range that ``out_range="auto"`` means.
 
@@ -32,6 +35,9 @@ def automatic_range(
         The range of every input.
     sums : RowSums, optional
         Of the rows of the layer's weight; added up here if left out.
+    ends : tuple of float, optional
+        The least and the greatest of all neurons' ends of mean +- 4 standard deviations, as below;
+        for activations that rise.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def automatic_range(
         return natural
     check_reach(layer, in_range, sums)
     lo, hi = in_range
+    if ends is not None:
+        return _image_of(layer.activation, *ends)
     if sums is not None:
         totals, sizes, squares = sums.totals, sums.sizes, sums.squares
     else:
@@ -93,10 +101,18 @@ def joined_image(activation: Activation, low: Array, high: Array) -> tuple[float
     tuple of float
     """
     if activation.rises:
-        start, stop = activation.values_at(float(low.min()), float(high.max()))
-    else:
-        least, greatest = activation.images(low, high)
-        start, stop = float(least.min()), float(greatest.max())
+        return _image_of(activation, float(low.min()), float(high.max()))
+    least, greatest = activation.images(low, high)
+    return _widened(float(least.min()), float(greatest.max()))
+
+
+def _image_of(activation: Activation, low: float, high: float) -> tuple[float, float]:
+    """Return the range of an activation that rises."""
+    return _widened(*activation.values_at(low, high))
+
+
+def _widened(start: float, stop: float) -> tuple[float, float]:
+    """Return a range, or a wider one about it if it is too narrow."""
     if not resolved((start, stop), MAX_BINS):
         half = max(0.5, 1e-6 * max(abs(start), abs(stop)))  # its own size does not swallow it
         return start - half, stop + half

@@ -388,7 +388,7 @@ def check_reach(layer: Layer, in_range: tuple[float, float], sums: RowSums | Non
     most = max(abs(in_range[0]), abs(in_range[1]))
     weight = layer.weight.reshape(layer.n_out, -1)
     if sums is not None:
-        largest = float(sums.greatest.max())
+        largest = sums.largest
     else:
         largest = max(float(weight.max()), -float(weight.min()), 0.0)
     if largest < MOST / max(1.0, most) / weight.shape[1]:  # as always

@@ -41,6 +41,10 @@ SOURCES = ("given", "activation", "interval", "norm", "data", "assumed")
 
 _INF = math.inf
 
+_RANKS = {source: np.array([rank]) for rank, source in enumerate(SOURCES)}
+for _rank in _RANKS.values():
+    _rank.setflags(write=False)
+
 
 @dataclass(frozen=True, eq=False)
 class Interval:
@@ -66,7 +70,7 @@ class Interval:
         else:
             low = np.atleast_1d(np.asarray(low, dtype=np.float64))
             high = np.atleast_1d(np.asarray(high, dtype=np.float64))
-        return Interval(low, high, np.array([SOURCES.index(source)]))
+        return Interval(low, high, _RANKS[source])
 
     @property
     def source(self) -> str:

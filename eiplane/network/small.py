@@ -40,12 +40,14 @@ def enlarged(channel: Channel) -> Channel:
         The same one if it has none.
     """
     sums = channel.own_sums()
+    if sums is not None and sums.least >= _TINY:  # as nearly always
+        return channel
     if sums is not None:
         size = sums.greatest
     else:
         size = np.maximum(channel.weight.max(axis=1), -channel.weight.min(axis=1))
     tiny = (size > 0.0) & (size < _TINY)
-    if not tiny.any():  # as nearly always
+    if not tiny.any():
         return channel
     most = _most(channel)
     tiny &= size * (most * channel.weight.shape[1]) < _TINY

@@ -28,19 +28,37 @@ class RowSums:
     matrix : ndarray, shape (n_out, n)
         Whose they are.
     values : ndarray of float64, shape (n_out, 6)
+    extremes : tuple of float
+        The greatest size of all weights, the least that is any row's greatest and not 0 (infinite
+        if there is none), and the sum of all sizes: ``_core.row_extremes``.
     """
 
     matrix: NDArray[Any]
     values: Array
+    extremes: tuple[float, float, float]
 
     def of(self, matrix: NDArray[Any]) -> RowSums | None:
         """Return them if they are a matrix's, otherwise None."""
         return self if matrix is self.matrix else None
 
+    def moved(self, matrix: NDArray[Any]) -> RowSums:
+        """Return them as those of the same numbers in another array."""
+        return RowSums(matrix, self.values, self.extremes)
+
     @property
     def greatest(self) -> Array:
         """The greatest size of each row."""
         return self.values[:, _GREATEST]
+
+    @property
+    def largest(self) -> float:
+        """The greatest size of all weights."""
+        return self.extremes[0]
+
+    @property
+    def least(self) -> float:
+        """The least size that is the greatest of a row, but for rows of zeros."""
+        return self.extremes[1]
 
     @property
     def totals(self) -> Array:
@@ -60,4 +78,4 @@ class RowSums:
     @property
     def usual(self) -> bool:
         """Whether all weights are numbers, and none is too large."""
-        return bool(self.values[:, _SIZES].sum() <= MOST)
+        return self.extremes[2] <= MOST

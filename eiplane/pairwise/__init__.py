@@ -9,7 +9,7 @@ truth is taken as one (:mod:`.straight`). Parts of modules are called (:mod:`.ca
 
 from . import exact, sampled
 from .called import Called
-from .choice import check_method, measure, totals
+from .choice import Small, check_method, measure, totals
 from .exact import output_marginals
 from .measures import Measure
 from .noisy import NoisyLayer
@@ -21,6 +21,7 @@ __all__ = [
     "Called",
     "Measure",
     "NoisyLayer",
+    "Small",
     "Surroundings",
     "check_method",
     "ei_parts_without",

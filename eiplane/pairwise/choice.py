@@ -11,7 +11,7 @@ from . import exact, lines, sampled, simplices
 from .measures import Measure
 from .straight import single
 
-__all__ = ["check_method", "measure", "totals"]
+__all__ = ["Small", "check_method", "measure", "totals"]
 
 
 def check_method(channel: Channel, method: str, wanted: Iterable[Measure]) -> None:
@@ -84,5 +84,35 @@ def totals(
         The same numbers.
     """
     if method != "sample" and exact.applies(alone := single(channel)):
-        return exact.totals(wanted, alone, runner)
+        return exact.totals(wanted, [alone], runner)[0]
     return {w: measure(w, channel, method, sampling, runner).totals() for w in wanted}
+
+
+class Small:
+    """Layers so small that what is done once a layer counts: measured together, without edges.
+
+    Parameters
+    ----------
+    wanted : sequence of {"ei_parts", "sensitivity"}
+    method : {"auto", "exact", "sample"}
+    """
+
+    def __init__(self, wanted: Sequence[Measure], method: str) -> None:
+        self._wanted, self._exact = wanted, method != "sample"
+        self._channels: list[Channel] = []
+        self._work = 0
+
+    def takes(self, channel: Channel) -> bool:
+        """Take a layer, if it is small, and so are all together."""
+        if not self._exact or channel.stages:
+            return False
+        work = exact.is_small(channel, self._work)
+        if work:
+            self._work += work
+            self._channels.append(channel)
+        return work > 0
+
+    def totals(self, runner: Runner) -> Sequence[Mapping[Measure, Totals]]:
+        """Measure what was taken, as :func:`totals` does, and forget it."""
+        channels, self._channels, self._work = self._channels, [], 0
+        return exact.totals(self._wanted, channels, runner) if channels else []

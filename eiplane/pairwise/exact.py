@@ -7,6 +7,7 @@ each other, so work is cut by outputs and the cut never shows.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,10 +18,18 @@ from numpy.typing import NDArray
 from .. import _core
 from ..network import Channel
 from ..results import Pairwise, Totals
-from ..run import EACH, Runner, cancel_flag
+from ..run import EACH, Runner, cancel_flag, even_cuts
 from .measures import Measure
 
-__all__ = ["applies", "ei_parts", "measure", "output_marginals", "sensitivity", "totals"]
+__all__ = [
+    "applies",
+    "ei_parts",
+    "is_small",
+    "measure",
+    "output_marginals",
+    "sensitivity",
+    "totals",
+]
 
 Array = NDArray[np.float64]
 Result = TypeVar("Result")
@@ -31,6 +40,10 @@ _UNIT, _SHORT, _ALONE = 1 << 24, 1 << 17, 1 << 24
 
 #: The first unit is that much smaller where it tells how long the others take.
 _PROBE = 16
+
+#: Inputs that take as long as what is done once a row, and units for each worker where threads are
+#: there already.
+_ROW, _SHARES = 4000, 3
 
 #: Inputs up to which every row is quick. An output that is hardly ever kept takes seconds of more.
 _QUICK = 7
@@ -165,28 +178,83 @@ def measure(which: Measure, channel: Channel, runner: Runner) -> Pairwise:
     return Pairwise(edges, "exact", error_bound=bound, outlier_fraction=outside)
 
 
-def totals(wanted: Sequence[Measure], channel: Channel, runner: Runner) -> dict[Measure, Totals]:
+def totals(
+    wanted: Sequence[Measure], channels: Sequence[Channel], runner: Runner
+) -> list[dict[Measure, Totals]]:
     """Compute what :func:`measure` does, the same numbers, and keep no edge.
 
     Parameters
     ----------
     wanted : sequence of {"ei_parts", "sensitivity"}
-    channel : Channel
-        One for which :func:`applies` holds.
+    channels : sequence of Channel
+        Those for which :func:`applies` holds; several, if they are small, for less time between.
     runner : Runner
 
     Returns
     -------
-    dict of Totals
+    list of dict of Totals
+        Of each channel.
     """
     ordered = tuple(which for which in _ORDER if which in wanted)
     what = " and ".join(_MEASURES[which][1] for which in ordered)
-    parts = _run(channel, runner, total_rows, what, ordered)
-    count, found = channel.n_out * channel.n_in, dict[Measure, Totals]()
-    for which, blocks in zip(ordered, zip(*parts, strict=True), strict=True):
-        total, bound, outside = _summary(blocks)
-        found[which] = Totals(total, count, "exact", None, None, total, bound, outside)
+    if len(channels) == 1:
+        blocks = [_run(channels[0], runner, total_rows, what, ordered)]
+    else:
+        blocks = _run_all(channels, runner, what, ordered)
+    found = []
+    for channel, parts in zip(channels, blocks, strict=True):
+        count, of = channel.n_out * channel.n_in, dict[Measure, Totals]()
+        for which, mine in zip(ordered, zip(*parts, strict=True), strict=True):
+            total, bound, outside = _summary(mine)
+            of[which] = Totals(total, count, "exact", None, None, total, bound, outside)
+        found.append(of)
     return found
+
+
+def is_small(channel: Channel, before: int = 0) -> int:
+    """Return a measure of a channel's work, 0 if with as much before it takes long.
+
+    Parameters
+    ----------
+    channel : Channel
+    before : int
+        The sum of what this returned for others.
+
+    Returns
+    -------
+    int
+    """
+    work = _work(channel)
+    return work if before + work < _ALONE and _is_quick(channel) else 0
+
+
+def _work(channel: Channel) -> int:
+    return channel.n_in * channel.in_bins * channel.out_bins * channel.n_out
+
+
+def _is_quick(channel: Channel) -> bool:
+    return channel.n_in <= _QUICK or not channel.drops
+
+
+def _run_all(
+    channels: Sequence[Channel], runner: Runner, what: str, wanted: tuple[Measure, ...]
+) -> list[list[tuple[Block, ...]]]:
+    """Run the rows of small channels, all in one go; those of each in their order."""
+    shared = runner.workers > 1 and runner.helpers is not None
+    costs = [c.n_out * (c.n_in + _ROW) for c in channels]
+    most = sum(costs) / (_SHARES * runner.workers if shared else 1)
+    units: list[Rows] = []
+    for channel, cost in zip(channels, costs, strict=True):
+        core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
+        cuts = even_cuts(channel.n_out, math.ceil(cost / most))
+        units += [Rows(channel, a, b, core=core, wanted=wanted) for a, b in cuts]
+    names = [c.name for c in (channels if len(channels) < 4 else (channels[0], channels[-1]))]
+    label = (", " if len(channels) < 4 else " .. ").join(names)
+    blocks = runner.map(total_rows, units, f"{label}: {what}", short=True)
+    parts: dict[int, list[tuple[Block, ...]]] = {id(c): [] for c in channels}
+    for unit, block in zip(units, blocks, strict=True):
+        parts[id(unit.channel)].append(block)
+    return list(parts.values())
 
 
 def _summary(blocks: Sequence[Block]) -> tuple[float, float, float]:
@@ -239,8 +307,8 @@ def _run(
     if not applies(channel):
         raise ValueError(f"{channel.name}: several layers at once cannot be computed exactly")
     row = channel.n_in * channel.in_bins * channel.out_bins
-    quick = not channel.drops or channel.n_in <= _QUICK
-    short = quick and row * channel.n_out < (_SHORT if runner.workers > 1 else _ALONE)
+    quick = _is_quick(channel)
+    short = quick and _work(channel) < (_SHORT if runner.workers > 1 else _ALONE)
     even = 1 if runner.workers == 1 else EACH * runner.workers
     step = max(1, min(_UNIT // row, -(-channel.n_out // even)))
     if short and runner.executor is None:

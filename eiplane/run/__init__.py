@@ -3,6 +3,7 @@
 The options of every engine are checked here; how anything is measured stands above.
 """
 
+from .cuts import even_cuts
 from .extent import Extent
 from .keywords import check_keywords
 from .lattice import REPLICATES, Points, points_of
@@ -12,7 +13,6 @@ from .parallel import (
     Runner,
     cancel_flag,
     default_threads,
-    even_cuts,
     stop_if_cancelled,
 )
 from .progress import progress_bar, stage
@@ -29,6 +29,7 @@ from .settings import (
     checked_samples,
     checked_threads,
 )
+from .together import Helpers
 
 __all__ = [
     "CHOICES",
@@ -36,6 +37,7 @@ __all__ = [
     "REPLICATES",
     "AssumedRangeWarning",
     "Extent",
+    "Helpers",
     "Points",
     "Progress",
     "Purpose",

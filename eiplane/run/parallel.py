@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import mmap
 import os
 import secrets
 import threading
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import Closing, warn_user
+from .together import Helpers, start_threads
 
 __all__ = [
     "Progress",
@@ -38,7 +38,6 @@ __all__ = [
     "WorkerLostWarning",
     "cancel_flag",
     "default_threads",
-    "even_cuts",
     "stop_if_cancelled",
 ]
 
@@ -68,10 +67,6 @@ _UNKNOWN_WORKERS = 16
 
 #: Units that are out at a time, for every worker: enough that none waits for the next.
 _AHEAD = 3
-
-#: Bytes that must be there for each thread before the first is started, and for how many at most:
-#: of more threads than there is work for none is started.
-_THREAD, _STARTED = 1 << 20, 64
 
 #: What an executor says when a worker, or the way to it, is gone; other libraries have their own.
 _LOST = (BrokenExecutor, CancelledError, ConnectionError, EOFError)
@@ -138,24 +133,6 @@ def default_threads() -> int:
         return os.cpu_count() or 1
 
 
-def even_cuts(total: int, parts: int, step: int = 1) -> list[tuple[int, int]]:
-    """Cut ``range(total)`` into at most ``parts`` nearly equal ranges at multiples of ``step``.
-
-    Parameters
-    ----------
-    total, parts, step : int
-
-    Returns
-    -------
-    list of tuple of int
-        Start and stop of every range; none is empty.
-    """
-    steps = -(-total // step)
-    parts = max(1, min(parts, steps))
-    bounds = [min(total, step * (steps * i // parts)) for i in range(parts + 1)]
-    return [(a, b) for a, b in itertools.pairwise(bounds) if b > a]
-
-
 class Runner(Closing):
     """Runs units in parallel, in order, and stops on Ctrl-C within a second.
 
@@ -174,6 +151,8 @@ class Runner(Closing):
         Where to run units instead: processes, a cluster.
     progress : Progress, optional
         Told after every unit, from the thread that called :meth:`map`.
+    helpers : Helpers, optional
+        Threads that are there already, for short work.
     """
 
     def __init__(
@@ -181,18 +160,21 @@ class Runner(Closing):
         threads: int | None = None,
         executor: Executor | None = None,
         progress: Progress | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
         self.threads = default_threads() if threads is None else threads
         self.executor = executor
         self.progress = progress
+        self.helpers = helpers if executor is None else None
         self.workers = self.threads if executor is None else _workers_of(executor)
         self._pool: ThreadPoolExecutor | None = None
-        self._new_flag()
+        self._flag: NDArray[np.int32] | None = None  # made when a unit goes to a thread
 
-    def _new_flag(self) -> None:
-        self._flag: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+    def _new_flag(self) -> NDArray[np.int32]:
+        self._flag = np.zeros(1, dtype=np.int32)
         self._token = f"{_PROCESS}-{os.getpid()}-{next(_numbers)}"
         _flags[self._token] = self._flag
+        return self._flag
 
     def close(self) -> None:
         """End the threads."""
@@ -243,7 +225,8 @@ class Runner(Closing):
         what : str
             What the units belong to, for progress and errors.
         short : bool
-            Whether all of it takes milliseconds: then it runs right here, without a thread.
+            Whether all of it takes milliseconds: then it runs right here, without a thread, or
+            with those that are there already.
         here : bool
             Whether to stay on this machine, for what is cheaper to do than to send.
         probe : bool
@@ -254,6 +237,14 @@ class Runner(Closing):
         -------
         list
         """
+        if short and self.helpers is not None and self.workers > 1 and len(units) > 1:
+
+            def one(index: int) -> Result:
+                return _tried(function, units, what, index)
+
+            found = self.helpers.run(one, len(units), self.workers - 1)
+            self._tell(len(units), len(units), what)
+            return found
         results: list[Any] = [None] * len(units)
         patience = 0.0
         if here or self.executor is None:
@@ -275,10 +266,7 @@ class Runner(Closing):
         index, before = 0, 0.0
         while index < len(units) and before < patience:
             start = time.perf_counter()
-            try:
-                results[index] = function(units[index])
-            except Exception as error:
-                raise _named(error, _where(what, units, index)) from None
+            results[index] = _tried(function, units, what, index)
             before = time.perf_counter() - start
             index += 1
             self._tell(index, len(units), what)
@@ -321,6 +309,7 @@ class Runner(Closing):
         here: bool,
         done: int = 0,
     ) -> None:
+        flag = self._new_flag() if self._flag is None else self._flag
         todo = deque((index, 0) for index in range(done, len(units)))  # and how often it was lost
         pending: dict[Future[Any], tuple[int, int]] = {}
         try:
@@ -347,7 +336,7 @@ class Runner(Closing):
                     else:
                         todo.appendleft((index, lost + 1))
         except BaseException:
-            self._flag[0] = 1
+            flag[0] = 1
             for future in pending:
                 future.cancel()
             if here or self.executor is None:  # threads of our own stop at once
@@ -374,11 +363,7 @@ class Runner(Closing):
                 self.executor, self.workers = None, self.threads
         try:
             if self._pool is None:
-                # A thread that starts and finds no memory for what is its own never says so: its
-                # start waits for ever, or libc ends the process. Mapped, as what is free in the
-                # heap of one thread is of no use to another.
-                mmap.mmap(-1, min(self.threads, _STARTED) * _THREAD).close()
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="eiplane")
+                self._pool = start_threads(self.threads)
             return self._pool.submit(*call)
         except (RuntimeError, OSError) as error:
             if isinstance(error, RuntimeError) and "start new thread" not in str(error):
@@ -397,6 +382,16 @@ def _call(function: Callable[[Unit], Result], unit: Unit, token: str, lost: int)
         return function(unit)
     finally:
         del _current.flag
+
+
+def _tried(
+    function: Callable[[Unit], Result], units: Sequence[Unit], what: str, index: int
+) -> Result:
+    """Run a unit in this process; an error says which it was."""
+    try:
+        return function(units[index])
+    except Exception as error:
+        raise _named(error, _where(what, units, index)) from None
 
 
 def _workers_of(executor: Executor) -> int:

@@ -356,6 +356,7 @@ class Tracker(Closing):
                     self._background.close()
             finally:
                 self._background = None
+                self._repeated.close()
                 self._close_file()
 
     def _close_file(self) -> None:

@@ -18,7 +18,7 @@ from ..analyze import Analysis, analyze
 from ..extract import Extracted, ExtractOptions, is_model, to_network
 from ..network import Layer, Network
 from ..results import Decomposition
-from ..run import Settings
+from ..run import Helpers, Settings
 from .wiring import Wiring
 
 __all__ = ["Repeated", "Watch", "called", "read_network", "rebuilt"]
@@ -112,6 +112,7 @@ class Repeated:
     def __init__(self, measure: Callable[..., Decomposition], more: dict[str, Any]) -> None:
         self._measure, self._more = measure, more
         self._last: tuple[dict[str, Any], Analysis] | None = None
+        self._helpers = Helpers()
 
     def __call__(self, weights: Any, options: dict[str, Any]) -> Decomposition:
         """Return what the measure says of weights now."""
@@ -119,7 +120,11 @@ class Repeated:
             return self._measure(weights, **options, **self._more)
         if self._last is None or self._last[0] is not options:
             self._last = options, Analysis.of(**options, **self._more)
-        return self._last[1](weights)
+        return self._last[1](weights, self._helpers)
+
+    def close(self) -> None:
+        """End the threads that stay between measurements."""
+        self._helpers.close()
 
 
 def called(model: Any) -> Any:
