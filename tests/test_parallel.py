@@ -574,6 +574,26 @@ def _no():
     raise ValueError("no")
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_work_goes_on_where_no_thread_can_be_started(monkeypatch, there):
+    start, started = threading.Thread.start, []
+
+    def refuse(thread):
+        if len(started) >= there:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    with Helpers() as helpers:
+        for _ in range(2):
+            started.clear()
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", refuse)
+                assert helpers.run(lambda index: -index, 40, 3) == [-i for i in range(40)]
+            assert not any(thread.is_alive() for thread in started)
+        assert helpers.run(abs, 4, 2) == [0, 1, 2, 3]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_helpers_that_stayed_behind_a_fork_are_replaced():
     with Helpers() as helpers:

@@ -10,7 +10,7 @@ import mmap
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ..files import Closing
@@ -72,15 +72,24 @@ class Helpers(Closing):
                     todo.clear()
                     raise
 
-        others = [self._threads(helpers).submit(work) for _ in range(min(helpers, count - 1))]
+        others: list[Future[None]] = []
+        try:
+            for _ in range(min(helpers, count - 1)):
+                others.append(self._threads(helpers).submit(work))
+        except (RuntimeError, OSError):  # none can be started, or not any more: the work goes on here
+            alone = True
+        else:
+            alone = False
         try:
             work()
         finally:
             left = [other for other in others if not other.cancel()]
             errors = [error for other in left if (error := other.exception()) is not None]
+            if alone:  # one that was asked for and did not start may still begin
+                self.close()
         if errors:
             raise errors[0]
-        return [found[i] for i in range(count)]
+        return [found[i] if i in found else function(i) for i in range(count)]
 
     def _threads(self, count: int) -> ThreadPoolExecutor:
         """Return at least so many threads: those that are there, but for a fork."""
@@ -93,5 +102,5 @@ class Helpers(Closing):
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
