@@ -30,6 +30,15 @@ def instruction_set(request):
     _core.select(before)
 
 
+@pytest.fixture(autouse=True)
+def _no_figure_left():
+    """Close what a test drew: pyplot keeps figures, and warns of many."""
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
+
+
 @pytest.fixture
 def generator():
     return np.random.default_rng(20201218)

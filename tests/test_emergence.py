@@ -329,7 +329,6 @@ def test_the_picture(tmp_path):
     np.save(tmp_path / "P.npy", mixed())
     assert main(["tpm", str(tmp_path / "P.npy"), "--plot", str(tmp_path / "p.png")]) == 0
     assert (tmp_path / "p.png").stat().st_size > 1000
-    plt.close("all")
 
 
 # -- groups of neurons

@@ -306,9 +306,9 @@ HUNGRY = {
 }
 
 
-#: What is there before memory gets short.
+#: What is there before memory gets short: arrays so large that malloc keeps none of their memory.
 FED = {
-    "npz file": 'np.savez("w.npz", a=np.ones((1000, 1000)), b=np.ones((1000, 1000)))',
+    "npz file": 'np.savez("w.npz", a=np.ones((2100, 2100)), b=np.ones((2100, 2100)))',
     "torch file": 'import torch; torch.save({"a": torch.ones(1000, 1000), "b": torch.ones(1000, 1000)}, "w.pt")',
     "module": "import torch; torch.set_num_threads(1); net = torch.nn.TransformerEncoder("
     "torch.nn.TransformerEncoderLayer(256, 4, 1024, batch_first=True), 2).eval();"

@@ -29,10 +29,8 @@ from eiplane.training.history import as_history  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def _no_figure_left():
+def _no_window():
     plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 def marks(ax):

@@ -30,10 +30,8 @@ ODD = [
 
 
 @pytest.fixture(autouse=True)
-def _no_figure_left():
+def _no_window():
     plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 def network(names=ODD):

@@ -551,7 +551,6 @@ def test_the_picture():
         eiplane.plot.lags(
             eiplane.through_time(W, measures="ei_parts", samples=4096), quantities=["ei"]
         )
-    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,7 @@ def run_of(*found):
 def agg():
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")
-    yield plt
-    plt.close("all")
+    return plt
 
 
 # ---- the engine ----------------------------------------------------------------------------------

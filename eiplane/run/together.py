@@ -76,7 +76,7 @@ class Helpers(Closing):
         try:
             for _ in range(min(helpers, count - 1)):
                 others.append(self._threads(helpers).submit(work))
-        except (RuntimeError, OSError):  # none can be started, or not any more: the work goes on here
+        except (RuntimeError, OSError):  # none can be started, or none any more
             alone = True
         else:
             alone = False
