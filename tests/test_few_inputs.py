@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eiplane import Layer, _core
+from eiplane import Layer, _core, analyze
 from eiplane.network import Binning, automatic_range, discretize
 from eiplane.pairwise import exact
 from eiplane.run import Runner
@@ -153,3 +153,23 @@ def test_dropped_rows_take_the_stricter_way():
     kept = discretize(layer, Binning(8, 8, drop=True), (0.0, 1.0), (0.0, 1.0))
     clipped, dropped = exact.ei_parts(every, HERE), exact.ei_parts(kept, HERE)
     assert np.abs(clipped.edges - dropped.edges).max() <= clipped.error_bound + dropped.error_bound
+
+
+@pytest.mark.parametrize("outliers", ["clip", "drop"])
+@pytest.mark.parametrize("bins", [8, 30])
+def test_a_row_is_the_same_whatever_came_before_it(bins, outliers):
+    """Rows of two kinds, which take different ways, by turns."""
+    w = np.random.default_rng(0).normal(size=(600, 16))
+    w[1::2] *= 1e-3
+    w[1::2, 0] = 1.0
+    options = {"measures": "ei_parts", "bins": (32, bins), "in_range": (-1, 1)}
+    options |= {"outliers": outliers, "out_range": (-28, 28)}
+
+    def edges(weight, threads=1):
+        return analyze([weight], "identity", threads=threads, **options)[0].ei_edges
+
+    found = edges(w)
+    assert (edges(w[::-1])[::-1] == found).all()
+    assert (edges(w, threads=3) == found).all()
+    assert (edges(w, threads=4) == found).all()
+    assert (np.concatenate([edges(row[None]) for row in w[:40]]) == found[:40]).all()

@@ -92,6 +92,14 @@ def test_processes_give_the_same(processes, cut_fine, name, method):
     same(analyse(name, method, threads=1), analyse(name, method, executor=processes))
 
 
+def test_processes_give_the_same_sums_of_several_small_layers(processes):
+    weights = weights_of([(20, 30), (9, 20)])
+    options = {"measures": ("ei_parts", "sensitivity"), "edges": False}
+    away = eiplane.analyze(weights, "tanh", executor=processes, **options)
+    for threads in (1, 3):
+        same(eiplane.analyze(weights, "tanh", threads=threads, **options), away)
+
+
 @pytest.mark.filterwarnings("ignore:.*samples are too few")
 @pytest.mark.parametrize("estimator", ["conditional", "plugin"])
 def test_processes_give_the_same_ei(processes, estimator):

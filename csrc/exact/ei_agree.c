@@ -78,6 +78,11 @@ ei_exact_costs ex_costs(const ei_exact *x, const row_state *state)
     return (ei_exact_costs){x->log_mean + state->first, x->price + state->first, 8.0 * state->agreed};
 }
 
+const ei_exact_nodes *ex_nodes_of(const ei_exact *x, const row_state *state)
+{
+    return state->agreed > 0.0 ? x->nodes : NULL;
+}
+
 double ex_agreed_bits(const row_view *v, const row_state *state)
 {
     /* Rounding has to be small beside d, for 1/4 above to cover that too. */

@@ -389,6 +389,8 @@ double ex_agreed_tolerance(const ei_exact *x, int attempt);
 void ex_price(ei_exact *x, const row_view *v, row_state *state);
 /* Of the cells that edges are asked for. */
 ei_exact_costs ex_costs(const ei_exact *x, const row_state *state);
+/* The nodes, of rows whose cells have their price: of others what they miss is not held against what is kept. */
+const ei_exact_nodes *ex_nodes_of(const ei_exact *x, const row_state *state);
 /* Whether that is certain before all edges are done. */
 int ex_too_costly(const row_state *state);
 double ex_agreed_bits(const row_view *v, const row_state *state);

@@ -104,7 +104,7 @@ int ex_expand_edges(ei_exact *x, const row_view *v, const expansion_range *range
                     double *information)
 {
     const ei_exact_expansion row = {state->cells, x->mean + state->first, x->sign + state->first, x->term, x->n_pairs,
-                                    (int)(x->in_bins % 2), x->beta, ex_costs(x, state), x->nodes};
+                                    (int)(x->in_bins % 2), x->beta, ex_costs(x, state), ex_nodes_of(x, state)};
     const size_t often = 1 + 200000 / ((size_t)x->in_bins * v->n_cells);
     const double done = ex_between_edges(x, v, &row, range, state, information);
     if (done >= range->widest)

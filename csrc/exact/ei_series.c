@@ -295,7 +295,7 @@ static int series_wide(ei_exact *x, const series *r, row_state *state, double *i
 {
     const size_t T = r->n_waves;
     const ei_exact_series row = {state->cells, x->base + state->first, x->sign + state->first, T,
-                                 r->cell_sine, r->cell_cosine, r->half_step, x->in_bins, r->u, r->v, r->f, ex_costs(x, state), x->nodes};
+                                 r->cell_sine, r->cell_cosine, r->half_step, x->in_bins, r->u, r->v, r->f, ex_costs(x, state), ex_nodes_of(x, state)};
     double *rest = x->phi_edge, *factor = x->phi_plan;
     for (size_t i = 0, k = 0; i < x->n_in; i++) {
         const double a = x->a[i];

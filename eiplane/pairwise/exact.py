@@ -197,8 +197,8 @@ def totals(
     """
     ordered = tuple(which for which in _ORDER if which in wanted)
     what = " and ".join(_MEASURES[which][1] for which in ordered)
-    if len(channels) == 1:
-        blocks = [_run(channels[0], runner, total_rows, what, ordered)]
+    if len(channels) == 1 or runner.helpers is None:  # threads to be started: each on its own
+        blocks = [_run(channel, runner, total_rows, what, ordered) for channel in channels]
     else:
         blocks = _run_all(channels, runner, what, ordered)
     found = []
@@ -239,10 +239,9 @@ def _is_quick(channel: Channel) -> bool:
 def _run_all(
     channels: Sequence[Channel], runner: Runner, what: str, wanted: tuple[Measure, ...]
 ) -> list[list[tuple[Block, ...]]]:
-    """Run the rows of small channels, all in one go; those of each in their order."""
-    shared = runner.workers > 1 and runner.helpers is not None
+    """Run the rows of small channels in one go, on threads that stay; those of each in order."""
     costs = [c.n_out * (c.n_in + _ROW) for c in channels]
-    most = sum(costs) / (_SHARES * runner.workers if shared else 1)
+    most = sum(costs) / (_SHARES * runner.workers if runner.workers > 1 else 1)
     units: list[Rows] = []
     for channel, cost in zip(channels, costs, strict=True):
         core = _core.CoreChannel(channel, narrow=True) if _is_ready(channel) else None
