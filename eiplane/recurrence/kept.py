@@ -7,14 +7,26 @@ another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joint.cells import CellEntropy, Drawn, Group, combine_cells, design
+from ..joint.cells import CellEntropy, Drawn, combine_cells, design
 from ..run import Runner
-from .run import OUTSIDE, Labels, counted, generator, identify, in_cells, run_from, within_span
+from .run import (
+    OUTSIDE,
+    CellsUnit,
+    Labels,
+    cells_units,
+    counted,
+    generator,
+    identify,
+    in_cells,
+    level_by_level,
+    run_from,
+    within_span,
+)
 from .setup import Setup
 
 __all__ = ["kept_entropies"]
@@ -22,28 +34,8 @@ __all__ = ["kept_entropies"]
 #: Runs that a kept one may cost, in a cell and before there is one.
 _ATTEMPTS = 64
 
-#: Draws of a unit.
-_UNIT = 4096
 
-
-@dataclass(frozen=True, eq=False)
-class KeptUnit:
-    """Some cells of a group, with draws that are kept at one lag."""
-
-    setup: Setup
-    key: int
-    group: Group
-    level: int
-    first: int
-    count: int
-
-    @property
-    def where(self) -> str:
-        """Which unit this is, for errors."""
-        return f"kept cells {self.first}..{self.first + self.count - 1} of group {self.level}"
-
-
-def kept_unit(unit: KeptUnit) -> Drawn:
+def kept_unit(unit: CellsUnit) -> Drawn:
     """Draw in cells of the perturbed neurons until enough runs are kept."""
     setup, draws = unit.setup, unit.group.draws
     (lag,) = setup.lags
@@ -110,17 +102,7 @@ def kept_entropies(setup: Setup, key: int, count: int, runner: Runner) -> dict[i
     found = {}
     for lag in setup.lags:
         alone = replace(setup, lags=(lag,))
-        units = []
-        for level, group in enumerate(plan.groups):
-            each = max(1, _UNIT // group.draws)
-            units += [
-                KeptUnit(alone, key, group, level, first, min(each, group.cells - first))
-                for first in range(0, group.cells, each)
-            ]
-        done = runner.map(kept_unit, units, "cells")
-        by_level = [
-            [d for u, d in zip(units, done, strict=True) if u.level == level]
-            for level in range(len(plan.groups))
-        ]
-        found[lag] = combine_cells(by_level, plan, setup.bins[0], None, False)
+        units = cells_units(alone, key, plan)
+        drawn = level_by_level(units, runner.map(kept_unit, units, "cells"), plan)
+        found[lag] = combine_cells(drawn, plan, setup.bins[0], None, False)
     return found

@@ -7,14 +7,14 @@ number; how units are spread over threads changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..joint.cells import Drawn, Group, octave_gains
+from ..joint.cells import Design, Drawn, Group, octave_gains
 from ..run import stop_if_cancelled
 from .setup import Setup
 
@@ -28,10 +28,12 @@ __all__ = [
     "Uniform",
     "binned",
     "cells_unit",
+    "cells_units",
     "counted",
     "generator",
     "identify",
     "in_cells",
+    "level_by_level",
     "matrix_unit",
     "run_from",
     "sample_unit",
@@ -42,9 +44,13 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.uint16]
+Found = TypeVar("Found")
 
 #: Points of a sweep at a time: all together take gigabytes, and would be waited for.
 _BLOCK = 1 << 15
+
+#: Draws in cells of a unit.
+_DRAWN = 4096
 
 #: The label of a value that is left out; no bin has it.
 OUTSIDE = 0xFFFF
@@ -96,6 +102,28 @@ class CellsUnit:
     def where(self) -> str:
         """Which unit this is, for errors."""
         return f"cells {self.first}..{self.first + self.count - 1} of group {self.level}"
+
+
+def cells_units(setup: Setup, key: int, plan: Design) -> list[CellsUnit]:
+    """Return the units of all cells of a plan."""
+    units = []
+    for level, group in enumerate(plan.groups):
+        each = max(1, _DRAWN // group.draws)
+        units += [
+            CellsUnit(setup, key, group, level, first, min(each, group.cells - first))
+            for first in range(0, group.cells, each)
+        ]
+    return units
+
+
+def level_by_level(
+    units: Sequence[CellsUnit], found: Sequence[Found], plan: Design
+) -> list[list[Found]]:
+    """Return what was found of each group of cells."""
+    return [
+        [one for unit, one in zip(units, found, strict=True) if unit.level == level]
+        for level in range(len(plan.groups))
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,13 +23,14 @@ from ..run import Runner
 from .kept import kept_entropies
 from .run import (
     OUTSIDE,
-    CellsUnit,
     Labels,
     MatrixUnit,
     SampleUnit,
     SweepUnit,
     cells_unit,
+    cells_units,
     identify,
+    level_by_level,
     matrix_unit,
     sample_unit,
     sweep_unit,
@@ -309,24 +310,11 @@ def cell_entropies(setup: Setup, key: int, count: int, runner: Runner) -> dict[i
     if setup.drop:
         return kept_entropies(setup, key, count, runner)
     plan = design(count, setup.bins[0], setup.n_in)
-    units = []
-    for level, group in enumerate(plan.groups):
-        each = max(1, _UNIT // group.draws)
-        units += [
-            CellsUnit(setup, key, group, level, first, min(each, group.cells - first))
-            for first in range(0, group.cells, each)
-        ]
-    done = runner.map(cells_unit, units, "cells")
+    units = cells_units(setup, key, plan)
+    drawn = level_by_level(units, runner.map(cells_unit, units, "cells"), plan)
     return {
         lag: combine_cells(
-            [
-                [d[lag] for u, d in zip(units, done, strict=True) if u.level == level]
-                for level in range(len(plan.groups))
-            ],
-            plan,
-            setup.bins[0],
-            None,
-            False,
+            [[one[lag] for one in own] for own in drawn], plan, setup.bins[0], None, False
         )
         for lag in setup.lags
     }
